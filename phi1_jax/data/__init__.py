@@ -1,0 +1,1 @@
+"""From raw documents to rows of tokens: curate, synthesize, decontaminate, tokenize, load."""

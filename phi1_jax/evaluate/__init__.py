@@ -1,0 +1,1 @@
+"""Benchmarks and pass@k; model-written code runs only in the sandbox."""

@@ -1,0 +1,1 @@
+"""The phi-1 transformer (paper section 2.3)."""

@@ -1,0 +1,1 @@
+"""Runs untrusted Python behind operating-system isolation, or refuses."""

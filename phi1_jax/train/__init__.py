@@ -1,0 +1,1 @@
+"""Optimizer, step and loop (paper section 2.3)."""
