@@ -1,0 +1,267 @@
+"""Documents, and the files they live in: JSON lines (plain, gzip, zstd), parquet, folders of code.
+
+JSON lines are read and written as bytes split at b"\\n": `str.splitlines` would also break a
+record at U+2028, which is legal inside JSON and occurs in real code.
+"""
+
+import gzip
+import io
+import json
+import tokenize
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import zstandard
+
+from phi1_jax.errors import UserError
+
+JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz")
+ZSTD_LEVEL = 3
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text and where it came from.
+
+    Attributes:
+      id: unique within its source, e.g. a path.
+      text: the whole text; lines end in "\\n".
+      source: the name its tokens are counted under, e.g. "stdlib".
+      metadata: JSON-serialisable provenance; it travels as far as the shard index.
+    """
+
+    id: str
+    text: str
+    source: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def read_documents(
+    path: Path,
+    source: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    notes: Counter[str] | None = None,
+) -> Iterator[Document]:
+    """Yields the documents of a file or folder, in an order that depends on names only.
+
+    A folder with any `.py` below it is a folder of code, one document a file; any other folder
+    stands for the JSON lines and parquet files below it.
+
+    Args:
+      path: a folder, or a .jsonl, .jsonl.gz, .jsonl.zst or .parquet file.
+      source: overrides the source that the records name (default: that, else the file's name).
+      columns: document field -> column, e.g. {"text": "content", "licence": "license"}; a field
+        other than id, text and source lands in the metadata. None: the files that
+        `write_documents` writes, or any with a column `text`.
+      notes: counts what was skipped, by reason; None makes a broken record an error.
+    Raises:
+      UserError: unknown format, a column that is not there (lists those that are), a broken
+        record, or no document at all.
+    """
+    path = Path(path)
+    found = False
+    for document in _read(path, source, columns, notes):
+        found = True
+        yield document
+    if not found:
+        why = f" (skipped: {dict(notes)})" if notes else ""
+        raise UserError(f"{path}: yields no document{why}; name a file or folder that does")
+
+
+def write_documents(path: Path, documents: Iterable[Document]) -> int:
+    """Writes JSON lines, compressed as the suffix says; returns the number of documents.
+
+    A reader sees the old file or the whole new one, never a part.
+    """
+    return write_json_lines(path, (asdict(document) for document in documents))
+
+
+def read_json_lines(path: Path, notes: Counter[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yields the objects of a .jsonl, .jsonl.gz or .jsonl.zst file.
+
+    Raises:
+      UserError: another format, or a line that is no JSON object (counted instead, and the rest
+        of a broken archive given up, if `notes` is there to count in).
+    """
+    number = 0
+    try:
+        with _open_read(path) as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    record = json.loads(line)
+                    if not isinstance(record, dict):
+                        raise ValueError(f"expected a JSON object, found {type(record).__name__}")
+                except ValueError as error:
+                    if notes is None:
+                        raise UserError(f"{path}, line {number}: {error}") from error
+                    notes["broken_json_line"] += 1
+                    continue
+                yield record
+    except (EOFError, gzip.BadGzipFile, zstandard.ZstdError, zlib.error) as error:
+        if notes is None:
+            raise UserError(f"{path}: damaged after line {number}: {error}") from error
+        notes["damaged_archive"] += 1
+
+
+def write_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
+    """Writes one JSON object a line, atomically; the same records give the same bytes."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    count = 0
+    with _open_write(temporary, path.suffix) as file:
+        for record in records:
+            file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+            count += 1
+    temporary.replace(path)
+    return count
+
+
+def decode_code(data: bytes) -> str:
+    """Decodes a Python file as the interpreter would (PEP 263); line ends are left alone.
+
+    Raises:
+      UnicodeDecodeError, SyntaxError: bytes that the declared encoding (or UTF-8) cannot read.
+    """
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    return data.decode(encoding)
+
+
+def _read(
+    path: Path,
+    source: str | None,
+    columns: Mapping[str, str] | None,
+    notes: Counter[str] | None,
+) -> Iterator[Document]:
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        if code := [p for p in files if p.suffix == ".py"]:
+            yield from read_code_files(code, path, source or path.resolve().name, notes)
+            return
+        for file in files:
+            if file.name.endswith((*JSON_LINES, ".parquet")):
+                yield from _read(file, source, columns, notes)
+        return
+    if not path.is_file():
+        raise UserError(f"{path}: no such file or folder")
+    if path.suffix == ".py":
+        yield from read_code_files([path], path.parent, source or path.stem, notes)
+        return
+    if path.suffix == ".parquet":
+        records = _read_parquet(path, columns)
+    else:
+        records = read_json_lines(path, notes)
+    for row, record in enumerate(records):
+        document = _to_document(record, f"{path.name}:{row}", path, source, columns)
+        if document is not None:
+            yield document
+        elif notes is not None:
+            notes["empty_record"] += 1
+
+
+def read_code_files(
+    files: Iterable[Path], root: Path, source: str, notes: Counter[str] | None = None
+) -> Iterator[Document]:
+    """One document a file, its id the path below `root`; unreadable files are counted."""
+    for file in files:
+        name = file.relative_to(root).as_posix()
+        try:
+            text = decode_code(file.read_bytes())
+        except (UnicodeDecodeError, SyntaxError) as error:
+            if notes is None:
+                raise UserError(f"{file}: not readable as Python source: {error}") from error
+            notes["undecodable"] += 1
+            continue
+        except OSError as error:
+            raise UserError(f"{file}: {error.strerror or error}") from error
+        yield Document(name, text, source, {"path": name})
+
+
+def _to_document(
+    record: Mapping[str, Any],
+    default_id: str,
+    path: Path,
+    source: str | None,
+    columns: Mapping[str, str] | None,
+) -> Document | None:
+    column = {"text": "text", "id": "id", "source": "source", **(columns or {})}
+    required = {"text", *(columns or {})}
+    if missing := [column[f] for f in sorted(required) if column[f] not in record]:
+        have = ", ".join(map(str, record))
+        raise UserError(f"{path}: no column {missing[0]!r}; it has {have}; set the column map")
+    text = record[column["text"]]
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise UserError(f"{path}: column {column['text']!r} holds {type(text).__name__}, not text")
+    metadata = record.get("metadata") if columns is None else None
+    extra = {f: record[c] for f, c in column.items() if f not in ("id", "text", "source")}
+    return Document(
+        id=str(record.get(column["id"], default_id)),
+        text=text,
+        source=source or str(record.get(column["source"], path.name.split(".")[0])),
+        metadata={**(metadata if isinstance(metadata, dict) else {}), **extra},
+    )
+
+
+def _read_parquet(path: Path, columns: Mapping[str, str] | None) -> Iterator[dict[str, Any]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UserError(f"{path}: parquet needs `pip install phi1_jax[data]`") from error
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        wanted = None
+        if columns is not None:
+            wanted = [c for c in file.schema_arrow.names if c in {"id", "text", *columns.values()}]
+            if missing := [c for c in columns.values() if c not in wanted]:
+                have = ", ".join(file.schema_arrow.names)
+                raise UserError(f"{path}: no column {missing[0]!r}; it has {have}")
+        for batch in file.iter_batches(batch_size=1024, columns=wanted):
+            yield from batch.to_pylist()
+    except pyarrow.ArrowException as error:
+        raise UserError(f"{path}: not a readable parquet file: {error}") from error
+
+
+@contextmanager
+def _open_read(path: Path) -> Iterator[IO[bytes]]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    if path.suffix == ".zst":
+        # A file may be several frames, one a writer; the default stops after the first.
+        with path.open("rb") as raw:
+            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+            yield io.BufferedReader(reader, 1 << 20)
+    elif path.suffix == ".gz":
+        with gzip.open(path, "rb") as archive:
+            yield io.BufferedReader(archive, 1 << 20)
+    elif path.suffix == ".jsonl":
+        with path.open("rb") as file:
+            yield file
+    else:
+        known = ", ".join((*JSON_LINES, ".parquet"))
+        raise UserError(f"{path}: unknown format; give a folder or a file ending in {known}")
+
+
+@contextmanager
+def _open_write(path: Path, suffix: str) -> Iterator[IO[bytes]]:
+    if suffix not in (".zst", ".gz", ".jsonl"):
+        raise UserError(f"{path}: unknown format {suffix!r}; end it in .jsonl, .jsonl.gz or .zst")
+    with path.open("wb") as raw:
+        if suffix == ".zst":
+            with zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(raw) as writer:
+                yield writer
+        elif suffix == ".gz":
+            # No name and no time in the header: the same records give the same bytes.
+            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as writer:
+                yield writer  # type: ignore[misc]
+        else:
+            yield raw

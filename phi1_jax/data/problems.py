@@ -1,0 +1,58 @@
+"""Benchmark problems in HumanEval's format."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from phi1_jax.data.documents import read_json_lines, write_json_lines
+from phi1_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem, as in HumanEval's JSON lines.
+
+    Attributes:
+      task_id: unique in the benchmark, e.g. "HumanEval/0".
+      prompt: what the model completes: imports, signature and docstring.
+      entry_point: the function's name.
+      canonical_solution: the body; `prompt + canonical_solution` is a program.
+      test: defines `check(candidate)`.
+      composition: the primitives that solve it, in order; empty when nobody states them.
+    """
+
+    task_id: str
+    prompt: str
+    entry_point: str
+    canonical_solution: str
+    test: str
+    composition: tuple[str, ...] = ()
+
+
+def read_problems(path: Path) -> list[Problem]:
+    """Reads .jsonl, .jsonl.gz or .jsonl.zst; other keys are ignored.
+
+    Raises:
+      UserError: a missing key, a value that is not text, a task_id given twice, no problem at all.
+    """
+    problems: dict[str, Problem] = {}
+    required = [f.name for f in fields(Problem) if f.name != "composition"]
+    for row, record in enumerate(read_json_lines(Path(path)), start=1):
+        if bad := [key for key in required if not isinstance(record.get(key), str)]:
+            have = ", ".join(record)
+            raise UserError(f"{path}, problem {row}: no text under {bad[0]!r}; it has {have}")
+        problem = Problem(
+            **{key: record[key] for key in required},
+            composition=tuple(record.get("composition") or ()),
+        )
+        if problem.task_id in problems:
+            raise UserError(f"{path}, problem {row}: task_id {problem.task_id!r} occurs twice")
+        problems[problem.task_id] = problem
+    if not problems:
+        raise UserError(f"{path}: holds no problem; give a file in HumanEval's format")
+    return list(problems.values())
+
+
+def write_problems(path: Path, problems: Iterable[Problem]) -> int:
+    """Writes HumanEval's JSON lines plus `composition`; returns the number of problems."""
+    return write_json_lines(path, (asdict(problem) for problem in problems))
