@@ -1,0 +1,272 @@
+"""Token shards: one long array of ids cut into files, and what is needed to trust them.
+
+A folder holds `tokens-00000.npy` (uint16, or uint32 above 65,536 pieces), `loss-00000.npy` (bool,
+only when some document has a prompt), `documents.jsonl.zst` (id, source, offset, tokens,
+metadata) and `manifest.json`, written last: a folder without it is not finished.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from phi1_jax.data.documents import Document, read_json_lines, write_json_lines
+from phi1_jax.data.tokenizer import Tokenizer
+from phi1_jax.errors import UserError
+from phi1_jax.stage import write_json
+
+MANIFEST = "manifest.json"
+INDEX = "documents.jsonl.zst"
+VERSION = 1
+# Enough text for every core to encode, little enough to stay small in memory.
+_BATCH_DOCUMENTS = 512
+
+
+def write_shards(
+    documents: Iterable[Document],
+    tokenizer: Tokenizer,
+    output: Path,
+    *,
+    shard_tokens: int = 1 << 26,
+    max_tokens: int | None = None,
+) -> dict[str, Any]:
+    """Encodes documents, each followed by end-of-text, and checks each by decoding it again.
+
+    phi-1 section 2.3: the documents are joined by <|endoftext|> into one array. A document with
+    `metadata["prompt_chars"]` is an exercise: prompt and solution are encoded apart, so that the
+    boundary that the model sees when it generates is the one it was trained on, and the loss mask
+    is True on the solution and its end-of-text only. For any other document it is True everywhere.
+
+    Args:
+      shard_tokens: tokens in each shard but the last; a document may run across shards.
+      max_tokens: stop after the document that reaches this number.
+    Returns:
+      The manifest.
+    Raises:
+      UserError: a document that does not come back exactly, or no document.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    (output / MANIFEST).unlink(missing_ok=True)
+    dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    writer = _ShardWriter(output, np.dtype(dtype), shard_tokens)
+    sources: dict[str, Counter[str]] = {}
+
+    def index() -> Iterator[dict[str, Any]]:
+        with tqdm(desc="tokens", unit="tok", unit_scale=True) as progress:
+            for document, prompt, solution in _encode(documents, tokenizer):
+                offset = writer.n_tokens
+                ids = [*prompt, *solution, tokenizer.eot_id]
+                writer.add(ids, len(prompt) if "prompt_chars" in document.metadata else 0)
+                counts = sources.setdefault(document.source, Counter())
+                counts.update(documents=1, tokens=len(ids), bytes=len(document.text.encode()))
+                progress.update(len(ids))
+                yield {
+                    "id": document.id,
+                    "source": document.source,
+                    "offset": offset,
+                    "tokens": len(ids),
+                    "metadata": document.metadata,
+                }
+                if max_tokens is not None and writer.n_tokens >= max_tokens:
+                    return
+
+    n_documents = write_json_lines(output / INDEX, index())
+    if not n_documents:
+        raise UserError(f"{output}: no document to tokenize; name a corpus that has some")
+    manifest = {
+        "version": VERSION,
+        "n_tokens": writer.n_tokens,
+        "n_documents": n_documents,
+        "dtype": np.dtype(dtype).name,
+        "vocab_size": tokenizer.vocab_size,
+        "eot_id": tokenizer.eot_id,
+        "tokenizer": tokenizer.fingerprint,
+        "sources": {
+            name: {**counts, "bytes_per_token": round(counts["bytes"] / counts["tokens"], 3)}
+            for name, counts in sorted(sources.items())
+        },
+        "index": {"file": INDEX, "sha256": _sha256(output / INDEX)},
+        "shards": writer.close(),
+    }
+    write_json(output / MANIFEST, manifest)
+    return manifest
+
+
+class TokenShards:
+    """A finished folder of shards, memory-mapped; cheap to open and to send to a process."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.n_tokens = int(manifest["n_tokens"])
+        self.fingerprint = str(manifest["tokenizer"])
+        names = [shard["tokens"]["file"] for shard in manifest["shards"]]
+        self.tokens = [self._map(name, manifest["dtype"]) for name in names]
+        masks = [shard["loss"]["file"] for shard in manifest["shards"] if "loss" in shard]
+        self.has_mask = bool(masks)
+        self._masks = [self._map(name, "bool") for name in masks]
+        self._ends = np.cumsum([len(tokens) for tokens in self.tokens])
+        if self._ends[-1] != self.n_tokens:
+            raise UserError(f"{folder}: {self._ends[-1]} tokens, {MANIFEST} says {self.n_tokens}")
+
+    def slice(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens [start, stop) of the whole stream and their loss mask, as fresh arrays.
+
+        Raises:
+          IndexError: a range that does not lie within 0..n_tokens.
+        """
+        if not 0 <= start <= stop <= self.n_tokens:
+            raise IndexError(f"[{start}, {stop}) is not within the {self.n_tokens} tokens")
+        tokens = self._gather(self.tokens, start, stop)
+        if not self.has_mask:
+            return tokens, np.ones(stop - start, bool)
+        return tokens, self._gather(self._masks, start, stop)
+
+    def _gather(self, arrays: list[np.ndarray], start: int, stop: int) -> np.ndarray:
+        first = int(np.searchsorted(self._ends, start, side="right"))
+        parts = [np.empty(0, arrays[0].dtype)]
+        for array, end in zip(arrays[first:], self._ends[first:], strict=True):
+            begin = int(end) - len(array)
+            if begin >= stop:
+                break
+            parts.append(array[max(start - begin, 0) : stop - begin])
+        return np.concatenate(parts)
+
+    def _map(self, name: str, dtype: str) -> np.ndarray:
+        try:
+            array = np.load(self.folder / name, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"{self.folder / name}: missing or damaged shard: {error}") from error
+        if array.ndim != 1 or array.dtype.name != dtype:
+            found = f"{array.dtype.name}{list(array.shape)}"
+            raise UserError(f"{self.folder / name}: expected a flat {dtype} array, found {found}")
+        return array
+
+    def __reduce__(self) -> Any:
+        # Pickling a memory map would copy the whole corpus into every worker.
+        return TokenShards, (self.folder, self.manifest)
+
+
+def open_shards(folder: Path, *, verify: bool = False) -> TokenShards:
+    """Opens what `write_shards` wrote.
+
+    Args:
+      verify: read every file and compare its SHA-256 with the manifest.
+    Raises:
+      UserError: no finished shards there, or a file that is missing or damaged (named).
+    """
+    folder = Path(folder)
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{folder}: no {MANIFEST}, so no finished token shards") from error
+    except ValueError as error:
+        raise UserError(f"{folder / MANIFEST}: damaged; run tokenize_corpus again") from error
+    if manifest.get("version") != VERSION:
+        found = manifest.get("version")
+        raise UserError(f"{folder / MANIFEST}: version {found!r}, this code reads {VERSION}")
+    if verify:
+        parts = [part for shard in manifest["shards"] for part in shard.values()]
+        for part in [manifest["index"], *parts]:
+            file = folder / part["file"]
+            if not file.is_file() or _sha256(file) != part["sha256"]:
+                raise UserError(f"{file}: missing or damaged; run tokenize_corpus again")
+    return TokenShards(folder, manifest)
+
+
+def read_index(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yields the index: id, source, offset, tokens and metadata of each document, in order."""
+    return read_json_lines(folder / INDEX)
+
+
+def _encode(
+    documents: Iterable[Document], tokenizer: Tokenizer
+) -> Iterator[tuple[Document, list[int], list[int]]]:
+    """Yields each document with the ids of its prompt (empty if it has none) and of the rest."""
+    iterator = iter(documents)
+    while batch := list(islice(iterator, _BATCH_DOCUMENTS)):
+        cuts = [int(document.metadata.get("prompt_chars", 0)) for document in batch]
+        texts = [d.text[:cut] for d, cut in zip(batch, cuts, strict=True)]
+        texts += [d.text[cut:] for d, cut in zip(batch, cuts, strict=True)]
+        try:
+            rows = tokenizer.encode_batch(texts)
+        except (UnicodeEncodeError, TypeError) as error:
+            bad = next((d.id for d in batch if not _is_unicode(d.text)), "?")
+            raise UserError(f"document {bad!r}: not valid Unicode text ({error})") from error
+        for document, prompt, rest in zip(batch, rows, rows[len(batch) :], strict=False):
+            if tokenizer.decode(prompt) + tokenizer.decode(rest) != document.text:
+                raise UserError(
+                    f"document {document.id!r} of {document.source!r}: the tokenizer does not give "
+                    "its text back exactly; train one with tokenize_corpus --train_tokenizer"
+                )
+            yield document, prompt, rest
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class _ShardWriter:
+    """Cuts a stream of tokens into files of equal length."""
+
+    def __init__(self, output: Path, dtype: np.dtype, shard_tokens: int) -> None:
+        self.n_tokens = 0
+        self._output = output
+        self._dtype = dtype
+        self._shard_tokens = shard_tokens
+        self._masked = False
+        self._tokens: list[np.ndarray] = []
+        self._masks: list[np.ndarray] = []
+        self._buffered = 0
+        self._shards: list[dict[str, Any]] = []
+
+    def add(self, ids: list[int], n_prompt: int) -> None:
+        tokens = np.asarray(ids, self._dtype)
+        mask = np.ones(len(ids), bool)
+        mask[:n_prompt] = False
+        self._masked |= n_prompt > 0
+        self.n_tokens += len(ids)
+        while self._buffered + len(tokens) >= self._shard_tokens:
+            cut = self._shard_tokens - self._buffered
+            self._append(tokens[:cut], mask[:cut])
+            self._flush()
+            tokens, mask = tokens[cut:], mask[cut:]
+        self._append(tokens, mask)
+
+    def close(self) -> list[dict[str, Any]]:
+        """Writes the last shard; returns files, hashes and lengths."""
+        if self._buffered:
+            self._flush()
+        if not self._masked:
+            for shard in self._shards:
+                (self._output / shard.pop("loss")["file"]).unlink()
+        return self._shards
+
+    def _append(self, tokens: np.ndarray, mask: np.ndarray) -> None:
+        self._tokens.append(tokens)
+        self._masks.append(mask)
+        self._buffered += len(tokens)
+
+    def _flush(self) -> None:
+        shard = {}
+        for kind, parts in (("tokens", self._tokens), ("loss", self._masks)):
+            file = self._output / f"{kind}-{len(self._shards):05d}.npy"
+            np.save(file, np.concatenate(parts))
+            shard[kind] = {"file": file.name, "sha256": _sha256(file), "n_tokens": self._buffered}
+        self._shards.append(shard)
+        self._tokens, self._masks, self._buffered = [], [], 0
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
