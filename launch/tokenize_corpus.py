@@ -1,0 +1,96 @@
+"""Trains a tokenizer on a corpus, or turns a corpus into token shards, or both.
+
+Train one:   python launch/tokenize_corpus.py --train_tokenizer=runs/tokenizer \\
+                 --vocab_size=2048 --corpus=runs/curate/filtered.jsonl.zst
+Make shards: python launch/tokenize_corpus.py --tokenizer=runs/tokenizer \\
+                 --corpus=runs/curate/filtered.jsonl.zst --corpus=runs/synth/textbooks.jsonl.zst \\
+                 --output=runs/shards/code_textbook
+
+A corpus is a folder, .jsonl, .jsonl.gz, .jsonl.zst or .parquet. Every document is decoded again
+and compared while it goes in; the report gives documents, tokens and bytes/token per source.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from phi1_jax import cli
+from phi1_jax.data.documents import Document, read_documents
+from phi1_jax.data.shards import write_shards
+from phi1_jax.data.tokenizer import load_tokenizer, sample_texts, train_tokenizer
+from phi1_jax.errors import UserError
+from phi1_jax.stage import run_stage
+
+CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to read; repeat for several.")
+OUTPUT = flags.DEFINE_string("output", None, "Folder for the token shards.")
+TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder of a trained tokenizer.")
+TRAIN = flags.DEFINE_string("train_tokenizer", None, "Folder for a tokenizer to train here.")
+VOCAB_SIZE = flags.DEFINE_integer("vocab_size", 2048, "Pieces of the tokenizer to train.", 300)
+SAMPLE_MB = flags.DEFINE_float("sample_mb", 2.0, "MB of each source to train on.", 0.001)
+MAX_TOKENS = flags.DEFINE_integer("max_tokens", None, "Stop after about this many tokens.", 1)
+SHARD_TOKENS = flags.DEFINE_integer("shard_tokens", 1 << 26, "Tokens in each shard.", 1)
+FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    if not CORPUS.value:
+        raise UserError("--corpus is missing: name a folder or file of documents")
+    if bool(TRAIN.value) == bool(TOKENIZER.value):
+        raise UserError("give one of --train_tokenizer=DIR and --tokenizer=DIR")
+    if TOKENIZER.value and not OUTPUT.value:
+        raise UserError("--output is missing: name a folder for the shards")
+    corpora = [Path(corpus) for corpus in CORPUS.value]
+    folder = Path(TRAIN.value or TOKENIZER.value)
+    if TRAIN.value:
+        inputs = {"corpus": corpora, "vocab_size": VOCAB_SIZE.value, "sample_mb": SAMPLE_MB.value}
+        run_stage("tokenizer", folder, inputs, lambda to: train(corpora, to), force=FORCE.value)
+    if OUTPUT.value:
+        tokenizer = load_tokenizer(folder)
+        inputs = {
+            "corpus": corpora,
+            "tokenizer": tokenizer.fingerprint,
+            "max_tokens": MAX_TOKENS.value,
+            "shard_tokens": SHARD_TOKENS.value,
+        }
+
+        def work(output: Path) -> dict[str, Any]:
+            manifest = write_shards(
+                read_all(corpora),
+                tokenizer,
+                output,
+                shard_tokens=SHARD_TOKENS.value,
+                max_tokens=MAX_TOKENS.value,
+            )
+            read = sum(source["bytes"] for source in manifest["sources"].values())
+            return {
+                "in": {"documents": manifest["n_documents"], "bytes": read},
+                "out": {"tokens": manifest["n_tokens"], "shards": len(manifest["shards"])},
+                "sources": manifest["sources"],
+            }
+
+        run_stage("tokenize", Path(OUTPUT.value), inputs, work, force=FORCE.value)
+
+
+def train(corpora: Sequence[Path], output: Path) -> dict[str, Any]:
+    texts = sample_texts(read_all(corpora), round(SAMPLE_MB.value * 1e6))
+    tokenizer = train_tokenizer(texts, VOCAB_SIZE.value)
+    tokenizer.save(output)
+    size = sum(len(text.encode()) for text in texts)
+    tokens = sum(map(len, tokenizer.encode_batch(texts)))
+    return {
+        "in": {"documents": len(texts), "bytes": size},
+        "out": {"pieces": tokenizer.vocab_size, "bytes_per_token": round(size / tokens, 3)},
+        "tokenizer": tokenizer.fingerprint,
+    }
+
+
+def read_all(corpora: Sequence[Path]) -> Iterator[Document]:
+    for corpus in corpora:
+        yield from read_documents(corpus)
+
+
+if __name__ == "__main__":
+    cli.run(main)

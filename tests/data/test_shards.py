@@ -1,0 +1,138 @@
+import json
+import pickle
+
+import numpy as np
+import pytest
+import sentencepiece
+import zstandard
+
+from phi1_jax.data.documents import Document
+from phi1_jax.data.shards import open_shards, read_index, write_shards
+from phi1_jax.data.tokenizer import train_tokenizer
+from phi1_jax.errors import UserError
+
+CODE = [
+    Document(f"f{i}.py", f"def f{i}(x):\n    return x + {i}\n" * (1 + i % 7), "code")
+    for i in range(300)
+]
+PROMPT = 'def g(x):\n    """Adds one."""\n'
+EXERCISES = [
+    Document(f"e{i}", PROMPT + f"    return x + {i}\n", "exercises", {"prompt_chars": len(PROMPT)})
+    for i in range(20)
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer([d.text for d in CODE + EXERCISES], 320)
+
+
+def test_another_reader_finds_every_document_where_the_index_says(tokenizer, tmp_path):
+    manifest = write_shards(CODE, tokenizer, tmp_path / "s", shard_tokens=777)
+    tokenizer.save(tmp_path / "t")
+    plain = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "t/tokenizer.model"))
+    files = sorted((tmp_path / "s").glob("tokens-*.npy"))
+    assert len(files) == len(manifest["shards"]) > 3
+    stream = np.concatenate([np.load(file) for file in files])
+    assert stream.dtype == np.uint16 and len(stream) == manifest["n_tokens"]
+    assert all(len(np.load(file)) == 777 for file in files[:-1])
+    with zstandard.open(tmp_path / "s/documents.jsonl.zst", "rt", newline="\n") as file:
+        rows = [json.loads(line) for line in file]
+    assert [row["id"] for row in rows] == [d.id for d in CODE]
+    for row, document in zip(rows, CODE, strict=True):
+        ids = stream[row["offset"] : row["offset"] + row["tokens"]].tolist()
+        assert ids[-1] == tokenizer.eot_id
+        assert plain.decode(ids[:-1]) == document.text
+    assert not list((tmp_path / "s").glob("loss-*"))
+
+
+def test_exercises_are_encoded_in_two_parts_and_masked_to_the_solution(tokenizer, tmp_path):
+    write_shards([*CODE[:50], *EXERCISES], tokenizer, tmp_path, shard_tokens=500)
+    shards = open_shards(tmp_path, verify=True)
+    rows = list(read_index(tmp_path))
+    for row in rows[:50]:
+        assert shards.slice(row["offset"], row["offset"] + row["tokens"])[1].all()
+    for row, document in zip(rows[50:], EXERCISES, strict=True):
+        ids, mask = shards.slice(row["offset"], row["offset"] + row["tokens"])
+        assert ids[~mask].tolist() == tokenizer.encode(PROMPT)
+        solution = tokenizer.encode(document.text[len(PROMPT) :])
+        assert ids[mask].tolist() == [*solution, tokenizer.eot_id]
+
+
+def test_slices_cross_shards_and_survive_pickling(tokenizer, tmp_path):
+    write_shards([*CODE, *EXERCISES], tokenizer, tmp_path, shard_tokens=100)
+    shards = open_shards(tmp_path)
+    tokens, mask = shards.slice(0, shards.n_tokens)
+    assert len(tokens) == len(mask) == shards.n_tokens
+    random = np.random.default_rng(0)
+    copy = pickle.loads(pickle.dumps(shards))
+    assert len(pickle.dumps(shards)) < 100 * len(shards.tokens) + 100_000
+    for _ in range(300):
+        start, stop = sorted(random.integers(0, shards.n_tokens + 1, 2).tolist())
+        part, part_mask = copy.slice(start, stop)
+        assert np.array_equal(part, tokens[start:stop])
+        assert np.array_equal(part_mask, mask[start:stop])
+    with pytest.raises(IndexError):
+        shards.slice(0, shards.n_tokens + 1)
+
+
+@pytest.mark.parametrize("kind", ["tokens-00001.npy", "loss-00000.npy", "documents.jsonl.zst"])
+def test_a_flipped_byte_is_found_and_the_file_named(tokenizer, tmp_path, kind):
+    write_shards([*CODE, *EXERCISES], tokenizer, tmp_path, shard_tokens=2000)
+    data = bytearray((tmp_path / kind).read_bytes())
+    data[-5] ^= 1
+    (tmp_path / kind).write_bytes(data)
+    open_shards(tmp_path)
+    with pytest.raises(UserError, match=kind):
+        open_shards(tmp_path, verify=True)
+
+
+def test_truncated_missing_and_unfinished_shards_are_refused(tokenizer, tmp_path):
+    write_shards(CODE, tokenizer, tmp_path, shard_tokens=2000)
+    shard = tmp_path / "tokens-00001.npy"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(UserError, match=shard.name):
+        open_shards(tmp_path)
+    shard.unlink()
+    with pytest.raises(UserError, match=shard.name):
+        open_shards(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(UserError, match="no finished token shards"):
+        open_shards(tmp_path)
+
+
+def test_counts_per_source_determinism_and_the_token_limit(tokenizer, tmp_path):
+    one = write_shards([*CODE, *EXERCISES], tokenizer, tmp_path / "1")
+    two = write_shards(iter([*CODE, *EXERCISES]), tokenizer, tmp_path / "2")
+    assert one == two
+    assert one["tokenizer"] == tokenizer.fingerprint
+    assert {name: source["documents"] for name, source in one["sources"].items()} == {
+        "code": 300,
+        "exercises": 20,
+    }
+    assert sum(source["tokens"] for source in one["sources"].values()) == one["n_tokens"]
+    assert one["sources"]["code"]["bytes"] == sum(len(d.text.encode()) for d in CODE)
+    limited = write_shards(CODE, tokenizer, tmp_path / "3", max_tokens=1000)
+    assert 1000 <= limited["n_tokens"] < 1300
+
+
+class Lossy:
+    """A tokenizer that forgets: whatever it is given comes back in lower case."""
+
+    vocab_size, eot_id, fingerprint = 70_000, 0, "lossy"
+
+    def encode_batch(self, texts):
+        return [[ord(c) for c in text.lower()] for text in texts]
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+
+def test_a_document_that_does_not_come_back_stops_the_stage(tmp_path, tokenizer):
+    good = Document("fine", "abc\u4e00", "s")
+    with pytest.raises(UserError, match="'Bad'"):
+        write_shards([good, Document("Bad", "ABC", "s")], Lossy(), tmp_path)
+    with pytest.raises(UserError, match="'surrogate'"):
+        write_shards([good, Document("surrogate", "\ud800", "s")], tokenizer, tmp_path)
+    assert write_shards([good], Lossy(), tmp_path)["dtype"] == "uint32"
+    assert open_shards(tmp_path).slice(0, 4)[0].tolist() == [97, 98, 99, 0x4E00]
