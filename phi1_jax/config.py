@@ -1,0 +1,254 @@
+"""Every setting of a run as frozen dataclasses, and all checks on them.
+
+Launch scripts turn an ml-collections config into a `RunConfig` with `from_dict`; nothing past
+that point sees a ConfigDict. Fields marked [ours] are choices that the paper leaves open.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from phi1_jax.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The transformer of section 2.3. Defaults are phi-1's, 1.3B."""
+
+    vocab_size: int = 51_200  # rows of the embedding; CodeGen's 50,295 pieces, padded
+    n_layers: int = 24
+    d_model: int = 2048
+    d_mlp: int = 8192
+    n_heads: int = 32
+    rotary_dim: int = 32  # leading dimensions of each head that rotate
+    max_seq_len: int = 2048  # context in tokens
+    dropout: float = 0.1  # on attention and on the residual branches, while training
+    rope_theta: float = 10_000.0
+    layer_norm_eps: float = 1e-5
+    init_std: float = 0.02
+    # bfloat16 [ours: the paper used fp16]; auto is bfloat16 on accelerators, float32 on CPU.
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    # cudnn has no dropout on attention; auto is cudnn where it can serve, else xla.
+    attention: Literal["auto", "xla", "cudnn"] = "auto"
+    # What the backward pass recomputes: nothing, all but the matmul results, or whole blocks.
+    remat: Literal["none", "dots", "full"] = "none"
+    scan_unroll: int = 1  # blocks per iteration of the compiled loop over layers
+
+    @property
+    def d_head(self) -> int:
+        """Width of one attention head."""
+        return self.d_model // self.n_heads
+
+    def __post_init__(self) -> None:
+        sizes = ("vocab_size", "n_layers", "d_model", "d_mlp", "n_heads", "rotary_dim")
+        for name in (*sizes, "max_seq_len", "scan_unroll"):
+            _check(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "at least 1")
+        _check(
+            self.d_model % self.n_heads == 0,
+            "model.d_model",
+            self.d_model,
+            f"a multiple of model.n_heads={self.n_heads}",
+        )
+        _check(
+            self.rotary_dim % 2 == 0 and self.rotary_dim <= self.d_head,
+            "model.rotary_dim",
+            self.rotary_dim,
+            f"even and at most the head width {self.d_head}",
+        )
+        _check(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        _check(
+            self.attention != "cudnn" or (self.d_head % 8 == 0 and self.d_head <= 128),
+            "model.attention",
+            self.attention,
+            f"xla: cudnn needs a head width that 8 divides, at most 128, not {self.d_head}",
+        )
+        _check(
+            self.attention != "cudnn" or self.dropout == 0,
+            "model.attention",
+            self.attention,
+            f"xla, or model.dropout 0: cudnn has no dropout on attention ({self.dropout})",
+        )
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Linear warm-up, then linear decay (section 2.3)."""
+
+    name: Literal["adamw", "muon"] = "adamw"  # muon [ours]: on the matrices, Adam on the rest
+    peak_learning_rate: float = 1e-3
+    warmup_steps: int = 750
+    final_learning_rate: float = 0.0  # [ours]
+    # Learning rate of embedding, head, biases and norms under muon [ours].
+    adam_learning_rate: float = 1e-3
+    weight_decay: float = 0.1
+    b1: float = 0.9  # [ours]
+    b2: float = 0.95  # [ours]
+    eps: float = 1e-8  # [ours]
+    clip_norm: float = 1.0  # global norm of the gradient [ours]
+
+    def __post_init__(self) -> None:
+        for name in ("peak_learning_rate", "adam_learning_rate", "eps", "clip_norm"):
+            _check(getattr(self, name) > 0, f"optimizer.{name}", getattr(self, name), "above 0")
+        for name in ("warmup_steps", "weight_decay", "final_learning_rate"):
+            _check(getattr(self, name) >= 0, f"optimizer.{name}", getattr(self, name), "0 or more")
+        for name in ("b1", "b2"):
+            _check(
+                0 <= getattr(self, name) < 1, f"optimizer.{name}", getattr(self, name), "in [0, 1)"
+            )
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """One folder of token shards in the mixture."""
+
+    name: str
+    path: str
+    weight: float = 1.0  # share of the sequences, relative to the other sources
+
+    def __post_init__(self) -> None:
+        _check(self.weight > 0, f"data.sources {self.name!r} weight", self.weight, "above 0")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is read: documents joined by <|endoftext|> and cut at `seq_len` (section 2.3)."""
+
+    sources: tuple[SourceConfig, ...] = ()
+    seq_len: int = 2048
+    global_batch_size: int = 1024  # sequences per step, over all devices and accumulation steps
+    loss_on: Literal["all", "solutions"] = "all"  # [ours]; solutions: not on exercises' prompts
+
+    def __post_init__(self) -> None:
+        _check(self.seq_len >= 2, "data.seq_len", self.seq_len, "at least 2")
+        _check(
+            self.global_batch_size >= 1, "data.global_batch_size", self.global_batch_size, ">= 1"
+        )
+        names = [source.name for source in self.sources]
+        _check(len(set(names)) == len(names), "data.sources", names, "named once each")
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """Devices per mesh axis; one axis may be -1, all that are left."""
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+
+    def __post_init__(self) -> None:
+        sizes = dataclasses.astuple(self)
+        _check(
+            all(size >= 1 or size == -1 for size in sizes) and sizes.count(-1) <= 1,
+            "mesh",
+            sizes,
+            "sizes of at least 1, with at most one -1",
+        )
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When a checkpoint is written, and which are kept."""
+
+    every_steps: int = 1000
+    keep_last: int = 3
+    keep_every_steps: int = 0  # 0: none beyond the last ones
+    keep_steps: tuple[int, ...] = ()  # kept whatever their age
+
+    def __post_init__(self) -> None:
+        _check(self.every_steps >= 1, "checkpoint.every_steps", self.every_steps, "at least 1")
+        _check(self.keep_last >= 1, "checkpoint.keep_last", self.keep_last, "at least 1")
+        _check(
+            self.keep_every_steps >= 0, "checkpoint.keep_every_steps", self.keep_every_steps, ">= 0"
+        )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One training run: pretraining, or finetuning with `init_from`."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    steps: int = 36_000
+    # Sequences a device computes at once; 0 is all of its share, without accumulation.
+    micro_batch_size: int = 0
+    seed: int = 0
+    init_from: str = ""  # a checkpoint folder whose weights start this run
+    log_every_steps: int = 10
+    eval_every_steps: int = 0  # 0: no evaluation while training
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "log_every_steps"):
+            _check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("micro_batch_size", "eval_every_steps"):
+            _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _check(
+            self.data.seq_len <= self.model.max_seq_len,
+            "data.seq_len",
+            self.data.seq_len,
+            f"at most model.max_seq_len={self.model.max_seq_len}",
+        )
+        _check(
+            self.optimizer.warmup_steps <= self.steps,
+            "optimizer.warmup_steps",
+            self.optimizer.warmup_steps,
+            f"at most steps={self.steps}",
+        )
+
+
+def from_dict(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
+    """Builds the dataclass `kind` from nested plain values, as a config file gives them.
+
+    Raises:
+      UserError: an unknown or missing field, or a value of another type; names the field.
+    """
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise UserError(
+            f"config field {prefix}{unknown[0]} does not exist; the fields are {', '.join(hints)}"
+        )
+    try:
+        return kind(**{k: _convert(hints[k], v, prefix + k) for k, v in values.items()})
+    except TypeError as error:  # a field without a default is absent
+        raise UserError(f"config field {prefix.rstrip('.')}: {error}") from error
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The inverse of `from_dict`, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise UserError(f"config field {name}={value!r} must be a group of fields")
+        return from_dict(hint, value, f"{name}.")
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise UserError(f"config field {name}={value!r} must be a list")
+        item = typing.get_args(hint)[0]
+        return tuple(_convert(item, v, f"{name}[{i}]") for i, v in enumerate(value))
+    if origin is Literal:
+        choices = typing.get_args(hint)
+        _check(value in choices, name, repr(value), f"one of {', '.join(choices)}")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        expected = hint.__name__ if not isinstance(hint, types.UnionType) else str(hint)
+        raise UserError(f"config field {name}={value!r} must be of type {expected}")
+    return value
+
+
+def _check(ok: bool, name: str, value: object, expected: str) -> None:
+    if not ok:
+        raise UserError(f"config field {name}={value} must be {expected}")

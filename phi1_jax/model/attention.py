@@ -1,0 +1,58 @@
+"""Causal attention: the implementations that a config can name."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+# q, k, v of shape [b, t, h, k] -> [b, t, h, k]
+Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def attend(
+    q_bthk: jax.Array,
+    k_bshk: jax.Array,
+    v_bshk: jax.Array,
+    mask_bts: jax.Array | None,
+    dropout: float = 0.0,
+    key: jax.Array | None = None,
+) -> jax.Array:
+    """Softmax attention with scores in float32 and, given a key, dropout on the weights.
+
+    Args:
+      mask_bts: bool[b | 1, t, s], True where a query may look; None is causal.
+    Returns:
+      [b, t, h, k], in q's dtype.
+    """
+    t, s, width = q_bthk.shape[1], k_bshk.shape[1], q_bthk.shape[-1]
+    if mask_bts is None:
+        mask_bts = jnp.tril(jnp.ones((1, t, s), bool))
+    # Heads first, then plain matmuls: on the CPU an einsum over [b, t, h, k] is three times slower.
+    q_bhtk, k_bhks = (q_bthk * width**-0.5).swapaxes(1, 2), k_bshk.transpose(0, 2, 3, 1)
+    scores_bhts = jnp.matmul(q_bhtk, k_bhks, preferred_element_type=jnp.float32)
+    scores_bhts = jnp.where(mask_bts[:, None], scores_bhts, jnp.finfo(jnp.float32).min)
+    weights_bhts = jax.nn.softmax(scores_bhts, axis=-1)
+    if key is not None and dropout > 0:
+        keep = jax.random.bernoulli(key, 1 - dropout, weights_bhts.shape)
+        weights_bhts = jnp.where(keep, weights_bhts / (1 - dropout), 0)
+    return jnp.matmul(weights_bhts.astype(v_bshk.dtype), v_bshk.swapaxes(1, 2)).swapaxes(1, 2)
+
+
+def causal(
+    implementation: Literal["auto", "xla", "cudnn"], dropout: float, key: jax.Array | None
+) -> Attend:
+    """How a block attends over a whole row: cuDNN's flash attention, or plain XLA.
+
+    JAX gives cuDNN's kernel no dropout, so attention dropout always takes the XLA path; `auto`
+    takes cuDNN on a GPU in bfloat16 otherwise.
+    """
+    dropping = key is not None and dropout > 0
+
+    def run(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        fits = jax.default_backend() == "gpu" and q.dtype == jnp.bfloat16 and q.shape[-1] <= 128
+        if implementation == "cudnn" or (implementation == "auto" and fits and not dropping):
+            return jax.nn.dot_product_attention(q, k, v, is_causal=True, implementation="cudnn")
+        return attend(q, k, v, None, dropout, key)
+
+    return run

@@ -1,0 +1,83 @@
+"""The device mesh, and which logical axis lies along which mesh axis.
+
+Parameters carry logical axis names (`model/phi.py`); this file alone maps them to devices:
+`data` replicates parameters, `fsdp` splits them and their optimizer state, `tensor` splits the
+matmuls themselves. A batch is split over `data` and `fsdp`.
+"""
+
+import math
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from phi1_jax.config import MeshConfig
+from phi1_jax.errors import UserError
+
+BATCH = PartitionSpec(("data", "fsdp"))
+RULES: dict[str | None, str | tuple[str, ...] | None] = {
+    "embed": "fsdp",
+    "heads": "tensor",
+    "mlp": "tensor",
+    "vocab": "tensor",
+    "norm": None,
+    None: None,
+}
+
+
+def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
+    """Arranges the devices as data x fsdp x tensor; -1 takes all that are left.
+
+    Raises:
+      UserError: the sizes do not multiply to the number of devices.
+    """
+    devices = devices or jax.devices()
+    sizes = [config.data, config.fsdp, config.tensor]
+    known = math.prod(size for size in sizes if size != -1)
+    if -1 in sizes and len(devices) % known == 0:
+        sizes[sizes.index(-1)] = len(devices) // known
+    if math.prod(sizes) != len(devices):
+        raise UserError(
+            f"config field mesh={config.data}x{config.fsdp}x{config.tensor} (data x fsdp x tensor)"
+            f" does not use all {len(devices)} devices; make the product {len(devices)}"
+        )
+    return jax.make_mesh(
+        tuple(sizes), ("data", "fsdp", "tensor"), (AxisType.Auto,) * 3, devices=devices
+    )
+
+
+def param_shardings(mesh: Mesh, state: Any) -> Any:
+    """The sharding of every parameter, as a plain nested dict like `nnx.to_pure_dict(state)`.
+
+    Args:
+      state: the `nnx.State` of the model's `nnx.Param`s, real or from `nnx.eval_shape`.
+    Raises:
+      UserError: a mesh axis does not divide the dimension that lies along it.
+    """
+    from flax import nnx
+
+    def place(path: tuple[Any, ...], param: Any) -> NamedSharding:
+        names = param.get_metadata().get("out_sharding") or ()
+        spec = PartitionSpec(*(RULES[name] for name in names))
+        sharding = NamedSharding(mesh, spec)
+        for size, axis in zip(param.shape, spec, strict=False):
+            if axis is not None and size % mesh.shape[axis]:
+                where = "/".join(map(str, path))
+                raise UserError(
+                    f"mesh axis {axis}={mesh.shape[axis]} does not divide a dimension of {size} in"
+                    f" {where}; choose a size that does"
+                )
+        return sharding
+
+    flat = {path: place(path, param) for path, param in nnx.to_flat_state(state)}
+    return nnx.to_pure_dict(nnx.from_flat_state(flat))
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows over the data-parallel axes; the other dimensions whole."""
+    return NamedSharding(mesh, BATCH)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A whole copy on every device."""
+    return NamedSharding(mesh, PartitionSpec())

@@ -1,0 +1,73 @@
+"""AdamW as in section 2.3, or Muon on the matrices; linear warm-up, then linear decay."""
+
+from typing import Any
+
+import jax
+import optax
+from optax.contrib import MuonDimensionNumbers, muon
+
+from phi1_jax.config import OptimizerConfig
+
+
+def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """Gradient clipping by global norm, then the configured optimizer.
+
+    AdamW decays matrices only, not biases, LayerNorms or nothing else: `decays` says which
+    [the paper does not say; this is the common choice].
+    """
+    if config.name == "muon":
+        optimizer = muon(
+            learning_rate=schedule(config, config.peak_learning_rate, steps),
+            adam_learning_rate=schedule(config, config.adam_learning_rate, steps),
+            weight_decay=config.weight_decay,
+            weight_decay_mask=decays,
+            adam_weight_decay=config.weight_decay,
+            adam_b1=config.b1,
+            adam_b2=config.b2,
+            eps=config.eps,
+            muon_weight_dimension_numbers=_muon_dimensions,
+        )
+    else:
+        optimizer = optax.adamw(
+            schedule(config, config.peak_learning_rate, steps),
+            b1=config.b1,
+            b2=config.b2,
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+            mask=decays,
+        )
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
+
+
+def schedule(config: OptimizerConfig, peak: float, steps: int) -> optax.Schedule:
+    """0 to `peak` over the warm-up, then straight down to the final rate at the last step."""
+    final = config.final_learning_rate * peak / config.peak_learning_rate
+    decay = optax.linear_schedule(peak, final, max(1, steps - config.warmup_steps))
+    if not config.warmup_steps:
+        return decay
+    # The first step already moves: step n of the warm-up runs at (n + 1) / warmup_steps.
+    warmup = optax.linear_schedule(
+        peak / config.warmup_steps, peak, max(1, config.warmup_steps - 1)
+    )
+    return optax.join_schedules([warmup, decay], [config.warmup_steps])
+
+
+def decays(params: Any) -> Any:
+    """True for kernels and the embedding table; False for biases and LayerNorms."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: _name(path) in ("kernel", "table"), params
+    )
+
+
+def _muon_dimensions(params: Any) -> Any:
+    """Muon for the kernels stacked in the blocks, (layer, in, out); Adam for the rest."""
+
+    def dimensions(path: Any, _: Any) -> MuonDimensionNumbers | None:
+        stacked = _name(path[:1]) == "blocks" and _name(path) == "kernel"
+        return MuonDimensionNumbers(reduction_axis=1, output_axis=2) if stacked else None
+
+    return jax.tree_util.tree_map_with_path(dimensions, params)
+
+
+def _name(path: Any) -> str:
+    return str(getattr(path[-1], "key", path[-1]))

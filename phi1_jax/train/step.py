@@ -1,0 +1,131 @@
+"""One optimizer step: next-token loss, gradient accumulation, update."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from phi1_jax.config import RunConfig
+from phi1_jax.model.phi import Phi
+from phi1_jax.sharding import BATCH, param_shardings, replicated
+from phi1_jax.train.optimizer import make_optimizer
+
+# The axis of accumulation leads; each micro-batch lies over the data-parallel axes.
+MICRO_BATCHES = PartitionSpec(None, *BATCH)
+
+Metrics = dict[str, jax.Array]
+
+
+class Batch(NamedTuple):
+    """Rows of tokens for one step, cut into n micro-batches of b rows."""
+
+    tokens: Any  # int32[n, b, t + 1]; inputs are all but the last, targets all but the first
+    loss: Any  # bool[n, b, t]; the targets that count
+
+
+class State(NamedTuple):
+    """All that training changes: a plain pytree, since merging a module costs host time."""
+
+    step: Any  # int32[], optimizer steps taken
+    params: Any  # nested dict of float32
+    optimizer: Any  # optax's state
+
+
+class Trainer(NamedTuple):
+    """The compiled pieces of a run on one mesh."""
+
+    graph: Any  # nnx graph definition: `nnx.merge(graph, params)` is the model
+    shardings: State
+    init: Callable[[], State]
+    step: Callable[[State, Batch], tuple[State, Metrics]]
+    loss: Callable[[Any, Batch], Metrics]
+
+
+def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
+    """Builds the sharded init, step and loss functions (pjit: `jax.jit` with shardings).
+
+    Randomness is a function of (seed, step) alone, so there is none to save.
+    """
+    optimizer = make_optimizer(config.optimizer, config.steps)
+    graph, abstract = nnx.split(nnx.eval_shape(lambda: Phi(config.model, nnx.Rngs(0))), nnx.Param)
+
+    def init() -> State:
+        model = Phi(config.model, nnx.Rngs(params=config.seed))
+        params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+        return State(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+    shardings = _state_shardings(mesh, param_shardings(mesh, abstract), jax.eval_shape(init))
+
+    def total_loss(params: Any, micro: Batch, key: jax.Array | None) -> jax.Array:
+        logits_btv = nnx.merge(graph, params)(micro.tokens[:, :-1], key)
+        nll_bt = optax.softmax_cross_entropy_with_integer_labels(logits_btv, micro.tokens[:, 1:])
+        return jnp.sum(nll_bt * micro.loss)
+
+    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
+        count = jnp.maximum(jnp.sum(batch.loss), 1)
+        key = jax.random.fold_in(jax.random.key(config.seed, impl="rbg"), state.step)
+        dropping = config.model.dropout > 0
+
+        def accumulate(carry: Any, item: Any) -> Any:
+            micro, index = item
+            micro_key = jax.random.fold_in(key, index) if dropping else None
+            loss, grads = jax.value_and_grad(total_loss)(state.params, micro, micro_key)
+            return jax.tree.map(jnp.add, carry, (loss, grads)), None
+
+        n_micro = batch.tokens.shape[0]
+        zeros = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params))
+        if n_micro == 1:
+            (loss, grads), _ = accumulate(zeros, (jax.tree.map(lambda x: x[0], batch), 0))
+        else:
+            (loss, grads), _ = jax.lax.scan(accumulate, zeros, (batch, jnp.arange(n_micro)))
+        loss, grads = loss / count, jax.tree.map(lambda g: g / count, grads)
+        norm = optax.tree.norm(grads)
+        updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
+        updated = (optax.apply_updates(state.params, updates), optimizer_state)
+        # A step whose gradient is not finite changes nothing. `where`, since 0 * NaN is NaN.
+        good = jnp.isfinite(norm) & jnp.isfinite(loss)
+        params, optimizer_state = jax.tree.map(
+            lambda new, old: jnp.where(good, new, old), updated, (state.params, state.optimizer)
+        )
+        metrics = {"loss": loss, "gradient_norm": norm, "tokens": count, "skipped": ~good}
+        return State(state.step + 1, params, optimizer_state), metrics
+
+    def loss(params: Any, batch: Batch) -> Metrics:
+        micro = jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), batch)
+        return {"loss": total_loss(params, micro, None), "tokens": jnp.sum(batch.loss)}
+
+    batch_sharding = NamedSharding(mesh, MICRO_BATCHES)
+    return Trainer(
+        graph,
+        shardings,
+        jax.jit(init, out_shardings=shardings),
+        jax.jit(
+            step,
+            in_shardings=(shardings, batch_sharding),
+            out_shardings=(shardings, replicated(mesh)),
+            donate_argnums=0,
+        ),
+        jax.jit(
+            loss, in_shardings=(shardings.params, batch_sharding), out_shardings=replicated(mesh)
+        ),
+    )
+
+
+def _state_shardings(mesh: Mesh, params: Any, state: State) -> State:
+    """Optimizer moments lie where their parameters lie; scalars are replicated."""
+    by_path = {_keys(path): s for path, s in jax.tree_util.tree_leaves_with_path(params)}
+
+    def place(path: Any, leaf: Any) -> NamedSharding:
+        keys = _keys(path)
+        matches = (by_path[keys[i:]] for i in range(len(keys)) if keys[i:] in by_path)
+        return next(matches, replicated(mesh)) if leaf.ndim else replicated(mesh)
+
+    return jax.tree_util.tree_map_with_path(place, state)
+
+
+def _keys(path: Any) -> tuple[str, ...]:
+    return tuple(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
