@@ -1,0 +1,231 @@
+"""Deals programs out to the sandbox's servers, and opens a sandbox only if it holds."""
+
+import itertools
+import os
+import select
+import shutil
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from phi1_jax.errors import UserError
+from phi1_jax.sandbox import confine
+from phi1_jax.sandbox.worker import (
+    BOOT_TIMEOUT_S,
+    Job,
+    Limits,
+    Outcome,
+    Verdict,
+    Worker,
+    WorkerFailed,
+)
+
+_ROOT = Path(__file__).resolve().parents[2]
+_DEFAULT_LIMITS = Limits()
+_INFRA_TRIES = 3
+_LOOKAHEAD = 64  # jobs per worker that may be finished before their turn
+
+
+class Sandbox:
+    """Runs untrusted Python, each program in its own confined process; see `open_sandbox`."""
+
+    def __init__(self, limits: Limits, workers: int, command: list[str], outer: str) -> None:
+        self.limits = limits
+        self._command, self._outer = command, outer
+        self._workers: list[Worker | None] = [None] * workers
+        self.backend = outer
+        try:
+            self._prove()
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, programs: Iterable[str]) -> Iterator[Outcome]:
+        """Runs self-contained programs; outcomes come in the order of the programs.
+
+        PASS: the program ended without an exception. A hostile program that carries its own
+        tests can make them pass; whoever must not be fooled uses `examine`.
+        """
+        return self._deal(Job(program) for program in programs)
+
+    def examine(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        """Runs candidates against examiners; outcomes come in the order of the jobs.
+
+        The examiner's program calls the candidate's function `f` as `remote("f")`. PASS: the
+        examiner ended without an exception; nothing the candidate does can forge that.
+        """
+        return self._deal(jobs)
+
+    def close(self) -> None:
+        for worker in self._workers:
+            if worker:
+                worker.close()
+        self._workers = [None] * len(self._workers)
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _deal(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        waiting = enumerate(jobs)
+        again: deque[tuple[int, Job]] = deque()
+        running: dict[int, tuple[int, Job]] = {}  # by worker
+        tries: dict[int, int] = {}
+        done: dict[int, Outcome] = {}
+        following = 0
+        try:
+            while True:
+                for index in set(range(len(self._workers))) - set(running):
+                    ahead = len(done) < _LOOKAHEAD * len(self._workers)
+                    task = again.popleft() if again else next(waiting, None) if ahead else None
+                    if task is None:
+                        break
+                    running[index] = task
+                    tries[task[0]] = tries.get(task[0], 0) + 1
+                    self._worker(index).send(task[1])
+                if not running:
+                    break
+                for index in self._ready(running):
+                    number, job = running.pop(index)
+                    try:
+                        done[number] = self._worker(index).receive()
+                    except WorkerFailed as failure:
+                        self._discard(index)
+                        if tries[number] < _INFRA_TRIES:
+                            again.append((number, job))
+                        else:
+                            done[number] = Outcome(Verdict.INFRA, str(failure), 0.0)
+                while following in done:
+                    del tries[following]
+                    yield done.pop(following)
+                    following += 1
+        finally:
+            for index in running:  # the caller stopped half-way: their replies are not wanted
+                self._discard(index)
+
+    def _ready(self, running: dict[int, tuple[int, Job]]) -> list[int]:
+        fds = {self._worker(index).fileno(): index for index in running}
+        poll = select.poll()
+        for fd in fds:
+            poll.register(fd, select.POLLIN)
+        ready = [fds[fd] for fd, _ in poll.poll((self.limits.wall_s + BOOT_TIMEOUT_S) * 1000)]
+        if not ready:  # no server kept its own wall limit
+            for index in running:
+                self._worker(index).kill()
+            return list(running)
+        return ready
+
+    def _worker(self, index: int) -> Worker:
+        worker = self._workers[index]
+        if worker is None:
+            worker = self._workers[index] = Worker(self._command, self.limits)
+        return worker
+
+    def _discard(self, index: int) -> None:
+        if worker := self._workers[index]:
+            worker.close()
+        self._workers[index] = None
+
+    def _prove(self) -> None:
+        """Starts every server, and has each isolation claim tried by a program before any use."""
+        layers = [self._worker(index).layers for index in range(len(self._workers))]
+        self.backend = ", ".join(filter(None, [self._outer, layers[0]]))
+        if not self._outer and "Landlock" not in layers[0]:
+            raise WorkerFailed("the kernel has no Landlock")
+        with tempfile.NamedTemporaryFile("w", suffix=".secret") as secret:
+            secret.write("secret")
+            secret.flush()
+            Path(secret.name).chmod(0o644)
+            probes = [_PROBE.format(path=secret.name), "raise ValueError"]
+            outcomes = list(self.run(itertools.chain(probes, *[["pass"]] * len(layers))))
+        verdicts = [outcome.verdict for outcome in outcomes]
+        if verdicts[1] is not Verdict.FAIL or {verdicts[0], *verdicts[2:]} != {Verdict.PASS}:
+            raise WorkerFailed(f"the isolation leaks: {outcomes[0].message or outcomes}")
+
+
+# Each of these must be refused by the operating system.
+_PROBE = """
+import os, socket
+def refused(what, *arguments):
+    try:
+        what(*arguments)
+    except (OSError, ValueError):
+        return
+    raise AssertionError(f"{{what.__name__}}{{arguments}} was not refused")
+refused(open, {path!r})
+refused(open, "/etc/passwd")
+refused(open, f"/proc/{{os.getppid()}}/environ")
+refused(open, "/tmp/phi1_jax_probe", "w")
+refused(open, "/phi1_jax_probe", "w")
+refused(os.fork)
+refused(os.execv, "/bin/true", ["true"])
+refused(os.kill, os.getppid(), 0)
+refused(os.unlink, {path!r})
+for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+    refused(socket.socket, family, socket.SOCK_DGRAM)
+assert not os.environ, "the environment is not empty"
+"""
+
+
+def open_sandbox(
+    limits: Limits = _DEFAULT_LIMITS, workers: int = 2, isolation: str = "auto"
+) -> Sandbox:
+    """Opens the strongest isolation that works here, after trying it; a context manager.
+
+    Args:
+      limits: for each program.
+      workers: servers, each running one program at a time; as many as there are cores.
+      isolation: "auto", or one of "bubblewrap", "landlock" to insist on it.
+    Raises:
+      UserError: nothing works on this machine; the message says what to install.
+    """
+    if isolation not in ("auto", "bubblewrap", "landlock"):
+        raise UserError(f"isolation={isolation!r}: must be auto, bubblewrap or landlock")
+    if not sys.platform.startswith("linux"):
+        raise UserError(
+            f"untrusted code cannot be isolated on {sys.platform}: run this on Linux, "
+            "in a virtual machine or in a container"
+        )
+    python = os.path.realpath(sys.executable)
+    boot = [python, "-P", "-s", "-S", "-B", "-X", "utf8", "-c"]
+    start = "import sys; sys.path[:0] = [{!r}]; from phi1_jax.sandbox.server import main; main()"
+    failures = []
+    if isolation != "landlock":
+        if bwrap := shutil.which("bwrap"):
+            command = [*_bubblewrap(bwrap, python), *boot, start.format("/code")]
+            try:
+                return Sandbox(limits, workers, command, "bubblewrap")
+            except WorkerFailed as failure:
+                failures.append(f"bubblewrap: {failure}")
+        else:
+            failures.append("bubblewrap: not installed")
+    if isolation != "bubblewrap":
+        try:
+            return Sandbox(limits, workers, [*boot, start.format(str(_ROOT))], "")
+        except WorkerFailed as failure:
+            failures.append(f"Landlock: {failure}")
+    raise UserError(
+        f"untrusted code cannot be isolated here ({'; '.join(failures)}): install bubblewrap "
+        "(apt install bubblewrap), or use a Linux kernel 5.13 or later with Landlock"
+    )
+
+
+def _bubblewrap(bwrap: str, python: str) -> list[str]:
+    """Namespaces with nothing in them but the interpreter, read-only, and this package's folder."""
+    command = [bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    for path in [*confine.readable_paths(), Path(python)]:
+        command += ["--ro-bind", str(path), str(path)]
+    package = Path(__file__).parent
+    for path in (package.parent / "__init__.py", package.parent / "errors.py", package):
+        command += ["--ro-bind", str(path), f"/code/phi1_jax/{path.relative_to(package.parent)}"]
+    return [*command, "--dev-bind", "/dev/null", "/dev/null", "--remount-ro", "/", "--chdir", "/"]

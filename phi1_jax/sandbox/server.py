@@ -1,0 +1,262 @@
+"""The warm fork server: runs inside the isolation, starts one process for each untrusted program.
+
+A job is a program, or a pair: a candidate and its examiner, each in its own process, joined by
+two pipes. Every byte of a program is read by the process that will run it, after the fork, and
+reports pass through one buffer that is wiped: the server's memory, of which each later child
+gets a copy, never holds tests or answers.
+
+Started as `python -c "from phi1_jax.sandbox.server import main; main()"` with the control socket
+on stdin; `host` holds the other end. Only the standard library is at hand.
+"""
+
+import gc
+import importlib
+import os
+import random
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from phi1_jax.sandbox import confine, programs
+
+SETTINGS = struct.Struct(">ddQQ")  # cpu_s, wall_s, memory_bytes, output_bytes
+JOB = struct.Struct(">Ii")  # bytes of the program; bytes of its examiner, or -1
+REPLY = struct.Struct(">BdI")  # verdict letter, seconds, bytes of the message
+# Verdict letters beyond those of `programs`. INFRA has none: a server that fails ends without a
+# reply, and the host starts another.
+TIMEOUT, OUTPUT_LIMIT, CRASH = b"TOC"
+
+# Imported before the first fork, so that programs need not pay for them.
+_WARM = [
+    "abc", "array", "bisect", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal",
+    "enum", "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers",
+    "operator", "queue", "re", "statistics", "string", "textwrap", "typing",
+]  # fmt: skip
+_LOW_FDS = 100  # the server itself holds fewer descriptors than this
+_READY = b"R"
+
+
+def main() -> None:
+    control = socket.socket(fileno=os.dup(0))
+    cpu_s, wall_s, memory_bytes, output_bytes = SETTINGS.unpack(receive(control, SETTINGS.size))
+    for name in _WARM:
+        importlib.import_module(name)
+    sys.path[:] = [p for p in sys.path if not (Path(p) / "phi1_jax").exists()]
+    os.environ.clear()
+    os.chdir("/")
+    # RLIMIT_AS counts the interpreter's own mappings too; a program gets its share on top.
+    memory_bytes += _mapped_bytes()
+    confine.no_new_privileges()
+    layers = [confine.drop_root(), confine.landlock(), "seccomp", "rlimits"]
+    server = _Server(control, cpu_s, wall_s, memory_bytes, output_bytes)
+    hello = ", ".join(filter(None, layers)).encode()
+    control.sendall(struct.pack(">I", len(hello)) + hello)
+    gc.collect()
+    gc.freeze()
+    while header := receive(control, JOB.size):
+        server.run_job(*JOB.unpack(header))
+
+
+def _mapped_bytes() -> int:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:  # bubblewrap's namespace has no /proc
+        return 256 << 20
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def receive(control: socket.socket, count: int) -> bytes:
+    """Exactly `count` bytes, or b"" when the other end is closed."""
+    data = bytearray()
+    while len(data) < count:
+        block = control.recv(min(count - len(data), 1 << 20))
+        if not block:
+            return b""
+        data += block
+    return bytes(data)
+
+
+class _Server:
+    def __init__(
+        self,
+        control: socket.socket,
+        cpu_s: float,
+        wall_s: float,
+        memory_bytes: int,
+        output_bytes: int,
+    ) -> None:
+        self._control = control
+        self._cpu_s, self._wall_s = cpu_s, wall_s
+        self._memory_bytes, self._output_bytes = memory_bytes, output_bytes
+        self._seccomp = confine.Seccomp()
+        self._null = os.open("/dev/null", os.O_RDONLY)
+        self._report = bytearray(programs.MESSAGE_BYTES + 1)
+
+    def run_job(self, program_bytes: int, examiner_bytes: int) -> None:
+        start = time.perf_counter()
+        output, output_end = os.pipe()
+        report, report_end = os.pipe()
+        pipes = [output_end, report_end]
+        ends = [self._null, output_end, output_end, report_end]
+        if examiner_bytes < 0:
+            children = [self._fork(programs.run_program, program_bytes, ends, report)]
+        else:
+            calls, calls_end = os.pipe()
+            replies, replies_end = os.pipe()
+            pipes += [calls, calls_end, replies, replies_end]
+            # The examiner is forked second, when its text is the next on the control socket.
+            children = [
+                self._fork(
+                    programs.run_candidate, program_bytes, [*ends, calls, replies_end], report
+                ),
+                self._fork(
+                    programs.run_examiner, examiner_bytes, [*ends, replies, calls_end], report
+                ),
+            ]
+        for fd in pipes:
+            os.close(fd)
+        verdict, message = self._watch(children, output, report, start)
+        os.close(output)
+        os.close(report)
+        seconds = time.perf_counter() - start
+        self._control.sendall(REPLY.pack(verdict, seconds, len(message)))
+        self._control.sendall(message)
+        message.release()
+        self._report[:] = bytes(len(self._report))
+
+    def _fork(
+        self, work: Callable[[bytes], None], source_bytes: int, ends: list[int], report: int
+    ) -> "_Child":
+        """Starts a confined child that runs `source_bytes` of the control socket.
+
+        Args:
+          ends: descriptors that become the child's 0, 1, 2, ...; it gets no other.
+          report: where the child says that it has its program and is confined.
+        """
+        pid = os.fork()
+        if pid == 0:
+            try:
+                confine.die_with_parent()
+                source = receive(self._control, source_bytes)
+                high = [os.dup2(fd, _LOW_FDS + i) for i, fd in enumerate(ends)]
+                for i, fd in enumerate(high):
+                    os.dup2(fd, i)
+                os.closerange(len(ends), _LOW_FDS + len(ends))
+                random.seed(0)
+                confine.limit_resources(self._cpu_s, self._memory_bytes)
+                self._seccomp.install()
+                os.write(programs.REPORT_FD, _READY)
+                if work is programs.run_candidate:
+                    os.close(programs.REPORT_FD)
+            except BaseException:
+                os._exit(1)
+            work(source)
+            os._exit(0)
+        child = _Child(pid)
+        poll = select.poll()
+        poll.register(report, select.POLLIN)
+        poll.register(child.fd, select.POLLIN)
+        if report not in dict(poll.poll(60_000)) or os.read(report, 1) != _READY:
+            sys.exit(f"child {pid} did not get ready")
+        return child
+
+    def _watch(
+        self, children: list["_Child"], output: int, report: int, start: float
+    ) -> tuple[int, memoryview]:
+        """Sees a job to its end; returns its verdict and message."""
+        over = self._wait(children, output, start)
+        if over is None:
+            os.set_blocking(report, False)
+            try:
+                size = os.readv(report, [self._report])
+            except BlockingIOError:
+                size = 0
+            if size and self._report[0] in (programs.PASS, programs.FAIL, programs.MEMORY):
+                self._end(children)
+                return self._report[0], memoryview(self._report)[1:size]
+            # Lost: the candidate's own end tells why. Silent: so does the program's.
+            over = _verdict_of(children[0 if size else -1].end(grace_s=0.2))
+        self._end(children)
+        verdict, text = over
+        self._report[1 : 1 + len(text)] = text.encode()
+        return verdict, memoryview(self._report)[1 : 1 + len(text)]
+
+    def _wait(self, children: list["_Child"], output: int, start: float) -> tuple[int, str] | None:
+        """Waits until the last child ends (None), or a limit is passed (verdict, message)."""
+        written = 0
+        poll = select.poll()
+        for fd in (output, self._control.fileno(), *(child.fd for child in children)):
+            poll.register(fd, select.POLLIN)
+        pause_s = min(self._cpu_s, self._wall_s)
+        while True:
+            ready = dict(poll.poll(pause_s * 1000))
+            if self._control.fileno() in ready:
+                sys.exit("the host is gone")
+            if children[-1].fd in ready:
+                return None
+            if output in ready:
+                count = len(os.read(output, 1 << 16))
+                written += count
+                if written > self._output_bytes:
+                    return OUTPUT_LIMIT, f"printed more than {self._output_bytes} bytes"
+                if not count:
+                    poll.unregister(output)
+            if children[0].fd in ready:
+                poll.unregister(children[0].fd)  # the examiner notices by itself
+            cpu_left_s = self._cpu_s - max(child.cpu_s() for child in children)
+            wall_left_s = self._wall_s - (time.perf_counter() - start)
+            if cpu_left_s <= 0:
+                return TIMEOUT, f"took more than {self._cpu_s:g} s of CPU time"
+            if wall_left_s <= 0:
+                return TIMEOUT, f"took more than {self._wall_s:g} s"
+            # A single thread cannot use up its CPU time sooner than the clock on the wall.
+            pause_s = max(0.005, min(cpu_left_s, wall_left_s))
+
+    def _end(self, children: list["_Child"]) -> None:
+        for child in children:
+            child.end()
+
+
+class _Child:
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._status: int | None = None
+        self.fd = os.pidfd_open(pid)
+
+    def cpu_s(self) -> float:
+        try:
+            return time.clock_gettime((~self._pid << 3) | 2)  # Linux: the CPU clock of a process
+        except OSError:
+            return 0.0
+
+    def end(self, grace_s: float = 0) -> int:
+        """Kills the process unless it ends within the grace; returns its wait status."""
+        if self._status is None:
+            poll = select.poll()
+            poll.register(self.fd, select.POLLIN)
+            if not poll.poll(grace_s * 1000):
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+                self._status = 0
+            else:
+                self._status = os.waitpid(self._pid, 0)[1]
+            os.close(self.fd)
+        return self._status
+
+
+def _verdict_of(status: int) -> tuple[int, str]:
+    """What a process that ended without a report tells."""
+    if not os.WIFSIGNALED(status):
+        return programs.FAIL, f"ended the process, exit status {os.waitstatus_to_exitcode(status)}"
+    number = os.WTERMSIG(status)
+    if number == signal.SIGKILL:
+        # Programs cannot send it: it was the machine, short of memory perhaps.
+        sys.exit("a child was killed from outside")
+    if number == signal.SIGXCPU:
+        return TIMEOUT, "took too much CPU time"
+    return CRASH, f"crashed: {signal.Signals(number).name}"
