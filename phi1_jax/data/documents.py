@@ -9,8 +9,7 @@ import io
 import json
 import tokenize
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,7 +20,10 @@ import zstandard
 from phi1_jax.errors import UserError
 
 JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz")
+FORMATS = (".py", *JSON_LINES, ".parquet")
 ZSTD_LEVEL = 3
+# Called with the name of what is left out and the reason.
+Skip = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def read_documents(
     path: Path,
     source: str | None = None,
     columns: Mapping[str, str] | None = None,
-    notes: Counter[str] | None = None,
+    skip: Skip | None = None,
 ) -> Iterator[Document]:
     """Yields the documents of a file or folder, in an order that depends on names only.
 
@@ -58,19 +60,70 @@ def read_documents(
       columns: document field -> column, e.g. {"text": "content", "licence": "license"}; a field
         other than id, text and source lands in the metadata. None: the files that
         `write_documents` writes, or any with a column `text`.
-      notes: counts what was skipped, by reason; None makes a broken record an error.
+      skip: told the name and the reason of each record that is left out; None makes a broken
+        record an error.
     Raises:
       UserError: unknown format, a column that is not there (lists those that are), a broken
         record, or no document at all.
     """
     path = Path(path)
+    root = path if path.is_dir() else path.parent
     found = False
-    for document in _read(path, source, columns, notes):
-        found = True
-        yield document
+    for file in list_files(path):
+        for document in read_file(file, root, source, columns, skip):
+            found = True
+            yield document
     if not found:
-        why = f" (skipped: {dict(notes)})" if notes else ""
-        raise UserError(f"{path}: yields no document{why}; name a file or folder that does")
+        raise UserError(f"{path}: yields no document; name a file or folder that does")
+
+
+def list_files(path: Path) -> list[Path]:
+    """The files that `read_documents` reads, sorted; a large pool is split between tasks by file.
+
+    Raises:
+      UserError: no such path, or a folder without a file of a known format.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"{path}: no such file or folder")
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    code = [file for file in files if file.suffix == ".py"]
+    found = code or [file for file in files if file.name.endswith((*JSON_LINES, ".parquet"))]
+    if not found:
+        raise UserError(f"{path}: holds no file ending in {', '.join(FORMATS)}")
+    return found
+
+
+def read_file(
+    file: Path,
+    root: Path,
+    source: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    skip: Skip | None = None,
+) -> Iterator[Document]:
+    """Yields the documents of one file below `root`; see `read_documents`."""
+    name = file.relative_to(root).as_posix()
+    if file.suffix == ".py":
+        try:
+            text = decode_code(file.read_bytes())
+        except (UnicodeDecodeError, SyntaxError) as error:
+            if skip is None:
+                raise UserError(f"{file}: not readable as Python source: {error}") from error
+            skip(name, "undecodable")
+        else:
+            yield Document(name, text, source or root.resolve().name, {"path": name})
+        return
+    if file.suffix == ".parquet":
+        records = _read_parquet(file, columns)
+    else:
+        records = read_json_lines(file, skip)
+    for row, record in enumerate(records):
+        document = _to_document(record, f"{name}:{row}", file, source, columns)
+        if document is not None:
+            yield document
+        elif skip is not None:
+            skip(f"{name}:{row}", "null_text")
 
 
 def write_documents(path: Path, documents: Iterable[Document]) -> int:
@@ -81,12 +134,12 @@ def write_documents(path: Path, documents: Iterable[Document]) -> int:
     return write_json_lines(path, (asdict(document) for document in documents))
 
 
-def read_json_lines(path: Path, notes: Counter[str] | None = None) -> Iterator[dict[str, Any]]:
+def read_json_lines(path: Path, skip: Skip | None = None) -> Iterator[dict[str, Any]]:
     """Yields the objects of a .jsonl, .jsonl.gz or .jsonl.zst file.
 
     Raises:
-      UserError: another format, or a line that is no JSON object (counted instead, and the rest
-        of a broken archive given up, if `notes` is there to count in).
+      UserError: another format, a line that is no JSON object, or a broken archive. If `skip` is
+        there it is told instead; the rest of a broken archive is given up.
     """
     number = 0
     try:
@@ -99,15 +152,15 @@ def read_json_lines(path: Path, notes: Counter[str] | None = None) -> Iterator[d
                     if not isinstance(record, dict):
                         raise ValueError(f"expected a JSON object, found {type(record).__name__}")
                 except ValueError as error:
-                    if notes is None:
+                    if skip is None:
                         raise UserError(f"{path}, line {number}: {error}") from error
-                    notes["broken_json_line"] += 1
+                    skip(f"{path.name}:{number}", "broken_json")
                     continue
                 yield record
     except (EOFError, gzip.BadGzipFile, zstandard.ZstdError, zlib.error) as error:
-        if notes is None:
+        if skip is None:
             raise UserError(f"{path}: damaged after line {number}: {error}") from error
-        notes["damaged_archive"] += 1
+        skip(path.name, "damaged_archive")
 
 
 def write_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
@@ -132,56 +185,6 @@ def decode_code(data: bytes) -> str:
     """
     encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
     return data.decode(encoding)
-
-
-def _read(
-    path: Path,
-    source: str | None,
-    columns: Mapping[str, str] | None,
-    notes: Counter[str] | None,
-) -> Iterator[Document]:
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file())
-        if code := [p for p in files if p.suffix == ".py"]:
-            yield from read_code_files(code, path, source or path.resolve().name, notes)
-            return
-        for file in files:
-            if file.name.endswith((*JSON_LINES, ".parquet")):
-                yield from _read(file, source, columns, notes)
-        return
-    if not path.is_file():
-        raise UserError(f"{path}: no such file or folder")
-    if path.suffix == ".py":
-        yield from read_code_files([path], path.parent, source or path.stem, notes)
-        return
-    if path.suffix == ".parquet":
-        records = _read_parquet(path, columns)
-    else:
-        records = read_json_lines(path, notes)
-    for row, record in enumerate(records):
-        document = _to_document(record, f"{path.name}:{row}", path, source, columns)
-        if document is not None:
-            yield document
-        elif notes is not None:
-            notes["empty_record"] += 1
-
-
-def read_code_files(
-    files: Iterable[Path], root: Path, source: str, notes: Counter[str] | None = None
-) -> Iterator[Document]:
-    """One document a file, its id the path below `root`; unreadable files are counted."""
-    for file in files:
-        name = file.relative_to(root).as_posix()
-        try:
-            text = decode_code(file.read_bytes())
-        except (UnicodeDecodeError, SyntaxError) as error:
-            if notes is None:
-                raise UserError(f"{file}: not readable as Python source: {error}") from error
-            notes["undecodable"] += 1
-            continue
-        except OSError as error:
-            raise UserError(f"{file}: {error.strerror or error}") from error
-        yield Document(name, text, source, {"path": name})
 
 
 def _to_document(
@@ -247,7 +250,7 @@ def _open_read(path: Path) -> Iterator[IO[bytes]]:
         with path.open("rb") as file:
             yield file
     else:
-        known = ", ".join((*JSON_LINES, ".parquet"))
+        known = ", ".join(FORMATS)
         raise UserError(f"{path}: unknown format; give a folder or a file ending in {known}")
 
 

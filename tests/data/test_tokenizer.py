@@ -1,11 +1,10 @@
 import sysconfig
-from collections import Counter
 from pathlib import Path
 
 import pytest
 import sentencepiece
 
-from phi1_jax.data.documents import Document, read_code_files
+from phi1_jax.data.documents import Document, read_file
 from phi1_jax.data.tokenizer import load_tokenizer, sample_texts, train_tokenizer
 from phi1_jax.errors import UserError
 
@@ -32,7 +31,7 @@ NASTY = [
 @pytest.fixture(scope="module")
 def files():
     paths = sorted(STDLIB.glob("*.py")) + sorted((STDLIB / "email").rglob("*.py"))
-    return list(read_code_files(paths, STDLIB, "stdlib", Counter()))
+    return [document for path in paths for document in read_file(path, STDLIB, "stdlib")]
 
 
 @pytest.fixture(scope="module")
