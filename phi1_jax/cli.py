@@ -1,10 +1,13 @@
 """How every launch script starts: flags in, one clear line out when the input is wrong."""
 
 import logging
+import re
 import sys
-import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
+import absl.logging
 from absl import app, flags
 
 from phi1_jax.errors import UserError
@@ -17,7 +20,11 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
 
     Any other exception keeps its traceback: it is a fault of this project, not of the input.
     """
-    flags.FLAGS.set_default("stderrthreshold", "warning")
+    # Config files build on each other: `from configs import phi1_base`.
+    sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent.parent))
+    # Orbax and JAX narrate at INFO; progress bars and stage lines are ours.
+    absl.logging.set_verbosity(absl.logging.WARNING)
+    logging.getLogger("jax").setLevel(logging.ERROR)
 
     def guarded(argv: Sequence[str]) -> None:
         if len(argv) > 1:
@@ -35,22 +42,53 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     app.run(guarded, flags_parser=_parse)
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def load_config(holder: flags.FlagHolder) -> dict[str, Any]:
+    """The plain values of a `config_flags.DEFINE_config_file` flag.
+
+    Raises:
+      UserError: no file named, none there, or one that does not run.
+    """
+    if flags.FLAGS[holder.name].value is None and not flags.FLAGS[holder.name].present:
+        raise UserError(f"--{holder.name} is missing: --{holder.name}=configs/phi1_tiny.py, say")
     try:
-        # The libraries below warn about themselves at import; users can do nothing about it.
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)
-        return app.parse_flags_with_usage(list(argv)) if _asks_help(argv) else flags.FLAGS(argv)
-    except (flags.Error, UserError, AttributeError, KeyError, TypeError, OSError) as error:
-        text = str(error).strip().strip("'\"").splitlines()
-        _fail(f"{text[0] if text else type(error).__name__} (see --help)")
-        raise AssertionError("unreachable") from error
+        return holder.value.to_dict()
+    except OSError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"--{holder.name}: {reason}") from error
 
 
-def _asks_help(argv: Sequence[str]) -> bool:
-    return any(a.lstrip("-") in ("help", "helpfull", "helpshort", "?") for a in argv[1:])
+def start_jax(compile_cache: str) -> None:
+    """Settings of JAX that every script shares, before the first array is made.
+
+    Args:
+      compile_cache: folder for compiled programs, so that a second start skips compilation.
+    """
+    import jax
+
+    if compile_cache:
+        folder = Path(compile_cache).expanduser()
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def _fail(message: str) -> None:
+def _parse(argv: Sequence[str]) -> list[str]:
+    asked = {argument.lstrip("-") for argument in argv[1:]}
+    if asked & {"help", "helpfull", "helpshort", "?"}:
+        return app.parse_flags_with_usage(list(argv))
+    try:
+        return flags.FLAGS(list(argv))
+    except Exception as error:  # a config file is the user's code: anything can come out of it
+        lines = str(error).strip().strip("'\"").splitlines() or [type(error).__name__]
+        problem = lines[0]
+        for argument in argv[1:]:
+            # ml_collections names only the last part of a config field that does not exist.
+            override = re.match(r"--?(config\.[\w.]+)", argument)
+            if override and not isinstance(error, flags.Error) and problem in override[1]:
+                problem = f"--{override[1]}: the config has no such field"
+        _fail(f"{problem} (see --help)")
+
+
+def _fail(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)

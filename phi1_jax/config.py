@@ -119,6 +119,7 @@ class DataConfig:
     """What is read: documents joined by <|endoftext|> and cut at `seq_len` (section 2.3)."""
 
     sources: tuple[SourceConfig, ...] = ()
+    tokenizer: str = ""  # folder of the tokenizer that made the shards
     seq_len: int = 2048
     global_batch_size: int = 1024  # sequences per step, over all devices and accumulation steps
     loss_on: Literal["all", "solutions"] = "all"  # [ours]; solutions: not on exercises' prompts
@@ -183,9 +184,10 @@ class RunConfig:
     init_from: str = ""  # a checkpoint folder whose weights start this run
     log_every_steps: int = 10
     eval_every_steps: int = 0  # 0: no evaluation while training
+    max_skipped_steps: int = 20  # stop after so many steps in a row without a finite gradient
 
     def __post_init__(self) -> None:
-        for name in ("steps", "log_every_steps"):
+        for name in ("steps", "log_every_steps", "max_skipped_steps"):
             _check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("micro_batch_size", "eval_every_steps"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")

@@ -1,0 +1,45 @@
+"""A phi-1 of about 1M parameters that shows the paper's effect on a laptop's CPU.
+
+Command:  make quickstart, which trains it on raw code, on CodeTextbook, and from the latter on
+            CodeExercises; or one run, as for the larger models:
+          python launch/train.py --config=configs/phi1_tiny.py --output=runs/tiny \\
+            --source=code=runs/quickstart/shards/raw_code --tokenizer=runs/quickstart/tokenizer
+Hardware: 2 CPU cores.
+Expected: see the table in README.md, which `make quickstart` prints.
+
+Departures from the paper, for the sake of minutes instead of days: Muon, no dropout, and a loss on
+the solutions of exercises only (their prompts still teach nothing twice).
+"""
+
+from ml_collections import ConfigDict
+
+from configs import phi1_base
+
+
+def get_config() -> ConfigDict:
+    config = phi1_base.get_config()
+    config.model.vocab_size = 2048
+    config.model.n_layers = 3
+    config.model.d_model = 128
+    config.model.d_mlp = 512
+    config.model.n_heads = 4
+    config.model.rotary_dim = 16
+    config.model.max_seq_len = 512
+    config.model.dropout = 0.0
+    config.model.compute_dtype = "auto"
+    config.model.remat = "none"
+    config.optimizer.name = "muon"
+    config.optimizer.peak_learning_rate = 0.02
+    config.optimizer.adam_learning_rate = 3e-3
+    config.optimizer.weight_decay = 0.01
+    config.optimizer.warmup_steps = 20
+    config.data.seq_len = 128
+    config.data.global_batch_size = 8
+    config.data.loss_on = "solutions"
+    config.mesh.data = -1
+    config.mesh.fsdp = 1
+    config.micro_batch_size = 0
+    config.checkpoint.every_steps = 250
+    config.checkpoint.keep_steps = ()
+    config.steps = 500
+    return config

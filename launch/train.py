@@ -1,0 +1,73 @@
+"""Pretrains or finetunes a phi model on token shards.
+
+Example:
+  python launch/train.py --config=configs/phi1_tiny.py --output=runs/mine \\
+      --source=code=runs/shards/code --tokenizer=runs/tokenizer --config.steps=1000
+
+The same command again goes on from the newest checkpoint in --output.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from phi1_jax import cli
+from phi1_jax.config import RunConfig, from_dict
+from phi1_jax.errors import UserError
+from phi1_jax.stage import write_json
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=value.")
+OUTPUT = flags.DEFINE_string("output", None, "The run's folder; holds everything it writes.")
+SOURCE = flags.DEFINE_multi_string(
+    "source", [], "NAME=SHARDS or NAME=SHARDS:WEIGHT, once for each source of the mixture."
+)
+TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder of the shards' tokenizer.")
+COMPILE_CACHE = flags.DEFINE_string(
+    "compile_cache", "~/.cache/phi1_jax", "Where compiled programs are kept; empty for nowhere."
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    if not OUTPUT.value:
+        raise UserError("--output is missing: name the run's folder")
+    config = from_dict(RunConfig, resolve(cli.load_config(CONFIG)))
+    cli.start_jax(COMPILE_CACHE.value)
+    from phi1_jax.train.loop import train
+
+    start = time.perf_counter()
+    result = train(config, Path(OUTPUT.value))
+    result["total_seconds"] = round(time.perf_counter() - start, 2)
+    write_json(Path(OUTPUT.value) / "result.json", result)
+    print(json.dumps(result))
+
+
+def resolve(values: dict[str, Any]) -> dict[str, Any]:
+    """Puts the flags' sources and tokenizer into the config's plain values."""
+    data = values.setdefault("data", {})
+    if SOURCE.value:
+        data["sources"] = [parse_source(text) for text in SOURCE.value]
+    if TOKENIZER.value:
+        data["tokenizer"] = TOKENIZER.value
+    return values
+
+
+def parse_source(text: str) -> dict[str, Any]:
+    name, equals, rest = text.partition("=")
+    path, colon, weight = rest.rpartition(":")
+    try:
+        parsed = {"path": path, "weight": float(weight)} if colon else {"path": rest}
+    except ValueError:
+        parsed = {"path": rest}
+    if not (name and equals and rest):
+        raise UserError(f"--source={text}: give NAME=SHARDS or NAME=SHARDS:WEIGHT")
+    return {"name": name, **parsed}
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,111 @@
+"""Rows of tokens through Grain: the order is a function of (seed, step), whatever the hosts."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grain
+import numpy as np
+
+from phi1_jax.config import DataConfig
+from phi1_jax.data.shards import TokenShards, open_shards
+from phi1_jax.data.tokenizer import load_tokenizer
+from phi1_jax.errors import UserError
+
+
+class Rows:
+    """Token shards cut into rows: a Grain `RandomAccessDataSource`.
+
+    phi-1 section 2.3: the stream of joined documents is cut at `seq_len`. Row i predicts tokens
+    [i * seq_len + 1, (i + 1) * seq_len], so every token but the first is a target exactly once an
+    epoch; a last incomplete row is dropped.
+    """
+
+    def __init__(self, shards: TokenShards, seq_len: int, source: int, solutions_only: bool):
+        self.shards = shards
+        self.seq_len = seq_len
+        self.source = source
+        self.solutions_only = solutions_only
+
+    def __len__(self) -> int:
+        return (self.shards.n_tokens - 1) // self.seq_len
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        start = int(index) * self.seq_len
+        tokens, loss = self.shards.slice(start, start + self.seq_len + 1)
+        if not self.solutions_only:
+            loss = np.ones_like(loss)
+        return {
+            "tokens": tokens.astype(np.int32),  # [seq_len + 1]
+            "loss": loss[1:],  # [seq_len]
+            "source": np.int32(self.source),
+            "row": np.int64(index),
+        }
+
+    def __repr__(self) -> str:
+        return f"Rows({self.shards.folder.name}, {self.seq_len})"
+
+
+class Loader:
+    """Batches of a weighted mixture of sources, for one process of a run."""
+
+    def __init__(self, config: DataConfig, seed: int, process: int = 0, n_processes: int = 1):
+        """Opens every source and checks it, so that a damaged file is found before step 1.
+
+        Raises:
+          UserError: no source, shards that are missing, damaged, too short or made with another
+            tokenizer, or a batch size that the processes do not divide.
+        """
+        if not config.sources:
+            raise UserError("config field data.sources is empty: name shards, --source=NAME=DIR")
+        if config.global_batch_size % n_processes:
+            raise UserError(
+                f"config field data.global_batch_size={config.global_batch_size} must be a multiple"
+                f" of the {n_processes} processes"
+            )
+        self.tokenizer = load_tokenizer(Path(config.tokenizer)) if config.tokenizer else None
+        solutions_only = config.loss_on == "solutions"
+        opened = []
+        for number, source in enumerate(config.sources):
+            shards = open_shards(Path(source.path), verify=True)
+            if self.tokenizer and shards.fingerprint != self.tokenizer.fingerprint:
+                raise UserError(
+                    f"{source.path}: tokenized with another tokenizer than {config.tokenizer}"
+                )
+            opened.append(Rows(shards, config.seq_len, number, solutions_only))
+            if not len(opened[-1]):
+                raise UserError(
+                    f"{source.path}: {shards.n_tokens} tokens do not fill one row of"
+                    f" data.seq_len={config.seq_len}"
+                )
+        self.sources = opened
+        self.vocab_size = max(int(rows.shards.manifest["vocab_size"]) for rows in opened)
+        self.names = [source.name for source in config.sources]
+        self.fingerprint = self._fingerprint(config, seed)
+        # Shuffling and batching on the MapDataset keep the order free of threads and workers.
+        streams = [
+            grain.MapDataset.source(rows).seed(seed + number).shuffle().repeat(None)
+            for number, rows in enumerate(opened)
+        ]
+        weights = [source.weight for source in config.sources]
+        mixed = grain.MapDataset.mix(streams, weights) if len(streams) > 1 else streams[0]
+        local = mixed[process::n_processes]
+        self._batches = local.batch(config.global_batch_size // n_processes)
+
+    def batches(self, step: int) -> Iterator[dict[str, np.ndarray]]:
+        """This process's part of each global batch, from optimizer step `step` on, without end."""
+        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
+        iterator = iter(self._batches.to_iter_dataset(options))
+        iterator.set_state({"next_index": step})
+        return iterator
+
+    def _fingerprint(self, config: DataConfig, seed: int) -> str:
+        """Changes whenever the same step would deliver other data."""
+        parts = [
+            [source.name, source.weight, len(rows), rows.shards.manifest["shards"]]
+            for source, rows in zip(config.sources, self.sources, strict=True)
+        ]
+        settings = [config.seq_len, config.global_batch_size, config.loss_on, seed]
+        return hashlib.sha256(json.dumps([settings, parts]).encode()).hexdigest()

@@ -1,0 +1,37 @@
+"""Floating-point operations per token, and the devices' peaks, for MFU."""
+
+from phi1_jax.config import ModelConfig
+
+# Dense bfloat16 peak of one device in FLOP/s, by a part of the name that JAX reports.
+PEAK_FLOPS = {
+    "A100": 312e12,
+    "H100": 989e12,
+    "H200": 989e12,
+    "L4": 121e12,
+    "T4": 65e12,
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+}
+
+
+def matmul_params(model: ModelConfig) -> int:
+    """Weights that multiply each token: with the head, without the embedding and the biases."""
+    per_layer = 4 * model.d_model**2 + 2 * model.d_model * model.d_mlp
+    return model.n_layers * per_layer + model.d_model * model.vocab_size
+
+
+def flops_per_token(model: ModelConfig, seq_len: int) -> tuple[float, float]:
+    """Forward and backward, in two conventions.
+
+    Returns:
+      PaLM's count, whose attention term covers the whole square (12 L d T), and the causal count,
+      which covers the half that is needed (6 L d T).
+    """
+    attention = 6.0 * model.n_layers * model.d_model * seq_len
+    matmuls = 6.0 * matmul_params(model)
+    return matmuls + 2 * attention, matmuls + attention
+
+
+def peak_flops(device_kind: str) -> float | None:
+    """The peak of a device, or None if it is not in the table."""
+    return next((peak for name, peak in PEAK_FLOPS.items() if name in device_kind), None)

@@ -1,0 +1,306 @@
+"""The training loop, read from top to bottom: open, restore, step, report, save."""
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from jax.sharding import Mesh, NamedSharding
+from tqdm import tqdm
+
+from phi1_jax.checkpoint import CONFIG, TOKENIZER, Checkpointer, load_model
+from phi1_jax.config import RunConfig, to_dict
+from phi1_jax.data.loader import Loader
+from phi1_jax.errors import UserError
+from phi1_jax.metrics import MetricsWriter
+from phi1_jax.sharding import make_mesh
+from phi1_jax.stage import write_json
+from phi1_jax.train.flops import flops_per_token, peak_flops
+from phi1_jax.train.optimizer import schedule
+from phi1_jax.train.step import MICRO_BATCHES, Batch, State, Trainer, make_trainer
+
+# Called with the step and the parameters; returns the curves' names and values.
+Evaluator = Callable[[int, Any], Mapping[str, float]]
+
+# Fields that change speed or bookkeeping and nothing that is learned.
+FREE_FIELDS = (
+    "log_every_steps",
+    "eval_every_steps",
+    "max_skipped_steps",
+    "micro_batch_size",
+    "checkpoint.",
+    "mesh.",
+    "model.remat",
+    "model.scan_unroll",
+    "model.attention",
+)
+
+
+def train(
+    config: RunConfig, run: Path, evaluators: Mapping[str, Evaluator] | None = None
+) -> dict[str, Any]:
+    """Trains to `config.steps`, or goes on from the newest undamaged checkpoint in `run`.
+
+    SIGTERM and Ctrl-C end the current step, save, and return; a second one leaves at once.
+
+    Returns:
+      step, steps, tokens (targets that counted in this call), loss (last logged), seconds and
+      `finished`, False after a signal.
+    Raises:
+      UserError: a setting that does not fit data, devices or the checkpoint in `run`.
+      FloatingPointError: `max_skipped_steps` steps in a row had no finite gradient.
+    """
+    mesh = make_mesh(config.mesh)
+    micro_batches = _micro_batches(config, mesh)
+    loader = Loader(config.data, config.seed, jax.process_index(), jax.process_count())
+    if loader.vocab_size > config.model.vocab_size:
+        raise UserError(
+            f"config field model.vocab_size={config.model.vocab_size} is smaller than the"
+            f" tokenizer's {loader.vocab_size} pieces"
+        )
+    _open_run(config, run)
+    trainer = make_trainer(config, mesh)
+    checkpointer = Checkpointer(run, config.checkpoint)
+    writer = MetricsWriter(run, enabled=jax.process_index() == 0)
+    writer.settings(to_dict(config))
+    start, state = _start(config, trainer, checkpointer, loader)
+    if start == 0:
+        checkpointer.save(0, *_saved(state), _position(loader, 0))
+    meter = _Meter(config, writer, loader.names, jax.device_count())
+    batches = _on_device(loader.batches(start), mesh, micro_batches)
+    step = start
+    progress = tqdm(
+        total=config.steps,
+        initial=start,
+        desc=run.name,
+        unit="step",
+        disable=jax.process_index() > 0,
+        mininterval=1,
+    )
+    with _stop_signal() as stopped, progress, mesh:
+        while step < config.steps and not stopped():
+            batch, sources = next(batches)
+            state, metrics = trainer.step(state, batch)
+            step += 1
+            meter.add(metrics, sources)
+            progress.update()
+            if step % config.log_every_steps == 0 or step == config.steps:
+                progress.set_postfix(meter.log(step))
+            if step % config.checkpoint.every_steps == 0 or step == config.steps:
+                checkpointer.save(step, *_saved(state), _position(loader, step))
+            due = config.eval_every_steps and step % config.eval_every_steps == 0
+            if due and evaluators:
+                for name, evaluate in evaluators.items():
+                    values = evaluate(step, state.params)
+                    writer.scalars(step, {f"{name}/{k}": v for k, v in values.items()})
+        if stopped() and step < config.steps and step % config.checkpoint.every_steps:
+            checkpointer.save(step, *_saved(state), _position(loader, step))
+    checkpointer.close()
+    writer.close()
+    return meter.summary(step)
+
+
+def _start(
+    config: RunConfig, trainer: Trainer, checkpointer: Checkpointer, loader: Loader
+) -> tuple[int, State]:
+    """The newest checkpoint of this run; else the weights of `init_from`; else fresh ones."""
+    shapes = jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        jax.eval_shape(trainer.init),
+        trainer.shardings,
+    )
+    restored = checkpointer.restore(shapes.params, (shapes.step, shapes.optimizer))
+    if restored is not None:
+        step, params, (counter, optimizer), position = restored
+        if position["data"] != loader.fingerprint:
+            raise UserError(
+                f"{checkpointer.run}: the data differ from those that step {step} was trained on"
+                " (sources, weights or shards); give the same ones, or a new --output"
+            )
+        logging.info("resumed from step %d", step)
+        return step, State(counter, params, optimizer)
+    state = trainer.init()
+    if config.init_from:
+        model, params = load_model(Path(config.init_from), shardings=trainer.shardings.params)
+        _refuse_other_shape(config, model)
+        state = state._replace(params=params)
+    return 0, state
+
+
+def _saved(state: State) -> tuple[Any, Any]:
+    return state.params, (state.step, state.optimizer)
+
+
+def _position(loader: Loader, step: int) -> dict[str, Any]:
+    return {"step": step, "data": loader.fingerprint}
+
+
+def _refuse_other_shape(config: RunConfig, model: Any) -> None:
+    for name in ("vocab_size", "n_layers", "d_model", "d_mlp", "n_heads", "rotary_dim"):
+        ours, theirs = getattr(config.model, name), getattr(model, name)
+        if ours != theirs:
+            raise UserError(
+                f"config field model.{name}={ours} differs from {theirs} in init_from="
+                f"{config.init_from}; make them equal"
+            )
+
+
+def _micro_batches(config: RunConfig, mesh: Mesh) -> int:
+    """How many times a step accumulates."""
+    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    rows = config.data.global_batch_size
+    per_step = (config.micro_batch_size or max(1, rows // shards)) * shards
+    if rows % per_step:
+        raise UserError(
+            f"config field data.global_batch_size={rows} must be a multiple of"
+            f" {per_step}: micro_batch_size={config.micro_batch_size or per_step // shards} rows on"
+            f" {shards} data-parallel devices"
+        )
+    return rows // per_step
+
+
+def _open_run(config: RunConfig, run: Path) -> None:
+    """Writes the resolved config and the tokenizer, or compares them with what is there."""
+    path = run / CONFIG
+    resolved = json.loads(json.dumps(to_dict(config)))
+    if path.exists():
+        for name, old, new in _differences(json.loads(path.read_text("utf-8")), resolved):
+            if not name.startswith(FREE_FIELDS) and not name.startswith("data.sources"):
+                raise UserError(
+                    f"config field {name}={new} differs from {old} in {path}; give the same value,"
+                    " or a new --output"
+                )
+    run.mkdir(parents=True, exist_ok=True)
+    if jax.process_index() == 0:
+        if config.data.tokenizer:
+            shutil.copytree(config.data.tokenizer, run / TOKENIZER, dirs_exist_ok=True)
+        write_json(path, resolved)
+
+
+def _differences(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(old.get(key), new.get(key), f"{prefix}{key}.")
+    elif old != new:
+        yield prefix.rstrip("."), old, new
+
+
+def _on_device(
+    batches: Iterator[dict[str, np.ndarray]], mesh: Mesh, micro_batches: int
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Puts the next batch on the devices while the current step runs."""
+    sharding = NamedSharding(mesh, MICRO_BATCHES)
+
+    def place(array: np.ndarray) -> jax.Array:
+        array = array.reshape(micro_batches, -1, *array.shape[1:])
+        return jax.make_array_from_process_local_data(sharding, array)
+
+    def placed(batch: dict[str, np.ndarray]) -> tuple[Batch, np.ndarray]:
+        return Batch(place(batch["tokens"]), place(batch["loss"])), batch["source"]
+
+    ahead = placed(next(batches))
+    for batch in batches:
+        ready, ahead = ahead, placed(batch)
+        yield ready
+
+
+@contextmanager
+def _stop_signal() -> Iterator[Callable[[], bool]]:
+    """Turns the first SIGTERM or SIGINT into a request; the second acts as usual."""
+    received: list[int] = []
+    previous: dict[int, Any] = {}
+
+    def on_signal(number: int, frame: Any) -> None:
+        del frame
+        received.append(number)
+        signal.signal(number, previous[number])
+        logging.warning("%s: saving, then leaving", signal.Signals(number).name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        previous[number] = signal.signal(number, on_signal)
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class _Meter:
+    """Collects metrics on the device and reads them only when a line is due."""
+
+    def __init__(
+        self, config: RunConfig, writer: MetricsWriter, names: list[str], n_devices: int
+    ) -> None:
+        self._config = config
+        self._writer = writer
+        self._names = names
+        self._rate = schedule(config.optimizer, config.optimizer.peak_learning_rate, config.steps)
+        palm, causal = flops_per_token(config.model, config.data.seq_len)
+        peak = peak_flops(jax.devices()[0].device_kind)
+        self._mfu = {} if peak is None else {"mfu_palm": palm, "mfu_causal": causal}
+        self._peak = (peak or 1.0) * n_devices
+        self._pending: list[dict[str, jax.Array]] = []
+        self._rows = np.zeros(len(names), np.int64)
+        self._tokens = 0
+        self._loss = float("nan")
+        self._skipped = self._skipped_in_a_row = 0
+        self._begin = self._last = time.perf_counter()
+
+    def add(self, metrics: dict[str, jax.Array], sources: np.ndarray) -> None:
+        self._pending.append(metrics)
+        self._rows += np.bincount(sources, minlength=len(self._rows)) * jax.process_count()
+
+    def log(self, step: int) -> dict[str, str]:
+        """Writes the mean since the last line; returns what the progress bar shows."""
+        values = jax.device_get(self._pending)
+        now = time.perf_counter()
+        seconds, n_steps = now - self._last, len(values)
+        self._pending, self._last = [], now
+        for value in values:
+            self._skipped += int(value["skipped"])
+            self._skipped_in_a_row = (self._skipped_in_a_row + 1) * int(value["skipped"])
+        self._tokens += sum(int(value["tokens"]) for value in values)
+        self._loss = float(np.mean([value["loss"] for value in values]))
+        data = self._config.data
+        rate = n_steps * data.global_batch_size * data.seq_len / seconds
+        self._writer.scalars(
+            step,
+            {
+                "train/loss": self._loss,
+                "train/gradient_norm": float(np.mean([v["gradient_norm"] for v in values])),
+                "train/learning_rate": float(self._rate(step - 1)),
+                "train/skipped_steps": self._skipped,
+                "speed/tokens_per_s": rate,
+                "speed/step_ms": seconds / n_steps * 1e3,
+                **{f"speed/{k}": v * rate / self._peak for k, v in self._mfu.items()},
+                "data/tokens_seen": step * data.global_batch_size * data.seq_len,
+                **{
+                    f"data/tokens/{name}": int(rows) * data.seq_len
+                    for name, rows in zip(self._names, self._rows, strict=True)
+                },
+            },
+        )
+        if self._skipped_in_a_row >= self._config.max_skipped_steps:
+            raise FloatingPointError(
+                f"{self._skipped_in_a_row} steps in a row up to step {step} had no finite gradient;"
+                " none of them changed the weights. Lower optimizer.peak_learning_rate or look at"
+                " the data"
+            )
+        return {"loss": f"{self._loss:.3f}", "tok/s": f"{rate:,.0f}"}
+
+    def summary(self, step: int) -> dict[str, Any]:
+        return {
+            "step": step,
+            "steps": self._config.steps,
+            "finished": step == self._config.steps,
+            "loss": self._loss,
+            "tokens": self._tokens,
+            "seconds": round(time.perf_counter() - self._begin, 2),
+        }

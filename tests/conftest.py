@@ -1,0 +1,105 @@
+"""Eight CPU devices for every test, a shared compile cache, no network."""
+
+import os
+from pathlib import Path
+
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
+
+import jax
+import numpy as np
+import pytest
+
+from phi1_jax.config import (
+    CheckpointConfig,
+    DataConfig,
+    MeshConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    SourceConfig,
+)
+from phi1_jax.data.documents import Document
+from phi1_jax.data.shards import write_shards
+
+# Compilation is most of the suite's time; programs are shared between tests and runs.
+jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/phi1_jax_tests").expanduser()))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+class ByteTokenizer:
+    """One id a byte, 256 for end of text: for tests that need a tokenizer but not a good one."""
+
+    vocab_size = 257
+    eot_id = 256
+    fingerprint = "bytes"
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def encode_batch(self, texts) -> list[list[int]]:
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids) -> str:
+        return bytes(i for i in ids if i < 256).decode(errors="replace")
+
+
+@pytest.fixture(scope="session")
+def byte_tokenizer() -> ByteTokenizer:
+    return ByteTokenizer()
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> ModelConfig:
+    return ModelConfig(
+        vocab_size=264,
+        n_layers=2,
+        d_model=32,
+        d_mlp=64,
+        n_heads=4,
+        rotary_dim=4,
+        max_seq_len=64,
+        dropout=0.0,
+        compute_dtype="float32",
+    )
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory, byte_tokenizer) -> dict[str, Path]:
+    """Two sources of token shards: plain text in several files, and exercises with prompts."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("shards")
+    words = ["def", "return", "for", "x", "in", "range", "(", ")", ":", "print", "\n"]
+    code = [
+        Document(f"c{i}", " ".join(rng.choice(words, size=rng.integers(5, 60))), "code")
+        for i in range(200)
+    ]
+    exercises = [
+        Document(f"e{i}", f"add {i}\n  return {i}\n", "exercises", {"prompt_chars": len(f"add {i}\n")})
+        for i in range(300)
+    ]
+    write_shards(code, byte_tokenizer, folder / "code", shard_tokens=9_000)
+    write_shards(exercises, byte_tokenizer, folder / "exercises")
+    return {"code": folder / "code", "exercises": folder / "exercises"}
+
+
+@pytest.fixture(scope="session")
+def run_config(tiny_model, shards) -> RunConfig:
+    """Twelve steps on both sources."""
+    sources = (
+        SourceConfig("code", str(shards["code"]), 2.0),
+        SourceConfig("exercises", str(shards["exercises"]), 1.0),
+    )
+    return RunConfig(
+        model=tiny_model,
+        optimizer=OptimizerConfig(name="adamw", peak_learning_rate=1e-2, warmup_steps=2),
+        data=DataConfig(sources=sources, seq_len=32, global_batch_size=16),
+        mesh=MeshConfig(),
+        checkpoint=CheckpointConfig(every_steps=4, keep_last=2),
+        steps=12,
+        log_every_steps=2,
+    )

@@ -1,0 +1,92 @@
+import dataclasses
+import importlib
+
+import pytest
+
+from phi1_jax.config import ModelConfig, RunConfig, from_dict, to_dict
+from phi1_jax.errors import UserError
+from phi1_jax.model.phi import count_params
+from conftest import REPOSITORY
+
+CONFIGS = sorted(
+    path.stem for path in (REPOSITORY / "configs").glob("*.py") if path.stem != "__init__"
+)
+
+
+@pytest.fixture(autouse=True)
+def repository_on_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY))
+
+
+def load(name: str) -> RunConfig:
+    values = importlib.import_module(f"configs.{name}").get_config().to_dict()
+    return from_dict(RunConfig, values)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_file_sets_every_field(name):
+    values = importlib.import_module(f"configs.{name}").get_config().to_dict()
+    expected = to_dict(RunConfig())
+
+    def keys(tree, prefix=""):
+        for key, value in tree.items():
+            yield prefix + key
+            if isinstance(value, dict):
+                yield from keys(value, f"{prefix}{key}.")
+
+    assert set(keys(values)) == set(keys(expected))
+
+
+@pytest.mark.parametrize(
+    ("name", "params"), [("phi1_base", 1_418_270_720), ("phi1", 1_418_270_720), ("phi1_small", 356_794_368)]
+)
+def test_the_papers_models_have_the_released_number_of_parameters(name, params):
+    assert count_params(load(name).model) == params
+
+
+def test_the_papers_recipe():
+    base, finetune = load("phi1_base"), load("phi1")
+    assert (base.data.global_batch_size, base.data.seq_len, base.steps) == (1024, 2048, 36_000)
+    assert base.checkpoint.keep_steps == (24_000,)
+    assert (base.optimizer.peak_learning_rate, base.optimizer.warmup_steps) == (1e-3, 750)
+    assert (base.optimizer.weight_decay, base.model.dropout) == (0.1, 0.1)
+    assert (finetune.data.global_batch_size, finetune.steps) == (256, 6_000)
+    assert (finetune.optimizer.peak_learning_rate, finetune.optimizer.warmup_steps) == (1e-4, 50)
+    assert finetune.optimizer.weight_decay == 0.01
+    assert base.optimizer.name == finetune.optimizer.name == "adamw"
+
+
+def test_round_trip_through_plain_values():
+    config = load("phi1_tiny")
+    assert from_dict(RunConfig, to_dict(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": {"n_heads": 3}}, "model.d_model=2048 must be a multiple of model.n_heads=3"),
+        ({"model": {"rotary_dim": 33}}, "model.rotary_dim=33"),
+        ({"model": {"dropout": 1.0}}, "model.dropout=1.0"),
+        ({"model": {"attention": "flash"}}, "model.attention='flash' must be one of"),
+        ({"model": {"attention": "cudnn"}}, "cudnn has no dropout"),
+        ({"model": {"layers": 3}}, "model.layers does not exist"),
+        ({"steps": "many"}, "steps='many' must be of type int"),
+        ({"steps": True}, "steps=True must be of type int"),
+        ({"optimizer": 3}, "optimizer=3 must be a group"),
+        ({"optimizer": {"name": "sgd"}}, "optimizer.name='sgd' must be one of adamw, muon"),
+        ({"steps": 10}, "optimizer.warmup_steps=750 must be at most steps=10"),
+        ({"data": {"seq_len": 4096}}, "data.seq_len=4096 must be at most model.max_seq_len=2048"),
+        ({"data": {"sources": [{"name": "a"}]}}, "data.sources[0]"),
+        ({"mesh": {"data": -1, "fsdp": -1}}, "mesh="),
+    ],
+)
+def test_a_bad_field_is_named(change, words):
+    with pytest.raises(UserError) as error:
+        from_dict(RunConfig, change)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_configs_are_immutable():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ModelConfig().d_model = 3  # type: ignore[misc]
