@@ -1,0 +1,147 @@
+"""Exercises: from a teacher's reply to a record, to a document, to a program that checks it."""
+
+import ast
+import doctest
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from phi1_jax.data.documents import Document
+
+SOURCE = "exercises"
+_BLOCK = re.compile(r"^```(?:python|py)?[ \t]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
+
+
+class ReplyError(ValueError):
+    """A reply that holds no usable exercise.
+
+    Attributes:
+      reason: a short key to count by, e.g. "syntax_error".
+    """
+
+    def __init__(self, reason: str, detail: str = ""):
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A function to complete (phi-1 section 2.3), as HumanEval states its problems.
+
+    Attributes:
+      prompt: imports, signature and docstring; ends in a newline.
+      solution: the indented body; ends in a newline. `prompt + solution` is a program.
+      entry_point: the function's name.
+      composition: the primitives that solve it, in order, where the teacher knows them.
+      metadata: JSON-serialisable provenance.
+    """
+
+    prompt: str
+    solution: str
+    entry_point: str
+    composition: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def to_document(exercise: Exercise) -> Document:
+    """The exercise as a training document; its id is a hash of the prompt."""
+    return Document(
+        id=hashlib.sha256(exercise.prompt.encode()).hexdigest()[:16],
+        text=exercise.prompt + exercise.solution,
+        source=SOURCE,
+        metadata={
+            **exercise.metadata,
+            "prompt_chars": len(exercise.prompt),
+            "entry_point": exercise.entry_point,
+            "composition": list(exercise.composition),
+        },
+    )
+
+
+def from_document(document: Document) -> Exercise:
+    metadata = dict(document.metadata)
+    cut = metadata.pop("prompt_chars")
+    entry_point = metadata.pop("entry_point")
+    composition = tuple(metadata.pop("composition"))
+    return Exercise(document.text[:cut], document.text[cut:], entry_point, composition, metadata)
+
+
+def parse_exercise(text: str, metadata: Mapping[str, Any] | None = None) -> Exercise:
+    """Reads the one exercise in a teacher's markdown.
+
+    The block may hold imports and then one function, with a docstring that has a doctest and
+    with a body of its own.
+
+    Args:
+      metadata: provenance for the record; its key "composition", if any, becomes the field.
+    Raises:
+      ReplyError: anything else; `reason` says what.
+    """
+    blocks = _BLOCK.findall(text.replace("\r\n", "\n"))
+    if len(blocks) != 1:
+        raise ReplyError("several_code_blocks" if blocks else "no_code_block")
+    source = blocks[0].strip("\n") + "\n"
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        raise ReplyError("syntax_error", str(error)) from error
+    *before, function = tree.body or [ast.Pass()]
+    if not isinstance(function, ast.FunctionDef):
+        raise ReplyError("no_function_last", type(function).__name__)
+    if other := [n for n in before if not isinstance(n, ast.Import | ast.ImportFrom)]:
+        raise ReplyError("code_outside_function", type(other[0]).__name__)
+    if (stated := ast.get_docstring(function)) is None:
+        raise ReplyError("no_docstring")
+    if ">>> " not in stated:
+        raise ReplyError("no_doctest")
+    if len(function.body) < 2:
+        raise ReplyError("no_body")
+    lines = source.splitlines(keepends=True)
+    end = function.body[0].end_lineno or 0
+    if function.body[1].lineno <= end or lines[end - 1].rstrip()[-3:] not in ('"""', "'''"):
+        raise ReplyError("docstring_shares_a_line")
+    rest = dict(metadata or {})
+    composition = tuple(rest.pop("composition", ()))
+    prompt, solution = "".join(lines[:end]), "".join(lines[end:])
+    return Exercise(prompt, solution, function.name, composition, rest)
+
+
+def doctest_program(exercise: Exercise) -> str:
+    """A self-contained program that ends without an exception if the stated examples hold.
+
+    It does what `doctest` does but does not import it: that takes longer than most exercises.
+
+    Raises:
+      ReplyError: "bad_doctest", the examples cannot be read.
+    """
+    docstring = ast.get_docstring(_function(exercise)) or ""
+    try:
+        examples = doctest.DocTestParser().get_examples(docstring)
+    except ValueError as error:
+        raise ReplyError("bad_doctest", str(error)) from error
+    if not any(e.want or e.exc_msg for e in examples):
+        raise ReplyError("bad_doctest", "no expected output")
+    rows = [(e.source, e.exc_msg if e.exc_msg is not None else e.want) for e in examples]
+    return f"{exercise.prompt}{exercise.solution}\n_examples = {rows!r}\n{_HARNESS}"
+
+
+def _function(exercise: Exercise) -> ast.FunctionDef:
+    tree = ast.parse(exercise.prompt + exercise.solution)
+    return next(n for n in tree.body if isinstance(n, ast.FunctionDef))
+
+
+_HARNESS = """
+import io as _io, sys as _sys
+for _source, _want in _examples:
+    _real, _sys.stdout = _sys.stdout, _io.StringIO()
+    try:
+        exec(compile(_source, "<example>", "single"), globals())
+        _got = _sys.stdout.getvalue()
+    except Exception as _error:
+        _got = f"{type(_error).__name__}: {_error}\\n"
+    finally:
+        _sys.stdout = _real
+    assert _got == _want, f"{_source.strip()} gives {_got.strip()}, stated {_want.strip()}"
+"""

@@ -1,0 +1,186 @@
+"""Chains of steps: which make sense, how one is drawn, and what it does to an input."""
+
+import functools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from phi1_jax.data.offline_teacher import catalog_numbers, catalog_sequences, catalog_tables
+from phi1_jax.data.offline_teacher.primitives import Primitive
+from phi1_jax.data.offline_teacher.values import KINDS, draw_value
+from phi1_jax.errors import UserError
+
+CATALOG: tuple[Primitive, ...] = (
+    *catalog_numbers.SCALARS,
+    *catalog_numbers.LISTS,
+    *catalog_sequences.SEQUENCES,
+    *catalog_sequences.TEXTS,
+    *catalog_sequences.WORDS,
+    *catalog_tables.DICTS,
+    *catalog_tables.GROUPS,
+    *catalog_tables.ROWS,
+)
+STEPS = {(p.name, p.source): p for p in CATALOG}
+VARIANTS = {p.name: [q for q in CATALOG if q.name == p.name] for p in CATALOG}
+FOLLOWERS = {k: [p for p in CATALOG if p.source == k and not p.first_only] for k in KINDS}
+LEADERS = {k: [p for p in CATALOG if p.target == k] for k in KINDS}
+_KIND_OF = {kind.annotation: name for name, kind in KINDS.items()}
+
+# No input or output of an example is longer.
+EXAMPLE_CHARS = 44
+# A chain makes sense if every step matters for at least this many of the inputs tried.
+_TRIED, _MATTERS = 24, 4
+# How many steps are tried next to another before a chain is given up.
+_PICKS = 12
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One to three steps, each taking what the one before gives."""
+
+    steps: tuple[Primitive, ...]
+
+    @property
+    def composition(self) -> tuple[str, ...]:
+        return tuple(step.name for step in self.steps)
+
+    @property
+    def topic(self) -> str:
+        """The chain as a request states it, e.g. "list[int]: keep_even, sum_of"."""
+        return f"{KINDS[self.steps[0].source].annotation}: {', '.join(self.composition)}"
+
+    @property
+    def wants(self) -> str:
+        return " ".join(step.wants for step in self.steps)
+
+    @property
+    def target(self) -> str:
+        return self.steps[-1].target
+
+
+def parse_topic(topic: str) -> Chain:
+    """The chain that `Chain.topic` wrote.
+
+    Raises:
+      UserError: the topic names no chain of this catalog.
+    """
+    annotation, _, names = topic.partition(": ")
+    kind, found = _KIND_OF.get(annotation, ""), []
+    for name in names.split(", "):
+        if (step := STEPS.get((name, kind))) is None:
+            raise UserError(
+                f"topic {topic!r}: the offline teacher has no step {name!r} on {kind or annotation}"
+            )
+        found.append(step)
+        kind = step.target
+    return Chain(tuple(found))
+
+
+def draw_constants(chain: Chain, rng: random.Random) -> tuple[Any, ...]:
+    return tuple(rng.choice(s.constants) if s.constants else None for s in chain.steps)
+
+
+def apply_chain(chain: Chain, constants: Sequence[Any], value: Any, without: int = -1) -> Any:
+    """What the chain makes of a value; `without` leaves out one step.
+
+    Raises:
+      Exception: whatever a step raises on a value of the wrong kind, once a step is left out.
+    """
+    for index, (step, constant) in enumerate(zip(chain.steps, constants, strict=True)):
+        if index != without:
+            value = step.apply(value, constant)
+    return value
+
+
+def steps_that_matter(
+    chain: Chain, constants: Sequence[Any], value: Any, result: Any
+) -> list[bool]:
+    """Per step: whether leaving it out changes the result for this value."""
+    return [
+        not _same_without(chain, constants, value, result, index)
+        for index in range(len(chain.steps))
+    ]
+
+
+def _same_without(
+    chain: Chain, constants: Sequence[Any], value: Any, result: Any, index: int
+) -> bool:
+    try:
+        other = apply_chain(chain, constants, value, without=index)
+    except (TypeError, ValueError, AttributeError, IndexError, KeyError):
+        return False  # without the step, the next one meets a kind that it does not take
+    return type(other) is type(result) and other == result
+
+
+@functools.cache
+def makes_sense(steps: tuple[Primitive, ...]) -> bool:
+    """Whether every step matters and the result depends on the input.
+
+    Sorting before summing, reversing before counting, keeping the odd of the even numbers: all
+    are found out by running them, without a table of what goes with what.
+    """
+    if any(step.first_only for step in steps[1:]):
+        return False
+    if len(steps) > 1 and not makes_sense(steps[1:]):
+        return False
+    if len(steps) > 2 and not makes_sense(steps[:-1]):
+        return False
+    chain = Chain(steps)
+    rng = random.Random(chain.topic)
+    matters = [0] * len(steps)
+    results = []
+    for _ in range(_TRIED):
+        constants = draw_constants(chain, rng)
+        value = draw_value(steps[0].source, rng, chain.wants, list(constants), rng.randint(1, 5))
+        result = apply_chain(chain, constants, value)
+        if len(repr(result)) > EXAMPLE_CHARS:
+            continue
+        for index, yes in enumerate(steps_that_matter(chain, constants, value, result)):
+            matters[index] += yes
+        if result not in results:
+            results.append(result)
+    return min(matters) >= _MATTERS and len(results) > (1 if steps[-1].target == "bool" else 3)
+
+
+def draw_chain(
+    length: int,
+    rng: random.Random,
+    kinds: frozenset[str] | None = None,
+    steps: frozenset[str] | None = None,
+) -> Chain:
+    """Draws a chain that makes sense.
+
+    It grows both ways from a step drawn evenly by name, so that a step which few others go with
+    still occurs often enough to be learnt.
+
+    Args:
+      length: 1, 2 or 3 steps.
+      kinds: the kinds that its input may have; None: all.
+      steps: the names of the steps that may occur; None: all.
+    """
+    names = list(VARIANTS) if steps is None else [name for name in VARIANTS if name in steps]
+    while True:
+        found: tuple[Primitive, ...] = (rng.choice(VARIANTS[rng.choice(names)]),)
+        n_before = rng.randrange(length)
+        for index in range(1, length):
+            before = index <= n_before
+            pool = LEADERS[found[0].source] if before else FOLLOWERS[found[-1].target]
+            for _ in range(_PICKS if pool else 0):
+                step = rng.choice(pool)
+                longer = (step, *found) if before else (*found, step)
+                if (steps is None or step.name in steps) and makes_sense(longer):
+                    found = longer
+                    break
+            else:
+                break
+        if len(found) == length and (kinds is None or found[0].source in kinds):
+            return Chain(found)
+
+
+def all_chains(length: int) -> list[Chain]:
+    """Every chain of a length that makes sense."""
+    found: list[tuple[Primitive, ...]] = [(p,) for p in CATALOG]
+    for _ in range(length - 1):
+        found = [(*c, p) for c in found for p in FOLLOWERS[c[-1].target] if makes_sense((*c, p))]
+    return [Chain(c) for c in found if makes_sense(c)]

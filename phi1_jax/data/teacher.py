@@ -1,0 +1,74 @@
+"""Teachers: what writes the synthetic textbooks and exercises (phi-1 sections 2.2 and 2.3).
+
+A teacher is asked by `Request` and answers with `Reply`s, markdown as a language model writes it.
+The paper asks for diversity by constraining each request: textbooks by topic and target audience,
+exercises by the function's name. Its prompts were not published; the ones below are ours.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True)
+class Request:
+    """One textbook section or one exercise to write.
+
+    Attributes:
+      kind: what to write.
+      topic: what it is about.
+      audience: whom a textbook section is for; empty for exercises.
+      function_name: the name the exercise's function must have; empty for textbooks.
+      seed: tells apart requests that agree in all else; a teacher's only source of randomness.
+    """
+
+    kind: Literal["textbook", "exercise"]
+    topic: str
+    audience: str = ""
+    function_name: str = ""
+    seed: int = 0
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The request as chat messages, for teachers behind a language-model API."""
+        system, user = _PROMPTS[self.kind]
+        user = user.format(topic=self.topic, audience=self.audience, name=self.function_name)
+        return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a teacher wrote; `metadata` is JSON-serialisable and travels with the document."""
+
+    request: Request
+    text: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class Teacher(Protocol):
+    """Writes what is asked. Replies may come in any order and may be malformed or wrong."""
+
+    name: str
+
+    def replies(self, requests: Iterable[Request]) -> Iterator[Reply]: ...
+
+
+_PROMPTS = {
+    "textbook": (
+        "You write sections of a Python textbook. Prose carries the explanation: plain, exact, "
+        "self-contained. Code is short, correct and shown in ```python blocks, next to the "
+        "sentence that explains it.",
+        "Topic: {topic}\nReaders: {audience}\n\nWrite one section for these readers. Begin with a "
+        "heading. Explain the idea in their terms and say why it matters to them, show one or two "
+        "short pieces of code, walk through what they do on a concrete value, and end with what "
+        "happens on the smallest input.",
+    ),
+    "exercise": (
+        "You write Python exercises. Reply with exactly one ```python block and nothing else. "
+        "The block holds one function and no other code: a signature, a docstring that states "
+        "the task in one or two sentences without ambiguity and gives one or two doctest "
+        "examples, and a body that solves it with the standard library. Say in the docstring "
+        "what the function returns for empty input if that is not obvious.",
+        "Function name: {name}\nTopic: {topic}\n\nWrite the exercise.",
+    ),
+}
