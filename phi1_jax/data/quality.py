@@ -1,0 +1,176 @@
+"""How much a learner of basic coding gets from a file: scores between 0 and 1.
+
+phi-1 section 2.1 has GPT-4 judge "educational value for a student whose goal is to learn basic
+coding concepts", and a random forest predict it. `Rubric` is our offline stand-in: seven things
+that anyone can check by reading the file. Other scorers fit the same interface.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Protocol
+
+from phi1_jax.data.documents import Document
+
+
+class Scorer(Protocol):
+    """Gives each document its educational value.
+
+    Attributes:
+      fingerprint: changes whenever the same document could get another score.
+      batch_size: how many documents it likes at once.
+    """
+
+    fingerprint: str
+    batch_size: int
+
+    def score(self, documents: Sequence[Document]) -> list[float]:
+        """Scores in [0, 1], in order."""
+        ...
+
+
+# Criterion -> weight; they sum to 1. What each one asks stands in `judge_code`.
+WEIGHTS = {
+    "documented": 0.25,
+    "explained": 0.15,
+    "small_functions": 0.2,
+    "named": 0.1,
+    "shallow": 0.1,
+    "self_contained": 0.1,
+    "thoughtful": 0.1,
+}
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_BLOCKS = (ast.For, ast.While, ast.If, ast.With, ast.Try, *_FUNCTIONS)
+_SHORT_NAMES = frozenset("abcdefghijklmnopqrstuvwxyz_") | {"id", "ok", "lo", "hi", "fn", "df"}
+_SENTENCE = re.compile(r"[a-z]{2}[.:]\s")
+
+
+class Rubric:
+    """Judges the syntax tree of code, and the sentences of prose."""
+
+    fingerprint = "rubric-1"
+    batch_size = 1
+
+    def score(self, documents: Sequence[Document]) -> list[float]:
+        """Code that does not parse scores 0."""
+        return [self._score(document) for document in documents]
+
+    def _score(self, document: Document) -> float:
+        if document.metadata.get("prose"):
+            return judge_prose(document.text)
+        criteria = judge_code(document.text)
+        return round(sum(weight * criteria.get(name, 0.0) for name, weight in WEIGHTS.items()), 4)
+
+
+@lru_cache(maxsize=1)
+def parse_code(text: str) -> ast.Module | None:
+    """The syntax tree, or None; kept for the next step, since parsing costs more than judging."""
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def judge_code(text: str) -> dict[str, float]:
+    """Each criterion of `WEIGHTS` for a Python file, in [0, 1]; empty if it does not parse."""
+    tree = parse_code(text)
+    if tree is None:
+        return {}
+    functions: list[ast.FunctionDef | ast.AsyncFunctionDef] = []
+    public: list[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef] = [tree]
+    names: list[str] = []
+    imports: list[str] = []
+    words = n_asserts = n_statements = n_blobs = depth_sum = 0
+    for node, depth in _walk(tree):
+        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+            if not node.name.startswith("_"):
+                public.append(node)
+            if isinstance(node, _FUNCTIONS):
+                functions.append(node)
+                names += [argument.arg for argument in node.args.args]
+        elif isinstance(node, ast.Import):
+            imports += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            imports.append("." * node.level + (node.module or ""))
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.append(node.id)
+        elif isinstance(node, ast.List | ast.Tuple | ast.Dict | ast.Set):
+            n_blobs += max(0, sum(1 for _ in ast.iter_child_nodes(node)) - 20)
+        if isinstance(node, ast.stmt):
+            n_statements += 1
+            depth_sum += depth
+            n_asserts += _is_assertion(node)
+    documented = 0
+    for owner in public:
+        if docstring := ast.get_docstring(owner, clean=False):
+            documented += 1
+            words += len(docstring.split())
+    lines = [line.strip() for line in text.split("\n")]
+    words += sum(len(line.split()) for line in lines if line.startswith("#"))
+    n_lines = max(1, sum(1 for line in lines if line))
+    n_statements = max(1, n_statements)
+    lengths = [(function.end_lineno or 0) - function.lineno + 1 for function in functions]
+    return {
+        # Modules, public classes and functions that have a docstring.
+        "documented": documented / len(public),
+        # Words of docstrings and comments, two a line being plenty.
+        "explained": min(1.0, words / n_lines / 2),
+        # Functions up to 20 lines count whole, from 60 lines not at all.
+        "small_functions": _mean([min(1.0, max(0.0, (60 - n) / 40)) for n in lengths]),
+        # Variables that are words, or the letters that every textbook uses.
+        "named": _mean([float(len(name) > 2 or name in _SHORT_NAMES) for name in names]),
+        # Statements nested two deep on average are fine, five deep are not.
+        "shallow": min(1.0, max(0.0, (5 - depth_sum / n_statements) / 3)),
+        # Few imports, none of them relative or private.
+        "self_contained": 1 / (1 + sum(_import_cost(name) for name in imports) / 4),
+        # Neither a wall of assertions nor a table of constants.
+        "thoughtful": max(0.0, 1 - 2 * n_asserts / n_statements)
+        * max(0.0, 1 - n_blobs / (4 * n_lines)),
+    }
+
+
+def judge_prose(text: str) -> float:
+    """Prose: it has sentences of a sane length, mostly letters, and some code to look at."""
+    n_words = max(1, len(text.split()))
+    sentences = len(_SENTENCE.findall(text + " "))
+    letters = sum(map(str.isalpha, text)) / max(1, len(text))
+    code = sum(1 for line in text.split("\n") if line.startswith(("   ", ">>>", "\t")))
+    sane = min(1.0, sentences / (n_words / 30))
+    length = min(1.0, n_words / 150)
+    return round(
+        0.4 * sane + 0.2 * min(1.0, letters / 0.7) + 0.25 * length + 0.15 * min(1, code), 4
+    )
+
+
+def _walk(tree: ast.Module) -> Iterator[tuple[ast.AST, int]]:
+    """Every node with the number of blocks around it."""
+    stack: list[tuple[ast.AST, int]] = [(tree, 0)]
+    while stack:
+        node, depth = stack.pop()
+        yield node, depth
+        inner = depth + isinstance(node, _BLOCKS)
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                stack.extend((item, inner) for item in value if isinstance(item, ast.AST))
+            # The context of a name (load, store) is a node too; there are a million of them.
+            elif isinstance(value, ast.AST) and name not in ("ctx", "op"):
+                stack.append((value, inner))
+
+
+def _is_assertion(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Assert):
+        return True
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
+        return False
+    function = node.value.func
+    return isinstance(function, ast.Attribute) and function.attr.startswith("assert")
+
+
+def _import_cost(name: str) -> float:
+    return 2.0 if name.startswith((".", "_", "test", "ctypes")) else 1.0
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
