@@ -26,11 +26,19 @@ from phi1_jax.errors import UserError
 from phi1_jax.sandbox import open_sandbox
 from phi1_jax.stage import run_stage
 
+# The offline teacher is trusted, so its exercises may share a process; see `verify`.
+OFFLINE_BATCH = 16
+
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 TEACHER = flags.DEFINE_enum("teacher", "offline", ["offline"], "Who writes.")
 N_EXERCISES = flags.DEFINE_integer("n_exercises", 15000, "Exercises to ask for.", 0)
 N_TEXTBOOKS = flags.DEFINE_integer("n_textbook_sections", 2500, "Sections to ask for.", 0)
 N_BENCHMARK = flags.DEFINE_integer("n_benchmark", 200, "Held-out problems to make.", 1, 2000)
+LENGTHS = flags.DEFINE_list("lengths", None, "Weights of tasks of 1, 2 and 3 steps.")
+STYLES = flags.DEFINE_list("styles", None, "Weights of comprehension, loop and helper style.")
+KINDS = flags.DEFINE_list(
+    "kinds", None, "Kinds of value in use, e.g. ints,strs,int (default: all)."
+)
 N_PHRASINGS = flags.DEFINE_integer("n_phrasings", 3, "Phrasings of each step in use.", 1, 3)
 SEED = flags.DEFINE_integer("seed", 0, "Another seed asks for other exercises.")
 WORKERS = flags.DEFINE_integer("workers", 2, "Sandboxes that run at once.", 1)
@@ -41,7 +49,13 @@ def main(argv: Sequence[str]) -> None:
     del argv
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the results")
-    settings = TeacherSettings(n_phrasings=N_PHRASINGS.value)
+    defaults = TeacherSettings()
+    settings = TeacherSettings(
+        lengths=weights("lengths", LENGTHS.value) or defaults.lengths,
+        styles=weights("styles", STYLES.value) or defaults.styles,
+        kinds=tuple(KINDS.value) if KINDS.value else None,
+        n_phrasings=N_PHRASINGS.value,
+    )
     inputs = {
         "teacher": TEACHER.value,
         "settings": settings,
@@ -64,9 +78,17 @@ def main(argv: Sequence[str]) -> None:
                 tqdm(exercises, "exercises", N_EXERCISES.value, unit="", mininterval=1),
                 problems,
                 sandbox.run,
+                batch=OFFLINE_BATCH,
             ) | {"sandbox": sandbox.backend}
 
     run_stage("synthesize", Path(OUTPUT.value), inputs, work, force=FORCE.value)
+
+
+def weights(flag: str, given: list[str] | None) -> tuple[float, ...]:
+    try:
+        return tuple(float(weight) for weight in given or ())
+    except ValueError as error:
+        raise UserError(f"--{flag}={','.join(given or ())}: give numbers, e.g. 1,2,1") from error
 
 
 if __name__ == "__main__":

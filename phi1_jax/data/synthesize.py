@@ -4,6 +4,7 @@ phi-1 sections 2.2 and 2.3. Executing each exercise with the examples that it st
 paper, whose authors say that their generated data has a high error rate.
 """
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -75,6 +76,7 @@ def synthesize(
     exercises: Iterable[Request],
     problems: list[Problem],
     run: Run,
+    batch: int = 1,
 ) -> dict[str, Any]:
     """Writes the benchmark, the textbooks, the verified exercises and the rejects.
 
@@ -82,6 +84,7 @@ def synthesize(
       output: an existing folder for BENCHMARK, TEXTBOOKS, EXERCISES and REJECTS.
       problems: the held-out benchmark, checked here: its own solutions must pass its tests.
       run: runs self-contained programs, in order (`phi1_jax.sandbox.Sandbox.run`).
+      batch: how many exercises share a process at first (see `verify`).
     Returns:
       The stage's counts; `teacher_error_rate` is the share of the teacher's replies that are
       malformed or do not do what they state.
@@ -107,7 +110,7 @@ def synthesize(
     n_textbooks = write_documents(
         output / TEXTBOOKS, measure(write_sections(teacher, count(textbooks), rejects))
     )
-    verified = verify(teacher.replies(count(exercises)), run, rejects)
+    verified = verify(teacher.replies(count(exercises)), run, rejects, batch)
     n_exercises = write_documents(output / EXERCISES, measure(map(to_document, verified)))
     write_documents(output / REJECTS, rejects.documents)
     wrong = sum(n for reason, n in rejects.counts.items() if reason not in _BLAMELESS)
@@ -162,35 +165,61 @@ def write_sections(
             yield Document(f"textbook-{number}", text, "textbooks", metadata)
 
 
-def verify(replies: Iterable[Reply], run: Run, rejects: Rejects) -> Iterator[Exercise]:
+def verify(
+    replies: Iterable[Reply], run: Run, rejects: Rejects, batch: int = 1
+) -> Iterator[Exercise]:
     """The exercises that can be read, are new, and whose stated examples hold when executed.
 
     A repeat is one of the same prompt. Replies are read only as fast as `run` takes programs.
+
+    Args:
+      batch: how many exercises share a process, which starts ten times slower than most of them
+        run. If one of them fails, each is run by itself. One exercise could then hide the failure
+        of another, so share processes only between exercises of a trusted teacher.
     """
-    pending: deque[tuple[Reply, Exercise]] = deque()
-    seen: set[str] = set()
+    pending: deque[list[tuple[Reply, Exercise, str]]] = deque()
+    readable = _read(replies, rejects)
 
     def programs() -> Iterator[str]:
-        for reply in replies:
-            try:
-                exercise = parse_exercise(reply.text, reply.metadata)
-                program = doctest_program(exercise)
-            except ReplyError as error:
-                rejects.add(reply, error.reason, str(error))
-                continue
-            wanted = reply.request.function_name
-            if exercise.entry_point != wanted:
-                rejects.add(reply, "wrong_function_name", f"{exercise.entry_point}, not {wanted}")
-            elif exercise.prompt in seen:
-                rejects.add(reply, "duplicate")
-            else:
-                seen.add(exercise.prompt)
-                pending.append((reply, exercise))
-                yield program
+        while group := list(itertools.islice(readable, batch)):
+            pending.append(group)
+            sources = [program for _, _, program in group]
+            yield sources[0] if len(sources) == 1 else _EACH.format(sources)
 
+    alone: list[tuple[Reply, Exercise, str]] = []
     for outcome in run(programs()):
-        reply, exercise = pending.popleft()
+        group = pending.popleft()
+        if outcome.verdict == PASS:
+            yield from (exercise for _, exercise, _ in group)
+        elif len(group) == 1:
+            rejects.add(group[0][0], outcome.verdict.lower(), outcome.message)
+        else:
+            alone += group
+    for (reply, exercise, _), outcome in zip(alone, run(p for _, _, p in alone), strict=True):
         if outcome.verdict == PASS:
             yield exercise
         else:
             rejects.add(reply, outcome.verdict.lower(), outcome.message)
+
+
+_EACH = 'for source in {!r}:\n    exec(source, {{"__name__": "__main__"}})\n'
+
+
+def _read(replies: Iterable[Reply], rejects: Rejects) -> Iterator[tuple[Reply, Exercise, str]]:
+    """The readable and new exercises, each with the program that checks it."""
+    seen: set[str] = set()
+    for reply in replies:
+        try:
+            exercise = parse_exercise(reply.text, reply.metadata)
+            program = doctest_program(exercise)
+        except ReplyError as error:
+            rejects.add(reply, error.reason, str(error))
+            continue
+        wanted = reply.request.function_name
+        if exercise.entry_point != wanted:
+            rejects.add(reply, "wrong_function_name", f"{exercise.entry_point}, not {wanted}")
+        elif exercise.prompt in seen:
+            rejects.add(reply, "duplicate")
+        else:
+            seen.add(exercise.prompt)
+            yield reply, exercise, program

@@ -34,7 +34,7 @@ def build_benchmark(
     taken: set[tuple[str, ...]] = set()
     while len(problems) < n_problems:
         length = 2 if len(problems) < round(PAIR_SHARE * n_problems) else 3
-        chain = draw_chain(length, rng, settings.kinds, settings.steps)
+        chain = draw_chain(length, rng, settings.allowed)
         composition = chain.composition
         if composition in taken or any(composition[i : i + 2] in taken for i in range(length - 1)):
             continue

@@ -129,7 +129,7 @@ def makes_sense(steps: tuple[Primitive, ...]) -> bool:
     chain = Chain(steps)
     rng = random.Random(chain.topic)
     matters = [0] * len(steps)
-    results = []
+    results: list[Any] = []
     for _ in range(_TRIED):
         constants = draw_constants(chain, rng)
         value = draw_value(steps[0].source, rng, chain.wants, list(constants), rng.randint(1, 5))
@@ -140,15 +140,37 @@ def makes_sense(steps: tuple[Primitive, ...]) -> bool:
             matters[index] += yes
         if result not in results:
             results.append(result)
-    return min(matters) >= _MATTERS and len(results) > (1 if steps[-1].target == "bool" else 3)
+        if min(matters) >= _MATTERS and len(results) > (1 if chain.target == "bool" else 3):
+            return True
+    return False
 
 
-def draw_chain(
-    length: int,
-    rng: random.Random,
-    kinds: frozenset[str] | None = None,
-    steps: frozenset[str] | None = None,
-) -> Chain:
+@functools.cache
+def catalog(
+    kinds: tuple[str, ...] | None = None, names: tuple[str, ...] | None = None
+) -> dict[str, list[Primitive]]:
+    """The steps by name, each with its variants, that stay within some kinds and names.
+
+    Raises:
+      UserError: nothing is left, or a kind or name is unknown.
+    """
+    unknown = [kind for kind in kinds or () if kind not in KINDS]
+    unknown += [name for name in names or () if name not in VARIANTS]
+    if unknown:
+        raise UserError(
+            f"offline teacher: no kind or step {unknown[0]!r}; kinds: {', '.join(KINDS)}"
+        )
+    found: dict[str, list[Primitive]] = {}
+    for p in CATALOG:
+        inside = kinds is None or {p.source, p.target} <= {*kinds, "bool"}
+        if inside and (names is None or p.name in names):
+            found.setdefault(p.name, []).append(p)
+    if not found:
+        raise UserError("offline teacher: no step stays within the kinds and names asked for")
+    return found
+
+
+def draw_chain(length: int, rng: random.Random, steps: dict[str, list[Primitive]]) -> Chain:
     """Draws a chain that makes sense.
 
     It grows both ways from a step drawn evenly by name, so that a step which few others go with
@@ -156,12 +178,13 @@ def draw_chain(
 
     Args:
       length: 1, 2 or 3 steps.
-      kinds: the kinds that its input may have; None: all.
-      steps: the names of the steps that may occur; None: all.
+      steps: what `catalog` returned.
+    Raises:
+      UserError: the steps make no chain of this length.
     """
-    names = list(VARIANTS) if steps is None else [name for name in VARIANTS if name in steps]
-    while True:
-        found: tuple[Primitive, ...] = (rng.choice(VARIANTS[rng.choice(names)]),)
+    names = list(steps)
+    for _ in range(10_000):
+        found: tuple[Primitive, ...] = (rng.choice(steps[rng.choice(names)]),)
         n_before = rng.randrange(length)
         for index in range(1, length):
             before = index <= n_before
@@ -169,13 +192,14 @@ def draw_chain(
             for _ in range(_PICKS if pool else 0):
                 step = rng.choice(pool)
                 longer = (step, *found) if before else (*found, step)
-                if (steps is None or step.name in steps) and makes_sense(longer):
+                if step in steps.get(step.name, ()) and makes_sense(longer):
                     found = longer
                     break
             else:
                 break
-        if len(found) == length and (kinds is None or found[0].source in kinds):
+        if len(found) == length:
             return Chain(found)
+    raise UserError(f"offline teacher: {len(names)} steps make no chain of {length}")
 
 
 def all_chains(length: int) -> list[Chain]:

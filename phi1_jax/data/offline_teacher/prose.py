@@ -110,6 +110,11 @@ FAMILIES = {
         "A question with two answers is called a predicate. It looks at the data and changes "
         "nothing.",
     ),
+    "reshape": (
+        "The kind of value stays the same, but what it holds is rebuilt from the old parts.",
+        "A new value is put together here and the old one is left as it was, so whoever still "
+        "needs the old one is safe.",
+    ),
     "convert": (
         "The input has one shape and the output another: the step turns SOURCE into TARGET.",
         "Data often has to change shape before the next step can use it, and here we go from "

@@ -51,8 +51,8 @@ def plan_exercises(
     settings = settings or TeacherSettings()
     for index in range(n_exercises):
         rng = random.Random(f"plan {seed} {index}")
-        length = rng.choices(list(settings.lengths), list(settings.lengths.values()))[0]
-        chain = draw_chain(length, rng, settings.kinds, settings.steps)
+        length = rng.choices((1, 2, 3), settings.lengths)[0]
+        chain = draw_chain(length, rng, settings.allowed)
         name = name_function(chain, rng)
         yield Request("exercise", chain.topic, function_name=name, seed=rng.getrandbits(48))
 
@@ -72,5 +72,5 @@ def plan_textbooks(
             topic = rng.choice(list(CONCEPTS))
         else:
             length = 1 if draw < 2 / 3 else 2
-            topic = draw_chain(length, rng, settings.kinds, settings.steps).topic
+            topic = draw_chain(length, rng, settings.allowed).topic
         yield Request("textbook", topic, rng.choice(list(AUDIENCES)), seed=rng.getrandbits(48))

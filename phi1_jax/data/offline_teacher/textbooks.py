@@ -41,17 +41,15 @@ def _explain(chain: Chain, tone: Audience, rng: random.Random) -> str:
     constants, (value,) = draw_examples(chain, 1, rng)
     argument = rng.choice(KINDS[step.source].arguments)
     said, *others = [fill(verb, constants[0]) for verb in rng.sample(step.verbs, len(step.verbs))]
-    explained = rng.choice(FAMILIES[step.family])
-    shape = [KINDS[step.source].described, KINDS[step.target].described]
-    explained = explained.replace("SOURCE", shape[0]).replace("TARGET", shape[1])
+    described = KINDS[step.source].described
     result = apply_chain(chain, constants, value)
-    parts = [f"# {_sentence(said)}", _opening(tone, said, shape[0], rng), explained]
+    parts = [f"# {_sentence(said)}", _opening(tone, said, described, rng), _why(step, rng)]
     if others:
         parts.append(f'The same task may be put in other words: "{others[0]}".')
     if step.expression:
         line = step_code(step.expression, argument, constants[0])
         parts += [
-            f"Let `{argument}` be {shape[0]}, for example `{value!r}`. One line is enough:",
+            f"Let `{argument}` be {described}, for example `{value!r}`. One line is enough:",
             _block(f"{argument} = {value!r}\nresult = {line}"),
             f"Now `result` is `{result!r}`. {_reading(step, constants[0])}".strip(),
         ]
@@ -88,10 +86,7 @@ def _combine(chain: Chain, tone: Audience, rng: random.Random) -> str:
         rng.choice(JOINING),
     ]
     for place, step, words in zip(("first", "second", "third"), chain.steps, said, strict=False):
-        shape = [KINDS[step.source].described, KINDS[step.target].described]
-        why = rng.choice(FAMILIES[step.family])
-        why = why.replace("SOURCE", shape[0]).replace("TARGET", shape[1])
-        parts.append(f"The {place} step is to {words}. {why}")
+        parts.append(f"The {place} step is to {words}. {_why(step, rng)}")
     name = name_function(chain, rng)
     body = write_body(chain, constants, argument, "comprehension", rng)
     parts += [
@@ -100,6 +95,13 @@ def _combine(chain: Chain, tone: Audience, rng: random.Random) -> str:
         _trace(chain, constants, value),
     ]
     return _join(*parts, rng.choice(tone.closings))
+
+
+def _why(step: Primitive, rng: random.Random) -> str:
+    family = "reshape" if step.family == "convert" and step.source == step.target else step.family
+    text = rng.choice(FAMILIES[family])
+    source, target = KINDS[step.source].described, KINDS[step.target].described
+    return text.replace("SOURCE", source).replace("TARGET", target)
 
 
 def _trace(chain: Chain, constants: Sequence[Any], value: Any) -> str:

@@ -12,7 +12,7 @@ from phi1_jax.data.offline_teacher.chains import (
     draw_constants,
     steps_that_matter,
 )
-from phi1_jax.data.offline_teacher.settings import TeacherSettings
+from phi1_jax.data.offline_teacher.settings import STYLES, TeacherSettings
 from phi1_jax.data.offline_teacher.solutions import write_body
 from phi1_jax.data.offline_teacher.values import KINDS, draw_value
 from phi1_jax.data.offline_teacher.wording import phrase_task
@@ -39,7 +39,7 @@ def write_exercise(
       RuntimeError: no input gives an example short enough, which is a fault of the catalog.
     """
     argument = rng.choice(KINDS[chain.steps[0].source].arguments)
-    style = rng.choices(list(settings.styles), list(settings.styles.values()))[0]
+    style = rng.choices(STYLES, settings.styles)[0]
     n_examples = 2 if rng.random() < settings.two_examples_share else 1
     constants, examples = draw_examples(chain, n_examples, rng)
     task = phrase_task(chain, constants, argument, settings.n_phrasings, settings.nested_share, rng)
