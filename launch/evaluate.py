@@ -26,7 +26,7 @@ from phi1_jax import cli
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import MBPP_FORMS, read_benchmark
 from phi1_jax.evaluate.judge import Judge
-from phi1_jax.evaluate.samples import CUTS, Sampling, read_samples
+from phi1_jax.evaluate.samples import CUTS, SamplingPlan, read_samples
 from phi1_jax.evaluate.scoring import DEFAULT_KS, evaluate_model, score_samples
 from phi1_jax.sandbox import Limits, open_sandbox
 from phi1_jax.stage import fingerprint, write_json
@@ -43,6 +43,9 @@ N_SAMPLES = flags.DEFINE_integer("n_samples", 1, "Samples for each problem.", 1)
 TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", 0.0)
 TOP_P = flags.DEFINE_float("top_p", 1.0, "Nucleus sampling.", 0.0, 1.0)
 STRIP = flags.DEFINE_bool("strip_prompt", False, "Show prompts without their last white space.")
+OVERFLOW = flags.DEFINE_enum(
+    "on_overflow", "error", ("error", "left"), "Prompts too long for the context: cut them left."
+)
 MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 384, "Longest completion.", 1)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Completions drawn at once.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the sampling.")
@@ -71,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
     if len(set(names)) < len(names) or (len(names) > 1 and "" in names):
         raise UserError("several checkpoints need different names: --checkpoint=NAME=DIR")
     samples = read_samples(Path(SAMPLES.value), benchmark) if SAMPLES.value else []
-    sampling = Sampling(
+    plan = SamplingPlan(
         n_samples=N_SAMPLES.value,
         temperature=TEMPERATURE.value,
         top_p=TOP_P.value,
@@ -79,6 +82,7 @@ def main(argv: Sequence[str]) -> None:
         max_new_tokens=MAX_NEW_TOKENS.value,
         batch_size=BATCH_SIZE.value,
         strip_prompt=STRIP.value,
+        on_overflow=OVERFLOW.value,
     )
     limits = Limits(cpu_s=CPU_S.value, memory_mb=MEMORY_MB.value)
     with open_sandbox(limits, WORKERS.value) as sandbox:
@@ -104,7 +108,7 @@ def main(argv: Sequence[str]) -> None:
                 benchmark,
                 judge,
                 output / checkpoint.name,
-                sampling,
+                plan,
                 model=fingerprint({"checkpoint": checkpoint.path}),
                 ks=ks,
                 sensitivity=SENSITIVITY.value,

@@ -27,12 +27,13 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Sampling:
+class SamplingPlan:
     """How completions are drawn; every field moves the score.
 
     Attributes:
       temperature: 0 is greedy.
       strip_prompt: the model is shown the prompt without its final white space.
+      on_overflow: a prompt too long for the context is an "error", or is cut from the "left".
     """
 
     n_samples: int = 1
@@ -42,6 +43,7 @@ class Sampling:
     max_new_tokens: int = 384
     batch_size: int = 64
     strip_prompt: bool = False
+    on_overflow: str = "error"
 
     def __post_init__(self) -> None:
         if self.temperature == 0 and self.n_samples > 1:
@@ -65,6 +67,7 @@ class Completes(Protocol):
         seed: int,
         stop: Sequence[str],
         batch_size: int,
+        on_overflow: Any,
     ) -> Sequence[Sequence[Any]]:
         """For each prompt its completions, which have `text` and `finish_reason`."""
         ...
@@ -97,7 +100,7 @@ def read_samples(path: Path, benchmark: Benchmark) -> list[Sample]:
 
 
 def generate_samples(
-    generator: Completes, benchmark: Benchmark, sampling: Sampling, output: Path, model: str
+    generator: Completes, benchmark: Benchmark, plan: SamplingPlan, output: Path, model: str
 ) -> list[Sample]:
     """Draws samples into `output/samples.jsonl`, going on where an interrupted run stopped.
 
@@ -108,16 +111,12 @@ def generate_samples(
     """
     output.mkdir(parents=True, exist_ok=True)
     path, settings_path = output / "samples.jsonl", output / "sampling.json"
-    settings = {"model": model, "benchmark": benchmark.fingerprint, **asdict(sampling)}
+    settings = {"model": model, "benchmark": benchmark.fingerprint, **asdict(plan)}
     _set_aside_other(path, settings_path, settings)
     write_json(settings_path, settings)
-    # Whole chunks are kept or redone, so that a resumed run draws what an unbroken one would.
-    per_chunk = max(1, 4 * sampling.batch_size // sampling.n_samples)
-    rows = _read_kept(path, benchmark.tasks, sampling.n_samples)
-    chunk_rows = per_chunk * sampling.n_samples
-    if len(rows) < len(benchmark.tasks) * sampling.n_samples:
-        rows = rows[: len(rows) // chunk_rows * chunk_rows]
-    done = len(rows) // sampling.n_samples
+    rows = _read_kept(path, benchmark.tasks, plan.n_samples)
+    done = len(rows) // plan.n_samples
+    rows = rows[: done * plan.n_samples]
     temporary = path.with_name("samples.jsonl.tmp")
     temporary.write_text("".join(map(_line, rows)), encoding="utf-8")
     temporary.replace(path)
@@ -125,17 +124,20 @@ def generate_samples(
         path.open("a", encoding="utf-8") as file,
         tqdm(total=len(benchmark.tasks), initial=done, desc=f"generating {benchmark.name}") as bar,
     ):
+        # Large enough to keep the generator's batch full, small enough to lose little to a kill.
+        per_chunk = max(1, 4 * plan.batch_size // plan.n_samples)
         for at in range(done, len(benchmark.tasks), per_chunk):
             tasks = benchmark.tasks[at : at + per_chunk]
             groups = generator.generate(
-                [task.prompt.rstrip() if sampling.strip_prompt else task.prompt for task in tasks],
-                max_new_tokens=sampling.max_new_tokens,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                n_samples=sampling.n_samples,
-                seed=sampling.seed + at,
+                [task.prompt.rstrip() if plan.strip_prompt else task.prompt for task in tasks],
+                max_new_tokens=plan.max_new_tokens,
+                temperature=plan.temperature,
+                top_p=plan.top_p,
+                n_samples=plan.n_samples,
+                seed=plan.seed,
                 stop=benchmark.stop,
-                batch_size=sampling.batch_size,
+                batch_size=plan.batch_size,
+                on_overflow=plan.on_overflow,
             )
             new = [
                 {"task_id": task.task_id, "completion": c.text, "finish_reason": c.finish_reason}

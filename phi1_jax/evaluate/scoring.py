@@ -20,7 +20,7 @@ from phi1_jax.evaluate.samples import (
     CUTS,
     Completes,
     Sample,
-    Sampling,
+    SamplingPlan,
     cut_completion,
     generate_samples,
     program,
@@ -36,7 +36,7 @@ def evaluate_model(
     benchmark: Benchmark,
     judge: Judge,
     output: Path,
-    sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
+    plan: SamplingPlan = SamplingPlan(),  # noqa: B008 (frozen)
     *,
     model: str = "",
     ks: Sequence[int] = DEFAULT_KS,
@@ -48,19 +48,19 @@ def evaluate_model(
       output: gets samples.jsonl (before any is judged), results.jsonl and summary.json; a run
         that was interrupted goes on from what lies there.
       model: identifies the weights.
-      ks: for pass@k; those above `sampling.n_samples` are left out.
+      ks: for pass@k; those above `plan.n_samples` are left out.
       sensitivity: also score the same samples under the other rules; see `sensitivity_report`.
     Raises:
       UserError: the judge cannot prove itself on the benchmark.
     """
     judge.prove(benchmark)
     start = time.perf_counter()
-    samples = generate_samples(generator, benchmark, sampling, output, model)
-    choices = {"model": model, **asdict(sampling), "generate_s": _since(start)}
+    samples = generate_samples(generator, benchmark, plan, output, model)
+    choices = {"model": model, **asdict(plan), "generate_s": _since(start)}
     cut = "body" if benchmark.cut_to_body else "stop"
     return score_samples(
         samples, benchmark, judge, output, cut=cut, ks=ks, choices=choices, sensitivity=sensitivity,
-        strip_prompt=sampling.strip_prompt,
+        strip_prompt=plan.strip_prompt,
     )  # fmt: skip
 
 

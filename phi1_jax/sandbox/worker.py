@@ -87,17 +87,17 @@ class Worker:
                 env={"PYTHONHASHSEED": "0"},
                 start_new_session=True,
             )
+        settings = server.SETTINGS.pack(
+            limits.cpu_s, limits.wall_s, limits.memory_mb << 20, limits.output_bytes
+        )
         try:
-            self._socket.sendall(
-                server.SETTINGS.pack(
-                    limits.cpu_s, limits.wall_s, limits.memory_mb << 20, limits.output_bytes
-                )
-            )
+            with contextlib.suppress(OSError):  # it ended already; what it said comes next
+                self._socket.sendall(settings)
             (size,) = struct.unpack(">I", self._exactly(4))
             self.layers = self._exactly(size).decode()
         except (OSError, WorkerFailed) as error:
             self.close()
-            raise WorkerFailed(f"the sandbox did not start: {error}") from None
+            raise WorkerFailed(f"it did not start: {error}") from None
 
     def fileno(self) -> int:
         return self._socket.fileno()
