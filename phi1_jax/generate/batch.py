@@ -1,0 +1,173 @@
+"""The rows that decode together: filled with prompts, refilled as completions end."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from jax.sharding import Mesh
+
+from phi1_jax.config import ModelConfig
+from phi1_jax.generate.decoder import State, arrange, begin, bucket, decode, empty_state
+from phi1_jax.generate.sampling import Draw, Sampling
+from phi1_jax.model.cache import Weights
+
+# Tokens in one prefill: bounds its activations, whatever the batch.
+_PREFILL_TOKENS = 16_384
+
+
+@dataclass(eq=False)
+class Row:
+    """A completion on its way."""
+
+    prompt: int  # index into the caller's prompts
+    sample: int
+    prompt_ids: list[int]
+    limit: int  # tokens at which it ends for length
+    key: np.ndarray  # uint32[2], its stream of random numbers
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt_ids) + len(self.ids)
+
+
+class Batch:
+    """Decodes a queue of rows, at most `size` at a time.
+
+    Compiled code knows few shapes: rows are `size`, or at the end the power of four that holds
+    what is left; slots grow by buckets.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        n_ids: int,
+        weights: Weights,
+        mesh: Mesh | None,
+        waiting: deque[Row],
+        size: int,
+        steps: int,
+    ) -> None:
+        """Args:
+        n_ids: ids from here on are padding of the embedding and are never chosen.
+        waiting: rows to decode, best in order of length, samples of a prompt together.
+        steps: tokens to decode between two calls of `retire`.
+        """
+        self.rows: list[Row | None] = []
+        self._config, self._n_ids, self._weights, self._mesh = config, n_ids, weights, mesh
+        self._waiting, self._steps = waiting, steps
+        self._size = self._fit(min(size, power_of_four(len(waiting))))
+        self._state: State | None = None
+        self._slots = 0
+        self._last_read: tuple[list[int], State] | None = None
+
+    def refill(self) -> bool:
+        """Lets waiting rows in when a quarter of the batch is free; False when all is done."""
+        live = [index for index, row in enumerate(self.rows) if row]
+        free = self._size - len(live)
+        entering: list[Row] = []
+        if free >= self._size // 4 or not live:
+            entering = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+        rows = [row for row in self.rows if row] + entering
+        if not rows:
+            return False
+        size = self._size
+        if not self._waiting:
+            size = min(size, self._fit(power_of_four(len(rows))))
+        slots = max(self._slots, bucket(max(row.length for row in rows) + self._steps))
+        if entering or size != len(self.rows) or slots != self._slots:
+            self._arrange(live, entering, size, slots)
+            self.rows = [*rows, *[None] * (size - len(rows))]
+            self._slots = slots
+        return True
+
+    def decode(self, sampling: Sampling) -> None:
+        """Adds `steps` tokens to every row; what lies past a row's end is for `retire` to drop."""
+        assert self._state is not None
+        rows = self.rows
+        lengths = np.array([row.length if row else 0 for row in rows], np.int32)
+        seen = None
+        if sampling.rule.penalised:
+            seen = np.zeros((len(rows), self._config.vocab_size), bool)
+            for index, row in enumerate(rows):
+                if row:
+                    seen[index, row.prompt_ids + row.ids] = True
+        draw = Draw(
+            np.stack([row.key if row else np.zeros(2, np.uint32) for row in rows]),
+            np.array([len(row.ids) if row else 0 for row in rows], np.int32),
+            seen,
+            sampling.numbers,
+        )
+        self._state, tokens, logprobs = decode(
+            self._config,
+            self._n_ids,
+            self._mesh,
+            sampling.rule,
+            self._steps,
+            self._weights,
+            self._state,
+            lengths,
+            draw,
+        )
+        for row, ids, values in zip(rows, np.asarray(tokens), np.asarray(logprobs), strict=True):
+            if row:
+                row.ids += ids.tolist()
+                row.logprobs += values.tolist()
+
+    def retire(self, index: int) -> None:
+        """Frees a row."""
+        self.rows[index] = None
+
+    def _arrange(self, live: list[int], entering: list[Row], size: int, slots: int) -> None:
+        state = self._state or empty_state(self._config, size, slots)
+        from_state = np.zeros(size, np.int32)
+        from_state[: len(live)] = live
+        if not entering:
+            state = arrange(
+                slots, self._mesh, state, state, from_state, np.full_like(from_state, -1)
+            )
+        place = len(live)
+        while entering:
+            prompts, fresh = self._read(entering)
+            from_fresh = np.full_like(from_state, -1)
+            while entering and entering[0].prompt in prompts:
+                from_fresh[place] = prompts.index(entering.pop(0).prompt)
+                place += 1
+            state = arrange(slots, self._mesh, state, fresh, from_state, from_fresh)
+            from_state = np.arange(size, dtype=np.int32)
+        self._state = state
+        if self._last_read and not (
+            self._waiting and self._waiting[0].prompt in self._last_read[0]
+        ):
+            self._last_read = None  # frees its memory
+
+    def _read(self, entering: list[Row]) -> tuple[list[int], State]:
+        """Reads the prompts of the first rows, as many as one prefill takes."""
+        if self._last_read and entering[0].prompt in self._last_read[0]:
+            return self._last_read  # more samples of the prompt that the last prefill ended with
+        distinct = list({row.prompt: row.prompt_ids for row in entering}.items())
+        # In order of length, so that a later prompt is the longest.
+        slots = bucket(max(len(ids) for _, ids in distinct))
+        most = max(1, _PREFILL_TOKENS // slots)
+        count = power_of_four(min(len(distinct), most))
+        count = count if count <= most else count // 4
+        distinct = distinct[:count]
+        tokens = np.zeros((count, slots), np.int32)
+        lengths = np.ones(count, np.int32)
+        for index, (_, ids) in enumerate(distinct):
+            tokens[index, : len(ids)] = ids
+            lengths[index] = len(ids)
+        fresh = begin(self._config, self._n_ids, self._mesh, self._weights, tokens, lengths)
+        self._last_read = [prompt for prompt, _ in distinct], fresh
+        return self._last_read
+
+    def _fit(self, rows: int) -> int:
+        """Rows that the data-parallel axes of the mesh share evenly."""
+        shares = self._mesh.shape["data"] * self._mesh.shape["fsdp"] if self._mesh else 1
+        return -(-rows // shares) * shares
+
+
+def power_of_four(n: int) -> int:
+    """The smallest one that is at least n."""
+    return 4 ** max(0, ((n - 1).bit_length() + 1) // 2)

@@ -1,0 +1,135 @@
+"""The compiled pieces of generation; `generator.py` calls them in turn.
+
+They are compiled once for each (rows, slots): rows are powers of four, slots come from `bucket`.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from phi1_jax.config import ModelConfig
+from phi1_jax.generate.sampling import Draw, Rule, choose
+from phi1_jax.model import cache as kv
+from phi1_jax.model.cache import Cache, Weights, constrain
+
+_LOWEST = jnp.finfo(jnp.float32).min
+
+
+class State(NamedTuple):
+    """What the device holds for every row."""
+
+    cache: Cache
+    logits_bv: jax.Array  # of the token to be chosen next
+
+
+def bucket(tokens: int) -> int:
+    """Cache slots for so many tokens: few different numbers, and little to attend to in vain."""
+    size = 128 if tokens <= 512 else 256
+    return -(-tokens // size) * size
+
+
+@partial(jax.jit, static_argnames=("config", "n_ids", "mesh"))
+def begin(
+    config: ModelConfig,
+    n_ids: int,
+    mesh: jax.sharding.Mesh | None,
+    weights: Weights,
+    tokens_bt: jax.Array,
+    lengths_b: jax.Array,
+) -> State:
+    """Reads prompts (see `prefill`). Ids from `n_ids` on are padding of the embedding."""
+    logits_bv, cache = kv.prefill(config, weights, tokens_bt, lengths_b)
+    return State(constrain(cache, mesh), _only_ids(logits_bv, n_ids))
+
+
+@partial(jax.jit, static_argnames=("slots", "mesh"))
+def arrange(
+    slots: int,
+    mesh: jax.sharding.Mesh | None,
+    state: State,
+    fresh: State,
+    from_state_b: jax.Array,
+    from_fresh_b: jax.Array,
+) -> State:
+    """Puts rows together anew: retires some, moves some, copies prompts to their samples.
+
+    Args:
+      slots: of the new cache, at least those of both old ones.
+      fresh: prompts just read.
+      from_state_b: int32[b], which old row each new row is,
+      from_fresh_b: unless this is not -1: then it is that row of `fresh`.
+    """
+
+    def row(old: jax.Array, new: jax.Array, axis: int | None) -> jax.Array:
+        if axis is not None:
+            old, new = (_widen(x, slots, axis) for x in (old, new))
+        pick = (from_fresh_b >= 0).reshape(-1, *[1] * (old.ndim - 1))
+        return jnp.where(pick, new[from_fresh_b], old[from_state_b])
+
+    cache = Cache(
+        tuple(row(a, b, 3) for a, b in zip(state.cache.k_bhks, fresh.cache.k_bhks, strict=True)),
+        tuple(row(a, b, 2) for a, b in zip(state.cache.v_bhsk, fresh.cache.v_bhsk, strict=True)),
+    )
+    return State(constrain(cache, mesh), row(state.logits_bv, fresh.logits_bv, None))
+
+
+@partial(
+    jax.jit,
+    static_argnames=("config", "n_ids", "mesh", "rule", "steps"),
+    donate_argnames=("state",),
+)
+def decode(
+    config: ModelConfig,
+    n_ids: int,
+    mesh: jax.sharding.Mesh | None,
+    rule: Rule,
+    steps: int,
+    weights: Weights,
+    state: State,
+    lengths_b: jax.Array,
+    draw: Draw,
+) -> tuple[State, jax.Array, jax.Array]:
+    """Chooses and reads `steps` tokens in every row.
+
+    Args:
+      lengths_b: int32[b], tokens in the cache; the largest plus `steps` must fit.
+    Returns:
+      The state after, int32[b, steps] tokens and float32[b, steps] their log-probabilities.
+    """
+    b = len(lengths_b)
+    recent = constrain(kv.empty_cache(config, b, steps), mesh)
+
+    def one(carry: Any, index: jax.Array) -> Any:
+        recent, logits_bv, seen_bv = carry
+        now = draw._replace(counts_b=draw.counts_b + index, seen_bv=seen_bv)
+        tokens_b, logprobs_b = choose(rule, logits_bv, now)
+        if seen_bv is not None:
+            seen_bv = seen_bv.at[jnp.arange(b), tokens_b].set(True)
+        logits_bv, recent = kv.step(
+            config, weights, state.cache, recent, tokens_b, lengths_b, index
+        )
+        recent = constrain(recent, mesh)
+        return (recent, _only_ids(logits_bv, n_ids), seen_bv), (tokens_b, logprobs_b)
+
+    carry = (recent, state.logits_bv, draw.seen_bv)
+    (recent, logits_bv, _), (tokens_nb, logprobs_nb) = jax.lax.scan(one, carry, jnp.arange(steps))
+    cache = constrain(kv.merge(state.cache, recent, lengths_b), mesh)
+    return State(cache, logits_bv), tokens_nb.T, logprobs_nb.T
+
+
+def empty_state(config: ModelConfig, rows: int, slots: int) -> State:
+    """A state of no tokens."""
+    cache = kv.empty_cache(config, rows, slots)
+    return State(cache, jnp.zeros((rows, config.vocab_size)))
+
+
+def _only_ids(logits_bv: jax.Array, n_ids: int) -> jax.Array:
+    return jnp.where(jnp.arange(logits_bv.shape[-1]) < n_ids, logits_bv, _LOWEST)
+
+
+def _widen(x: jax.Array, slots: int, axis: int) -> jax.Array:
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (0, slots - x.shape[axis])
+    return jnp.pad(x, widths)

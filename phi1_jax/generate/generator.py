@@ -1,0 +1,227 @@
+"""Completions of prompts: batches in, texts out.
+
+Rows of a fixed batch are refilled as completions end: prompts are read in order of length, n
+samples share one reading of their prompt, and all rows then decode a chunk of tokens at a time.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from jax.sharding import Mesh
+
+from phi1_jax.checkpoint import TOKENIZER, load_model, read_model_config
+from phi1_jax.config import ModelConfig
+from phi1_jax.data.tokenizer import Tokenizer, load_tokenizer
+from phi1_jax.errors import UserError
+from phi1_jax.generate.batch import Batch, Row
+from phi1_jax.generate.sampling import Sampling, stream_key
+from phi1_jax.generate.stopping import FinishReason, find_end, printable
+from phi1_jax.model.cache import decoding_weights, mesh_of
+
+Overflow = Literal["error", "left"]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One continuation of a prompt."""
+
+    text: str  # ends before the stop string
+    token_ids: list[int]  # as generated: with the end-of-text token, or those of the stop string
+    logprobs: list[float]  # of each token under the model itself, at temperature 1, unfiltered
+    finish_reason: FinishReason
+
+
+class Progress(NamedTuple):
+    """A completion after one more chunk of tokens."""
+
+    prompt: int  # index into the prompts
+    sample: int
+    text: str  # so far; later texts begin with it
+    completion: Completion | None  # when it has ended
+
+
+class Generator:
+    """A model and its tokenizer, ready to complete prompts."""
+
+    def __init__(
+        self, model_config: ModelConfig, params: Any, tokenizer: Tokenizer, chunk_tokens: int = 32
+    ) -> None:
+        """Args:
+        params: nested dict as in a checkpoint; on a mesh, rows of a batch are spread over its
+          data-parallel axes and heads over `tensor`.
+        chunk_tokens: tokens decoded between two looks at the result.
+
+        Raises:
+          UserError: the tokenizer has more pieces than the model.
+        """
+        if tokenizer.vocab_size > model_config.vocab_size:
+            raise UserError(
+                f"the tokenizer has {tokenizer.vocab_size} pieces and the model only"
+                f" model.vocab_size={model_config.vocab_size}; use the one it was trained with"
+            )
+        self.config = model_config
+        self.tokenizer = tokenizer
+        self.chunk_tokens = chunk_tokens
+        self.mesh = mesh_of(params)
+        self._weights = decoding_weights(model_config, params)
+
+    @classmethod
+    def from_checkpoint(
+        cls, run: Path, step: int | None = None, mesh: Mesh | None = None, chunk_tokens: int = 32
+    ) -> "Generator":
+        """Loads a run's folder, or one that `launch/convert.py` wrote.
+
+        Args:
+          step: which checkpoint; None is the newest.
+          mesh: where to put the weights; None is the first device.
+        Raises:
+          UserError: no run or tokenizer there, no such step, or a damaged one.
+        """
+        run = Path(run)
+        tokenizer = load_tokenizer(run / TOKENIZER)
+        shardings = None
+        if mesh is not None:
+            from flax import nnx
+
+            from phi1_jax.model.phi import Phi
+            from phi1_jax.sharding import param_shardings
+
+            config = read_model_config(run)
+            model = nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0)))
+            shardings = param_shardings(mesh, nnx.state(model, nnx.Param))
+        config, params = load_model(run, step, shardings)
+        return cls(config, params, tokenizer, chunk_tokens)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        repetition_penalty: float = 1.0,
+        n_samples: int = 1,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        batch_size: int = 64,
+        on_overflow: Overflow = "error",
+    ) -> list[list[Completion]]:
+        """Completes every prompt `n_samples` times; results do not depend on the batch.
+
+        Args:
+          max_new_tokens: where a completion ends at the latest; it also ends (`length`) where
+            the model's context does.
+          temperature: 0 is greedy; so is the rest of `Sampling`.
+          seed: the same seed, prompt and sample number give the same sample.
+          stop: strings before which a completion ends, exact across token boundaries.
+          batch_size: completions that are decoded at the same time.
+          on_overflow: a prompt that leaves no room in the context is an error, or is cut from the
+            left so that `max_new_tokens` fit behind it.
+        Returns:
+          A list per prompt, in order, of its samples.
+        Raises:
+          UserError: a value out of range, or a prompt that is too long; names it.
+        """
+        results: list[dict[int, Completion]] = [{} for _ in prompts]
+        for progress in self.stream(
+            prompts,
+            Sampling(temperature, top_k, top_p, repetition_penalty),
+            max_new_tokens=max_new_tokens,
+            n_samples=n_samples,
+            seed=seed,
+            stop=stop,
+            batch_size=batch_size,
+            on_overflow=on_overflow,
+        ):
+            if progress.completion is not None:
+                results[progress.prompt][progress.sample] = progress.completion
+        return [[samples[i] for i in range(n_samples)] for samples in results]
+
+    def stream(
+        self,
+        prompts: Sequence[str],
+        sampling: Sampling,
+        *,
+        max_new_tokens: int,
+        n_samples: int = 1,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        batch_size: int = 64,
+        on_overflow: Overflow = "error",
+    ) -> Iterator[Progress]:
+        """`generate` as it goes on: every completion after every chunk of its tokens."""
+        for name, number in (
+            ("max_new_tokens", max_new_tokens),
+            ("n_samples", n_samples),
+            ("batch_size", batch_size),
+        ):
+            if number < 1:
+                raise UserError(f"{name}={number} must be at least 1")
+        if n_samples > 1 and sampling.temperature == 0:
+            raise UserError(
+                f"n_samples={n_samples} with temperature=0 gives the same text {n_samples} times;"
+                " set a temperature above 0"
+            )
+        if isinstance(stop, str) or "" in stop:
+            raise UserError(f"stop={stop!r} must be a list of strings, none of them empty")
+        waiting = self._queue(prompts, max_new_tokens, n_samples, seed, on_overflow)
+        # Chunks of one size, so that none is decoded in vain.
+        steps = -(-max_new_tokens // -(-max_new_tokens // self.chunk_tokens))
+        batch = Batch(
+            self.config,
+            self.tokenizer.vocab_size,
+            self._weights,
+            self.mesh,
+            waiting,
+            batch_size,
+            steps,
+        )
+        while batch.refill():
+            batch.decode(sampling)
+            for index, row in enumerate(batch.rows):
+                if row is None:
+                    continue
+                end = find_end(self.tokenizer, row.ids, len(row.ids) - steps, row.limit, stop)
+                if end is None:
+                    text = printable(self.tokenizer.decode(row.ids), stop)
+                    yield Progress(row.prompt, row.sample, text, None)
+                    continue
+                batch.retire(index)
+                kept = row.ids[: end.n_tokens], row.logprobs[: end.n_tokens]
+                done = Completion(end.text, *kept, end.reason)
+                yield Progress(row.prompt, row.sample, end.text, done)
+
+    def _queue(
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int,
+        n_samples: int,
+        seed: int,
+        on_overflow: Overflow,
+    ) -> deque[Row]:
+        """All samples, shortest prompts first."""
+        context = self.config.max_seq_len
+        rows = []
+        for index, ids in enumerate(self.tokenizer.encode_batch(list(prompts))):
+            # A document begins after an end of text, so that is what an empty prompt is.
+            ids = ids or [self.tokenizer.eot_id]
+            if len(ids) >= context:
+                if on_overflow == "error":
+                    raise UserError(
+                        f"prompt {index} has {len(ids)} tokens, which leaves no room in the model's"
+                        f" context of {context}; shorten it or cut it from the left"
+                    )
+                if max_new_tokens >= context:
+                    raise UserError(
+                        f"max_new_tokens={max_new_tokens} must be below the model's context of"
+                        f" {context} to cut a prompt from the left"
+                    )
+                ids = ids[len(ids) + max_new_tokens - context :]
+            limit = min(max_new_tokens, context - len(ids))
+            for sample in range(n_samples):
+                rows.append(Row(index, sample, ids, limit, stream_key(seed, ids, sample)))
+        return deque(sorted(rows, key=lambda row: len(row.prompt_ids)))

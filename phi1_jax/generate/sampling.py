@@ -1,0 +1,122 @@
+"""Choosing the next token: greedy, or drawn under temperature, top-k, top-p and a penalty."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phi1_jax.errors import UserError
+
+_LOWEST = float(np.finfo(np.float32).min)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen. Temperature 0 is greedy, and then top-k and top-p do nothing.
+
+    The repetition penalty (Keskar et al. 2019, as Hugging Face has it) divides the positive and
+    multiplies the negative logits of every token that the prompt or the completion holds already.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0  # 0 keeps all
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, ok, expected in (
+            ("temperature", self.temperature >= 0, "0 or more"),
+            ("top_k", self.top_k >= 0, "0 (off) or more"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("repetition_penalty", self.repetition_penalty > 0, "above 0"),
+        ):
+            if not ok or not math.isfinite(getattr(self, name)):
+                raise UserError(f"{name}={getattr(self, name)} must be {expected}")
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """float32[4], the fields in order."""
+        return np.array(astuple(self), np.float32)
+
+    @property
+    def rule(self) -> "Rule":
+        """What must be compiled in."""
+        drawn = self.temperature > 0
+        return Rule(
+            drawn, drawn and (self.top_k > 0 or self.top_p < 1), self.repetition_penalty != 1
+        )
+
+
+class Rule(NamedTuple):
+    """The parts of a `Sampling` that compiled code depends on; its numbers are arguments."""
+
+    drawn: bool
+    filtered: bool
+    penalised: bool
+
+
+class Draw(NamedTuple):
+    """What choosing needs per row, as arrays."""
+
+    keys_b: Any  # uint32[b, 2], one stream of random numbers per sample
+    counts_b: Any  # int32[b], tokens of the completion so far
+    seen_bv: Any  # None or bool[b, v], tokens to penalise
+    numbers: Any  # float32[4], the fields of `Sampling`
+
+
+def stream_key(seed: int, prompt_ids: Sequence[int], sample: int) -> np.ndarray:
+    """uint32[2]: a sample's random stream, the same alone or in a batch, at any place in it.
+
+    It follows from the seed, the prompt and the sample's number only; so a prompt given twice in
+    one call gives the same samples twice.
+    """
+    digest = hashlib.sha256(f"{seed} {sample} {' '.join(map(str, prompt_ids))}".encode()).digest()
+    return np.frombuffer(digest[:8], np.uint32)
+
+
+def choose(rule: Rule, logits_bv: jax.Array, draw: Draw) -> tuple[jax.Array, jax.Array]:
+    """The next token of each row.
+
+    Args:
+      logits_bv: float32[b, v] from the model; ids that must not be chosen have its lowest value.
+    Returns:
+      int32[b] and float32[b], the log-probability of the token under the model itself, that is
+      before penalty, temperature and filters.
+    """
+    temperature, top_k, top_p, penalty = draw.numbers
+    scores_bv = logits_bv
+    if rule.penalised and draw.seen_bv is not None:
+        penalised = jnp.where(scores_bv > 0, scores_bv / penalty, scores_bv * penalty)
+        scores_bv = jnp.where(draw.seen_bv, jnp.maximum(penalised, _LOWEST), scores_bv)
+    if rule.drawn:
+        scores_bv = jnp.maximum(scores_bv / temperature, _LOWEST)
+        if rule.filtered:
+            scores_bv = keep_top(scores_bv, top_k.astype(jnp.int32), top_p)
+        keys_b = jax.random.wrap_key_data(draw.keys_b, impl="threefry2x32")
+        keys_b = jax.vmap(jax.random.fold_in)(keys_b, draw.counts_b)
+        noise_bv = jax.vmap(lambda key: jax.random.gumbel(key, logits_bv.shape[1:]))(keys_b)
+        scores_bv = jnp.where(scores_bv > _LOWEST, scores_bv + noise_bv, _LOWEST)
+    tokens_b = jnp.argmax(scores_bv, axis=-1)
+    chosen_b = jnp.take_along_axis(logits_bv, tokens_b[:, None], axis=1)[:, 0]
+    return tokens_b, chosen_b - jax.nn.logsumexp(logits_bv, axis=-1)
+
+
+def keep_top(scores_bv: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
+    """Lowers all but the `top_k` best scores (0: all), and of these all but the smallest set
+
+    whose probabilities reach `top_p`. Scores equal to the last one kept are kept too.
+    """
+    sorted_bv = -jnp.sort(-scores_bv, axis=-1)
+    ranks_v = jnp.arange(scores_bv.shape[-1])
+    sorted_bv = jnp.where((top_k == 0) | (ranks_v < top_k), sorted_bv, _LOWEST)
+    shares_bv = jax.nn.softmax(sorted_bv, axis=-1)
+    kept_bv = (jnp.cumsum(shares_bv, axis=-1) - shares_bv < top_p) & (sorted_bv > _LOWEST)
+    # The best stays, whatever rounding does to the sums.
+    kept_bv = kept_bv.at[:, 0].set(True)
+    last_b = jnp.min(jnp.where(kept_bv, sorted_bv, jnp.inf), axis=-1)
+    return jnp.where(scores_bv >= last_b[:, None], scores_bv, _LOWEST)

@@ -1,0 +1,57 @@
+"""Where a completion ends: at the end-of-text token, or before a stop string."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from phi1_jax.data.tokenizer import Tokenizer
+
+FinishReason = Literal["stop", "eos", "length"]
+
+
+class End(NamedTuple):
+    """How much of a completion counts."""
+
+    text: str
+    n_tokens: int
+    reason: FinishReason
+
+
+def find_end(
+    tokenizer: Tokenizer, ids: Sequence[int], checked: int, limit: int, stop: Sequence[str]
+) -> End | None:
+    """The end of a completion, or None if it goes on.
+
+    The same as looking after every single token, whatever the number of tokens at a time: the
+    first token with which the text holds a stop string ends it, and the text is cut before the
+    stop string that begins first.
+
+    Args:
+      ids: the completion so far.
+      checked: tokens at its beginning that are known to hold no end.
+      limit: tokens at which it ends for length.
+    """
+    ids = list(ids[:limit])
+    reason: FinishReason | None = "length" if len(ids) == limit else None
+    if tokenizer.eot_id in ids[checked:]:
+        ids = ids[: ids.index(tokenizer.eot_id, checked) + 1]
+        reason = "eos"
+    text = tokenizer.decode(ids)
+    if any(s in text for s in stop):
+        for n in range(checked + 1, len(ids) + 1):
+            text = tokenizer.decode(ids[:n])
+            if found := [text.index(s) for s in stop if s in text]:
+                return End(text[: min(found)], n, "stop")
+    return End(text, len(ids), reason) if reason else None
+
+
+def printable(text: str, stop: Sequence[str]) -> str:
+    """What can be shown of a text that goes on: no half character, no beginning of a stop string.
+
+    Nothing that this returns is taken back by what is generated later.
+    """
+    text = text.rstrip("\ufffd")
+    held = max(
+        (n for s in stop for n in range(1, len(s)) if text.endswith(s[:n])),
+        default=0,
+    )
+    return text[: len(text) - held]
