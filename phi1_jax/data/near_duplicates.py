@@ -17,6 +17,7 @@ from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.dedup import MinhashDedupSignature
 from datatrove.pipeline.dedup.minhash import MinhashConfig
 from datatrove.utils.hashing import HashConfig
+from datatrove.utils.word_tokenizers import WhitespaceTokenizer
 
 SHINGLE_TOKENS = 8
 # Included with probability 1 - (1 - s^8)^14 at similarity s: .36 at .65, .92 at .8, .9997 at .9.
@@ -36,6 +37,7 @@ _STRING = (
 _TOKEN = re.compile(rf"#[^\n]*|{_STRING}|(?:\.\s*)?[^\W\d]\w*|\d[\w.]*|[^\s\w]")
 _WORD = re.compile(r"\w+|[^\w\s]")
 _NEVER_RENAMED = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | {"self", "cls"}
+_NAME, _ATTRIBUTE = 1, 2
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _MIX_DISTANCE = np.uint64(0xD6E8FEB86659FD93)
 
@@ -48,26 +50,35 @@ def code_tokens(text: str) -> tuple[list[int], list[int]]:
     hashes: list[int] = []
     distances: list[int] = []
     last: dict[str, int] = {}
+    known: dict[str, list[int]] = {}
     for token in _TOKEN.findall(text):
-        first = token[0]
-        if first == "#":
-            continue
-        if token[-1] in "\"'" and len(token) > 1:
-            words = _WORD.findall(token)
-            hashes += map(xxhash.xxh64_intdigest, words)
-            distances += [0] * len(words)
-            continue
-        is_name = token.isidentifier() or (first == "." and len(token) > 1)
-        if is_name and token not in _NEVER_RENAMED:
+        found = known.get(token)
+        if found is None:
+            found = known[token] = _token_hashes(token)
+        # A name is told by its single hash: attributes count apart from variables, since
+        # renaming one does not rename the other.
+        if len(found) == 1 and found[0] <= _ATTRIBUTE:
             here = len(hashes)
-            # Attributes count apart from variables: renaming one does not rename the other.
-            hashes.append(2 if first == "." else 1)
             distances.append(here - last.get(token, here))
             last[token] = here
         else:
-            hashes.append(xxhash.xxh64_intdigest(token))
-            distances.append(0)
+            distances += [0] * len(found)
+        hashes += found
     return hashes, distances
+
+
+def _token_hashes(token: str) -> list[int]:
+    """None for a comment, `_NAME` or `_ATTRIBUTE`, one for each word of a string, else one."""
+    if token[0] == "#":
+        return []
+    if token[-1] in "\"'" and len(token) > 1:
+        return [xxhash.xxh64_intdigest(word) for word in _WORD.findall(token)]
+    if token not in _NEVER_RENAMED:
+        if token.isidentifier():
+            return [_NAME]
+        if token[0] == "." and len(token) > 1:
+            return [_ATTRIBUTE]
+    return [xxhash.xxh64_intdigest(token)]
 
 
 def shingles(text: str, prose: bool = False) -> np.ndarray:
@@ -97,8 +108,9 @@ class CodeSignatures(MinhashDedupSignature):
     """datatrove's first MinHash step, with the shingles above."""
 
     def __init__(self, output_folder: str) -> None:
-        # The word tokenizer of the language is never called; English needs nothing installed.
-        super().__init__(output_folder=output_folder, config=MINHASH)
+        # Never called, but the default for English would ask for spacy.
+        words = WhitespaceTokenizer()
+        super().__init__(output_folder=output_folder, config=MINHASH, language=words)
         self._prose = False
 
     def get_shingles(self, text: str) -> np.ndarray:

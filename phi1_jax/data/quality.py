@@ -9,7 +9,7 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from phi1_jax.data.documents import Document
 
@@ -40,8 +40,11 @@ WEIGHTS = {
     "self_contained": 0.1,
     "thoughtful": 0.1,
 }
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-_BLOCKS = (ast.For, ast.While, ast.If, ast.With, ast.Try, *_FUNCTIONS)
+# Sets of types: two million `isinstance` calls would cost as much as parsing.
+_FUNCTIONS = frozenset({ast.FunctionDef, ast.AsyncFunctionDef})
+_BLOCKS = _FUNCTIONS | {ast.For, ast.While, ast.If, ast.With, ast.Try}
+_STATEMENTS = frozenset(ast.stmt.__subclasses__())
+_DISPLAYS = frozenset({ast.List, ast.Tuple, ast.Dict, ast.Set})
 _SHORT_NAMES = frozenset("abcdefghijklmnopqrstuvwxyz_") | {"id", "ok", "lo", "hi", "fn", "df"}
 _SENTENCE = re.compile(r"[a-z]{2}[.:]\s")
 
@@ -83,24 +86,27 @@ def judge_code(text: str) -> dict[str, float]:
     imports: list[str] = []
     words = n_asserts = n_statements = n_blobs = depth_sum = 0
     for node, depth in _walk(tree):
-        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
-            if not node.name.startswith("_"):
-                public.append(node)
-            if isinstance(node, _FUNCTIONS):
-                functions.append(node)
-                names += [argument.arg for argument in node.args.args]
-        elif isinstance(node, ast.Import):
-            imports += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            imports.append("." * node.level + (node.module or ""))
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.append(node.id)
-        elif isinstance(node, ast.List | ast.Tuple | ast.Dict | ast.Set):
-            n_blobs += max(0, sum(1 for _ in ast.iter_child_nodes(node)) - 20)
-        if isinstance(node, ast.stmt):
+        kind = type(node)
+        if kind in _STATEMENTS:
             n_statements += 1
             depth_sum += depth
-            n_asserts += _is_assertion(node)
+            if kind is ast.Import:
+                imports += [alias.name for alias in node.names]
+            elif kind is ast.ImportFrom:
+                imports.append("." * node.level + (node.module or ""))
+            elif kind in _FUNCTIONS or kind is ast.ClassDef:
+                if not node.name.startswith("_"):
+                    public.append(node)
+                if kind in _FUNCTIONS:
+                    functions.append(node)
+                    names += [argument.arg for argument in node.args.args]
+            else:
+                n_asserts += _is_assertion(node)
+        elif kind is ast.Name:
+            if type(node.ctx) is ast.Store:
+                names.append(node.id)
+        elif kind in _DISPLAYS:
+            n_blobs += max(0, len(node.values if kind is ast.Dict else node.elts) - 20)
     documented = 0
     for owner in public:
         if docstring := ast.get_docstring(owner, clean=False):
@@ -143,24 +149,26 @@ def judge_prose(text: str) -> float:
     )
 
 
-def _walk(tree: ast.Module) -> Iterator[tuple[ast.AST, int]]:
-    """Every node with the number of blocks around it."""
-    stack: list[tuple[ast.AST, int]] = [(tree, 0)]
+def _walk(tree: ast.Module) -> Iterator[tuple[Any, int]]:
+    """Every statement, name and display with the number of blocks around it."""
+    stack: list[tuple[Any, int]] = [(tree, 0)]
     while stack:
         node, depth = stack.pop()
         yield node, depth
-        inner = depth + isinstance(node, _BLOCKS)
+        inner = depth + (type(node) in _BLOCKS)
         for name in node._fields:
-            value = getattr(node, name, None)
-            if isinstance(value, list):
-                stack.extend((item, inner) for item in value if isinstance(item, ast.AST))
             # The context of a name (load, store) is a node too; there are a million of them.
-            elif isinstance(value, ast.AST) and name not in ("ctx", "op"):
+            if name == "ctx":
+                continue
+            value = getattr(node, name, None)
+            if type(value) is list:
+                stack += [(item, inner) for item in value if hasattr(item, "_fields")]
+            elif hasattr(value, "_fields"):
                 stack.append((value, inner))
 
 
 def _is_assertion(node: ast.stmt) -> bool:
-    if isinstance(node, ast.Assert):
+    if type(node) is ast.Assert:
         return True
     if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
         return False

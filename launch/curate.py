@@ -1,0 +1,74 @@
+"""Curates raw code: heuristics, exact and near duplicates, quality score, the best under a budget.
+
+Example: python launch/curate.py --source=stdlib --source=prose --output=runs/curate --budget_mb=8
+
+A source is `stdlib` (all code of the running interpreter's library), `prose` (its manual and
+module docstrings), a folder of code, a .jsonl, .jsonl.gz, .jsonl.zst or .parquet file, or a folder
+of those; NAME=PATH names it, prose:PATH says that it is text for readers, not code.
+
+Writes filtered.jsonl.zst, pool.jsonl.zst (the code as read, for the raw-code baseline),
+excluded.jsonl.zst (each document left out, with step and reason) and report.json.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from phi1_jax import cli
+from phi1_jax.data.sources import parse_source
+from phi1_jax.errors import UserError
+from phi1_jax.stage import run_stage
+
+SOURCE = flags.DEFINE_multi_string("source", [], "stdlib, prose, PATH, NAME=PATH or prose:PATH.")
+COLUMNS = flags.DEFINE_list(
+    "columns", [], "Column map of the files named, e.g. text=content,id=hexsha,licence=license."
+)
+OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
+BUDGET_MB = flags.DEFINE_float("budget_mb", None, "MB of the best text to keep; default all.", 0)
+POOL_MB = flags.DEFINE_float("pool_mb", None, "MB of the raw pool to sample; default all.", 0)
+MIN_QUALITY = flags.DEFINE_float("min_quality", 0.0, "Drop scores below this.", 0, 1)
+TASKS = flags.DEFINE_integer("tasks", 4, "Parts that the sources are split into, by file.", 1)
+WORKERS = flags.DEFINE_integer("workers", None, "Processes; default one a core.", 1)
+FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    if not SOURCE.value:
+        raise UserError("--source is missing: give stdlib, prose or a path")
+    if not OUTPUT.value:
+        raise UserError("--output is missing: name a folder for the result")
+    columns = dict(pair.split("=", 1) for pair in COLUMNS.value if "=" in pair)
+    if len(columns) != len(COLUMNS.value):
+        raise UserError(f"--columns={','.join(COLUMNS.value)}: give pairs such as text=content")
+    sources = [parse_source(text, columns or None) for text in SOURCE.value]
+    settings = {
+        "budget_bytes": _bytes(BUDGET_MB.value),
+        "pool_bytes": _bytes(POOL_MB.value),
+        "min_quality": MIN_QUALITY.value,
+        "tasks": TASKS.value,
+    }
+
+    def work(output: Path) -> dict[str, Any]:
+        # datatrove takes a while to import; --help need not wait for it.
+        from phi1_jax.data.curate import curate
+
+        return curate(sources, output, workers=WORKERS.value, **settings)
+
+    inputs = {
+        "source": SOURCE.value,
+        "columns": COLUMNS.value,
+        "files": [source.path for source in sources if source.path],
+        **settings,
+    }
+    run_stage("curate", Path(OUTPUT.value), inputs, work, force=FORCE.value, keep_partial=True)
+
+
+def _bytes(megabytes: float | None) -> int | None:
+    return None if megabytes is None else round(megabytes * 1e6)
+
+
+if __name__ == "__main__":
+    cli.run(main)

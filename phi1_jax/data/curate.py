@@ -1,0 +1,208 @@
+"""From raw sources to filtered code: heuristics, duplicates, quality, a budget (section 2.1).
+
+The work is a list of datatrove pipelines over files in a work folder, each split into tasks; the
+choice under the budget comes last. Nothing is dropped without a line in `excluded.jsonl.zst`.
+"""
+
+import hashlib
+import os
+import shutil
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from phi1_jax.data.documents import Document, write_documents
+from phi1_jax.data.pipeline import pipeline, read_folder, run_local
+from phi1_jax.data.quality import Rubric, Scorer
+from phi1_jax.data.sources import Source
+from phi1_jax.errors import UserError
+
+# The steps that exclude, in order, and the reason where a step has only one.
+EXCLUDING = {
+    "heuristics": None,
+    "exact": "exact_duplicate",
+    "near": "near_duplicate",
+    "score": None,
+}
+
+
+def curate(
+    sources: Sequence[Source],
+    output: Path,
+    *,
+    budget_bytes: int | None = None,
+    pool_bytes: int | None = None,
+    min_quality: float = 0.0,
+    tasks: int = 4,
+    workers: int | None = None,
+    scorer: Scorer | None = None,
+) -> dict[str, Any]:
+    """Writes `filtered`, `pool` and `excluded` (.jsonl.zst) and returns the counts.
+
+    The pool is the code as read, before any filter: what a model "on raw code" is trained on. The
+    same sources and number of tasks give the same bytes, with any number of workers.
+
+    Args:
+      budget_bytes: UTF-8 bytes to keep, best score first; None keeps all that passes.
+      pool_bytes: size of the sample of the pool, drawn by hash of the id; None keeps all of it.
+      min_quality: documents with a lower score go.
+      tasks: parts that the sources are split into, by file.
+      workers: processes; None means one a core.
+    Raises:
+      UserError: a source that yields nothing, or a budget below the size of the best document.
+    """
+    work = output / "work"
+    seconds: dict[str, float] = {}
+    stages = pipeline(sources, work, tasks, scorer or Rubric())
+    with tqdm(stages, desc="curate", unit="stage") as bar:
+        for stage in bar:
+            bar.set_postfix_str(stage.name)
+            start = time.perf_counter()
+            run_local(stage, work / "logs", workers or os.cpu_count() or 1)
+            seconds[stage.name] = round(time.perf_counter() - start, 2)
+            if stage.name == "heuristics":
+                _check_sources(sources, work)
+    start = time.perf_counter()
+    report = _choose(work, output, budget_bytes, pool_bytes, min_quality)
+    seconds["choose"] = round(time.perf_counter() - start, 2)
+    shutil.rmtree(work)
+    return {**report, "stage_seconds": seconds}
+
+
+def _choose(
+    work: Path,
+    output: Path,
+    budget_bytes: int | None,
+    pool_bytes: int | None,
+    min_quality: float,
+) -> dict[str, Any]:
+    """Keeps the best under the budget, samples the pool, and writes the three files."""
+    ranked = sorted(
+        (-d.metadata["quality"], _order(d), len(d.text.encode()))
+        for d in read_folder(work / "scored")
+    )
+    worthy = [row for row in ranked if -row[0] >= min_quality]
+    kept = {row[1] for row in _take(worthy, budget_bytes)}
+    if not kept:
+        found = f"{len(ranked)} scored, {len(worthy)} at or above --min_quality={min_quality:g}"
+        raise UserError(f"nothing is kept ({found}); raise --budget_mb or lower --min_quality")
+    sampled = {
+        row[1]
+        for row in _take(
+            sorted((0.0, _order(d), len(d.text.encode())) for d in _pool(work)), pool_bytes
+        )
+    }
+    dropped: Counter[str] = Counter()
+    mended: Counter[str] = Counter()
+    per_source: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    threshold = 1.0
+
+    def count(document: Document, kind: str) -> Document:
+        size = len(document.text.encode())
+        per_source[document.source].update({kind: 1, f"{kind}_bytes": size})
+        return document
+
+    def excluded() -> Iterator[Document]:
+        for step, only_reason in EXCLUDING.items():
+            for document in read_folder(work / "excluded" / step):
+                metadata = dict(document.metadata)
+                reason = only_reason or metadata.pop("filter_reason")
+                yield _exclude(document, metadata, step, reason)
+        for document in read_folder(work / "scored"):
+            if _order(document) not in kept:
+                low = document.metadata["quality"] < min_quality
+                reason = "low_quality" if low else "over_budget"
+                yield _exclude(document, document.metadata, "choose", reason)
+
+    def counted(documents: Iterable[Document]) -> Iterator[Document]:
+        for document in documents:
+            dropped[document.metadata["reason"]] += 1
+            mended.update(document.metadata.get("mended", ()))
+            yield count(document, "excluded")
+
+    def filtered() -> Iterator[Document]:
+        nonlocal threshold
+        for document in read_folder(work / "scored"):
+            if _order(document) in kept:
+                threshold = min(threshold, document.metadata["quality"])
+                mended.update(document.metadata.get("mended", ()))
+                yield count(document, "filtered")
+
+    n_filtered = write_documents(output / "filtered.jsonl.zst", filtered())
+    n_excluded = write_documents(output / "excluded.jsonl.zst", counted(excluded()))
+    pool = (count(d, "pool") for d in _pool(work) if _order(d) in sampled)
+    n_pool = write_documents(output / "pool.jsonl.zst", pool)
+    totals = sum(per_source.values(), Counter())
+    n_read = sum(1 for _ in read_folder(work / "excluded" / "heuristics"))
+    n_read += sum(1 for _ in read_folder(work / "clean"))
+    if n_read != n_filtered + n_excluded:
+        raise RuntimeError(f"{n_read} documents in, {n_filtered} kept, {n_excluded} excluded")
+    return {
+        "in": {"documents": n_read},
+        "out": {
+            "filtered": n_filtered,
+            "filtered_bytes": totals["filtered_bytes"],
+            "pool": n_pool,
+            "pool_bytes": totals["pool_bytes"],
+        },
+        "dropped": dict(dropped.most_common()),
+        "mended": dict(mended),
+        "quality": {
+            "threshold": threshold,
+            "quantiles": {
+                str(q): -ranked[round((1 - q) * (len(ranked) - 1))][0]
+                for q in (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+            },
+        },
+        "sources": {name: dict(counts) for name, counts in sorted(per_source.items())},
+    }
+
+
+def _exclude(document: Document, metadata: dict[str, Any], step: str, reason: str) -> Document:
+    metadata = {**metadata, "step": step, "reason": reason}
+    return Document(document.id, document.text, document.source, metadata)
+
+
+def _take(
+    rows: list[tuple[float, str, int]], budget_bytes: int | None
+) -> list[tuple[float, str, int]]:
+    """The rows from the start whose sizes together stay within the budget."""
+    total = 0
+    for index, row in enumerate(rows):
+        total += row[2]
+        if budget_bytes is not None and total > budget_bytes:
+            return rows[:index]
+    return rows
+
+
+def _pool(work: Path) -> Iterator[Document]:
+    """The code as it was read: what the heuristics dropped and what they let through."""
+    for document in read_folder(work / "excluded" / "heuristics"):
+        if "unread" not in document.metadata and not document.metadata["prose"]:
+            metadata = {k: v for k, v in document.metadata.items() if k != "filter_reason"}
+            yield Document(document.id, document.text, document.source, metadata)
+    for document in read_folder(work / "clean"):
+        if not document.metadata["prose"]:
+            yield document
+
+
+def _check_sources(sources: Sequence[Source], work: Path) -> None:
+    found = {d.source for d in read_folder(work / "clean")}
+    read = {d.source for d in read_folder(work / "excluded" / "heuristics") if d.text}
+    for source in sources:
+        if source.name not in found | read:
+            raise UserError(f"--source={source.path or source.name}: yields no document")
+        if source.name not in found:
+            raise UserError(
+                f"--source={source.path or source.name}: the heuristics drop every document; see "
+                f"{work / 'excluded'} for the reasons"
+            )
+
+
+def _order(document: Document) -> str:
+    """Names a document, in an order that has nothing to do with its content."""
+    return hashlib.sha256(f"{document.source}\0{document.id}".encode()).hexdigest()
