@@ -16,7 +16,7 @@ DICTS = [
            "the largest value (or 0) of X", "top", target="int", family="fold"),
     *steps("top_key", "counts", 'max(X, key=X.get, default="")',
            "find the first key of the largest value (or '')|"
-           "take the first key with the most (or '')",
+           "take the first key with the top value (or '')",
            "the key of the largest value (or '') of X", "best", target="str", family="fold"),
     *steps("keys_above", "counts", "[k for k, V in X.items() if V > K]",
            "list the keys with values above K|find the keys whose value is above K",

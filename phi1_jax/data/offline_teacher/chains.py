@@ -140,7 +140,7 @@ def makes_sense(steps: tuple[Primitive, ...]) -> bool:
             matters[index] += yes
         if result not in results:
             results.append(result)
-        if min(matters) >= _MATTERS and len(results) > (1 if chain.target == "bool" else 3):
+        if min(matters) >= _MATTERS and len(results) >= (2 if chain.target == "bool" else 3):
             return True
     return False
 

@@ -94,14 +94,15 @@ def draw_value(kind: str, rng: random.Random, wants: str, near: list[Any], size:
 
     Args:
       kind: a key of KINDS.
-      wants: what to make likely: "repeats", "mirror", "order", "digits", "case", "gaps".
+      wants: what to make likely: "repeats", "mirror", "order", "digits", "case", "gaps", "positive".
       near: the constants of the task; values equal or close to them are made likely.
       size: about how many elements a list or dict has; 0 gives the empty value.
     """
     numbers = [c for c in near if isinstance(c, int)]
     letters = [c for c in near if isinstance(c, str)]
     if kind == "int":
-        return _number(rng, numbers, 40 if size else 0)
+        number = _number(rng, numbers, 40 if size else 0)
+        return max(abs(number), 1) if "positive" in wants else number
     if kind == "float":
         return _number(rng, numbers, 20) + rng.choice((0.5, 0.0, 0.25)) if size else 0.0
     if kind == "str":
