@@ -180,11 +180,26 @@ class _Server:
                 self._end(children)
                 return self._report[0], memoryview(self._report)[1:size]
             # Lost: the candidate's own end tells why. Silent: so does the program's.
-            over = _verdict_of(children[0 if size else -1].end(grace_s=0.2))
+            over = self._verdict_of(children[0 if size else -1])
         self._end(children)
         verdict, text = over
         self._report[1 : 1 + len(text)] = text.encode()
         return verdict, memoryview(self._report)[1 : 1 + len(text)]
+
+    def _verdict_of(self, child: "_Child") -> tuple[int, str]:
+        """What a process that stopped without a report tells."""
+        status = child.end(grace_s=0.2)
+        if status is None:
+            return programs.FAIL, "closed its pipes and stayed"
+        if not os.WIFSIGNALED(status):
+            return programs.FAIL, f"ended the process, exit status {os.WEXITSTATUS(status)}"
+        number = os.WTERMSIG(status)
+        if child.used_s >= self._cpu_s:  # its own hard limit came before this busy server
+            return TIMEOUT, f"took more than {self._cpu_s:g} s of CPU time"
+        if number == signal.SIGKILL:
+            # Programs cannot send it: it was the machine, short of memory perhaps.
+            sys.exit("a program was killed from outside")
+        return CRASH, f"crashed: {signal.Signals(number).name}"
 
     def _wait(self, children: list["_Child"], output: int, start: float) -> tuple[int, str] | None:
         """Waits until the last child ends (None), or a limit is passed (verdict, message)."""
@@ -225,7 +240,9 @@ class _Server:
 class _Child:
     def __init__(self, pid: int) -> None:
         self._pid = pid
+        self._ended = False
         self._status: int | None = None
+        self.used_s = 0.0
         self.fd = os.pidfd_open(pid)
 
     def cpu_s(self) -> float:
@@ -234,29 +251,17 @@ class _Child:
         except OSError:
             return 0.0
 
-    def end(self, grace_s: float = 0) -> int:
-        """Kills the process unless it ends within the grace; returns its wait status."""
-        if self._status is None:
+    def end(self, grace_s: float = 0) -> int | None:
+        """Its wait status; None if it had to be killed because it outstayed the grace."""
+        if not self._ended:
             poll = select.poll()
             poll.register(self.fd, select.POLLIN)
-            if not poll.poll(grace_s * 1000):
+            by_itself = bool(poll.poll(grace_s * 1000))
+            if not by_itself:
                 os.kill(self._pid, signal.SIGKILL)
-                os.waitpid(self._pid, 0)
-                self._status = 0
-            else:
-                self._status = os.waitpid(self._pid, 0)[1]
+            _, status, usage = os.wait4(self._pid, 0)
+            self.used_s = usage.ru_utime + usage.ru_stime
+            self._status = status if by_itself else None
+            self._ended = True
             os.close(self.fd)
         return self._status
-
-
-def _verdict_of(status: int) -> tuple[int, str]:
-    """What a process that ended without a report tells."""
-    if not os.WIFSIGNALED(status):
-        return programs.FAIL, f"ended the process, exit status {os.waitstatus_to_exitcode(status)}"
-    number = os.WTERMSIG(status)
-    if number == signal.SIGKILL:
-        # Programs cannot send it: it was the machine, short of memory perhaps.
-        sys.exit("a child was killed from outside")
-    if number == signal.SIGXCPU:
-        return TIMEOUT, "took too much CPU time"
-    return CRASH, f"crashed: {signal.Signals(number).name}"
