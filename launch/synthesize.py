@@ -69,12 +69,13 @@ def main(argv: Sequence[str]) -> None:
         from tqdm import tqdm
 
         problems = build_benchmark(N_BENCHMARK.value, SEED.value, settings)
+        held_out = {problem.composition for problem in problems}
         exercises = plan_exercises(N_EXERCISES.value, SEED.value, settings)
         with open_sandbox(workers=WORKERS.value) as sandbox:
             return synthesize(
                 output,
                 OfflineTeacher(settings),
-                plan_textbooks(N_TEXTBOOKS.value, SEED.value, settings),
+                plan_textbooks(N_TEXTBOOKS.value, SEED.value, settings, held_out),
                 tqdm(exercises, "exercises", N_EXERCISES.value, unit="", mininterval=1),
                 problems,
                 sandbox.run,

@@ -1,8 +1,9 @@
 """Chains of steps: which make sense, how one is drawn, and what it does to an input."""
 
 import functools
+import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,11 @@ class Chain:
     @property
     def composition(self) -> tuple[str, ...]:
         return tuple(step.name for step in self.steps)
+
+    def holds(self, compositions: Collection[tuple[str, ...]]) -> bool:
+        """Whether one of the compositions is this one's, or a stretch of it."""
+        names, n = self.composition, len(self.steps)
+        return any(names[i:j] in compositions for i in range(n) for j in range(i + 1, n + 1))
 
     @property
     def topic(self) -> str:
@@ -117,11 +123,13 @@ def _same_without(
 def makes_sense(steps: tuple[Primitive, ...]) -> bool:
     """Whether every step matters and the result depends on the input.
 
-    Sorting before summing, reversing before counting, keeping the odd of the even numbers: all
-    are found out by running them, without a table of what goes with what.
+    No step follows itself, and none that needs an input of the task follows another. The rest is
+    found out by running: sorting before summing, reversing before
+    counting, keeping the odd of the even numbers. No table says what goes with what.
     """
-    if any(step.first_only for step in steps[1:]):
-        return False
+    for before, step in itertools.pairwise(steps):
+        if step.first_only or step.name == before.name:
+            return False
     if len(steps) > 1 and not makes_sense(steps[1:]):
         return False
     if len(steps) > 2 and not makes_sense(steps[:-1]):

@@ -1,7 +1,7 @@
 """The built-in teacher: needs no network, and answers each request with a function of it alone."""
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from phi1_jax.data.offline_teacher.chains import draw_chain, parse_topic
 from phi1_jax.data.offline_teacher.concepts import CONCEPTS
@@ -58,11 +58,17 @@ def plan_exercises(
 
 
 def plan_textbooks(
-    n_sections: int, seed: int, settings: TeacherSettings | None = None
+    n_sections: int,
+    seed: int,
+    settings: TeacherSettings | None = None,
+    held_out: Collection[tuple[str, ...]] = (),
 ) -> Iterator[Request]:
     """Requests for textbook sections, topic x audience; the i-th depends on (seed, i) only.
 
     Half of the sections explain one step, a third the combination of two, the rest a concept.
+
+    Args:
+      held_out: compositions that no section may show, since a benchmark tests them.
     """
     settings = settings or TeacherSettings()
     for index in range(n_sections):
@@ -72,5 +78,8 @@ def plan_textbooks(
             topic = rng.choice(list(CONCEPTS))
         else:
             length = 1 if draw < 2 / 3 else 2
-            topic = draw_chain(length, rng, settings.allowed).topic
+            chain = draw_chain(length, rng, settings.allowed)
+            while chain.holds(held_out):
+                chain = draw_chain(length, rng, settings.allowed)
+            topic = chain.topic
         yield Request("textbook", topic, rng.choice(list(AUDIENCES)), seed=rng.getrandbits(48))

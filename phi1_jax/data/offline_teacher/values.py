@@ -94,7 +94,7 @@ def draw_value(kind: str, rng: random.Random, wants: str, near: list[Any], size:
 
     Args:
       kind: a key of KINDS.
-      wants: what to make likely: "repeats", "mirror", "order", "digits", "case", "gaps", "positive".
+      wants: what to make likely, some of: repeats, mirror, order, digits, case, gaps, positive.
       near: the constants of the task; values equal or close to them are made likely.
       size: about how many elements a list or dict has; 0 gives the empty value.
     """

@@ -58,7 +58,10 @@ def write_exercise(
 def draw_examples(
     chain: Chain, n_examples: int, rng: random.Random
 ) -> tuple[tuple[Any, ...], list[Any]]:
-    """Constants, and short inputs for which every step matters if such are found soon."""
+    """Constants, and short inputs for which every step matters and the result is not nothing.
+
+    If none are found soon, any short input that is not empty will do.
+    """
     sizes = (1, 2, 3) if chain.steps[0].source == "str" else (2, 3, 3, 4)
     spare: tuple[tuple[Any, ...], Any] | None = None
     for _ in range(_TRIES):
@@ -69,7 +72,8 @@ def draw_examples(
             result = apply_chain(chain, constants, value)
             if max(len(repr(value)), len(repr(result))) > EXAMPLE_CHARS:
                 continue
-            if value and all(steps_that_matter(chain, constants, value, result)):
+            telling = value and (result or chain.target == "bool")
+            if telling and all(steps_that_matter(chain, constants, value, result)):
                 if value not in found:
                     found.append(value)
                 if len(found) == n_examples:
