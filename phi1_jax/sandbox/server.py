@@ -47,6 +47,8 @@ def main() -> None:
     for name in _WARM:
         importlib.import_module(name)
     sys.path[:] = [p for p in sys.path if not (Path(p) / "phi1_jax").exists()]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "phi1_jax"]:
+        del sys.modules[name]
     os.environ.clear()
     os.chdir("/")
     # RLIMIT_AS counts the interpreter's own mappings too; a program gets its share on top.

@@ -1,0 +1,165 @@
+"""Programs in, outcomes out: order, laziness, retries, speed."""
+
+import itertools
+import os
+import signal
+import time
+
+import pytest
+
+from phi1_jax.sandbox import Job, Limits, Verdict, open_sandbox, worker
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with open_sandbox(Limits(cpu_s=2, wall_s=5), workers=2) as opened:
+        yield opened
+
+
+def verdicts(outcomes):
+    return [outcome.verdict for outcome in outcomes]
+
+
+def test_outcomes_keep_the_order_of_programs(sandbox):
+    programs = [
+        f"import time; time.sleep({0.05 * (i % 3 == 0)}); assert {i} % 4" for i in range(40)
+    ]
+    expected = [Verdict.PASS if i % 4 else Verdict.FAIL for i in range(40)]
+    assert verdicts(sandbox.run(programs)) == expected
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("x = [1, 2, 3]\nassert sum(x) == 7, 'no'", "AssertionError: no (line 2: assert sum(x)"),
+        ("def f(:", "SyntaxError"),
+        ("raise ValueError('why')", "ValueError: why"),
+        ("\x00", "null bytes"),
+        ("'\ud800'.encode()", ""),
+        ("import numpy", "ModuleNotFoundError"),
+        ("from phi1_jax import sandbox", "ImportError|ModuleNotFoundError"),
+        ("class E(Exception):\n    def __str__(self): 1/0\nraise E", "cannot be shown"),
+    ],
+)
+def test_a_failure_says_why(sandbox, program, message):
+    (outcome,) = sandbox.run([program])
+    assert outcome.verdict is Verdict.FAIL
+    assert any(part in outcome.message for part in message.split("|"))
+
+
+def test_programs_are_main_and_know_nothing_of_each_other(sandbox):
+    first = "import builtins, sys\nbuiltins.planted = 1\nsys.modules['planted'] = sys\nhere = 1"
+    second = """
+import builtins, sys
+from dataclasses import dataclass
+assert __name__ == "__main__"
+assert not hasattr(builtins, "planted") and "planted" not in sys.modules and "here" not in dir()
+@dataclass
+class Point:
+    x: int
+assert Point(1) == Point(1)
+"""
+    assert verdicts(sandbox.run([first, second] * 4)) == [Verdict.PASS] * 8
+
+
+def test_one_program_has_one_outcome(sandbox):
+    """Set order and random numbers are the same in every process."""
+    program = "import random\nx = list({'a', 'b', 'c', 'd'}), random.random()\nraise ValueError(x)"
+    assert len({outcome.message for outcome in sandbox.run([program] * 6)}) == 1
+
+
+def test_programs_are_taken_as_they_are_needed(sandbox):
+    taken = 0
+
+    def programs():
+        nonlocal taken
+        for _ in itertools.count():
+            taken += 1
+            yield "pass"
+
+    outcomes = sandbox.run(programs())
+    assert verdicts(itertools.islice(outcomes, 10)) == [Verdict.PASS] * 10
+    outcomes.close()
+    assert taken < 200
+    assert verdicts(sandbox.run(["1/0", "pass"])) == [Verdict.FAIL, Verdict.PASS]
+
+
+def test_large_programs_and_long_reports_pass(sandbox):
+    large = "x = " + repr("a" * 3_000_000) + "\nassert len(x) == 3_000_000"
+    long = "raise ValueError('é' * 100_000)"
+    passed, failed = sandbox.run([large, long])
+    assert passed.verdict is Verdict.PASS
+    assert failed.verdict is Verdict.FAIL
+    assert 1000 < len(failed.message.encode()) < 10_000
+
+
+def test_a_killed_server_is_replaced_and_its_program_run_again(sandbox):
+    outcomes = sandbox.run(["import time; time.sleep(0.3)"] * 6)
+    next(outcomes)
+    os.killpg(sandbox._workers[0]._process.pid, signal.SIGKILL)
+    assert verdicts(outcomes) == [Verdict.PASS] * 5
+
+
+def test_a_server_that_always_fails_gives_infra(sandbox, monkeypatch):
+    tries = []
+
+    def fail(self):
+        tries.append(1)
+        raise worker.WorkerFailed("no memory")
+
+    monkeypatch.setattr(worker.Worker, "receive", fail)
+    (outcome,) = sandbox.run(["pass"])
+    assert (outcome.verdict, outcome.message) == (Verdict.INFRA, "no memory")
+    assert len(tries) == 3
+    monkeypatch.undo()
+    assert verdicts(sandbox.run(["pass"])) == [Verdict.PASS]
+
+
+def test_trivial_programs_run_at_hundreds_a_second(sandbox):
+    list(sandbox.run(["pass"] * 50))
+    start = time.perf_counter()
+    assert set(verdicts(sandbox.run(["assert 1 + 1 == 2"] * 600))) == {Verdict.PASS}
+    rate = 600 / (time.perf_counter() - start)
+    print(f"\n{rate:.0f} trivial programs/s with 2 workers on {os.cpu_count()} cores")
+    assert rate > 60  # a floor for a machine that is busy with other things
+
+
+def test_pairs_talk_in_plain_values(sandbox):
+    candidate = """
+def echo(*positional, **keyword): return positional, keyword
+def fail(name): raise getattr(__builtins__, name, LookupError)("text")
+def unicode(): b"\\xff".decode()
+state = []
+def remember(x): state.append(x); return state
+class Own(ValueError): pass
+def own(): raise Own("own text")
+"""
+    examiner = """
+echo, fail = remote("echo"), remote("fail")
+value = [1, 2.5, {"a": (None, True)}, {3}, "é", b"x", 1j]
+assert echo(value, k=value) == ((value,), {"k": value})
+for kind in (ValueError, KeyError, ZeroDivisionError, StopIteration, AssertionError):
+    try:
+        fail(kind.__name__)
+    except kind as error:
+        assert "text" in str(error)
+    else:
+        raise SystemError("no exception")
+try:
+    remote("unicode")()
+except ValueError as error:
+    assert "decode" in str(error)
+try:
+    remote("own")()
+except ValueError as error:
+    assert str(error) == "own text"
+try:
+    remote("nowhere")()
+except KeyError:
+    pass
+remember = remote("remember")
+remember(1)
+assert remember(2) == [1, 2]
+"""
+    (outcome,) = sandbox.examine([Job(candidate, examiner)])
+    assert outcome.verdict is Verdict.PASS, outcome
