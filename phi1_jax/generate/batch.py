@@ -13,6 +13,8 @@ from phi1_jax.model.cache import Weights
 
 # Tokens in one prefill: bounds its activations, whatever the batch.
 _PREFILL_TOKENS = 16_384
+# Another shape is compiled when it saves at least this many operations each time that it runs.
+_WORTH_COMPILING = 3e10
 
 
 @dataclass(eq=False)
@@ -35,8 +37,8 @@ class Row:
 class Batch:
     """Decodes a queue of rows, at most `size` at a time.
 
-    Compiled code knows few shapes: rows are `size`, or at the end the power of four that holds
-    what is left; slots grow by buckets.
+    Compiled code knows few shapes: rows are `size`, or at the end of a large model's queue the
+    power of four that holds what is left; slots grow by buckets.
     """
 
     def __init__(
@@ -72,9 +74,10 @@ class Batch:
         rows = [row for row in self.rows if row] + entering
         if not rows:
             return False
-        size = self._size
-        if not self._waiting:
-            size = min(size, self._fit(power_of_four(len(rows))))
+        size = len(self.rows) or self._size
+        smaller = self._fit(power_of_four(len(rows)))
+        if not self._waiting and self._worth_compiling((size - smaller) * self._steps):
+            size = smaller
         slots = max(self._slots, bucket(max(row.length for row in rows) + self._steps))
         if entering or size != len(self.rows) or slots != self._slots:
             self._arrange(live, entering, size, slots)
@@ -147,11 +150,11 @@ class Batch:
         if self._last_read and entering[0].prompt in self._last_read[0]:
             return self._last_read  # more samples of the prompt that the last prefill ended with
         distinct = list({row.prompt: row.prompt_ids for row in entering}.items())
-        # In order of length, so that a later prompt is the longest.
         slots = bucket(max(len(ids) for _, ids in distinct))
-        most = max(1, _PREFILL_TOKENS // slots)
-        count = power_of_four(min(len(distinct), most))
-        count = count if count <= most else count // 4
+        most = min(self._size, max(1, _PREFILL_TOKENS // slots))
+        count = min(power_of_four(len(distinct)), most)
+        if not self._worth_compiling((most - count) * slots):
+            count = most
         distinct = distinct[:count]
         tokens = np.zeros((count, slots), np.int32)
         lengths = np.ones(count, np.int32)
@@ -161,6 +164,12 @@ class Batch:
         fresh = begin(self._config, self._n_ids, self._mesh, self._weights, tokens, lengths)
         self._last_read = [prompt for prompt, _ in distinct], fresh
         return self._last_read
+
+    def _worth_compiling(self, tokens_saved: int) -> bool:
+        config = self._config
+        block = config.d_model * (4 * config.d_model + 2 * config.d_mlp)
+        matrices = config.n_layers * block + config.d_model * config.vocab_size
+        return 2 * matrices * tokens_saved >= _WORTH_COMPILING
 
     def _fit(self, rows: int) -> int:
         """Rows that the data-parallel axes of the mesh share evenly."""

@@ -99,24 +99,57 @@ def choose(rule: Rule, logits_bv: jax.Array, draw: Draw) -> tuple[jax.Array, jax
             scores_bv = keep_top(scores_bv, top_k.astype(jnp.int32), top_p)
         keys_b = jax.random.wrap_key_data(draw.keys_b, impl="threefry2x32")
         keys_b = jax.vmap(jax.random.fold_in)(keys_b, draw.counts_b)
-        noise_bv = jax.vmap(lambda key: jax.random.gumbel(key, logits_bv.shape[1:]))(keys_b)
-        scores_bv = jnp.where(scores_bv > _LOWEST, scores_bv + noise_bv, _LOWEST)
-    tokens_b = jnp.argmax(scores_bv, axis=-1)
+        shares_b = jax.vmap(jax.random.uniform)(keys_b)
+        tokens_b = _at_share(jax.nn.softmax(scores_bv, axis=-1), shares_b)
+    else:
+        tokens_b = jnp.argmax(scores_bv, axis=-1)
     chosen_b = jnp.take_along_axis(logits_bv, tokens_b[:, None], axis=1)[:, 0]
     return tokens_b, chosen_b - jax.nn.logsumexp(logits_bv, axis=-1)
 
 
-def keep_top(scores_bv: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
-    """Lowers all but the `top_k` best scores (0: all), and of these all but the smallest set
+def _at_share(weights_bv: jax.Array, shares_b: jax.Array) -> jax.Array:
+    """The token at which the running sum passes a share, in [0, 1), of the whole.
 
-    whose probabilities reach `top_p`. Scores equal to the last one kept are kept too.
+    One random number a row: a number for every token of the vocabulary, as the Gumbel trick
+    wants, took as long as the model itself (1M parameters, 64 rows, CPU).
     """
-    sorted_bv = -jnp.sort(-scores_bv, axis=-1)
-    ranks_v = jnp.arange(scores_bv.shape[-1])
-    sorted_bv = jnp.where((top_k == 0) | (ranks_v < top_k), sorted_bv, _LOWEST)
-    shares_bv = jax.nn.softmax(sorted_bv, axis=-1)
-    kept_bv = (jnp.cumsum(shares_bv, axis=-1) - shares_bv < top_p) & (sorted_bv > _LOWEST)
-    # The best stays, whatever rounding does to the sums.
-    kept_bv = kept_bv.at[:, 0].set(True)
-    last_b = jnp.min(jnp.where(kept_bv, sorted_bv, jnp.inf), axis=-1)
-    return jnp.where(scores_bv >= last_b[:, None], scores_bv, _LOWEST)
+    sums_bv = jnp.cumsum(weights_bv, axis=-1)
+    wholes_b = sums_bv[:, -1]
+    marks_b = jnp.minimum(shares_b * wholes_b, jnp.nextafter(wholes_b, jnp.zeros(())))
+    return jnp.sum(sums_bv <= marks_b[:, None], axis=-1)
+
+
+def keep_top(scores_bv: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
+    """Keeps the `top_k` best scores (0: all), and of these the smallest set that holds `top_p`.
+
+    Scores equal to the last one kept are kept too; the others become the lowest float.
+    """
+    one_bv = jnp.ones_like(scores_bv)
+    least_b = jnp.where(top_k == 0, 0, _threshold(scores_bv, one_bv, top_k))
+    scores_bv = jnp.where(_ordered(scores_bv) >= least_b[:, None], scores_bv, _LOWEST)
+    shares_bv = jax.nn.softmax(scores_bv, axis=-1)
+    # Rounded shares can sum to more than one.
+    least_b = jnp.where(top_p >= 1, 0, _threshold(scores_bv, shares_bv, top_p))
+    return jnp.where(_ordered(scores_bv) >= least_b[:, None], scores_bv, _LOWEST)
+
+
+def _threshold(scores_bv: jax.Array, weights_bv: jax.Array, goal: jax.Array) -> jax.Array:
+    """The largest number such that what `_ordered` puts at or above it weighs at least `goal`.
+
+    Found bit by bit, which is exact and on the CPU several times faster than sorting.
+    """
+    ordered_bv = _ordered(scores_bv)
+
+    def add_bit(index: jax.Array, found_b: jax.Array) -> jax.Array:
+        more_b = found_b | (jnp.uint32(1) << (31 - index).astype(jnp.uint32))
+        held_bv = jnp.where(ordered_bv >= more_b[:, None], weights_bv, 0)
+        return jnp.where(held_bv.sum(-1) >= goal, more_b, found_b)
+
+    return jax.lax.fori_loop(0, 32, add_bit, jnp.zeros(len(scores_bv), jnp.uint32))
+
+
+def _ordered(x: jax.Array) -> jax.Array:
+    """uint32 in the order of the floats."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
+    sign = jnp.uint32(1 << 31)
+    return jnp.where(bits >= sign, ~bits, bits | sign)
