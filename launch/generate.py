@@ -1,0 +1,151 @@
+"""Completes prompts with a trained model, on the terminal or as JSON records.
+
+One prompt:  python launch/generate.py --checkpoint=runs/mine --prompt='def add(a, b):'
+Many:        python launch/generate.py --checkpoint=runs/mine --prompt_file=prompts.jsonl --json
+By hand:     python launch/generate.py --checkpoint=runs/mine --interactive
+
+A checkpoint is a run's folder, or one that launch/convert.py wrote from Hugging Face weights.
+A prompt file is .jsonl with a "prompt" in each line (other fields come back with --json), or any
+other text, which is one prompt. With several devices the model is spread over them.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from phi1_jax import cli
+from phi1_jax.errors import UserError
+
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The run's folder.")
+STEP = flags.DEFINE_integer("step", None, "Which of its checkpoints; the newest by default.", 0)
+PROMPT = flags.DEFINE_multi_string("prompt", [], "Text to go on from; repeat for several.")
+PROMPT_FILE = flags.DEFINE_string("prompt_file", None, "Prompts: .jsonl, or text that is one.")
+INTERACTIVE = flags.DEFINE_bool("interactive", False, "Type prompts; an empty line sends one.")
+JSON = flags.DEFINE_bool("json", False, "Print a JSON record for each completion.")
+MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 256, "Longest completion.", 1)
+TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", 0.0)
+TOP_K = flags.DEFINE_integer("top_k", 0, "Draw from the best so many; 0 from all.", 0)
+TOP_P = flags.DEFINE_float("top_p", 1.0, "Draw from the fewest that hold this share.", 0.0, 1.0)
+PENALTY = flags.DEFINE_float("repetition_penalty", 1.0, "Above 1 avoids tokens seen before.", 0.0)
+N_SAMPLES = flags.DEFINE_integer("n_samples", 1, "Completions of each prompt.", 1)
+SEED = flags.DEFINE_integer("seed", 0, "The same seed, the same samples.")
+STOP = flags.DEFINE_multi_string("stop", [], r"End before this text; \n is a line break.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Completions at once.", 1)
+OVERFLOW = flags.DEFINE_enum(
+    "on_overflow", "error", ("error", "left"), "Prompts too long for the context: cut them left."
+)
+TENSOR = flags.DEFINE_integer("tensor", 1, "Devices that share each matrix; rows use the rest.", 1)
+COMPILE_CACHE = flags.DEFINE_string(
+    "compile_cache", "~/.cache/phi1_jax", "Where compiled programs are kept; empty for nowhere."
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    if not CHECKPOINT.value:
+        raise UserError("--checkpoint is missing: name a run's folder")
+    if sum(map(bool, (PROMPT.value, PROMPT_FILE.value, INTERACTIVE.value))) != 1:
+        raise UserError("give one of --prompt=TEXT, --prompt_file=FILE and --interactive")
+    records = [{"prompt": text} for text in PROMPT.value]
+    if PROMPT_FILE.value:
+        records = read_prompts(Path(PROMPT_FILE.value))
+    cli.start_jax(COMPILE_CACHE.value)
+    from phi1_jax.generate.generator import Generator
+
+    streaming = INTERACTIVE.value or (len(records) * N_SAMPLES.value == 1 and not JSON.value)
+    generator = Generator.from_checkpoint(
+        Path(CHECKPOINT.value), STEP.value, make_mesh(), chunk_tokens=8 if streaming else 32
+    )
+    if INTERACTIVE.value:
+        while prompt := read_typed_prompt():
+            complete(generator, [{"prompt": prompt}])
+    else:
+        complete(generator, records)
+
+
+def complete(generator: Any, records: Sequence[dict[str, Any]]) -> None:
+    """Prints the completions: a single one as it grows, several as each ends."""
+    from phi1_jax.generate.sampling import Sampling
+
+    alone = len(records) * N_SAMPLES.value == 1
+    shown, n_tokens, start = 0, 0, time.perf_counter()
+    if alone and not JSON.value:
+        print(records[0]["prompt"], end="", flush=True)
+    for progress in generator.stream(
+        [record["prompt"] for record in records],
+        Sampling(TEMPERATURE.value, TOP_K.value, TOP_P.value, PENALTY.value),
+        max_new_tokens=MAX_NEW_TOKENS.value,
+        n_samples=N_SAMPLES.value,
+        seed=SEED.value,
+        stop=[text.replace("\\n", "\n") for text in STOP.value],
+        batch_size=BATCH_SIZE.value,
+        on_overflow=OVERFLOW.value,
+    ):
+        done = progress.completion
+        n_tokens += len(done.token_ids) if done else 0
+        if JSON.value:
+            if done:
+                named = {"prompt_index": progress.prompt, "sample": progress.sample}
+                record = {**records[progress.prompt], **named, **asdict(done)}
+                print(json.dumps(record, ensure_ascii=False), flush=True)
+        elif alone:
+            print(progress.text[shown:], end="\n" if done else "", flush=True)
+            shown = len(progress.text)
+        elif done:
+            print(f"--- prompt {progress.prompt}, sample {progress.sample}, {done.finish_reason}")
+            print(records[progress.prompt]["prompt"] + done.text, flush=True)
+    seconds = time.perf_counter() - start
+    rate = f"{n_tokens / seconds:.0f} tokens/s with compilation"
+    print(f"[{n_tokens} tokens, {seconds:.1f} s, {rate}]", file=sys.stderr)
+
+
+def read_prompts(path: Path) -> list[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--prompt_file={path}: {error}") from error
+    if path.suffix != ".jsonl":
+        return [{"prompt": text}]
+    records = []
+    for number, line in enumerate(filter(str.strip, text.split("\n")), 1):
+        try:
+            record = json.loads(line)
+            valid = isinstance(record["prompt"], str)
+        except (ValueError, KeyError, TypeError):
+            valid = False
+        if not valid:
+            raise UserError(f'--prompt_file={path}: record {number} has no "prompt" text')
+        records.append(record)
+    if not records:
+        raise UserError(f"--prompt_file={path} holds no prompt")
+    return records
+
+
+def read_typed_prompt() -> str:
+    """The lines up to an empty one; empty at the end of the input."""
+    print("prompt (an empty line sends it, an empty prompt ends):", file=sys.stderr)
+    lines = []
+    while line := sys.stdin.readline().rstrip("\n"):
+        lines.append(line)
+    return "".join(line + "\n" for line in lines)
+
+
+def make_mesh() -> Any:
+    import jax
+
+    from phi1_jax import sharding
+    from phi1_jax.config import MeshConfig
+
+    if len(jax.devices()) == 1 and TENSOR.value == 1:
+        return None
+    return sharding.make_mesh(MeshConfig(tensor=TENSOR.value))
+
+
+if __name__ == "__main__":
+    cli.run(main)
