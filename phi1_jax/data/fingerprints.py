@@ -1,0 +1,183 @@
+"""What of a document could give a benchmark problem away: its words, its functions, its chain."""
+
+import ast
+import re
+import zlib
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from phi1_jax.data.documents import Document
+from phi1_jax.data.problems import Problem
+
+_BREAK = "|"
+# Stands between two texts of one document, so that no run of words crosses from one to the other.
+BREAK = zlib.crc32(_BREAK.encode())
+_WORD = re.compile(r"[a-z]+|\d+", re.ASCII)
+_CODE_BLOCK = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# An example ends at a blank line, as doctest has it, or with its text.
+_DOCTEST = re.compile(r"^[ \t]*>>>.*?(?:\n[ \t]*(?:\n|\Z)|\Z)", re.MULTILINE | re.DOTALL)
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """One document or problem, reduced to what is compared.
+
+    Attributes:
+      id: of the document, or the task_id.
+      words: 32-bit hashes of the words of its docstrings and prose (see `normalise_words`); each
+        text stands between two `BREAK`s.
+      functions: for each function the hashed tokens of its syntax tree, local names normalised.
+      composition: the primitives that solve it, in order; empty where nobody states them.
+    """
+
+    id: str
+    words: array
+    functions: tuple[array, ...]
+    composition: tuple[str, ...] = ()
+
+
+def fingerprint_document(document: Document) -> Fingerprint:
+    """A document of code, or of text with fenced code in it (where only the fences are parsed)."""
+    composition = tuple(document.metadata.get("composition") or ())
+    tree = _parse(document.text)
+    if tree is not None:
+        words, functions = _read_code(tree)
+        return Fingerprint(document.id, _hash(words), tuple(functions), composition)
+    prose = _CODE_BLOCK.split(document.text)[::2]
+    words = [_BREAK]
+    for passage in prose:
+        words += [*normalise_words(passage), _BREAK]
+    functions = []
+    for block in _CODE_BLOCK.findall(document.text):
+        if (tree := _parse(block)) is not None:
+            block_words, block_functions = _read_code(tree)
+            words += block_words
+            functions += block_functions
+    return Fingerprint(document.id, _hash(words), tuple(functions), composition)
+
+
+def fingerprint_problem(problem: Problem) -> Fingerprint:
+    """A problem: the docstring and the tree of its entry point, which helpers may precede."""
+    code = problem.prompt + problem.canonical_solution
+    tree = _parse(code)
+    functions = [] if tree is None else list(_functions(tree))
+    entry = [f for f in functions if f.name == problem.entry_point]
+    if not entry:
+        # A solution that this Python cannot parse still has words to compare.
+        words = [_BREAK, *normalise_words(problem.prompt), _BREAK]
+        return Fingerprint(problem.task_id, _hash(words), (), problem.composition)
+    body = ast.Module(body=[entry[-1]], type_ignores=[])
+    words, trees = _read_code(body)
+    return Fingerprint(problem.task_id, _hash(words), tuple(trees), problem.composition)
+
+
+def normalise_words(text: str, parameters: frozenset[str] = frozenset()) -> list[str]:
+    """Lower-case words without examples; numbers become "0" and parameters "x"."""
+    words = _WORD.findall(_DOCTEST.sub("\n", text).lower())
+    return ["0" if w.isdigit() else "x" if w in parameters else w for w in words]
+
+
+def tree_tokens(function: _Function) -> array:
+    """The syntax tree in writing order, one 32-bit hash a node.
+
+    Names that the function binds are numbered as they appear; docstrings, annotations and
+    decorators are left out; constants, operators, attributes and names from outside are kept.
+    """
+    names: dict[str, str] = {function.name: "F"}
+    for node in ast.walk(function):
+        if type(node) is ast.arg:
+            names.setdefault(node.arg, "?")
+        elif type(node) is ast.Name and type(node.ctx) is not ast.Load:
+            names.setdefault(node.id, "?")
+        elif isinstance(node, _Function):
+            names.setdefault(node.name, "?")
+    numbered: dict[str, str] = {}
+    tokens = array("I")
+
+    def add(token: str) -> None:
+        tokens.append(zlib.crc32(token.encode("utf-8", "replace")))
+
+    def name_of(name: str) -> str:
+        if name not in names:
+            return name
+        return numbered.setdefault(name, f"V{len(numbered)}")
+
+    def visit(node: ast.AST) -> None:
+        kind = type(node).__name__
+        if isinstance(node, ast.Name):
+            add(name_of(node.id))
+            return
+        if isinstance(node, ast.Constant):
+            add(f"C{node.value!r}")
+            return
+        if isinstance(node, ast.arg):
+            add("A" + name_of(node.arg))
+            return
+        add(kind)
+        for field, value in ast.iter_fields(node):
+            if field in ("returns", "annotation", "decorator_list", "type_comment", "ctx"):
+                continue
+            if isinstance(value, list):
+                if field == "body":
+                    value = _without_docstring(value)
+                for item in value:
+                    if isinstance(item, ast.AST):
+                        visit(item)
+                    else:
+                        add(f"S{item}")
+                if field in ("body", "orelse", "args"):
+                    add("end")
+            elif isinstance(value, ast.AST):
+                visit(value)
+            elif isinstance(value, str):
+                add(name_of(value) if field == "name" else f"S{value}")
+
+    try:
+        visit(function)
+    except RecursionError:
+        return array("I")
+    return tokens
+
+
+def _hash(words: list[str]) -> array:
+    return array("I", [zlib.crc32(word.encode()) for word in words])
+
+
+def _parse(text: str) -> ast.Module | None:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _read_code(tree: ast.Module) -> tuple[list[str], list[array]]:
+    words = [_BREAK]
+    if docstring := ast.get_docstring(tree):
+        words += [*normalise_words(docstring), _BREAK]
+    functions = []
+    for function in _functions(tree):
+        if docstring := ast.get_docstring(function):
+            arguments = function.args
+            every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+            parameters = frozenset(argument.arg.lower() for argument in every)
+            words += [*normalise_words(docstring, parameters), _BREAK]
+        functions.append(tree_tokens(function))
+    return words, functions
+
+
+def _functions(tree: ast.Module) -> Iterator[_Function]:
+    """Functions of the module and methods of its classes; inner functions belong to theirs."""
+    for node in tree.body:
+        if isinstance(node, _Function):
+            yield node
+        elif isinstance(node, ast.ClassDef):
+            yield from (item for item in node.body if isinstance(item, _Function))
+
+
+def _without_docstring(body: list[ast.AST]) -> list[ast.AST]:
+    first = body[0] if body else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+        return body[1:] if isinstance(first.value.value, str) else body
+    return body
