@@ -50,6 +50,7 @@ def get_config() -> ConfigDict:
                 "seq_len": 2048,
                 "global_batch_size": 1024,
                 "loss_on": "all",  # [ours]
+                "cut": "stream",
             },
             "mesh": {"data": 1, "fsdp": -1, "tensor": 1},
             "checkpoint": {

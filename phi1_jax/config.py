@@ -123,6 +123,9 @@ class DataConfig:
     seq_len: int = 2048
     global_batch_size: int = 1024  # sequences per step, over all devices and accumulation steps
     loss_on: Literal["all", "solutions"] = "all"  # [ours]; solutions: not on exercises' prompts
+    # stream: rows start anywhere, as in the paper. documents [ours]: rows start with a document, so
+    # that a context which holds few exercises does not cut most of them.
+    cut: Literal["stream", "documents"] = "stream"
 
     def __post_init__(self) -> None:
         _check(self.seq_len >= 2, "data.seq_len", self.seq_len, "at least 2")

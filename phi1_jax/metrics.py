@@ -93,6 +93,8 @@ class MetricsWriter:
 
     def _give_up(self, error: OSError) -> None:
         logging.warning("metrics are not written from here on, training goes on: %s", error)
+        if self._lines:
+            self._lines.close()
         self._events = self._lines = None
 
 

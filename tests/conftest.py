@@ -6,6 +6,9 @@ from pathlib import Path
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
+# A program's collectives block a thread each on every device: with a pool of two cores' size, eight
+# devices wait for each other for ever.
+os.environ["NPROC"] = "32"
 os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
 
 import jax
@@ -79,7 +82,9 @@ def shards(tmp_path_factory, byte_tokenizer) -> dict[str, Path]:
         for i in range(200)
     ]
     exercises = [
-        Document(f"e{i}", f"add {i}\n  return {i}\n", "exercises", {"prompt_chars": len(f"add {i}\n")})
+        Document(
+            f"e{i}", f"add {i}\n  return {i}\n", "exercises", {"prompt_chars": len(f"add {i}\n")}
+        )
         for i in range(300)
     ]
     write_shards(code, byte_tokenizer, folder / "code", shard_tokens=9_000)

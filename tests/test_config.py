@@ -2,11 +2,11 @@ import dataclasses
 import importlib
 
 import pytest
+from conftest import REPOSITORY
 
 from phi1_jax.config import ModelConfig, RunConfig, from_dict, to_dict
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import count_params
-from conftest import REPOSITORY
 
 CONFIGS = sorted(
     path.stem for path in (REPOSITORY / "configs").glob("*.py") if path.stem != "__init__"
@@ -38,7 +38,8 @@ def test_every_config_file_sets_every_field(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "params"), [("phi1_base", 1_418_270_720), ("phi1", 1_418_270_720), ("phi1_small", 356_794_368)]
+    ("name", "params"),
+    [("phi1_base", 1_418_270_720), ("phi1", 1_418_270_720), ("phi1_small", 356_794_368)],
 )
 def test_the_papers_models_have_the_released_number_of_parameters(name, params):
     assert count_params(load(name).model) == params

@@ -20,20 +20,26 @@ class Rows:
 
     phi-1 section 2.3: the stream of joined documents is cut at `seq_len`. Row i predicts tokens
     [i * seq_len + 1, (i + 1) * seq_len], so every token but the first is a target exactly once an
-    epoch; a last incomplete row is dropped.
+    epoch; a last incomplete row is dropped. With `cut="documents"` a row starts where a document
+    does, and a document that does not end in one row starts the next.
     """
 
-    def __init__(self, shards: TokenShards, seq_len: int, source: int, solutions_only: bool):
+    def __init__(self, shards: TokenShards, source: int, config: DataConfig) -> None:
         self.shards = shards
-        self.seq_len = seq_len
+        self.seq_len = config.seq_len
         self.source = source
-        self.solutions_only = solutions_only
+        self.solutions_only = config.loss_on == "solutions"
+        self.starts = None
+        if config.cut == "documents":
+            self.starts = document_rows(shards, config.seq_len)
 
     def __len__(self) -> int:
-        return (self.shards.n_tokens - 1) // self.seq_len
+        if self.starts is not None:
+            return len(self.starts)
+        return max(0, (self.shards.n_tokens - 1) // self.seq_len)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        start = int(index) * self.seq_len
+        start = int(index) * self.seq_len if self.starts is None else int(self.starts[index])
         tokens, loss = self.shards.slice(start, start + self.seq_len + 1)
         if not self.solutions_only:
             loss = np.ones_like(loss)
@@ -46,6 +52,28 @@ class Rows:
 
     def __repr__(self) -> str:
         return f"Rows({self.shards.folder.name}, {self.seq_len})"
+
+
+def document_rows(shards: TokenShards, seq_len: int) -> np.ndarray:
+    """Where rows start if each starts with a document: int64[rows].
+
+    A document that is cut by the end of a row starts the next one; one that is longer than a row
+    goes on in rows of its own.
+    """
+    eot = shards.manifest["eot_id"]
+    ends = []
+    offset = 0
+    for tokens in shards.tokens:
+        ends.append(np.flatnonzero(tokens == eot) + 1 + offset)
+        offset += len(tokens)
+    boundaries = np.concatenate([[0], *ends])
+    starts = []
+    start = 0
+    while start + seq_len < shards.n_tokens:
+        starts.append(start)
+        whole = int(boundaries[np.searchsorted(boundaries, start + seq_len, side="right") - 1])
+        start = whole if whole > start else start + seq_len
+    return np.asarray(starts, np.int64)
 
 
 class Loader:
@@ -66,7 +94,6 @@ class Loader:
                 f" of the {n_processes} processes"
             )
         self.tokenizer = load_tokenizer(Path(config.tokenizer)) if config.tokenizer else None
-        solutions_only = config.loss_on == "solutions"
         opened = []
         for number, source in enumerate(config.sources):
             shards = open_shards(Path(source.path), verify=True)
@@ -74,7 +101,7 @@ class Loader:
                 raise UserError(
                     f"{source.path}: tokenized with another tokenizer than {config.tokenizer}"
                 )
-            opened.append(Rows(shards, config.seq_len, number, solutions_only))
+            opened.append(Rows(shards, number, config))
             if not len(opened[-1]):
                 raise UserError(
                     f"{source.path}: {shards.n_tokens} tokens do not fill one row of"
@@ -107,5 +134,5 @@ class Loader:
             [source.name, source.weight, len(rows), rows.shards.manifest["shards"]]
             for source, rows in zip(config.sources, self.sources, strict=True)
         ]
-        settings = [config.seq_len, config.global_batch_size, config.loss_on, seed]
+        settings = [config.seq_len, config.global_batch_size, config.loss_on, config.cut, seed]
         return hashlib.sha256(json.dumps([settings, parts]).encode()).hexdigest()

@@ -5,7 +5,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,44 +67,41 @@ def train(
         )
     _open_run(config, run)
     trainer = make_trainer(config, mesh)
-    checkpointer = Checkpointer(run, config.checkpoint)
-    writer = MetricsWriter(run, enabled=jax.process_index() == 0)
-    writer.settings(to_dict(config))
-    start, state = _start(config, trainer, checkpointer, loader)
-    if start == 0:
-        checkpointer.save(0, *_saved(state), _position(loader, 0))
-    meter = _Meter(config, writer, loader.names, jax.device_count())
-    batches = _on_device(loader.batches(start), mesh, micro_batches)
-    step = start
-    progress = tqdm(
-        total=config.steps,
-        initial=start,
-        desc=run.name,
-        unit="step",
-        disable=jax.process_index() > 0,
-        mininterval=1,
-    )
-    with _stop_signal() as stopped, progress, mesh:
-        while step < config.steps and not stopped():
-            batch, sources = next(batches)
-            state, metrics = trainer.step(state, batch)
-            step += 1
-            meter.add(metrics, sources)
-            progress.update()
-            if step % config.log_every_steps == 0 or step == config.steps:
-                progress.set_postfix(meter.log(step))
-            if step % config.checkpoint.every_steps == 0 or step == config.steps:
-                checkpointer.save(step, *_saved(state), _position(loader, step))
-            due = config.eval_every_steps and step % config.eval_every_steps == 0
-            if due and evaluators:
-                for name, evaluate in evaluators.items():
-                    values = evaluate(step, state.params)
-                    writer.scalars(step, {f"{name}/{k}": v for k, v in values.items()})
-        if stopped() and step < config.steps and step % config.checkpoint.every_steps:
-            checkpointer.save(step, *_saved(state), _position(loader, step))
-    checkpointer.close()
-    writer.close()
-    return meter.summary(step)
+    with (
+        closing(Checkpointer(run, config.checkpoint)) as checkpointer,
+        closing(MetricsWriter(run, enabled=jax.process_index() == 0)) as writer,
+    ):
+        writer.settings(to_dict(config))
+        step, state = _start(config, trainer, checkpointer, loader)
+        if step == 0:
+            checkpointer.save(0, *_saved(state), _position(loader, 0))
+        meter = _Meter(config, writer, loader.names, jax.device_count())
+        batches = _on_device(loader.batches(step), mesh, micro_batches)
+        progress = tqdm(
+            total=config.steps,
+            initial=step,
+            desc=run.name,
+            unit="step",
+            disable=jax.process_index() > 0,
+            mininterval=1,
+        )
+        with _stop_signal() as stopped, progress:
+            while step < config.steps and not stopped():
+                batch, sources = next(batches)
+                state, metrics = trainer.step(state, batch)
+                step += 1
+                meter.add(metrics, sources)
+                progress.update()
+                if step % config.log_every_steps == 0 or step == config.steps:
+                    progress.set_postfix(meter.log(step))
+                last = step == config.steps or stopped()
+                if last or step % config.checkpoint.every_steps == 0:
+                    checkpointer.save(step, *_saved(state), _position(loader, step))
+                if config.eval_every_steps and step % config.eval_every_steps == 0:
+                    for name, evaluate in (evaluators or {}).items():
+                        values = evaluate(step, state.params)
+                        writer.scalars(step, {f"{name}/{k}": v for k, v in values.items()})
+        return meter.summary(step)
 
 
 def _start(

@@ -1,0 +1,175 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from phi1_jax.checkpoint import damage, load_model
+from phi1_jax.errors import UserError
+from phi1_jax.train.loop import train
+
+
+def curve(run) -> dict[int, float]:
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return {row["step"]: row["train/loss"] for row in map(json.loads, lines)}
+
+
+@pytest.fixture(scope="module")
+def finished(run_config, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    result = train(run_config, run)
+    return run, result
+
+
+def test_a_run_trains_and_reports(run_config, finished):
+    run, result = finished
+    assert result["finished"] and result["step"] == 12
+    assert result["tokens"] == 12 * 16 * 32
+    losses = curve(run)
+    assert sorted(losses) == [2, 4, 6, 8, 10, 12]
+    assert losses[12] < losses[2]
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    points = {event.step: event.value for event in events.Scalars("train/loss")}
+    assert points == pytest.approx(losses)
+    tags = set(events.Tags()["scalars"])
+    assert {
+        "train/gradient_norm",
+        "train/learning_rate",
+        "speed/tokens_per_s",
+        "data/tokens/code",
+        "data/tokens/exercises",
+    } <= tags
+    (seen,) = [event.value for event in events.Scalars("data/tokens_seen") if event.step == 12]
+    assert seen == 12 * 16 * 32
+
+
+def test_kept_checkpoints_are_sealed(finished):
+    run, _ = finished
+    steps = sorted(int(path.name) for path in (run / "checkpoints").iterdir())
+    assert steps == [8, 12]
+    assert [damage(run, step) for step in steps] == ["", ""]
+
+
+def test_a_killed_run_goes_on_bit_for_bit(run_config, finished, tmp_path):
+    """A first process is stopped by SIGTERM in mid-run; a second one finishes."""
+    whole, _ = finished
+    run = tmp_path / "killed"
+    program = """
+import os, signal, sys, pickle
+import conftest
+from phi1_jax.train import loop
+config, run, at = pickle.load(open(sys.argv[1], "rb"))
+add = loop._Meter.add
+def add_then_stop(self, metrics, sources, calls=[]):
+    calls.append(1)
+    if len(calls) == at:
+        os.kill(os.getpid(), signal.SIGTERM)
+    add(self, metrics, sources)
+loop._Meter.add = add_then_stop
+print(loop.train(config, run))
+"""
+    import pickle
+
+    arguments = tmp_path / "arguments"
+    arguments.write_bytes(pickle.dumps((run_config, run, 6)))
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(arguments)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'step': 6" in done.stdout and "'finished': False" in done.stdout
+    result = train(run_config, run)
+    assert result["finished"]
+    ours, theirs = load_model(run)[1], load_model(whole)[1]
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
+
+
+def test_a_flipped_bit_is_found_and_the_step_before_is_used(run_config, finished, tmp_path):
+    import shutil
+
+    run = tmp_path / "damaged"
+    shutil.copytree(finished[0], run)
+    largest = max(
+        (p for p in (run / "checkpoints" / "12" / "params").rglob("*") if p.is_file()),
+        key=lambda p: p.stat().st_size,
+    )
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 1
+    largest.write_bytes(data)
+    with pytest.raises(UserError, match="damaged"):
+        load_model(run)
+    result = train(run_config, run)
+    assert result["finished"] and result["tokens"] == 4 * 16 * 32
+    assert (run / "quarantine" / "12").is_dir()
+    ours, theirs = load_model(run)[1], load_model(finished[0])[1]
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
+
+
+def test_finetuning_starts_from_the_weights(run_config, finished, tmp_path):
+    config = replace(run_config, init_from=str(finished[0]), steps=2, seed=7)
+    train(config, tmp_path / "finetuned")
+    start = load_model(tmp_path / "finetuned", 0)[1]
+    pretrained = load_model(finished[0])[1]
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(start), jax.device_get(pretrained))
+    deeper = replace(config, model=replace(config.model, n_layers=3))
+    with pytest.raises(UserError, match=r"model\.n_layers=3 differs from 2 in init_from"):
+        train(deeper, tmp_path / "other")
+
+
+def test_changed_settings_and_data_are_refused_by_name(run_config, finished, shards):
+    run, _ = finished
+    with pytest.raises(UserError, match=r"optimizer\.weight_decay=0\.2 differs"):
+        train(replace(run_config, optimizer=replace(run_config.optimizer, weight_decay=0.2)), run)
+    swapped = replace(run_config.data, sources=run_config.data.sources[::-1])
+    with pytest.raises(UserError, match="the data differ"):
+        train(replace(run_config, data=swapped), run)
+    small = replace(run_config, model=replace(run_config.model, vocab_size=128))
+    with pytest.raises(UserError, match=r"model\.vocab_size=128 is smaller"):
+        train(small, run)
+
+
+def test_evaluators_become_curves(run_config, tmp_path):
+    seen = []
+
+    def evaluate(step, params):
+        seen.append(step)
+        return {"pass@1": float(step)}
+
+    config = replace(run_config, eval_every_steps=6)
+    train(config, tmp_path / "evaluated", {"benchmark": evaluate})
+    assert seen == [6, 12]
+    events = EventAccumulator(str(tmp_path / "evaluated" / "tensorboard")).Reload()
+    assert [e.value for e in events.Scalars("benchmark/pass@1")] == [6.0, 12.0]
+
+
+def test_an_unwritable_tensorboard_changes_nothing(run_config, finished, tmp_path):
+    run = tmp_path / "blocked"
+    run.mkdir()
+    (run / "tensorboard").write_text("a file where the folder should be")
+    assert train(run_config, run)["finished"]
+    ours, theirs = load_model(run)[1], load_model(finished[0])[1]
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
+
+
+def test_endless_nan_stops_the_run(run_config, tmp_path):
+    config = replace(
+        run_config,
+        optimizer=replace(run_config.optimizer, peak_learning_rate=1e30, clip_norm=1e30),
+        max_skipped_steps=2,
+    )
+    with pytest.raises(FloatingPointError, match="no finite gradient"):
+        train(config, tmp_path / "nan")
+
+
+def test_signal_module_is_left_as_found():
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -1,0 +1,151 @@
+from dataclasses import replace
+
+import jax
+import numpy as np
+import optax
+import pytest
+from jax.sharding import PartitionSpec
+
+from phi1_jax.config import MeshConfig, ModelConfig, OptimizerConfig
+from phi1_jax.errors import UserError
+from phi1_jax.sharding import make_mesh
+from phi1_jax.train.flops import flops_per_token, matmul_params
+from phi1_jax.train.optimizer import decays, make_optimizer, schedule
+from phi1_jax.train.step import Batch, make_trainer
+
+
+def batch(rows=16, micro=1, seed=0, t=32) -> Batch:
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(0, 257, (micro, rows // micro, t + 1), dtype=np.int32)
+    return Batch(tokens, rng.random((micro, rows // micro, t)) < 0.7)
+
+
+def losses(config, mesh, n=4, micro=1) -> tuple[list[float], dict]:
+    trainer = make_trainer(config, make_mesh(mesh))
+    state = trainer.init()
+    found = []
+    for step in range(n):
+        state, metrics = trainer.step(state, batch(micro=micro, seed=step))
+        found.append(float(metrics["loss"]))
+    return found, jax.device_get(state.params)
+
+
+@pytest.fixture(scope="module")
+def reference(run_config):
+    return losses(run_config, MeshConfig(data=8))
+
+
+@pytest.mark.parametrize(
+    "mesh",
+    [MeshConfig(1, 8, 1), MeshConfig(2, 1, 4), MeshConfig(2, 2, 2)],
+    ids=["fsdp", "tensor", "mixed"],
+)
+def test_every_mesh_trains_alike(run_config, reference, mesh):
+    # Sums run in another order on another mesh, so the last bits differ.
+    found, _ = losses(run_config, mesh)
+    np.testing.assert_allclose(found, reference[0], rtol=2e-6)
+
+
+def test_accumulation_gives_the_same_step(run_config, reference):
+    found, _ = losses(run_config, MeshConfig(data=8), micro=2)
+    np.testing.assert_allclose(found[0], reference[0][0], rtol=1e-6)
+    np.testing.assert_allclose(found, reference[0], rtol=1e-5)
+
+
+def test_the_state_is_sharded_as_the_rules_say(run_config):
+    trainer = make_trainer(run_config, make_mesh(MeshConfig(1, 4, 2)))
+    state = trainer.init()
+    kernel = state.params["blocks"]["fc1"]["kernel"]  # [layer, embed, mlp]
+    assert kernel.sharding.spec == PartitionSpec(None, "fsdp", "tensor")
+    assert kernel.addressable_shards[0].data.size == kernel.size // 8
+    moments = [leaf for leaf in jax.tree.leaves(state.optimizer) if leaf.shape == kernel.shape]
+    assert len(moments) == 2
+    assert all(moment.sharding.spec == kernel.sharding.spec for moment in moments)
+
+
+def test_a_mesh_that_does_not_fit_is_refused(run_config):
+    with pytest.raises(UserError, match="does not use all 8 devices"):
+        make_mesh(MeshConfig(data=3))
+    odd = replace(run_config, model=replace(run_config.model, vocab_size=265))
+    with pytest.raises(UserError, match=r"tensor=8 does not divide a dimension of 265"):
+        make_trainer(odd, make_mesh(MeshConfig(1, 1, 8)))
+
+
+def test_a_step_without_finite_gradient_changes_nothing(run_config):
+    trainer = make_trainer(run_config, make_mesh(MeshConfig()))
+    state = trainer.init()
+    state, _ = trainer.step(state, batch())
+    broken = jax.tree.map(np.array, jax.device_get(state.params))
+    broken["head"]["bias"][3] = np.nan
+    state = jax.device_put(state._replace(params=broken), trainer.shardings)
+    before = jax.device_get(state)
+    after, metrics = trainer.step(state, batch())
+    assert bool(metrics["skipped"])
+    assert int(after.step) == int(before.step) + 1
+    jax.tree.map(np.testing.assert_array_equal, before.params, jax.device_get(after.params))
+    jax.tree.map(np.testing.assert_array_equal, before.optimizer, jax.device_get(after.optimizer))
+
+
+def test_dropout_repeats_for_a_step_and_differs_between_steps(run_config):
+    config = replace(run_config, model=replace(run_config.model, dropout=0.3))
+    assert losses(config, MeshConfig(), n=2)[0] == losses(config, MeshConfig(), n=2)[0]
+    trainer = make_trainer(config, make_mesh(MeshConfig()))
+    state = trainer.init()
+    params = jax.device_get(state.params)
+    first = float(trainer.step(state, batch())[1]["loss"])
+    later = jax.device_put(
+        trainer.init()._replace(step=np.int32(5), params=params), trainer.shardings
+    )
+    assert float(trainer.step(later, batch())[1]["loss"]) != first
+
+
+def test_one_compilation_serves_all_steps(run_config):
+    trainer = make_trainer(run_config, make_mesh(MeshConfig()))
+    state = trainer.init()
+    for seed in range(3):
+        state, _ = trainer.step(state, batch(seed=seed))
+    assert trainer.step._cache_size() == 1
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_both_optimizers_fit_one_batch(run_config, name):
+    optimizer = OptimizerConfig(
+        name=name, peak_learning_rate=1e-2, adam_learning_rate=1e-2, warmup_steps=2
+    )
+    trainer = make_trainer(
+        replace(run_config, optimizer=optimizer, steps=40), make_mesh(MeshConfig())
+    )
+    state = trainer.init()
+    found = []
+    for _ in range(30):
+        state, metrics = trainer.step(state, batch())
+        found.append(float(metrics["loss"]))
+    assert found[-1] < 0.8 * found[0]
+
+
+def test_learning_rate_is_linear_up_and_down():
+    rate = schedule(OptimizerConfig(peak_learning_rate=1.0, warmup_steps=10), 1.0, 110)
+    np.testing.assert_allclose([rate(0), rate(4), rate(9)], [0.1, 0.5, 1.0], rtol=1e-6)
+    np.testing.assert_allclose([rate(10), rate(60), rate(110)], [1.0, 0.5, 0.0], atol=1e-6)
+
+
+def test_weight_decay_leaves_biases_and_norms_alone(run_config):
+    trainer = make_trainer(run_config, make_mesh(MeshConfig()))
+    params = jax.device_get(trainer.init().params)
+    optimizer = make_optimizer(replace(run_config.optimizer, weight_decay=0.5, warmup_steps=0), 10)
+    zero = jax.tree.map(np.zeros_like, params)
+    updates, _ = optimizer.update(zero, optimizer.init(params), params)
+    decayed = {str(path) for path, u in jax.tree.leaves_with_path(updates) if np.abs(u).any()}
+    assert decayed
+    assert all("kernel" in path or "table" in path for path in decayed)
+    assert optax.tree.norm(updates) > 0
+    assert jax.tree.leaves(decays(params)).count(True) == len(decayed)
+
+
+def test_operations_per_token_are_the_published_counts():
+    # MosaicML's and nanoGPT's conventions, by hand for phi-1 at 2048 tokens.
+    base = ModelConfig()
+    small = ModelConfig(n_layers=20, d_model=1024, d_mlp=4096, n_heads=16)
+    assert matmul_params(base) == pytest.approx(1.3128e9, rel=1e-4)
+    assert flops_per_token(base, 2048) == pytest.approx((9.085e9, 8.481e9), rel=1e-4)
+    assert flops_per_token(small, 2048) == pytest.approx((2.328e9, 2.076e9), rel=1e-3)
