@@ -9,6 +9,7 @@ import builtins
 import gzip
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,7 +111,7 @@ def humaneval(problems: Sequence[Problem], name: str) -> Benchmark:
 def _helpers(problem: Problem) -> str:
     """The prompt without the function to write: its imports and the helpers that tests call."""
     try:
-        tree = ast.parse(problem.prompt + problem.canonical_solution)
+        tree = _parse(problem.prompt + problem.canonical_solution)
     except (SyntaxError, ValueError) as error:
         raise UserError(
             f"{problem.task_id}: its canonical solution is no Python: {error}"
@@ -178,8 +179,8 @@ def _mbpp_task(task_id: str, row: Mapping[str, Any], shots: str) -> Task:
 
 def _called(tests: str, code: str) -> list[str]:
     """Names that the tests use and the reference code defines, or that nothing here does."""
-    tree = ast.parse(tests)
-    defined = {node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)}
+    tree = _parse(tests)
+    defined = {node.name for node in _parse(code).body if isinstance(node, ast.FunctionDef)}
     own = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     own |= {
         a.asname or a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names
@@ -205,6 +206,12 @@ def _shot(row: Mapping[str, Any], code: str | None = None) -> str:
 
 def _plain(text: str) -> str:
     return text.replace("\r\n", "\n")
+
+
+def _parse(code: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the code's own strings: '\\w' in some of MBPP's
+        return ast.parse(code)
 
 
 def _read_rows(path: Path) -> dict[int, dict[str, Any]]:

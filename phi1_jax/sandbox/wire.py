@@ -40,11 +40,14 @@ def _put(out: bytearray, value: Any, depth: int, limit: int) -> None:
     elif isinstance(value, bool):
         out += b"T" if value else b"F"
     elif isinstance(value, int):
-        _put_block(out, b"i", value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+        size = value.bit_length() // 8 + 1
+        _check_size(size, limit)  # before the memory for it is taken
+        _put_block(out, b"i", value.to_bytes(size, "big", signed=True), limit)
     elif isinstance(value, float):
         out += b"f" + _DOUBLE.pack(value)
     elif isinstance(value, str):
-        _put_block(out, b"s", value.encode("utf-8", "surrogatepass"))
+        _check_size(len(value), limit)
+        _put_block(out, b"s", value.encode("utf-8", "surrogatepass"), limit)
     elif isinstance(value, list | tuple | set | frozenset):
         out += _tag(value) + _COUNT.pack(len(value))
         for item in value:
@@ -55,7 +58,7 @@ def _put(out: bytearray, value: Any, depth: int, limit: int) -> None:
             _put(out, key, depth + 1, limit)
             _put(out, item, depth + 1, limit)
     elif isinstance(value, bytes | bytearray):
-        _put_block(out, b"b", value)
+        _put_block(out, b"b", value, limit)
     elif isinstance(value, complex):
         out += b"c" + _COMPLEX.pack(value.real, value.imag)
     elif isinstance(value, range):
@@ -74,11 +77,16 @@ def _put(out: bytearray, value: Any, depth: int, limit: int) -> None:
             _put(out, item, depth + 1, limit)
     else:
         raise WireError(f"a value of type {type(value).__name__} is no plain value")
-    if len(out) > limit:
+    _check_size(len(out), limit)
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
         raise WireError(f"the value takes more than {limit} bytes")
 
 
-def _put_block(out: bytearray, tag: bytes, block: bytes | bytearray) -> None:
+def _put_block(out: bytearray, tag: bytes, block: bytes | bytearray, limit: int) -> None:
+    _check_size(len(block), limit)
     out += tag + _COUNT.pack(len(block))
     out += block
 
