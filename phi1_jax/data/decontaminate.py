@@ -144,8 +144,10 @@ class Benchmark:
 
     def _same_tree(self, prints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
         trees, owners, bound = self._tree_bounds(prints)
-        for tree, problem in np.argwhere(bound >= self.tau):
-            if _match_rate(trees[tree], self._trees[problem]) >= self.tau:
+        # 1 - 1/20 need not be the same float as 0.95.
+        tau = self.tau - 1e-9
+        for tree, problem in np.argwhere(bound >= tau):
+            if _match_rate(trees[tree], self._trees[problem]) >= tau:
                 yield owners[tree], int(problem)
 
     def _tree_bounds(
