@@ -39,7 +39,8 @@ STYLES = flags.DEFINE_list("styles", None, "Weights of comprehension, loop and h
 KINDS = flags.DEFINE_list(
     "kinds", None, "Kinds of value in use, e.g. ints,strs,int (default: all)."
 )
-N_PHRASINGS = flags.DEFINE_integer("n_phrasings", 3, "Phrasings of each step in use.", 1, 3)
+STEPS = flags.DEFINE_enum("steps", "core", ["core", "all"], "How much of the catalog is in use.")
+N_PHRASINGS = flags.DEFINE_integer("n_phrasings", 2, "Phrasings of each step in use.", 1, 3)
 SEED = flags.DEFINE_integer("seed", 0, "Another seed asks for other exercises.")
 WORKERS = flags.DEFINE_integer("workers", 2, "Sandboxes that run at once.", 1)
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
@@ -54,6 +55,7 @@ def main(argv: Sequence[str]) -> None:
         lengths=weights("lengths", LENGTHS.value) or defaults.lengths,
         styles=weights("styles", STYLES.value) or defaults.styles,
         kinds=tuple(KINDS.value) if KINDS.value else None,
+        steps=None if STEPS.value == "all" else defaults.steps,
         n_phrasings=N_PHRASINGS.value,
     )
     inputs = {

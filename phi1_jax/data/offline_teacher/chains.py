@@ -124,8 +124,8 @@ def makes_sense(steps: tuple[Primitive, ...]) -> bool:
     """Whether every step matters and the result depends on the input.
 
     No step follows itself, and none that needs an input of the task follows another. The rest is
-    found out by running: sorting before summing, reversing before
-    counting, keeping the odd of the even numbers. No table says what goes with what.
+    found out by running, without a table of what goes with what: sorting before summing, reversing
+    before counting, keeping the odd of the even numbers.
     """
     for before, step in itertools.pairwise(steps):
         if step.first_only or step.name == before.name:

@@ -6,6 +6,23 @@ from phi1_jax.data.offline_teacher.chains import catalog
 from phi1_jax.data.offline_teacher.primitives import Primitive
 from phi1_jax.errors import UserError
 
+# What the default settings use: about as much as a model of a million parameters learns to chain
+# from a few million tokens. The rest of the catalog is for larger models.
+CORE = tuple(
+    """
+    square_it double_it add_to_it times_it remainder_it digit_sum_it to_text list_digits count_up
+    is_even is_above halve_it square_each double_each halve_each negate_each absolute_each
+    add_to_each times_each remainder_each truncate_each to_strings keep_even keep_odd keep_positive
+    keep_negative keep_above keep_below keep_multiples running_sums neighbour_gaps append_number
+    sum_of product_of largest smallest mean_down count_equal index_of_largest any_negative contains
+    join_numbers chunk reverse sort_up sort_down first_k last_k skip_k drop_last every_other unique
+    length first_item last_item has_duplicates upper remove_vowels remove_spaces count_vowels
+    count_letter is_palindrome split_words characters count_characters upper_each reverse_each
+    first_letters lengths keep_longer keep_with_letter keep_starting sort_by_length join_spaces
+    longest count_words length_by_word keys_of values_of total_of top_key keys_above sums_by_key
+    merge_lists flatten row_sums row_tops transpose grand_total
+    """.split()  # noqa: SIM905
+)
 STYLES = ("comprehension", "loop", "helper")
 
 
@@ -18,7 +35,7 @@ class TeacherSettings:
       styles: weights of solutions in each of STYLES.
       kinds: the kinds (keys of KINDS) that inputs, results and what lies between may have; None:
         all. True and False are always allowed.
-      steps: names of the steps that may occur; None: all.
+      steps: names of the steps that may occur; None: the whole catalog.
       n_phrasings: how many phrasings of each step are in use.
       nested_share: how often a task is said as "Return the sum of the squares of nums."
       two_examples_share: how often a docstring has a second example.
@@ -29,9 +46,9 @@ class TeacherSettings:
     lengths: tuple[float, ...] = (0.25, 0.55, 0.20)
     styles: tuple[float, ...] = (0.70, 0.15, 0.15)
     kinds: tuple[str, ...] | None = None
-    steps: tuple[str, ...] | None = None
-    n_phrasings: int = 3
-    nested_share: float = 0.15
+    steps: tuple[str, ...] | None = CORE
+    n_phrasings: int = 2
+    nested_share: float = 0.05
     two_examples_share: float = 0.15
 
     def __post_init__(self) -> None:

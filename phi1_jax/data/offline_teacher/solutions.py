@@ -8,11 +8,12 @@ from phi1_jax.data.offline_teacher.chains import Chain
 from phi1_jax.data.offline_teacher.primitives import Primitive
 from phi1_jax.data.offline_teacher.values import KINDS
 
-# Few names, so that a small model's capacity goes to the steps. A loop builds its result while it
-# still reads its input, so it needs names that differ.
-REUSED_NAMES = (("result", "result", "result"), ("out", "out", "out"))
-DISTINCT_NAMES = (("first", "second", "third"), ("start", "middle", "end"))
-HELPERS = ("helper", "step")
+# One set of names, so that a small model's capacity goes to the steps: the choice among several
+# cannot be learnt, only averaged over. A loop builds its result while it still reads its input, so
+# there the names differ.
+_RESULT = "result"
+_NAMES = ("first", "second", "third")
+_HELPER = "helper"
 
 
 def write_body(
@@ -33,11 +34,7 @@ def write_body(
     looped = {i for i, s in enumerate(chain.steps) if not s.expression}
     if style == "loop":
         looped.add(special)
-    reused, distinct = rng.choice(REUSED_NAMES), rng.choice(DISTINCT_NAMES)
-    names = distinct if len(chain.steps) > 1 and looped - {-1} else reused
-    if len(chain.steps) > 1 and rng.random() < 0.3:
-        names = distinct
-    helper = rng.choice(HELPERS)
+    names = _NAMES if len(chain.steps) > 1 and looped - {-1} else [_RESULT] * len(chain.steps)
     lines: list[str] = []
     current, last = argument, len(chain.steps) - 1
     for index, (step, constant) in enumerate(zip(chain.steps, constants, strict=True)):
@@ -49,7 +46,7 @@ def write_body(
             continue
         code = step_code(step.expression, current, constant)
         if style == "helper" and index == special:
-            inner, code = _with_helper(step, current, constant, helper)
+            inner, code = _with_helper(step, current, constant)
             lines = inner + lines
         lines.append(f"return {code}" if index == last else f"{names[index]} = {code}")
         current = names[index]
@@ -64,9 +61,7 @@ def step_code(template: str, value: str, constant: Any, result: str = "") -> str
     return code.replace("K", f'"{constant}"' if isinstance(constant, str) else str(constant))
 
 
-def _with_helper(
-    step: Primitive, current: str, constant: Any, helper: str
-) -> tuple[list[str], str]:
+def _with_helper(step: Primitive, current: str, constant: Any) -> tuple[list[str], str]:
     """The helper's lines, and the step's expression that calls it."""
     variable = KINDS[step.source].variable
     element = step_code(step.element, "", constant)
@@ -75,7 +70,7 @@ def _with_helper(
     spot = expression.rfind(element) if step.family == "filter" else expression.find(element)
     if not element or element == variable:
         whole = step_code(step.expression, "data", constant)
-        return [f"def {helper}(data):", f"    return {whole}"], f"{helper}({current})"
-    call = f"{helper}({variable})"
+        return [f"def {_HELPER}(data):", f"    return {whole}"], f"{_HELPER}({current})"
+    call = f"{_HELPER}({variable})"
     code = expression[:spot] + call + expression[spot + len(element) :]
-    return [f"def {helper}({variable}):", f"    return {element}"], code
+    return [f"def {_HELPER}({variable}):", f"    return {element}"], code

@@ -16,11 +16,7 @@ _TEMPLATES: dict[int, dict[str, int]] = {
         "{a} and then {b}.": 2,
         "given ARG, {a}, then {b}.": 1,
     },
-    3: {
-        "{a}, {b}, then {c}.": 2,
-        "{a}, then {b}, then {c}.": 3,
-        "first {a}, then {b}, and finally {c}.": 2,
-    },
+    3: {"{a}, then {b}, then {c}.": 3, "first {a}, then {b}, and finally {c}.": 2},
 }
 _NAME_PREFIXES = ("get", "find", "make", "compute")
 
@@ -56,18 +52,15 @@ def phrase_task(
 
 
 def name_function(chain: Chain, rng: random.Random) -> str:
-    """A name made of the steps' words; it always has an underscore, so it hides no builtin."""
+    """A name of the steps' words, in order; it has an underscore, so it hides no builtin."""
     words = [step.word for step in chain.steps]
     draw = rng.random()
     if len(words) == 1:
         kind = KINDS[chain.steps[0].source]
         what = {"int": "number", "float": "number", "str": "text"}.get(kind.annotation, kind.items)
         return f"{rng.choice(_NAME_PREFIXES)}_{words[0]}" if draw < 0.5 else f"{words[0]}_{what}"
-    if draw < 0.15:
-        return f"{words[-1]}_of_{words[0]}"
-    if draw < 0.3:
-        return f"{rng.choice(_NAME_PREFIXES)}_{words[-1]}"
-    return "_".join(words)
+    name = "_".join(words)
+    return f"{rng.choice(_NAME_PREFIXES)}_{name}" if draw < 0.15 else name
 
 
 def fill(text: str, constant: Any) -> str:
