@@ -1,0 +1,122 @@
+"""Every format becomes tasks; a wrong file gets one line."""
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from phi1_jax.errors import UserError
+from phi1_jax.evaluate.benchmarks import mbpp, read_benchmark
+
+DATA = Path(os.environ.get("PHI1_JAX_DATA") or Path(__file__).parents[3] / "shared/data")
+
+
+def row(number: int, **changes: object) -> dict[str, object]:
+    return {
+        "task_id": number,
+        "text": f"Write a function to add {number}.",
+        "code": f"def add(x):\r\n    return x + {number}",
+        "test_setup_code": "",
+        "test_list": [f"assert add(1) == {number + 1}", f"assert add(0) == {number}"],
+        "challenge_test_list": [],
+        **changes,
+    }
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return path
+
+
+def test_mbpp_prompt_forms(tmp_path):
+    path = write(tmp_path / "mbpp.jsonl", [row(i) for i in (2, 3, 4, 11, 510, 511)])
+    zero = mbpp(path)
+    assert [task.task_id for task in zero.tasks] == ["MBPP/11", "MBPP/510"]
+    task = zero.tasks[0]
+    text = '"""\nWrite a function to add 11.\nassert add(1) == 12\nassert add(0) == 11\n"""\n'
+    assert (task.prompt, task.prefix, zero.template) == (text, text, "mbpp docstring")
+    assert task.reference == "def add(x):\n    return x + 11"
+    three = mbpp(path, "3-shot")
+    task = three.tasks[0]
+    assert task.prompt.count("You are an expert Python programmer, and here is your task: ") == 4
+    assert task.prompt.count("[DONE]") == 3
+    assert task.prompt.endswith("assert add(0) == 11\n[BEGIN]\n")
+    assert (task.prefix, three.template, three.stop) == ("", "mbpp 3-shot", ("[DONE]",))
+
+
+def test_mbpp_needs_its_examples(tmp_path):
+    path = write(tmp_path / "mbpp.jsonl", [row(2), row(11)])
+    with pytest.raises(UserError, match="needs task_id 3"):
+        mbpp(path, "3-shot")
+    with pytest.raises(UserError, match="--prompt_form='5-shot'"):
+        mbpp(path, "5-shot")
+
+
+def test_sanitized_mbpp_is_a_list_with_other_names(tmp_path):
+    rows = []
+    for number in (11, 12):
+        record = row(number, prompt=f"Add {number}.", test_imports=["import math"])
+        record["test_list"] = [f"assert math.isclose(add(1), {number + 1})"]
+        del record["text"], record["test_setup_code"]
+        rows.append(record)
+    path = tmp_path / "sanitized-mbpp.json"
+    path.write_text(json.dumps(rows, indent=1))
+    task = mbpp(path).tasks[0]
+    assert "Add 11." in task.prompt
+    assert task.examiner.startswith("add = remote('add')\nimport math\n")
+
+
+def test_gzip_is_read(tmp_path):
+    path = tmp_path / "mbpp.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(row(11)).encode()))
+    assert len(mbpp(path).tasks) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("no json", "not MBPP's JSON"),
+        ('{"a": 1}', "not MBPP's JSON .KeyError: 'task_id'"),
+        ('{"task_id": 11, "prompt": "x", "test": ""}', "no 'code' in a row that has"),
+        (json.dumps(row(600)), "no task_id of the test split"),
+        (json.dumps(row(11, test_list=["assert True"])), "MBPP/11: its tests call no function"),
+    ],
+)
+def test_another_format_is_refused(tmp_path, content, message):
+    path = tmp_path / "file.jsonl"
+    path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        mbpp(path)
+
+
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"mbpp\.jsonl: No such file"):
+        mbpp(tmp_path / "mbpp.jsonl")
+    with pytest.raises(UserError, match="needs --problems=FILE"):
+        read_benchmark("humaneval", None)
+
+
+def test_humaneval_format_needs_a_body_that_parses(tmp_path):
+    record = {"task_id": "a", "prompt": "def f(x):\n", "entry_point": "f",
+              "canonical_solution": "return", "test": "def check(f): pass"}  # fmt: skip
+    path = write(tmp_path / "own.jsonl", [record])
+    with pytest.raises(UserError, match="a: its canonical solution is no Python"):
+        read_benchmark(str(path), None)
+
+
+def test_a_fingerprint_follows_every_choice(tmp_path):
+    path = write(tmp_path / "mbpp.jsonl", [row(i) for i in (2, 3, 4, 11, 12)])
+    first = mbpp(path).fingerprint
+    assert mbpp(path).fingerprint == first
+    assert mbpp(path, "3-shot").fingerprint != first
+    write(path, [row(i) for i in (2, 3, 4, 11)])
+    assert mbpp(path).fingerprint != first
+
+
+def test_mbpp_itself_reads_in_both_forms():
+    path = DATA / "mbpp.jsonl"
+    if not path.exists():
+        pytest.skip(f"{path} is missing: name a folder that holds it in PHI1_JAX_DATA")
+    assert len(mbpp(path).tasks) == len(mbpp(path, "3-shot").tasks) == 499

@@ -1,0 +1,267 @@
+"""From a generator or a file to a summary: saved first, resumed, counted, explained."""
+
+import json
+import random
+from dataclasses import dataclass, replace
+
+import pytest
+
+from phi1_jax.data.problems import Problem
+from phi1_jax.errors import UserError
+from phi1_jax.evaluate.benchmarks import HUMANEVAL_STOP, humaneval
+from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.pass_at_k import pass_at_k
+from phi1_jax.evaluate.samples import Sample, SamplingPlan, cut_completion, read_samples
+from phi1_jax.evaluate.scoring import estimate, evaluate_model, score_samples
+from phi1_jax.sandbox import Limits, Outcome, Verdict, open_sandbox
+
+PROBLEMS = [
+    Problem(
+        f"own/{i}",
+        f'def add_{i}(x):\n    """Adds {i}."""\n',
+        f"add_{i}",
+        f"    return x + {i}\n",
+        f"def check(f):\n    assert f(1) == {i + 1}\n    assert f(5) == {i + 5}\n",
+    )
+    for i in range(1, 9)
+]
+BENCHMARK = humaneval(PROBLEMS, "own")
+
+
+@pytest.fixture(scope="module")
+def judge():
+    with open_sandbox(Limits(cpu_s=2), workers=2) as sandbox:
+        yield Judge(sandbox)
+
+
+@dataclass
+class Completion:
+    text: str
+    finish_reason: str = "stop"
+
+
+class Writer:
+    """A generator that is right on every task of `right`, in some of its samples."""
+
+    def __init__(self, right=range(1, 9), die_after=None):
+        self.right, self.calls, self.die_after = set(right), [], die_after
+
+    def generate(self, prompts, *, n_samples, seed, temperature, **options):
+        if self.die_after is not None and len(self.calls) >= self.die_after:
+            raise KeyboardInterrupt
+        self.calls.append((list(prompts), options))
+        groups = []
+        for prompt in prompts:
+            number = int(prompt.split("Adds ")[1].split(".")[0])
+            chance = random.Random(f"{seed} {number}")
+            texts = [
+                f"    return x + {number}\n\nprint('more')\n"
+                if number in self.right and (temperature == 0 or chance.random() < 0.5)
+                else "    return None\n"
+                for _ in range(n_samples)
+            ]
+            groups.append([Completion(text) for text in texts])
+        return groups
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_greedy_evaluation(judge, tmp_path):
+    writer = Writer(right=[1, 2, 3])
+    summary = evaluate_model(writer, BENCHMARK, judge, tmp_path, model="writer")
+    assert summary["pass_at_k"]["1"]["value"] == 3 / 8
+    assert list(summary["pass_at_k"]) == ["1"]
+    assert summary["verdicts"] == {"PASS": 3, "FAIL": 5}
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    samples, results = lines(tmp_path / "samples.jsonl"), lines(tmp_path / "results.jsonl")
+    assert [s["task_id"] for s in samples] == [r["task_id"] for r in results]
+    assert samples[0]["completion"].endswith("print('more')\n")  # as drawn
+    assert results[0]["completion"] == "    return x + 1\n"  # as judged
+    assert set(results[0]) == {"task_id", "completion", "verdict", "seconds", "message"}
+    assert "AssertionError" in results[4]["message"]
+    choices = summary["choices"]
+    assert choices["template"] == "humaneval"
+    assert choices["cut"] == "body"
+    for name in ("stop", "n_samples", "temperature", "top_p", "seed", "max_new_tokens", "model"):
+        assert name in choices
+    assert summary["sandbox"]["backend"] == judge.sandbox.backend
+    assert summary["sandbox"]["cpu_s"] == 2
+    assert summary["proof"]["empty body"] == 8
+    assert {"python", "jax", "phi1_jax"} <= set(summary["versions"])
+    (call,) = writer.calls
+    assert call[1]["stop"] == HUMANEVAL_STOP
+
+
+def test_sampled_evaluation_estimates_each_k(judge, tmp_path):
+    plan = SamplingPlan(n_samples=6, temperature=0.8, seed=3)
+    summary = evaluate_model(Writer(), BENCHMARK, judge, tmp_path, plan, ks=(1, 2, 6, 10))
+    results = lines(tmp_path / "results.jsonl")
+    assert len(results) == 48
+    for k in (1, 2, 6):
+        right = [
+            sum(r["verdict"] == "PASS" for r in results if r["task_id"] == p.task_id)
+            for p in PROBLEMS
+        ]
+        expected = sum(pass_at_k(6, c, k) for c in right) / 8
+        found = summary["pass_at_k"][str(k)]
+        assert found["value"] == pytest.approx(expected, abs=1e-12)
+        assert found["low"] <= found["value"] <= found["high"]
+    assert "10" not in summary["pass_at_k"]
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(judge, tmp_path):
+    plan = SamplingPlan(n_samples=2, temperature=0.5, batch_size=1)  # two tasks a chunk
+    whole = evaluate_model(Writer(), BENCHMARK, judge, tmp_path / "whole", plan)
+    first = Writer(die_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_model(first, BENCHMARK, judge, tmp_path / "cut", plan)
+    path = tmp_path / "cut" / "samples.jsonl"
+    assert len(lines(path)) == 8
+    with path.open("a") as file:
+        file.write('{"task_id": "own/5", "comp')  # killed in mid-line
+    second = Writer()
+    resumed = evaluate_model(second, BENCHMARK, judge, tmp_path / "cut", plan)
+    assert sum(len(prompts) for prompts, _ in second.calls) == 4
+    assert resumed["pass_at_k"] == whole["pass_at_k"]
+    assert path.read_text() == (tmp_path / "whole" / "samples.jsonl").read_text()
+
+
+def test_a_finished_run_neither_draws_nor_judges_again(judge, tmp_path, monkeypatch):
+    before = evaluate_model(Writer(), BENCHMARK, judge, tmp_path)
+    results = (tmp_path / "results.jsonl").read_bytes()
+    judged = []
+    monkeypatch.setattr(judge, "judge", lambda programs: iter(judged.extend(programs) or []))
+    again = Writer()
+    after = evaluate_model(again, BENCHMARK, judge, tmp_path)
+    assert (again.calls, judged) == ([], [])
+    assert after["pass_at_k"] == before["pass_at_k"]
+    assert (tmp_path / "results.jsonl").read_bytes() == results
+
+
+def test_judging_resumes_after_the_rows_it_finished(judge, tmp_path):
+    samples = [Sample(p.task_id, p.canonical_solution) for p in PROBLEMS]
+    score_samples(samples, BENCHMARK, judge, tmp_path)
+    path = tmp_path / "results.jsonl"
+    rows = path.read_text().splitlines(keepends=True)
+    marked = [json.dumps({**json.loads(row), "message": "kept"}) + "\n" for row in rows[:3]]
+    path.write_text("".join(marked) + rows[3][:20])
+    summary = score_samples(samples, BENCHMARK, judge, tmp_path)
+    assert [r["message"] for r in lines(path)] == ["kept"] * 3 + [""] * 5
+    assert summary["pass_at_k"]["1"]["value"] == 1.0
+    changed = [Sample(samples[0].task_id, "    return 0\n"), *samples[1:]]
+    assert score_samples(changed, BENCHMARK, judge, tmp_path)["verdicts"] == {"FAIL": 1, "PASS": 7}
+    assert [r["message"] for r in lines(path)][1:] == [""] * 7
+
+
+def test_samples_of_other_settings_are_set_aside(judge, tmp_path, capsys):
+    evaluate_model(Writer(), BENCHMARK, judge, tmp_path, model="one")
+    old = (tmp_path / "samples.jsonl").read_bytes()
+    summary = evaluate_model(Writer(right=[]), BENCHMARK, judge, tmp_path, model="two")
+    assert summary["pass_at_k"]["1"]["value"] == 0
+    assert (tmp_path / "samples.1.jsonl").read_bytes() == old
+    assert "drawn with another model; it is now samples.1.jsonl" in capsys.readouterr().out
+
+
+def test_samples_are_saved_before_the_first_is_judged(judge, tmp_path, monkeypatch):
+    judge.prove(BENCHMARK)
+
+    def stop(programs):
+        raise RuntimeError("the judge fell over")
+
+    monkeypatch.setattr(judge, "judge", stop)
+    with pytest.raises(RuntimeError, match="fell over"):
+        evaluate_model(Writer(), BENCHMARK, judge, tmp_path)
+    assert len(lines(tmp_path / "samples.jsonl")) == 8
+
+
+def test_nothing_is_drawn_for_a_benchmark_that_cannot_be_judged(judge, tmp_path):
+    void = replace(PROBLEMS[0], task_id="own/void", test="def check(f):\n    pass\n")
+    writer = Writer()
+    with pytest.raises(UserError, match="no score is given"):
+        evaluate_model(writer, humaneval([*PROBLEMS, void], "own"), judge, tmp_path)
+    assert not writer.calls
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_infra_is_reported_and_not_scored(judge, tmp_path, monkeypatch):
+    judge.prove(BENCHMARK)
+    real = judge.judge
+
+    def flaky(programs):
+        for i, outcome in enumerate(real(programs)):
+            yield Outcome(Verdict.INFRA, "no memory", 0.0) if i < 2 else outcome
+
+    monkeypatch.setattr(judge, "judge", flaky)
+    samples = [Sample(p.task_id, p.canonical_solution) for p in PROBLEMS]
+    summary = score_samples(samples, BENCHMARK, judge, tmp_path)
+    assert summary["verdicts"] == {"INFRA": 2, "PASS": 6}
+    assert summary["not_scored"] == ["own/1", "own/2"]
+    assert summary["pass_at_k"]["1"]["value"] == 1.0
+    monkeypatch.undo()
+    assert score_samples(samples, BENCHMARK, judge, tmp_path)["verdicts"] == {"PASS": 8}
+
+
+def test_estimate_leaves_out_infra_only():
+    found = estimate([["PASS", "INFRA"], ["FAIL", "TIMEOUT"], ["INFRA", "INFRA"]], (1, 2))
+    assert found["1"]["value"] == 0.5
+    assert "2" not in found
+
+
+@pytest.mark.parametrize(
+    ("text", "none", "stop", "body"),
+    [
+        ("    return 1\n", "    return 1\n", "    return 1\n", "    return 1\n"),
+        ("    return 1\ndef g():\n", None, "    return 1", "    return 1"),
+        ("    return 1\n\nx = 2\n", None, "    return 1\n\nx = 2\n", "    return 1\n"),
+        ("    y = 1\n\n    return y\n", None, "    y = 1\n\n    return y\n", None),
+        ("return 1\n    pass", None, None, None),
+    ],
+)
+def test_cuts(text, none, stop, body):
+    for cut, expected in (("none", none), ("stop", stop), ("body", body)):
+        assert cut_completion(text, cut, HUMANEVAL_STOP) == (text if expected is None else expected)
+
+
+def test_sensitivity_shows_what_a_rule_changes(judge, tmp_path):
+    texts = [f"    return x + {i}\n" + "1/0\n" * (i > 4) for i in range(1, 9)]
+    samples = [Sample(p.task_id, t) for p, t in zip(PROBLEMS, texts, strict=True)]
+    summary = score_samples(samples, BENCHMARK, judge, tmp_path, sensitivity=True)
+    scores = summary["sensitivity"]["pass_at_1"]
+    assert scores["none cut, no strip"] == summary["pass_at_k"]["1"]["value"] == 0.5
+    assert scores["body cut, no strip"] == 1.0
+    assert scores["none cut, strip"] == 0.0  # the first line loses its indentation
+    assert summary["sensitivity"]["spread"] == 1.0
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_both_forms_of_samples(judge, tmp_path):
+    rows = [{"task_id": p.task_id, "completion": p.canonical_solution} for p in PROBLEMS[:4]]
+    rows += [
+        {"task_id": p.task_id, "solution": p.prompt + p.canonical_solution} for p in PROBLEMS[4:]
+    ]
+    samples = read_samples(write(tmp_path / "samples.jsonl", rows), BENCHMARK)
+    assert score_samples(samples, BENCHMARK, judge, tmp_path)["verdicts"] == {"PASS": 8}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"task_id": "own/1", "text": ""}], "line 1: has neither `completion` nor `solution`"),
+        ([{"task_id": "own/99", "completion": ""}], "line 1: task_id 'own/99' is not in own"),
+        ([{"task_id": "own/1", "completion": ""}], "no sample for 7 of 8 tasks, e.g. own/2"),
+    ],
+)
+def test_samples_of_another_kind_are_refused(tmp_path, rows, message):
+    with pytest.raises(UserError, match=message):
+        read_samples(write(tmp_path / "samples.jsonl", rows), BENCHMARK)
+
+
+def test_one_greedy_sample_only():
+    with pytest.raises(UserError, match="--n_samples=5 at --temperature=0"):
+        SamplingPlan(n_samples=5)
