@@ -41,6 +41,6 @@ def get_config() -> ConfigDict:
     config.mesh.fsdp = 1
     config.micro_batch_size = 0
     config.checkpoint.every_steps = 250
-    config.checkpoint.keep_steps = ()
+    config.checkpoint.keep_steps = (0,)  # the untrained model
     config.steps = 500
     return config

@@ -38,7 +38,7 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder for samples, results and su
 ALLOW = flags.DEFINE_bool("allow_code_execution", False, "Yes, run model-written code here.")
 SAMPLES = flags.DEFINE_string("samples", None, "Samples to score, .jsonl.")
 CUT = flags.DEFINE_enum("cut", "none", CUTS, "Where given completions end before judging.")
-CHECKPOINT = flags.DEFINE_multi_string("checkpoint", [], "DIR or NAME=DIR of a model; repeatable.")
+CHECKPOINT = flags.DEFINE_multi_string("checkpoint", [], "DIR, NAME=DIR or NAME=DIR@STEP of a model; repeatable.")
 N_SAMPLES = flags.DEFINE_integer("n_samples", 1, "Samples for each problem.", 1)
 TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", 0.0)
 TOP_P = flags.DEFINE_float("top_p", 1.0, "Nucleus sampling.", 0.0, 1.0)
@@ -109,7 +109,7 @@ def main(argv: Sequence[str]) -> None:
                 judge,
                 output / checkpoint.name,
                 plan,
-                model=fingerprint({"checkpoint": checkpoint.path}),
+                model=fingerprint({"checkpoint": checkpoint.path, "step": checkpoint.step}),
                 ks=ks,
                 sensitivity=SENSITIVITY.value,
             )
@@ -123,6 +123,9 @@ class _Checkpoint:
 
     def __init__(self, text: str) -> None:
         name, _, path = text.rpartition("=")
+        folder, at, step = path.rpartition("@")
+        self.step = int(step) if at and step.isdecimal() else None
+        path = folder if self.step is not None else path
         self.name, self.path = name, Path(path)
         if not self.path.is_dir():
             raise UserError(f"--checkpoint={text}: {path} is not a folder")
@@ -132,7 +135,8 @@ class _Checkpoint:
         if self._generator is None:
             from phi1_jax.generate.generator import Generator
 
-            self._generator = Generator.from_checkpoint(self.path)
+            cli.start_jax()
+            self._generator = Generator.from_checkpoint(self.path, self.step)
         return self._generator.generate(prompts, **options)
 
 

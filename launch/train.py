@@ -27,9 +27,6 @@ SOURCE = flags.DEFINE_multi_string(
     "source", [], "NAME=SHARDS or NAME=SHARDS:WEIGHT, once for each source of the mixture."
 )
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder of the shards' tokenizer.")
-COMPILE_CACHE = flags.DEFINE_string(
-    "compile_cache", "~/.cache/phi1_jax", "Where compiled programs are kept; empty for nowhere."
-)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -37,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
     if not OUTPUT.value:
         raise UserError("--output is missing: name the run's folder")
     config = from_dict(RunConfig, resolve(cli.load_config(CONFIG)))
-    cli.start_jax(COMPILE_CACHE.value)
+    cli.start_jax()
     from phi1_jax.train.loop import train
 
     start = time.perf_counter()

@@ -13,6 +13,9 @@ from absl import app, flags
 from phi1_jax.errors import UserError
 
 flags.DEFINE_bool("traceback", False, "Show the Python traceback of an input error.")
+flags.DEFINE_string(
+    "compile_cache", "~/.cache/phi1_jax", "Folder for compiled programs; empty for none."
+)
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
@@ -57,16 +60,15 @@ def load_config(holder: flags.FlagHolder) -> dict[str, Any]:
         raise UserError(f"--{holder.name}: {reason}") from error
 
 
-def start_jax(compile_cache: str) -> None:
+def start_jax() -> None:
     """Settings of JAX that every script shares, before the first array is made.
 
-    Args:
-      compile_cache: folder for compiled programs, so that a second start skips compilation.
+    Compiled programs are kept in `--compile_cache`, so that a second start skips compilation.
     """
     import jax
 
-    if compile_cache:
-        folder = Path(compile_cache).expanduser()
+    if flags.FLAGS.compile_cache:
+        folder = Path(flags.FLAGS.compile_cache).expanduser()
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -51,8 +51,8 @@ def train(
     SIGTERM and Ctrl-C end the current step, save, and return; a second one leaves at once.
 
     Returns:
-      step, steps, tokens (targets that counted in this call), loss (last logged), seconds and
-      `finished`, False after a signal.
+      start_step (above 0 after a resume), step, steps, tokens (read up to `step`), loss (last
+      logged, None without a step), seconds, and `finished`, False after a signal.
     Raises:
       UserError: a setting that does not fit data, devices or the checkpoint in `run`.
       FloatingPointError: `max_skipped_steps` steps in a row had no finite gradient.
@@ -75,7 +75,7 @@ def train(
         step, state = _start(config, trainer, checkpointer, loader)
         if step == 0:
             checkpointer.save(0, *_saved(state), _position(loader, 0))
-        meter = _Meter(config, writer, loader.names, jax.device_count())
+        meter = _Meter(config, writer, loader.names, jax.device_count(), step)
         batches = _on_device(loader.batches(step), mesh, micro_batches)
         progress = tqdm(
             total=config.steps,
@@ -220,7 +220,7 @@ def _stop_signal() -> Iterator[Callable[[], bool]]:
         signal.signal(number, previous[number])
         logging.warning("%s: saving, then leaving", signal.Signals(number).name)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (int(signal.SIGTERM), int(signal.SIGINT)):
         previous[number] = signal.signal(number, on_signal)
     try:
         yield lambda: bool(received)
@@ -233,7 +233,12 @@ class _Meter:
     """Collects metrics on the device and reads them only when a line is due."""
 
     def __init__(
-        self, config: RunConfig, writer: MetricsWriter, names: list[str], n_devices: int
+        self,
+        config: RunConfig,
+        writer: MetricsWriter,
+        names: list[str],
+        n_devices: int,
+        start: int,
     ) -> None:
         self._config = config
         self._writer = writer
@@ -245,8 +250,8 @@ class _Meter:
         self._peak = (peak or 1.0) * n_devices
         self._pending: list[dict[str, jax.Array]] = []
         self._rows = np.zeros(len(names), np.int64)
-        self._tokens = 0
-        self._loss = float("nan")
+        self._start = start
+        self._loss: float | None = None
         self._skipped = self._skipped_in_a_row = 0
         self._begin = self._last = time.perf_counter()
 
@@ -263,7 +268,6 @@ class _Meter:
         for value in values:
             self._skipped += int(value["skipped"])
             self._skipped_in_a_row = (self._skipped_in_a_row + 1) * int(value["skipped"])
-        self._tokens += sum(int(value["tokens"]) for value in values)
         self._loss = float(np.mean([value["loss"] for value in values]))
         data = self._config.data
         rate = n_steps * data.global_batch_size * data.seq_len / seconds
@@ -294,10 +298,11 @@ class _Meter:
 
     def summary(self, step: int) -> dict[str, Any]:
         return {
+            "start_step": self._start,
             "step": step,
             "steps": self._config.steps,
             "finished": step == self._config.steps,
             "loss": self._loss,
-            "tokens": self._tokens,
+            "tokens": step * self._config.data.global_batch_size * self._config.data.seq_len,
             "seconds": round(time.perf_counter() - self._begin, 2),
         }
