@@ -1,0 +1,197 @@
+"""phi-1's whole pipeline at tiny scale on a CPU: from raw code to pass@1, in minutes.
+
+Example: python launch/quickstart.py --output=runs/quickstart      (or: make quickstart)
+
+Every stage is one of the scripts beside this one, with the command printed. A rerun reuses the
+stages whose inputs are unchanged, an interrupted one goes on, and --force starts over. The result
+is OUTPUT/summary.json, figure.png, samples.md, and curves for TensorBoard.
+
+Generated and trained programs are executed, in the sandbox; see launch/evaluate.py.
+"""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from phi1_jax import cli
+from phi1_jax.errors import UserError
+from phi1_jax.evaluate.report import write_report
+from phi1_jax.stage import fingerprint, write_json
+
+LAUNCH = Path(__file__).resolve().parent
+CONFIG = LAUNCH.parent / "configs" / "phi1_tiny.py"
+
+OUTPUT = flags.DEFINE_string("output", "runs/quickstart", "Folder for all that is made.")
+SOURCE = flags.DEFINE_multi_string(
+    "source", ["stdlib", "prose"], "Raw code and prose; see launch/curate.py --help."
+)
+PRETRAIN_STEPS = flags.DEFINE_integer("pretrain_steps", 600, "Steps on raw code, and CodeTextbook.")
+FINETUNE_STEPS = flags.DEFINE_integer("finetune_steps", 2000, "Steps on CodeExercises.")
+N_EXERCISES = flags.DEFINE_integer("n_exercises", 15_000, "Exercises to synthesize.", 100)
+N_PROBLEMS = flags.DEFINE_integer("n_problems", 200, "Held-out problems.", 10)
+OPTIMIZER = flags.DEFINE_enum("optimizer", "muon", ["muon", "adamw"], "For every model alike.")
+FORCE = flags.DEFINE_bool("force", False, "Start over.")
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    root = Path(OUTPUT.value).absolute()
+    if root.exists() and not root.is_dir():
+        raise UserError(f"--output={root} is a file; name a folder")
+    if FORCE.value:
+        shutil.rmtree(root / "stages", ignore_errors=True)
+    pipeline = Pipeline(root)
+
+    benchmark = root / "synthesize" / "benchmark.jsonl"
+    clean = root / "decontaminate"
+    corpora = {
+        "raw_code": [root / "curate" / "pool.jsonl.zst"],
+        "code_textbook": [root / "curate" / "filtered.jsonl.zst", clean / "textbooks.jsonl.zst"],
+        "code_exercises": [clean / "exercises.jsonl.zst"],
+    }
+    pipeline.run(
+        "curate",
+        "curate.py",
+        *(f"--source={source}" for source in SOURCE.value),
+        "--budget_mb=2.5",
+        "--pool_mb=8",
+    )
+    pipeline.run(
+        "synthesize",
+        "synthesize.py",
+        f"--n_exercises={N_EXERCISES.value}",
+        f"--n_benchmark={N_PROBLEMS.value}",
+    )
+    pipeline.run(
+        "decontaminate",
+        "decontaminate.py",
+        f"--corpus={root / 'synthesize' / 'exercises.jsonl.zst'}",
+        f"--corpus={root / 'synthesize' / 'textbooks.jsonl.zst'}",
+        f"--benchmark={benchmark}",
+        needs=["synthesize"],
+    )
+    pipeline.run(
+        "tokenizer",
+        "tokenize_corpus.py",
+        *(f"--corpus={path}" for paths in corpora.values() for path in paths),
+        "--vocab_size=2048",
+        "--sample_mb=1",
+        needs=["curate", "decontaminate"],
+        output_flag="train_tokenizer",
+    )
+    for name, paths in corpora.items():
+        pipeline.run(
+            f"shards_{name}",
+            "tokenize_corpus.py",
+            *(f"--corpus={path}" for path in paths),
+            f"--tokenizer={root / 'tokenizer'}",
+            needs=["tokenizer"],
+        )
+    for name in corpora:
+        arguments = [
+            f"--config={CONFIG}",
+            f"--config.optimizer.name={OPTIMIZER.value}",
+            f"--tokenizer={root / 'tokenizer'}",
+            f"--source={name}={root / f'shards_{name}'}",
+        ]
+        needs = [f"shards_{name}"]
+        if name == "code_exercises":
+            needs.append("code_textbook")
+            arguments.append(f"--config.init_from={root / 'code_textbook'}")
+            arguments.append(f"--config.steps={FINETUNE_STEPS.value}")
+        else:
+            arguments.append(f"--config.steps={PRETRAIN_STEPS.value}")
+        pipeline.run(name, "train.py", *arguments, needs=needs)
+    models = {"untrained": f"{root / 'raw_code'}@0", **{name: root / name for name in corpora}}
+    pipeline.run(
+        "evaluate",
+        "evaluate.py",
+        f"--benchmark={benchmark}",
+        *(f"--checkpoint={name}={run}" for name, run in models.items()),
+        "--max_new_tokens=96",
+        "--batch_size=200",
+        "--allow_code_execution",
+        needs=["synthesize", *corpora],
+    )
+    summary = write_report(root, list(models), [root / name for name in corpora], pipeline.seconds)
+    print_result(root, benchmark, summary)
+
+
+class Pipeline:
+    """Runs stages as commands; a stage is done again only when its command or its needs change."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.identity: dict[str, str] = {}
+        self.seconds: dict[str, float] = {}
+        (root / "stages").mkdir(parents=True, exist_ok=True)
+
+    def run(
+        self,
+        name: str,
+        script: str,
+        *arguments: str,
+        needs: Sequence[str] = (),
+        output_flag: str = "output",
+    ) -> None:
+        """Runs `launch/script` with its output in ROOT/name, unless that is finished.
+
+        Args:
+          needs: the stages whose results the command reads.
+        """
+        output, record_path = self.root / name, self.root / "stages" / f"{name}.json"
+        upstream = [self.identity[need] for need in needs]
+        identity = fingerprint({"python": sys.version, "command": arguments, "needs": upstream})
+        self.identity[name] = identity
+        record = json.loads(record_path.read_text("utf-8")) if record_path.exists() else {}
+        if record.get("identity") == identity and record.get("finished"):
+            print(f"\n== {name}: unchanged, reused")
+            self.seconds[name] = record["seconds"]
+            return
+        if record.get("identity") != identity:
+            shutil.rmtree(output, ignore_errors=True)
+        spent = record.get("seconds", 0.0) if record.get("identity") == identity else 0.0
+        write_json(record_path, {"identity": identity, "finished": False, "seconds": spent})
+        command = [str(LAUNCH / script), *arguments, f"--{output_flag}={output}"]
+        print(f"\n== {name}\npython {shlex.join(command)}", flush=True)
+        began = time.perf_counter()
+        status = subprocess.run([sys.executable, *command], check=False).returncode
+        self.seconds[name] = round(spent + time.perf_counter() - began, 2)
+        finished = status == 0
+        write_json(
+            record_path,
+            {"identity": identity, "finished": finished, "seconds": self.seconds[name]},
+        )
+        if not finished:
+            raise UserError(
+                f"stage {name} ended with status {status}; its own message stands above. Run the"
+                " same command again to go on from there"
+            )
+
+
+def print_result(root: Path, benchmark: Path, summary: dict[str, object]) -> None:
+    """The table, and what to do next."""
+    print("\n" + (root / "report.md").read_text("utf-8"))
+    best = root / "code_exercises"
+    print(
+        f"""Next:
+  tensorboard --logdir={root}
+  python launch/generate.py --checkpoint={best} --interactive
+  python launch/evaluate.py --benchmark={benchmark} --checkpoint={best} \\
+      --n_samples=10 --temperature=0.4 --k=1,10 --output={root}/evaluate_sampled \\
+      --allow_code_execution
+  python launch/train.py --config=configs/phi1_small.py --help      a larger run
+
+{summary["total_seconds"]} s in all; {root / "summary.json"}"""
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
