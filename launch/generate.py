@@ -41,9 +41,6 @@ OVERFLOW = flags.DEFINE_enum(
     "on_overflow", "error", ("error", "left"), "Prompts too long for the context: cut them left."
 )
 TENSOR = flags.DEFINE_integer("tensor", 1, "Devices that share each matrix; rows use the rest.", 1)
-COMPILE_CACHE = flags.DEFINE_string(
-    "compile_cache", "~/.cache/phi1_jax", "Where compiled programs are kept; empty for nowhere."
-)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -55,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     records = [{"prompt": text} for text in PROMPT.value]
     if PROMPT_FILE.value:
         records = read_prompts(Path(PROMPT_FILE.value))
-    cli.start_jax(COMPILE_CACHE.value)
+    cli.start_jax()
     from phi1_jax.generate.generator import Generator
 
     streaming = INTERACTIVE.value or (len(records) * N_SAMPLES.value == 1 and not JSON.value)
