@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from phi1_jax.data.documents import Document, read_documents, write_documents, write_json_lines
+from phi1_jax.data.documents import Document, read_documents, write_documents
 from phi1_jax.data.fingerprints import (
     BREAK,
     Fingerprint,
     fingerprint_document,
     fingerprint_problem,
 )
+from phi1_jax.data.json_lines import write_json_lines
 from phi1_jax.data.problems import Problem, read_problems
 from phi1_jax.data.similarity import edit_distance, gram_counts, match_bound, overlaps
 from phi1_jax.errors import UserError

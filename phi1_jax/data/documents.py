@@ -1,29 +1,17 @@
-"""Documents, and the files they live in: JSON lines (plain, gzip, zstd), parquet, folders of code.
+"""Documents, and the files they live in: JSON lines, parquet, folders of code."""
 
-JSON lines are read and written as bytes split at b"\\n": `str.splitlines` would also break a
-record at U+2028, which is legal inside JSON and occurs in real code.
-"""
-
-import gzip
 import io
-import json
 import tokenize
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import zstandard
-
+from phi1_jax.data.json_lines import FORMATS as JSON_LINES
+from phi1_jax.data.json_lines import Skip, read_json_lines, write_json_lines
 from phi1_jax.errors import UserError
 
-JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz")
 FORMATS = (".py", *JSON_LINES, ".parquet")
-ZSTD_LEVEL = 3
-# Called with the name of what is left out and the reason.
-Skip = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -116,8 +104,11 @@ def read_file(
         return
     if file.suffix == ".parquet":
         records = _read_parquet(file, columns)
-    else:
+    elif file.name.endswith(JSON_LINES):
         records = read_json_lines(file, skip)
+    else:
+        known = ", ".join(FORMATS)
+        raise UserError(f"{file}: unknown format; give a folder or a file ending in {known}")
     for row, record in enumerate(records):
         document = _to_document(record, f"{name}:{row}", file, source, columns)
         if document is not None:
@@ -132,49 +123,6 @@ def write_documents(path: Path, documents: Iterable[Document]) -> int:
     A reader sees the old file or the whole new one, never a part.
     """
     return write_json_lines(path, (asdict(document) for document in documents))
-
-
-def read_json_lines(path: Path, skip: Skip | None = None) -> Iterator[dict[str, Any]]:
-    """Yields the objects of a .jsonl, .jsonl.gz or .jsonl.zst file.
-
-    Raises:
-      UserError: another format, a line that is no JSON object, or a broken archive. If `skip` is
-        there it is told instead; the rest of a broken archive is given up.
-    """
-    number = 0
-    try:
-        with _open_read(path) as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line)
-                    if not isinstance(record, dict):
-                        raise ValueError(f"expected a JSON object, found {type(record).__name__}")
-                except ValueError as error:
-                    if skip is None:
-                        raise UserError(f"{path}, line {number}: {error}") from error
-                    skip(f"{path.name}:{number}", "broken_json")
-                    continue
-                yield record
-    except (EOFError, gzip.BadGzipFile, zstandard.ZstdError, zlib.error) as error:
-        if skip is None:
-            raise UserError(f"{path}: damaged after line {number}: {error}") from error
-        skip(path.name, "damaged_archive")
-
-
-def write_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
-    """Writes one JSON object a line, atomically; the same records give the same bytes."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    count = 0
-    with _open_write(temporary, path.suffix) as file:
-        for record in records:
-            file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-            count += 1
-    temporary.replace(path)
-    return count
 
 
 def decode_code(data: bytes) -> str:
@@ -232,39 +180,3 @@ def _read_parquet(path: Path, columns: Mapping[str, str] | None) -> Iterator[dic
             yield from batch.to_pylist()
     except pyarrow.ArrowException as error:
         raise UserError(f"{path}: not a readable parquet file: {error}") from error
-
-
-@contextmanager
-def _open_read(path: Path) -> Iterator[IO[bytes]]:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    if path.suffix == ".zst":
-        # A file may be several frames, one a writer; the default stops after the first.
-        with path.open("rb") as raw:
-            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-            yield io.BufferedReader(reader, 1 << 20)
-    elif path.suffix == ".gz":
-        with gzip.open(path, "rb") as archive:
-            yield io.BufferedReader(archive, 1 << 20)
-    elif path.suffix == ".jsonl":
-        with path.open("rb") as file:
-            yield file
-    else:
-        known = ", ".join(FORMATS)
-        raise UserError(f"{path}: unknown format; give a folder or a file ending in {known}")
-
-
-@contextmanager
-def _open_write(path: Path, suffix: str) -> Iterator[IO[bytes]]:
-    if suffix not in (".zst", ".gz", ".jsonl"):
-        raise UserError(f"{path}: unknown format {suffix!r}; end it in .jsonl, .jsonl.gz or .zst")
-    with path.open("wb") as raw:
-        if suffix == ".zst":
-            with zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(raw) as writer:
-                yield writer
-        elif suffix == ".gz":
-            # No name and no time in the header: the same records give the same bytes.
-            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as writer:
-                yield writer  # type: ignore[misc]
-        else:
-            yield raw

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from phi1_jax.data.documents import read_json_lines, write_json_lines
+from phi1_jax.data.json_lines import read_json_lines, write_json_lines
 from phi1_jax.errors import UserError
 
 

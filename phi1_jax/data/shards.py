@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from phi1_jax.data.documents import Document, read_json_lines, write_json_lines
+from phi1_jax.data.documents import Document
+from phi1_jax.data.json_lines import read_json_lines, write_json_lines
 from phi1_jax.data.tokenizer import Tokenizer
 from phi1_jax.errors import UserError
 from phi1_jax.stage import write_json

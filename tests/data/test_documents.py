@@ -1,0 +1,160 @@
+import gzip
+import json
+from random import Random
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+import zstandard
+
+from phi1_jax.data.documents import Document, list_files, read_documents, write_documents
+from phi1_jax.data.problems import Problem, read_problems, write_problems
+from phi1_jax.errors import UserError
+
+ODD = [
+    Document("a", "x = 1\u2028y\x85z\x0b\x1c\r\n\ttab\0", "one", {"k": [1, None]}),
+    Document("b", "", "two"),
+    Document("c", '\u6f22 \U0001f600 \\n "quoted"\n', "one", {"\u00e9": "\u2029"}),
+]
+
+
+@pytest.mark.parametrize("name", ["d.jsonl", "d.jsonl.gz", "d.jsonl.zst"])
+def test_odd_documents_come_back_and_equal_input_gives_equal_bytes(tmp_path, name):
+    assert write_documents(tmp_path / name, ODD) == 3
+    assert list(read_documents(tmp_path / name)) == ODD
+    first = (tmp_path / name).read_bytes()
+    write_documents(tmp_path / name, iter(ODD))
+    assert (tmp_path / name).read_bytes() == first
+
+
+def test_other_libraries_read_what_is_written(tmp_path):
+    for name, reader in (("d.jsonl.gz", gzip.open), ("d.jsonl.zst", zstandard.open)):
+        write_documents(tmp_path / name, ODD)
+        with reader(tmp_path / name, "rt", newline="\n", encoding="utf-8") as file:
+            assert [json.loads(line)["text"] for line in file] == [d.text for d in ODD]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "d.jsonl.zst"
+    write_documents(path, ODD)
+
+    def broken():
+        yield ODD[0]
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError):
+        write_documents(path, broken())
+    assert list(read_documents(path)) == ODD
+
+
+def test_several_zstd_frames_are_all_read(tmp_path):
+    path = tmp_path / "d.jsonl.zst"
+    lines = [json.dumps({"text": str(i)}).encode() + b"\n" for i in range(3)]
+    path.write_bytes(b"".join(zstandard.compress(line) for line in lines))
+    assert [d.text for d in read_documents(path)] == ["0", "1", "2"]
+    assert [d.id for d in read_documents(path)] == [f"d.jsonl.zst:{i}" for i in range(3)]
+
+
+def test_parquet_with_a_column_map(tmp_path):
+    path = tmp_path / "stack.parquet"
+    rows = {"content": ["a = 1\n", None, "b = 2\n"], "sha": ["x", "y", "z"], "license": ["MIT"] * 3}
+    pyarrow.parquet.write_table(pyarrow.table(rows), path)
+    skipped = []
+    columns = {"text": "content", "id": "sha", "licence": "license"}
+    documents = list(read_documents(path, "stack", columns, lambda *what: skipped.append(what)))
+    assert documents == [
+        Document("x", "a = 1\n", "stack", {"licence": "MIT"}),
+        Document("z", "b = 2\n", "stack", {"licence": "MIT"}),
+    ]
+    assert skipped == [("stack.parquet:1", "null_text")]
+    with pytest.raises(UserError, match="no column 'body'; it has content, sha, license"):
+        list(read_documents(path, columns={"text": "body"}))
+    with pytest.raises(UserError, match="no column 'text'; it has content, sha, license"):
+        list(read_documents(path))
+
+
+def test_a_folder_is_code_if_it_holds_any_else_data(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/z.py").write_bytes(b"z = 1\r\n")
+    (tmp_path / "a.py").write_bytes(b"# -*- coding: latin-1 -*-\nname = '\xe9'\n")
+    (tmp_path / "bad.py").write_bytes(b"name = '\xe9'\n")
+    skipped = []
+    documents = list(read_documents(tmp_path, "mine", None, lambda *what: skipped.append(what)))
+    assert [(d.id, d.source) for d in documents] == [("a.py", "mine"), ("b/z.py", "mine")]
+    assert documents[0].text.endswith("name = '\u00e9'\n")
+    assert documents[1].text == "z = 1\r\n"
+    assert skipped == [("bad.py", "undecodable")]
+    with pytest.raises(UserError, match=r"bad\.py"):
+        list(read_documents(tmp_path))
+    data = tmp_path / "data"
+    write_documents(data / "2.jsonl", ODD[:1])
+    write_documents(data / "1.jsonl.gz", ODD[1:])
+    (data / "README.md").write_text("not data")
+    assert [d.id for d in read_documents(data)] == ["b", "c", "a"]
+    assert [file.name for file in list_files(data)] == ["1.jsonl.gz", "2.jsonl"]
+
+
+def test_broken_records_are_named_or_counted(tmp_path):
+    path = tmp_path / "d.jsonl"
+    path.write_bytes(b'{"text": "a"}\n{"text": \n\n[1]\n{"text": "b"}\n')
+    with pytest.raises(UserError, match=r"d\.jsonl, line 2"):
+        list(read_documents(path))
+    skipped = []
+    documents = list(read_documents(path, skip=lambda *what: skipped.append(what)))
+    assert [d.text for d in documents] == ["a", "b"]
+    assert skipped == [("d.jsonl:2", "broken_json"), ("d.jsonl:4", "broken_json")]
+
+
+@pytest.mark.parametrize("name", ["d.jsonl.gz", "d.jsonl.zst"])
+def test_a_truncated_archive_is_named_or_counted(tmp_path, name):
+    random = Random(0)
+    many = [Document(str(i), random.randbytes(300).hex(), "s") for i in range(5000)]
+    write_documents(tmp_path / name, many)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=name):
+        list(read_documents(tmp_path / name))
+    skipped = []
+    documents = list(read_documents(tmp_path / name, skip=lambda *what: skipped.append(what)))
+    assert 0 < len(documents) < 5000
+    assert skipped == [(name, "damaged_archive")]
+
+
+def test_bad_input_is_one_clear_line(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b")
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "number.jsonl").write_text('{"text": 3}\n')
+    (tmp_path / "columns.jsonl").write_text('{"content": "a", "lang": "b"}\n')
+    (tmp_path / "no.parquet").write_text("no")
+    (tmp_path / "hollow").mkdir()
+    for name, message in (
+        ("missing", "no such file or folder"),
+        ("x.csv", "unknown format"),
+        ("empty.jsonl", "yields no document"),
+        ("number.jsonl", "holds int, not text"),
+        ("columns.jsonl", "no column 'text'; it has content, lang"),
+        ("no.parquet", "not a readable parquet file"),
+        ("hollow", "holds no file ending in"),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            list(read_documents(tmp_path / name))
+        assert "\n" not in str(error.value) and name in str(error.value)
+
+
+def test_problems_keep_humanevals_format(tmp_path):
+    problems = [
+        Problem("t/0", "def f(x):\n", "f", "    return x\n", "def check(c):\n    pass\n"),
+        Problem("t/1", "def g():\n", "g", "    return 1\n", "def check(c): ...", ("a", "b")),
+    ]
+    path = tmp_path / "p.jsonl.gz"
+    assert write_problems(path, problems) == 2
+    assert read_problems(path) == problems
+    with gzip.open(path, "rt") as file:
+        record = json.loads(file.readline())
+    assert {"task_id", "prompt", "entry_point", "canonical_solution", "test"} <= set(record)
+    write_problems(path, [problems[0], problems[0]])
+    with pytest.raises(UserError, match=r"'t/0' occurs twice"):
+        read_problems(path)
+    (tmp_path / "p.jsonl").write_text('{"task_id": "t", "prompt": "p"}\n')
+    with pytest.raises(UserError, match="no text under 'entry_point'"):
+        read_problems(tmp_path / "p.jsonl")
