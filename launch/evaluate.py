@@ -38,7 +38,9 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder for samples, results and su
 ALLOW = flags.DEFINE_bool("allow_code_execution", False, "Yes, run model-written code here.")
 SAMPLES = flags.DEFINE_string("samples", None, "Samples to score, .jsonl.")
 CUT = flags.DEFINE_enum("cut", "none", CUTS, "Where given completions end before judging.")
-CHECKPOINT = flags.DEFINE_multi_string("checkpoint", [], "DIR, NAME=DIR or NAME=DIR@STEP of a model; repeatable.")
+CHECKPOINT = flags.DEFINE_multi_string(
+    "checkpoint", [], "DIR, NAME=DIR or NAME=DIR@STEP of a model; repeatable."
+)
 N_SAMPLES = flags.DEFINE_integer("n_samples", 1, "Samples for each problem.", 1)
 TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", 0.0)
 TOP_P = flags.DEFINE_float("top_p", 1.0, "Nucleus sampling.", 0.0, 1.0)
@@ -102,14 +104,15 @@ def main(argv: Sequence[str]) -> None:
             )
             _show(SAMPLES.value, summary)
         summaries = {}
-        for checkpoint in checkpoints:
+        while checkpoints:
+            checkpoint = checkpoints.pop(0)  # one model in memory at a time
             summaries[checkpoint.name] = evaluate_model(
                 checkpoint,
                 benchmark,
                 judge,
                 output / checkpoint.name,
                 plan,
-                model=fingerprint({"checkpoint": checkpoint.path, "step": checkpoint.step}),
+                model=checkpoint.identity(),
                 ks=ks,
                 sensitivity=SENSITIVITY.value,
             )
@@ -122,21 +125,26 @@ class _Checkpoint:
     """A generator that loads its weights when first asked, so that a finished run need not."""
 
     def __init__(self, text: str) -> None:
-        name, _, path = text.rpartition("=")
-        folder, at, step = path.rpartition("@")
-        self.step = int(step) if at and step.isdecimal() else None
-        path = folder if self.step is not None else path
-        self.name, self.path = name, Path(path)
+        self.name, _, place = text.rpartition("=")
+        folder, at, step = place.rpartition("@")
+        numbered = bool(at) and step.isdecimal()
+        self.path = Path(folder if numbered else place)
+        self._step = int(step) if numbered else None
         if not self.path.is_dir():
-            raise UserError(f"--checkpoint={text}: {path} is not a folder")
+            raise UserError(f"--checkpoint={text}: {self.path} is not a folder")
         self._generator: Any = None
+
+    def identity(self) -> str:
+        """Changes when the weights do."""
+        weights = self.path / "checkpoints" / ("" if self._step is None else str(self._step))
+        return fingerprint({"checkpoint": weights if weights.exists() else self.path})
 
     def generate(self, prompts: Sequence[str], **options: Any) -> Any:
         if self._generator is None:
             from phi1_jax.generate.generator import Generator
 
             cli.start_jax()
-            self._generator = Generator.from_checkpoint(self.path, self.step)
+            self._generator = Generator.from_checkpoint(self.path, self._step)
         return self._generator.generate(prompts, **options)
 
 
