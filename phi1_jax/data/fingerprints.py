@@ -10,6 +10,7 @@ from typing import Any
 
 from phi1_jax.data.documents import Document
 from phi1_jax.data.problems import Problem
+from phi1_jax.data.syntax import parse_python
 
 _BREAK = "|"
 # Stands between two texts of one document, so that no run of words crosses from one to the other.
@@ -42,7 +43,7 @@ class Fingerprint:
 def fingerprint_document(document: Document) -> Fingerprint:
     """A document of code, or of text with fenced code in it (where only the fences are parsed)."""
     composition = tuple(document.metadata.get("composition") or ())
-    tree = _parse(document.text)
+    tree = parse_python(document.text)
     if tree is not None:
         words, functions = _read_code(tree)
         return Fingerprint(document.id, _hash(words), tuple(functions), composition)
@@ -52,7 +53,7 @@ def fingerprint_document(document: Document) -> Fingerprint:
         words += [*normalise_words(passage), _BREAK]
     functions = []
     for block in _CODE_BLOCK.findall(document.text):
-        if (tree := _parse(block)) is not None:
+        if (tree := parse_python(block)) is not None:
             block_words, block_functions = _read_code(tree)
             words += block_words
             functions += block_functions
@@ -62,7 +63,7 @@ def fingerprint_document(document: Document) -> Fingerprint:
 def fingerprint_problem(problem: Problem) -> Fingerprint:
     """A problem: the docstring and the tree of its entry point, which helpers may precede."""
     code = problem.prompt + problem.canonical_solution
-    tree = _parse(code)
+    tree = parse_python(code)
     functions = [] if tree is None else list(_functions(tree))
     entry = [f for f in functions if f.name == problem.entry_point]
     if not entry:
@@ -165,13 +166,6 @@ def _bound_names(function: _Function) -> set[str]:
             elif hasattr(value, "_fields"):
                 stack.append(value)
     return names
-
-
-def _parse(text: str) -> ast.Module | None:
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
 
 
 def _read_code(tree: ast.Module) -> tuple[list[str], list[array]]:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from phi1_jax.data.documents import Document
+from phi1_jax.data.syntax import parse_python
 
 
 class Scorer(Protocol):
@@ -46,6 +47,8 @@ _BLOCKS = _FUNCTIONS | {ast.For, ast.While, ast.If, ast.With, ast.Try}
 _STATEMENTS = frozenset(ast.stmt.__subclasses__())
 _DISPLAYS = frozenset({ast.List, ast.Tuple, ast.Dict, ast.Set})
 _SHORT_NAMES = frozenset("abcdefghijklmnopqrstuvwxyz_") | {"id", "ok", "lo", "hi", "fn", "df"}
+# Kept for the step that drops what does not parse: parsing costs more than judging.
+parse_code = lru_cache(maxsize=1)(parse_python)
 _SENTENCE = re.compile(r"[a-z]{2}[.:]\s")
 
 
@@ -64,15 +67,6 @@ class Rubric:
             return judge_prose(document.text)
         criteria = judge_code(document.text)
         return round(sum(weight * criteria.get(name, 0.0) for name, weight in WEIGHTS.items()), 4)
-
-
-@lru_cache(maxsize=1)
-def parse_code(text: str) -> ast.Module | None:
-    """The syntax tree, or None; kept for the next step, since parsing costs more than judging."""
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
 
 
 def judge_code(text: str) -> dict[str, float]:

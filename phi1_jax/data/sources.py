@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from phi1_jax.data.documents import Document, Skip, list_files, read_file
+from phi1_jax.data.syntax import parse_python
 from phi1_jax.errors import UserError
 
 STDLIB = "stdlib"
@@ -118,10 +119,10 @@ def module_docstring(text: str) -> str | None:
                 return None
         else:
             return None
-        first = io.StringIO(text).readlines()[:end]
-        return ast.get_docstring(ast.parse("".join(first)))
     except (tokenize.TokenError, SyntaxError):
         return None
+    first = parse_python("".join(io.StringIO(text).readlines()[:end]))
+    return ast.get_docstring(first) if first is not None else None
 
 
 @cache

@@ -1,0 +1,258 @@
+import io
+import json
+import random
+import shutil
+import sysconfig
+import tokenize
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zstandard
+
+from phi1_jax.data.curate import curate
+from phi1_jax.data.documents import read_documents, read_file
+from phi1_jax.data.near_duplicates import CodeSignatures, shingles
+from phi1_jax.data.sources import Source
+from phi1_jax.errors import UserError
+
+STDLIB = Path(sysconfig.get_path("stdlib"))
+WORDS = [
+    "river",
+    "candle",
+    "window",
+    "garden",
+    "engine",
+    "silver",
+    "winter",
+    "letter",
+    "market",
+    "bridge",
+    "forest",
+    "copper",
+]
+
+
+def good_file(seed):
+    """A documented file whose words are its own: by its shape alone it would be a duplicate."""
+    rng = random.Random(seed)
+    story = [" ".join(rng.choices(WORDS, k=9)) for _ in range(4)]
+    return f'''
+def add_all(numbers):
+    """Return the sum of the numbers: {story[0]}."""
+    total = 0
+    for number in numbers:
+        # Each number is added to what we have: {story[1]}.
+        total = total + number
+    return total
+
+
+def describe_{seed}(name):
+    """Greet a person whose name is given: {story[2]}."""
+    return "Hello dear " + name + ", {story[3]}"
+'''
+
+
+def rename(text, rng):
+    """Every variable and function under another name, by tokens."""
+    names = {}
+    bound = ("def", "for", "as", "class")
+    tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        assigned = after.string == "=" and before.string != "."
+        if token.type == tokenize.NAME and (assigned or before.string in bound):
+            names[token.string] = f"other_{rng.randrange(10**9)}"
+    out, previous = [], ""
+    for token in tokens:
+        attribute = previous == "."
+        out.append(
+            (token.type, token.string if attribute else names.get(token.string, token.string))
+        )
+        previous = token.string
+    return tokenize.untokenize(out)
+
+
+def move_comments(text, rng):
+    """Comment lines leave their place for another line between statements of the top level."""
+    lines = text.split("\n")
+    comments = [line for line in lines if line.strip().startswith("#")]
+    rest = [line for line in lines if not line.strip().startswith("#")]
+    places = [i for i, line in enumerate(rest) if line.startswith(("def ", "class "))] or [0]
+    for comment in comments:
+        rest.insert(rng.choice(places), comment.strip())
+    return "\n".join(rest)
+
+
+def respace(text, rng):
+    """Two spaces a level, blank lines, trailing space."""
+    out = []
+    for line in text.split("\n"):
+        bare = line.lstrip(" ")
+        out.append(" " * ((len(line) - len(bare)) // 2) + bare + " " * rng.randrange(3))
+        out += [""] * (rng.random() < 0.1)
+    return "\n".join(out)
+
+
+EDITS = {"renamed": rename, "comments": move_comments, "spaces": respace}
+
+
+@pytest.fixture(scope="module")
+def library():
+    rng = random.Random(0)
+    paths = [p for p in sorted(STDLIB.glob("*.py")) + sorted((STDLIB / "email").glob("*.py"))]
+    files = [d for path in paths for d in read_file(path, STDLIB, "stdlib")]
+    return rng.sample([d for d in files if 1_000 < len(d.text) < 40_000], 60)
+
+
+def test_planted_near_duplicates_are_found_and_nothing_else(library, tmp_path):
+    signer = CodeSignatures(str(tmp_path))
+    rng = random.Random(1)
+
+    def buckets(text):
+        return list(map(tuple, signer.get_signature(shingles(text).reshape(-1, 1))))
+
+    originals = [buckets(d.text) for d in library]
+    found = 0
+    for document, original in zip(library, originals, strict=True):
+        for edit in EDITS.values():
+            planted = buckets(edit(document.text, rng))
+            found += any(a == b for a, b in zip(original, planted, strict=True))
+    assert found / (len(library) * len(EDITS)) >= 0.95
+    falsely = sum(
+        any(a == b for a, b in zip(one, other, strict=True))
+        for i, one in enumerate(originals)
+        for other in originals[:i]
+    )
+    assert falsely == 0
+
+
+def test_shingles_follow_the_data_and_ignore_names_comments_and_layout():
+    text = "def f(a, b):\n    c = a - b\n    return c * a  # product\n" * 3
+    same = "def g(x, y):\n  # difference\n  z = x-y\n\n  return z*x\n" * 3
+    swapped = "def f(a, b):\n    c = b - a\n    return c * a\n" * 3
+    assert np.array_equal(shingles(text), shingles(same))
+    assert not np.array_equal(shingles(text), shingles(swapped))
+    assert len(shingles("")) == 0 and len(shingles("x")) == 1
+    assert not np.array_equal(shingles("one two", prose=True), shingles("one six", prose=True))
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory, library):
+    """Files with one plant for each reason to go."""
+    root = tmp_path_factory.mktemp("pool")
+    rng = random.Random(2)
+    for document in library[:20]:
+        (root / document.id.replace("/", "_")).write_text(document.text, encoding="utf-8")
+    for i in range(5):
+        (root / f"good_{i}.py").write_text(good_file(i))
+    (root / "windows.py").write_bytes(good_file(9).replace("\n", "\r\n").encode())
+    subject = library[0].text
+    (root / "z_copy.py").write_text(subject, encoding="utf-8")
+    (root / "z_renamed.py").write_text(rename(subject, rng), encoding="utf-8")
+    (root / "z_short.py").write_text("x = 1\n")
+    (root / "z_broken.py").write_text(good_file(7) + "def broken(:\n")
+    (root / "z_undecodable.py").write_bytes(b"name = '\xe9'\n" * 30)
+    (root / "z_nul.py").write_bytes(b"name = '\0'\n" * 30)
+    return root
+
+
+@pytest.fixture(scope="module")
+def curated(pool, tmp_path_factory):
+    output = tmp_path_factory.mktemp("curated") / "out"
+    output.mkdir()
+    report = curate([Source("mine", pool)], output, budget_bytes=120_000, tasks=3, workers=1)
+    return output, report
+
+
+def read_zst(path):
+    with zstandard.open(path, "rt", newline="\n", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def test_every_document_is_kept_or_excluded_with_its_reason(curated, pool):
+    output, report = curated
+    filtered = read_zst(output / "filtered.jsonl.zst")
+    excluded = read_zst(output / "excluded.jsonl.zst")
+    names = [record["id"] for record in filtered + excluded]
+    assert sorted(names) == sorted(path.name for path in pool.iterdir())
+    assert report["in"]["documents"] == len(names)
+    reasons = {record["id"]: record["metadata"]["reason"] for record in excluded}
+    assert reasons["z_short.py"] == "too_short"
+    assert reasons["z_broken.py"] == "syntax_error"
+    assert reasons["z_undecodable.py"] == "undecodable"
+    assert reasons["z_nul.py"] == "nul_characters"
+    counted = {reason: list(reasons.values()).count(reason) for reason in reasons.values()}
+    assert report["dropped"] == counted
+    assert counted["exact_duplicate"] == counted["near_duplicate"] == 1
+    assert all(record["metadata"]["step"] for record in excluded)
+    assert report["mended"] == {"line_ends": 1}
+
+
+def test_the_best_are_kept_under_the_budget(curated):
+    output, report = curated
+    filtered = list(read_documents(output / "filtered.jsonl.zst"))
+    excluded = list(read_documents(output / "excluded.jsonl.zst"))
+    size = sum(len(d.text.encode()) for d in filtered)
+    assert size == report["out"]["filtered_bytes"] <= 120_000
+    left = [d.metadata["quality"] for d in excluded if d.metadata["reason"] == "over_budget"]
+    kept = [d.metadata["quality"] for d in filtered]
+    assert left and min(kept) >= max(left)
+    assert report["quality"]["threshold"] == min(kept)
+    assert {f"good_{i}.py" for i in range(5)} <= {d.id for d in filtered}
+    assert all(d.metadata["path"] == d.id and d.source == "mine" for d in filtered)
+
+
+def test_the_pool_is_the_code_as_it_was_read(curated, pool):
+    output, _ = curated
+    texts = {d.id: d.text for d in read_documents(output / "pool.jsonl.zst")}
+    unreadable = {"z_undecodable.py", "z_nul.py"}
+    assert set(texts) == {path.name for path in pool.iterdir()} - unreadable
+    for name in ("z_short.py", "z_copy.py", "z_broken.py"):
+        assert texts[name] == (pool / name).read_text("utf-8")
+
+
+def test_more_workers_and_a_second_run_give_the_same_bytes(curated, pool, tmp_path):
+    output, report = curated
+    again = curate([Source("mine", pool)], tmp_path, budget_bytes=120_000, tasks=3, workers=2)
+    for name in ("filtered", "excluded", "pool"):
+        file = f"{name}.jsonl.zst"
+        assert (tmp_path / file).read_bytes() == (output / file).read_bytes()
+    assert {k: v for k, v in again.items() if k != "stage_seconds"} == {
+        k: v for k, v in report.items() if k != "stage_seconds"
+    }
+    assert not (tmp_path / "work").exists()
+
+
+def test_pool_sample_min_quality_and_prose(pool, tmp_path):
+    (tmp_path / "text").mkdir()
+    manual = tmp_path / "text/manual.jsonl"
+    lines = [f"Chapter {i} explains the word {w}. It is short. " * 9 for i, w in enumerate("abc")]
+    manual.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
+    sources = [Source("mine", pool), Source("manual", manual, prose=True)]
+    (tmp_path / "out").mkdir()
+    report = curate(
+        sources, tmp_path / "out", pool_bytes=60_000, min_quality=0.7, tasks=2, workers=1
+    )
+    assert report["dropped"]["low_quality"] > 0
+    assert 0 < report["out"]["pool_bytes"] <= 60_000
+    pooled = list(read_documents(tmp_path / "out/pool.jsonl.zst"))
+    assert {d.source for d in pooled} == {"mine"}
+    filtered = list(read_documents(tmp_path / "out/filtered.jsonl.zst"))
+    assert min(d.metadata["quality"] for d in filtered) >= 0.7
+    assert [d.text for d in filtered if d.source == "manual"] == lines
+
+
+def test_a_source_or_a_budget_that_leaves_nothing_stops_the_run(pool, tmp_path):
+    hollow = tmp_path / "hollow"
+    hollow.mkdir()
+    (hollow / "tiny.py").write_text("x = 1\n")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=r"hollow: the heuristics drop every document"):
+        curate([Source("hollow", hollow)], tmp_path / "a", tasks=1, workers=1)
+    shutil.rmtree(tmp_path / "a" / "work")
+    (hollow / "tiny.py").write_bytes(b"\0")
+    with pytest.raises(UserError, match=r"hollow: yields no document"):
+        curate([Source("hollow", hollow)], tmp_path / "a", tasks=1, workers=1)
+    with pytest.raises(UserError, match="nothing is kept"):
+        curate([Source("mine", pool)], tmp_path / "b", budget_bytes=10, tasks=1, workers=1)
