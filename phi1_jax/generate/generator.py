@@ -81,6 +81,7 @@ class Generator:
           UserError: no run or tokenizer there, no such step, or a damaged one.
         """
         run = Path(run)
+        config = read_model_config(run)
         tokenizer = load_tokenizer(run / TOKENIZER)
         shardings = None
         if mesh is not None:
@@ -89,7 +90,6 @@ class Generator:
             from phi1_jax.model.phi import Phi
             from phi1_jax.sharding import param_shardings
 
-            config = read_model_config(run)
             model = nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0)))
             shardings = param_shardings(mesh, nnx.state(model, nnx.Param))
         config, params = load_model(run, step, shardings)

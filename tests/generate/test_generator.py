@@ -1,0 +1,210 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from phi1_jax.checkpoint import write_model
+from phi1_jax.config import MeshConfig
+from phi1_jax.errors import UserError
+from phi1_jax.generate import batch
+from phi1_jax.generate.generator import Generator
+from phi1_jax.generate.sampling import Sampling
+from phi1_jax.model.phi import Phi
+from phi1_jax.sharding import make_mesh, param_shardings
+
+# Of 1 to 44 tokens; the model's context has 64.
+PROMPTS = ["def f(x):", "x", "", "import os\nimport sys\n" * 2, "é" * 20, "    return " * 4]
+
+
+@pytest.fixture(scope="module")
+def state(tiny_model):
+    """A model with opinions: its initial values times ten."""
+    state = nnx.state(Phi(tiny_model, nnx.Rngs(1)), nnx.Param)
+    state = jax.tree.map(lambda x: x * 10 if x.ndim > 1 else x, state)
+    ids = jnp.arange(tiny_model.vocab_size)
+    # ASCII without an end; padding of the embedding would win if it could.
+    bias = jnp.select([ids < 128, ids < 257], [0.0, -100.0], 100.0)
+    state["head"]["bias"] = state["head"]["bias"].replace(bias)
+    return state
+
+
+@pytest.fixture(scope="module")
+def params(state):
+    return nnx.to_pure_dict(state)
+
+
+@pytest.fixture(scope="module")
+def generator(tiny_model, params, byte_tokenizer):
+    return Generator(tiny_model, params, byte_tokenizer, chunk_tokens=8)
+
+
+@pytest.fixture(scope="module")
+def greedy(generator):
+    return generator.generate(PROMPTS, max_new_tokens=20)
+
+
+def ids_of(results):
+    return [[c.token_ids for c in samples] for samples in results]
+
+
+def test_greedy_is_the_best_token_of_the_uncached_model(tiny_model, params, generator, greedy):
+    graph, _ = nnx.split(nnx.eval_shape(lambda: Phi(tiny_model, nnx.Rngs(0))), nnx.Param)
+    read = jax.jit(lambda params, tokens: nnx.merge(graph, params)(tokens))
+    for prompt, (found,) in zip(PROMPTS, greedy, strict=True):
+        prompt_ids = generator.tokenizer.encode(prompt) or [256]
+        tokens = np.zeros((1, tiny_model.max_seq_len), np.int32)
+        whole = prompt_ids + found.token_ids
+        tokens[0, : len(whole)] = whole
+        logits = read(params, tokens)[0, len(prompt_ids) - 1 : len(whole) - 1, :257]
+        assert np.asarray(logits.argmax(-1)).tolist() == found.token_ids
+        chosen = jax.nn.log_softmax(logits)[jnp.arange(len(logits)), jnp.array(found.token_ids)]
+        np.testing.assert_allclose(found.logprobs, chosen, rtol=0, atol=1e-5)
+        assert found.finish_reason == "length" and len(found.token_ids) == 20
+        assert found.text == generator.tokenizer.decode(found.token_ids)
+
+
+def test_end_of_text_ends(tiny_model, params, byte_tokenizer, greedy):
+    class OtherEnd(type(byte_tokenizer)):
+        eot_id = greedy[0][0].token_ids[9]
+
+    found = Generator(tiny_model, params, OtherEnd()).generate(PROMPTS[:2], max_new_tokens=20)
+    for (short,), (whole,) in zip(found, greedy[:2], strict=True):
+        if OtherEnd.eot_id in whole.token_ids:
+            n = whole.token_ids.index(OtherEnd.eot_id) + 1
+            assert short.token_ids == whole.token_ids[:n]
+            assert short.finish_reason == "eos"
+        else:
+            assert short.token_ids == whole.token_ids
+
+
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_greedy_does_not_depend_on_the_batch(generator, greedy, batch_size):
+    found = generator.generate(PROMPTS, max_new_tokens=20, batch_size=batch_size)
+    assert ids_of(found) == ids_of(greedy)
+    for (a,), (b,) in zip(found, greedy, strict=True):
+        np.testing.assert_allclose(a.logprobs, b.logprobs, rtol=0, atol=1e-5)
+
+
+def test_greedy_does_not_depend_on_company_chunks_or_refilling(
+    tiny_model, params, byte_tokenizer, greedy, monkeypatch
+):
+    monkeypatch.setattr(batch, "_WORTH_COMPILING", 0)  # every smaller shape is taken
+    other = Generator(tiny_model, params, byte_tokenizer, chunk_tokens=3)
+    order = [3, 0, 5, 4, 0, 2, 1, 0]
+    found = other.generate([PROMPTS[i] for i in order], max_new_tokens=20, batch_size=4)
+    assert ids_of(found) == [ids_of(greedy)[i] for i in order]
+
+
+def test_greedy_on_eight_devices(tiny_model, state, byte_tokenizer, greedy):
+    assert len(jax.devices()) == 8
+    mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+    params = nnx.to_pure_dict(state)
+    params = jax.device_put(params, param_shardings(mesh, state))
+    sharded = Generator(tiny_model, params, byte_tokenizer, chunk_tokens=8)
+    assert sharded.mesh == mesh
+    assert ids_of(sharded.generate(PROMPTS, max_new_tokens=20)) == ids_of(greedy)
+
+
+def test_stop_strings_across_chunks(generator, greedy):
+    for prompt, (whole,) in zip(PROMPTS, greedy, strict=True):
+        for start in (0, 6, 7, 8):
+            stop = whole.text[start : start + 3]
+            if not stop:
+                continue
+            [[found]] = generator.generate([prompt], max_new_tokens=20, stop=["never", stop])
+            assert found.text == whole.text[: whole.text.index(stop)]
+            assert found.finish_reason == "stop"
+            n = len(found.token_ids)
+            assert found.token_ids == whole.token_ids[:n] and len(found.logprobs) == n
+            assert stop in generator.tokenizer.decode(found.token_ids)
+            assert stop not in generator.tokenizer.decode(found.token_ids[:-1])
+
+
+def test_samples_are_the_same_alone_and_together(generator, monkeypatch):
+    reads = []
+    begin = batch.begin
+    monkeypatch.setattr(batch, "begin", lambda *a: reads.append(a[4]) or begin(*a))
+    options = {"max_new_tokens": 12, "temperature": 1.0, "seed": 5}
+    found = generator.generate(PROMPTS, n_samples=3, batch_size=7, **options)
+    assert sum(len(tokens) for tokens in reads) <= 3 * 7  # 6 prompts read, not 18
+    texts = [c.token_ids for c in found[0]]
+    assert len(set(map(tuple, texts))) == 3
+    assert ids_of(generator.generate(PROMPTS[:1], n_samples=3, **options)) == [texts]
+    assert ids_of(generator.generate(PROMPTS[:1], **options)) == [texts[:1]]
+    other = generator.generate(PROMPTS[:1], **{**options, "seed": 6})
+    assert ids_of(other) != [texts[:1]]
+
+
+def test_options_take_effect(generator, greedy):
+    options = {"max_new_tokens": 12, "temperature": 3.0}
+    one_left = generator.generate(PROMPTS, top_k=1, **options)
+    assert ids_of(one_left) == [[c.token_ids[:12] for c in row] for row in greedy]
+    assert ids_of(generator.generate(PROMPTS, **options)) != ids_of(one_left)
+    [[found]] = generator.generate(["abc"], max_new_tokens=40, repetition_penalty=1e9)
+    assert len(set(found.token_ids)) == len(found.token_ids)  # nothing twice
+    assert not set(b"abc") & set(found.token_ids)
+
+
+def test_prompts_too_long(generator):
+    long = "0123456789" * 8
+    with pytest.raises(UserError, match=r"prompt 1 has 80 tokens.*context of 64"):
+        generator.generate(["x", long], max_new_tokens=10)
+    [[cut]] = generator.generate([long], max_new_tokens=10, on_overflow="left")
+    [[same]] = generator.generate([long[-54:]], max_new_tokens=10)
+    assert cut == same
+    # A prompt that fits is left alone, and its completion ends where the context does.
+    [[found]] = generator.generate([long[:60]], max_new_tokens=10, on_overflow="left")
+    assert len(found.token_ids) <= 4 and found.finish_reason in ("length", "eos")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens=0 must be at least 1"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"n_samples": 2}, "n_samples=2 with temperature=0"),
+        ({"temperature": -1.0}, "temperature=-1.0"),
+        ({"stop": "abc"}, "must be a list"),
+        ({"stop": [""]}, "none of them empty"),
+    ],
+)
+def test_bad_options(generator, options, message):
+    with pytest.raises(UserError, match=message):
+        generator.generate(["x"], **{"max_new_tokens": 5, **options})
+
+
+def test_no_prompts(generator):
+    assert generator.generate([], max_new_tokens=5) == []
+
+
+def test_stream_grows(generator, greedy):
+    seen = {}
+    for progress in generator.stream(PROMPTS, Sampling(), max_new_tokens=20):
+        assert progress.text.startswith(seen.get(progress.prompt, ""))
+        seen[progress.prompt] = progress.text
+        if progress.completion:
+            assert progress.completion == greedy[progress.prompt][0]
+            assert progress.text == progress.completion.text
+    assert len(seen) == len(PROMPTS)
+
+
+def test_tokenizer_larger_than_the_model(tiny_model, params, byte_tokenizer):
+    class Larger(type(byte_tokenizer)):
+        vocab_size = 265
+
+    with pytest.raises(UserError, match=r"265 pieces.*model\.vocab_size=264"):
+        Generator(tiny_model, params, Larger())
+
+
+def test_from_checkpoint(tmp_path, tiny_model, params, greedy, monkeypatch, byte_tokenizer):
+    (tmp_path / "tokenizer").mkdir()
+    write_model(tmp_path / "run", tiny_model, params, tmp_path / "tokenizer")
+    monkeypatch.setattr("phi1_jax.generate.generator.load_tokenizer", lambda folder: byte_tokenizer)
+    mesh = make_mesh(MeshConfig(fsdp=2, tensor=4))
+    for options in ({}, {"step": 0, "mesh": mesh}):
+        loaded = Generator.from_checkpoint(tmp_path / "run", **options)
+        assert loaded.mesh == options.get("mesh")
+        assert ids_of(loaded.generate(PROMPTS[:2], max_new_tokens=20)) == ids_of(greedy)[:2]
+    with pytest.raises(UserError, match="not a run's folder"):
+        Generator.from_checkpoint(tmp_path / "nothing")

@@ -1,0 +1,96 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from phi1_jax.errors import UserError
+from phi1_jax.generate.sampling import Draw, Sampling, choose, keep_top, stream_key
+
+RNG = np.random.default_rng(0)
+
+
+def draw(sampling, logits, n, seen=None, seed=0):
+    """`n` tokens from one row of logits, each from its own stream."""
+    keys = np.stack([stream_key(seed, [1], i) for i in range(n)])
+    rows = jnp.broadcast_to(jnp.asarray(logits, jnp.float32), (n, len(logits)))
+    seen = None if seen is None else np.broadcast_to(seen, rows.shape)
+    row = Draw(keys, np.zeros(n, np.int32), seen, sampling.numbers)
+    tokens, logprobs = jax.jit(choose, static_argnums=0)(sampling.rule, rows, row)
+    return np.asarray(tokens), np.asarray(logprobs)
+
+
+def kept(logits, top_k, top_p):
+    """What stays, by sorting in float64."""
+    x = logits.astype(np.float64)
+    stays = x >= np.sort(x)[-top_k] if 0 < top_k < len(x) else np.ones(len(x), bool)
+    shares = np.where(stays, np.exp(x - x.max()), 0)
+    shares /= shares.sum()
+    best = np.sort(shares)[::-1]
+    return stays & (shares >= best[np.cumsum(best) - best < top_p].min())
+
+
+@pytest.mark.parametrize("top_k", [0, 1, 7, 1000])
+@pytest.mark.parametrize("top_p", [1.0, 0.9, 0.5, 0.01])
+def test_keep_top_as_by_sorting(top_k, top_p):
+    logits = (RNG.normal(size=(8, 300)) * 3).astype(np.float32)
+    scores = np.asarray(jax.jit(keep_top)(logits, jnp.int32(top_k), jnp.float32(top_p)))
+    for row, score in zip(logits, scores, strict=True):
+        stays = kept(row, top_k, top_p)
+        np.testing.assert_array_equal(score > -1e38, stays)
+        np.testing.assert_array_equal(score[stays], row[stays])
+
+
+def test_equal_scores_stay_together():
+    scores = keep_top(jnp.array([[1.0, 3.0, 2.0, 2.0, 0.0]]), jnp.int32(2), jnp.float32(1))
+    np.testing.assert_array_equal(np.asarray(scores)[0] > -1e38, [0, 1, 1, 1, 0])
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_frequencies(temperature):
+    logits, n = np.log([0.5, 0.3, 0.15, 0.05]), 20_000
+    tokens, logprobs = draw(Sampling(temperature), logits, n)
+    want = np.exp(logits / temperature)
+    want /= want.sum()
+    found = np.bincount(tokens, minlength=4) / n
+    assert np.abs(found - want).max() < 4 * np.sqrt(0.25 / n)
+    # Log-probabilities are the model's own, whatever the temperature.
+    np.testing.assert_allclose(logprobs, logits[tokens], atol=1e-6)
+
+
+def test_filters_and_greedy():
+    logits = np.log([0.5, 0.3, 0.15, 0.05])
+    assert set(draw(Sampling(1.0, top_k=2), logits, 500)[0]) == {0, 1}
+    assert set(draw(Sampling(1.0, top_p=0.9), logits, 500)[0]) == {0, 1, 2}
+    assert set(draw(Sampling(5.0, top_k=3, top_p=0.01), logits, 500)[0]) == {0}
+    assert set(draw(Sampling(0.0, top_p=0.5), logits, 5)[0]) == {0}
+
+
+def test_repetition_penalty_as_published():
+    logits = np.array([2.0, 1.5, -1.0, -1.9], np.float32)
+    seen = np.array([True, False, True, False])
+    assert draw(Sampling(repetition_penalty=1.2), logits, 1, seen)[0] == [0]  # 2 / 1.2 > 1.5
+    tokens, logprobs = draw(Sampling(repetition_penalty=1.5), logits, 1, seen)
+    assert tokens == [1]  # 2 / 1.5 < 1.5
+    np.testing.assert_allclose(logprobs, jax.nn.log_softmax(logits)[1], rtol=1e-6)
+    found = draw(Sampling(1.0, repetition_penalty=3.0), logits, 20_000, seen)[0]
+    want = jax.nn.softmax(jnp.array([2 / 3, 1.5, -3.0, -1.9]))
+    np.testing.assert_allclose(np.bincount(found) / 20_000, want, atol=0.015)
+
+
+def test_streams_differ():
+    streams = {(s, p, n): tuple(stream_key(s, p, n)) for s in (0, 1) for p in ((1,), (2, 3))
+               for n in (0, 1)}  # fmt: skip
+    assert len(set(streams.values())) == len(streams)
+    sampling, logits = Sampling(1.0), np.zeros(1000)
+    a, b = draw(sampling, logits, 50)[0], draw(sampling, logits, 50, seed=1)[0]
+    assert (a != b).mean() > 0.9 and len(set(a)) > 40
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("temperature", -0.1), ("top_k", -1), ("top_p", 0.0), ("top_p", 1.1),
+     ("repetition_penalty", 0.0), ("temperature", float("nan"))],
+)  # fmt: skip
+def test_values_out_of_range(name, value):
+    with pytest.raises(UserError, match=f"{name}=.* must be"):
+        Sampling(**{name: value})

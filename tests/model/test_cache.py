@@ -1,0 +1,81 @@
+"""Reading a text with the cache, in any pieces, gives the logits of reading it at once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from phi1_jax.config import MeshConfig
+from phi1_jax.model import cache as kv
+from phi1_jax.model.phi import Phi
+from phi1_jax.sharding import make_mesh, param_shardings
+
+LENGTHS = np.array([1, 7, 20, 13])
+STEPS = 5
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model):
+    model = Phi(tiny_model, nnx.Rngs(3))
+    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    # Far from the small initial values, so that attention and logits are sharp.
+    return nnx.state(model, nnx.Param), jax.tree.map(lambda x: x * 5 if x.ndim > 1 else x, params)
+
+
+@pytest.fixture(scope="module")
+def tokens(tiny_model):
+    total = LENGTHS.max() + 2 * STEPS
+    return np.random.default_rng(0).integers(0, tiny_model.vocab_size, (len(LENGTHS), total))
+
+
+@pytest.fixture(scope="module")
+def at_once(tiny_model, model, tokens):
+    graph, _ = nnx.split(nnx.eval_shape(lambda: Phi(tiny_model, nnx.Rngs(0))), nnx.Param)
+    return np.asarray(jax.jit(lambda p, t: nnx.merge(graph, p)(t))(model[1], tokens))
+
+
+def read_in_pieces(config, weights, tokens, slots):
+    """The prompts, then two chunks of single tokens: logits[b, 1 + 2 * STEPS, v]."""
+
+    step = jax.jit(kv.step, static_argnums=0)
+    prompt = np.arange(LENGTHS.max()) < LENGTHS[:, None]
+    padded = np.where(prompt, tokens[:, : LENGTHS.max()], 17)  # padding that must not count
+    first, cache = jax.jit(kv.prefill, static_argnums=0)(config, weights, padded, LENGTHS)
+    logits = [first]
+    room = (0, slots - LENGTHS.max())
+    cache = kv.Cache(
+        tuple(jnp.pad(k, [(0, 0), (0, 0), (0, 0), room]) for k in cache.k_bhks),
+        tuple(jnp.pad(v, [(0, 0), (0, 0), room, (0, 0)]) for v in cache.v_bhsk),
+    )
+    for chunk in range(2):
+        lengths = LENGTHS + chunk * STEPS
+        recent = kv.empty_cache(config, len(LENGTHS), STEPS)
+        for index in range(STEPS):
+            now = tokens[np.arange(len(LENGTHS)), lengths + index]
+            out, recent = step(config, weights, cache, recent, now, lengths, index)
+            logits.append(out)
+        cache = kv.merge(cache, recent, lengths)
+    return np.stack(logits, axis=1)
+
+
+def check(logits, at_once):
+    for row, length in enumerate(LENGTHS):
+        want = at_once[row, length - 1 : length + 2 * STEPS]
+        assert np.abs(want).max() > 1
+        np.testing.assert_allclose(logits[row], want, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("slots", [30, 64])
+def test_in_pieces_as_at_once(tiny_model, model, tokens, at_once, slots):
+    weights = kv.decoding_weights(tiny_model, model[1])
+    check(read_in_pieces(tiny_model, weights, tokens, slots), at_once)
+
+
+def test_on_a_mesh(tiny_model, model, tokens, at_once):
+    mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+    params = jax.device_put(model[1], param_shardings(mesh, model[0]))
+    weights = kv.decoding_weights(tiny_model, params)
+    kernel = weights.blocks[1]["fc1"]["kernel"]
+    assert kernel.addressable_shards[0].data.shape == (16, 32)  # embed over fsdp, mlp over tensor
+    check(read_in_pieces(tiny_model, weights, tokens, 30), at_once)
