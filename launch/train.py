@@ -31,9 +31,9 @@ TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder of the shards' tokeni
 
 def main(argv: Sequence[str]) -> None:
     del argv
+    config = from_dict(RunConfig, resolve(cli.load_config(CONFIG)))
     if not OUTPUT.value:
         raise UserError("--output is missing: name the run's folder")
-    config = from_dict(RunConfig, resolve(cli.load_config(CONFIG)))
     cli.start_jax()
     from phi1_jax.train.loop import train
 

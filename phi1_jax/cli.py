@@ -81,13 +81,17 @@ def _parse(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(list(argv))
     except Exception as error:  # a config file is the user's code: anything can come out of it
-        lines = str(error).strip().strip("'\"").splitlines() or [type(error).__name__]
-        problem = lines[0]
+        # str() of a KeyError is its repr, and ml_collections names only a field's last part.
+        text = str(error.args[0] if isinstance(error, KeyError) else error)
+        problem = " ".join(text.replace("\\n", " ").split()).strip("'") or type(error).__name__
         for argument in argv[1:]:
-            # ml_collections names only the last part of a config field that does not exist.
             override = re.match(r"--?(config\.[\w.]+)", argument)
-            if override and not isinstance(error, flags.Error) and problem in override[1]:
-                problem = f"--{override[1]}: the config has no such field"
+            if not override or isinstance(error, flags.Error):
+                continue
+            if override[1].rpartition(".")[2] in problem:
+                hint = problem.partition("Did you mean")[2]
+                problem = f"--{override[1]}: no such field in the config"
+                problem += f"; did you mean{hint}" if hint else ""
         _fail(f"{problem} (see --help)")
 
 

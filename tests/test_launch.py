@@ -1,0 +1,78 @@
+"""What a user meets first: --help, and the message for a mistake."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY
+
+SCRIPTS = sorted(path.name for path in (REPOSITORY / "launch").glob("*.py"))
+
+
+def run(script, *arguments, cwd=REPOSITORY):
+    return subprocess.run(
+        [sys.executable, str(REPOSITORY / "launch" / script), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "100", "XLA_FLAGS": ""},
+    )
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_says_what_and_how(script, tmp_path):
+    done = run(script, "--help", cwd=tmp_path)
+    assert done.returncode in (0, 1)  # absl exits with 1 after help
+    assert f"python launch/{script}" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) < 120
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_wrong_flag_gets_one_line(script):
+    done = run(script, "--no_such_flag=1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and "no_such_flag" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+TRAIN = ("train.py", "--config=configs/phi1_tiny.py")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train.py",), "--config is missing"),
+        (("train.py", "--config=configs/nowhere.py"), "configs/nowhere.py"),
+        (("train.py", "--config=setup.cfg"), "setup.cfg"),
+        (TRAIN, "--output is missing"),
+        ((*TRAIN, "--config.model.layers=3"), "--config.model.layers"),
+        ((*TRAIN, "--config.steps=many"), "--config.steps=many"),
+        ((*TRAIN, "--output=x", "--config.model.n_heads=3"), "model.d_model=128"),
+        ((*TRAIN, "--output=x", "--source=code"), "--source=code: give NAME=SHARDS"),
+        ((*TRAIN, "--output=x", "--source=code=nowhere"), "nowhere"),
+        ((*TRAIN, "stray"), "stray"),
+        (("curate.py", "--source=nowhere", "--output={tmp}/x"), "nowhere"),
+        (("curate.py", "--source=stdlib", "--output=setup.cfg"), "setup.cfg"),
+        (
+            ("decontaminate.py", "--corpus=setup.cfg", "--benchmark=setup.cfg", "--output={tmp}/x"),
+            "setup.cfg",
+        ),
+        (("tokenize_corpus.py", "--corpus=Makefile", "--train_tokenizer={tmp}/x"), "Makefile"),
+        (
+            ("evaluate.py", "--benchmark=setup.cfg", "--samples=x", "--output={tmp}/x"),
+            "--allow_code",
+        ),
+        (("generate.py", "--checkpoint=tests", "--prompt=x"), "tests"),
+        (("quickstart.py", "--output=setup.cfg"), "setup.cfg"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(arguments, words, tmp_path):
+    script, *rest = (argument.replace("{tmp}", str(tmp_path)) for argument in arguments)
+    done = run(script, *rest)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr and "Traceback" not in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
+    assert not (REPOSITORY / "x").exists()

@@ -1,0 +1,41 @@
+import json
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from phi1_jax.metrics import MetricsWriter
+
+PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000002000000030806000000000000000000000000")
+
+
+def test_tensorboards_own_reader_sees_every_kind(tmp_path):
+    writer = MetricsWriter(tmp_path)
+    writer.scalars(3, {"train/loss": 1.5})
+    writer.scalars(4, {"train/loss": 1.25})
+    writer.text(4, "samples", "# Sample\n\n    x = 1")
+    writer.image(4, "figure", PNG)
+    writer.settings({"model": {"d_model": 8}, "optimizer": {"name": "muon"}})
+    writer.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [(3, 1.5), (4, 1.25)]
+    (text,) = events.Tensors("samples")
+    assert b"# Sample" in text.tensor_proto.string_val[0]
+    (image,) = events.Images("figure")
+    assert (image.width, image.height) == (2, 3)
+    assert "_hparams_/session_start_info" in events.Tags()["tensors"]
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["train/loss"]) for row in lines] == [(3, 1.5), (4, 1.25)]
+
+
+def test_trouble_with_files_is_a_warning(tmp_path, caplog):
+    (tmp_path / "tensorboard").write_text("in the way")
+    writer = MetricsWriter(tmp_path)
+    writer.scalars(1, {"train/loss": 1.0})
+    writer.close()
+    assert "training goes on" in caplog.text
+
+
+def test_a_process_that_does_not_write_leaves_no_file(tmp_path):
+    writer = MetricsWriter(tmp_path, enabled=False)
+    writer.scalars(1, {"train/loss": 1.0})
+    writer.close()
+    assert list(tmp_path.iterdir()) == []
