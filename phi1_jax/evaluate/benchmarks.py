@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from phi1_jax.data.documents import read_json_lines
 from phi1_jax.data.problems import Problem, read_problems
 from phi1_jax.errors import UserError
+from phi1_jax.evaluate.evalplus import examiner_of
 
 # Where a completion of a function's body ends: at the next thing on the top level.
 HUMANEVAL_STOP = ("\ndef ", "\nclass ", "\nif ", "\nprint", "\n#", "\n@", "\n>>>")
@@ -88,6 +90,8 @@ def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Ben
         name, path = Path(name).name, Path(name)
     if path is None:
         raise UserError(f"--benchmark={name} needs --problems=FILE: your copy of its problems")
+    if evalplus := _read_evalplus(path):
+        return evalplus
     if name == "mbpp":
         return mbpp(path, form)
     return humaneval(read_problems(path), name)
@@ -123,6 +127,28 @@ def _helpers(problem: Problem) -> str:
         if node.lineno <= end and getattr(node, "name", None) != problem.entry_point
     ]
     return ast.unparse(ast.Module(kept, []))
+
+
+def _read_evalplus(path: Path) -> Benchmark | None:
+    """HumanEval+ or MBPP+, or None for a file of another format."""
+    if not path.name.endswith((".jsonl", ".jsonl.gz", ".jsonl.zst")):
+        return None
+    rows = read_json_lines(path)
+    first = next(rows, {})
+    if "base_input" not in first:
+        return None
+    of_mbpp = "assertion" in first
+    tasks = []
+    for row in [first, *rows]:
+        task_id, prompt, code = (
+            str(row.get(k)) for k in ("task_id", "prompt", "canonical_solution")
+        )
+        reference = prompt + code
+        entry, examiner = str(row.get("entry_point")), examiner_of(row, reference)
+        tasks.append(Task(task_id, prompt, prompt, entry, reference, examiner))
+    stop = MBPP_DOCSTRING_STOP if of_mbpp else HUMANEVAL_STOP
+    name = "mbpp+" if of_mbpp else "humaneval+"
+    return Benchmark(name, f"evalplus {name}", stop, not of_mbpp, tuple(tasks))
 
 
 def mbpp(path: Path, form: str = "docstring") -> Benchmark:
