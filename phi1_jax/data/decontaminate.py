@@ -95,6 +95,8 @@ class Benchmark:
 
     def note_nearest(self, prints: Sequence[Fingerprint]) -> None:
         """Compares documents that stay with each problem under each measure."""
+        if not prints:
+            return
         for item in prints:
             for run in _runs(item.composition):
                 for problem in self._runs.get(run, ()):
@@ -185,7 +187,7 @@ def decontaminate(
     Raises:
       UserError: two corpora of the same name, or a corpus that is nothing but leaks.
     """
-    names = [_output_name(corpus) for corpus in corpora]
+    names = [corpus.name.split(".")[0] + ".jsonl.zst" for corpus in corpora]
     if repeated := [name for name, n in Counter(names).items() if n > 1]:
         raise UserError(f"--corpus: two are called {repeated[0]}; give them different names")
     problems = Benchmark(read_problems(benchmark), ngram, tau)
@@ -275,11 +277,6 @@ def _summarise(similarities: Sequence[float]) -> dict[str, float]:
         "median": round(float(np.median(similarities)), 4),
         "max": max(similarities),
     }
-
-
-def _output_name(corpus: Path) -> str:
-    stem = corpus.name.split(".")[0]
-    return f"{stem}.jsonl.zst"
 
 
 def _runs(chain: _Chain) -> set[_Chain]:

@@ -75,10 +75,10 @@ def fingerprint_problem(problem: Problem) -> Fingerprint:
     return Fingerprint(problem.task_id, _hash(words), tuple(trees), problem.composition)
 
 
-def normalise_words(text: str, parameters: frozenset[str] = frozenset()) -> list[str]:
-    """Lower-case words without examples; numbers become "0" and parameters "x"."""
+def normalise_words(text: str) -> list[str]:
+    """Lower-case words without the examples; every number becomes "0"."""
     words = _WORD.findall(_DOCTEST.sub("\n", text).lower())
-    return ["0" if w.isdigit() else "x" if w in parameters else w for w in words]
+    return ["0" if word.isdigit() else word for word in words]
 
 
 def tree_tokens(function: _Function) -> array:
@@ -175,10 +175,7 @@ def _read_code(tree: ast.Module) -> tuple[list[str], list[array]]:
     functions = []
     for function in _functions(tree):
         if docstring := ast.get_docstring(function):
-            arguments = function.args
-            every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-            parameters = frozenset(argument.arg.lower() for argument in every)
-            words += [*normalise_words(docstring, parameters), _BREAK]
+            words += [*normalise_words(docstring), _BREAK]
         functions.append(tree_tokens(function))
     return words, functions
 

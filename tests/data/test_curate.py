@@ -17,20 +17,7 @@ from phi1_jax.data.sources import Source
 from phi1_jax.errors import UserError
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
-WORDS = [
-    "river",
-    "candle",
-    "window",
-    "garden",
-    "engine",
-    "silver",
-    "winter",
-    "letter",
-    "market",
-    "bridge",
-    "forest",
-    "copper",
-]
+WORDS = ("river", "candle", "window", "garden", "engine", "silver", "winter", "letter")
 
 
 def good_file(seed):
