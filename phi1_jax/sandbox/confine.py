@@ -1,9 +1,10 @@
 """The kernel's own isolation through ctypes: Landlock, seccomp, resource limits, a dropped uid.
 
-Called inside a fresh process that then runs untrusted code. Each layer alone leaks (Landlock
+Called inside a fresh process that then forks untrusted code. Each layer alone leaks (Landlock
 leaves UDP, Unix sockets and signals; seccomp cannot tell one file from another; limits on
 processes do nothing for root), so they are stacked: nothing can be written anywhere, only the
 standard library and shared libraries can be read, and no socket, process or signal can be made.
+What Landlock does not hide, and bubblewrap does, is whether a path exists and its size.
 """
 
 import contextlib
@@ -11,13 +12,16 @@ import ctypes
 import errno
 import os
 import platform
-import resource
 import struct
 import sys
 import sysconfig
 from pathlib import Path
 
-_libc = ctypes.CDLL(None, use_errno=True)
+if sys.platform == "linux":
+    # Elsewhere this module can be imported, and `open_sandbox` says that nothing can be run.
+    import resource
+
+    _libc = ctypes.CDLL(None, use_errno=True)
 _MACHINE = platform.machine()
 
 # Calls that computing, importing and reading files need; any other fails with EPERM. Notably
