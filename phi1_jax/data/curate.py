@@ -53,8 +53,12 @@ def curate(
       tasks: parts that the sources are split into, by file.
       workers: processes; None means one a core.
     Raises:
-      UserError: a source that yields nothing, or a budget below the size of the best document.
+      UserError: two sources of one name, a source that yields nothing, or a budget that holds
+        nothing.
     """
+    names = [source.name for source in sources]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"--source: two are called {repeated[0]!r}; name one as NAME=PATH")
     work = output / "work"
     seconds: dict[str, float] = {}
     stages = pipeline(sources, work, tasks, scorer or Rubric())

@@ -3,7 +3,7 @@
 import io
 import tokenize
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def write_documents(path: Path, documents: Iterable[Document]) -> int:
 
     A reader sees the old file or the whole new one, never a part.
     """
-    return write_json_lines(path, (asdict(document) for document in documents))
+    return write_json_lines(path, map(vars, documents))
 
 
 def decode_code(data: bytes) -> str:

@@ -2,6 +2,8 @@ import io
 import json
 import random
 import shutil
+import subprocess
+import sys
 import sysconfig
 import tokenize
 from pathlib import Path
@@ -241,5 +243,26 @@ def test_a_source_or_a_budget_that_leaves_nothing_stops_the_run(pool, tmp_path):
     (hollow / "tiny.py").write_bytes(b"\0")
     with pytest.raises(UserError, match=r"hollow: yields no document"):
         curate([Source("hollow", hollow)], tmp_path / "a", tasks=1, workers=1)
+    with pytest.raises(UserError, match="two are called 'x'"):
+        curate([Source("x", pool), Source("x", hollow)], tmp_path / "a")
     with pytest.raises(UserError, match="nothing is kept"):
         curate([Source("mine", pool)], tmp_path / "b", budget_bytes=10, tasks=1, workers=1)
+
+
+def run_script(*arguments, cwd):
+    script = Path(__file__).parents[2] / "launch/curate.py"
+    command = [sys.executable, str(script), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+def test_the_script_runs_from_anywhere_and_reuses_its_result(pool, curated, tmp_path):
+    flags = [f"--source=mine={pool}", "--output=out", "--budget_mb=0.12", "--tasks=3"]
+    first = run_script(*flags, "--workers=1", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "[curate] in: documents 32 | out: filtered" in first.stdout
+    filtered = (tmp_path / "out/filtered.jsonl.zst").read_bytes()
+    assert filtered == (curated[0] / "filtered.jsonl.zst").read_bytes()
+    assert "unchanged, reused" in run_script(*flags, cwd=tmp_path).stdout
+    wrong = run_script("--source=nowhere", "--output=x", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert wrong.stderr.count("\n") == 1 and "nowhere is no file or folder" in wrong.stderr

@@ -1,14 +1,17 @@
 import json
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import sentencepiece
 import zstandard
 
-from phi1_jax.data.documents import Document
+from phi1_jax.data.documents import Document, write_documents
 from phi1_jax.data.shards import open_shards, read_index, write_shards
-from phi1_jax.data.tokenizer import train_tokenizer
+from phi1_jax.data.tokenizer import load_tokenizer, train_tokenizer
 from phi1_jax.errors import UserError
 
 CODE = [
@@ -136,3 +139,32 @@ def test_a_document_that_does_not_come_back_stops_the_stage(tmp_path, tokenizer)
         write_shards([good, Document("surrogate", "\ud800", "s")], tokenizer, tmp_path)
     assert write_shards([good], Lossy(), tmp_path)["dtype"] == "uint32"
     assert open_shards(tmp_path).slice(0, 4)[0].tolist() == [97, 98, 99, 0x4E00]
+
+
+def run_script(*arguments, cwd):
+    script = Path(__file__).parents[2] / "launch/tokenize_corpus.py"
+    command = [sys.executable, str(script), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+def test_the_script_trains_a_tokenizer_and_shards_several_corpora(tmp_path):
+    write_documents(tmp_path / "code.jsonl.zst", CODE)
+    write_documents(tmp_path / "exercises.jsonl", EXERCISES)
+    corpora = ["--corpus=code.jsonl.zst", "--corpus=exercises.jsonl"]
+    trained = run_script("--train_tokenizer=tok", "--vocab_size=320", *corpora, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    done = run_script("--tokenizer=tok", "--output=shards", *corpora, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    shards = open_shards(tmp_path / "shards", verify=True)
+    assert shards.fingerprint == load_tokenizer(tmp_path / "tok").fingerprint
+    assert {row["source"] for row in read_index(tmp_path / "shards")} == {"code", "exercises"}
+    report = json.loads((tmp_path / "shards/report.json").read_text())
+    assert report["sources"]["code"]["bytes_per_token"] > 1
+    for flags, message in (
+        (corpora, "give one of --train_tokenizer=DIR and --tokenizer=DIR"),
+        (["--tokenizer=none", "--output=x", *corpora], "none: no tokenizer here"),
+        (["--tokenizer=tok", "--output=x", "--corpus=nope"], "nope: no such file or folder"),
+    ):
+        wrong = run_script(*flags, cwd=tmp_path)
+        assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1
+        assert message in wrong.stderr
