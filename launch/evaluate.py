@@ -25,6 +25,7 @@ from absl import flags
 from phi1_jax import cli
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import MBPP_FORMS, read_benchmark
+from phi1_jax.evaluate.download import PUBLIC, download
 from phi1_jax.evaluate.judge import Judge
 from phi1_jax.evaluate.samples import CUTS, SamplingPlan, read_samples
 from phi1_jax.evaluate.scoring import DEFAULT_KS, evaluate_model, score_samples
@@ -33,6 +34,9 @@ from phi1_jax.stage import fingerprint, write_json
 
 BENCHMARK = flags.DEFINE_string("benchmark", None, "humaneval, mbpp, or a path to problems.")
 PROBLEMS = flags.DEFINE_string("problems", None, "Your copy of HumanEval's or MBPP's problems.")
+DOWNLOAD = flags.DEFINE_string(
+    "download", None, "Folder to fetch HumanEval's or MBPP's problems into, in place of --problems."
+)
 FORM = flags.DEFINE_enum("prompt_form", MBPP_FORMS[0], MBPP_FORMS, "Of MBPP's prompts.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for samples, results and summary.")
 ALLOW = flags.DEFINE_bool("allow_code_execution", False, "Yes, run model-written code here.")
@@ -69,6 +73,8 @@ def main(argv: Sequence[str]) -> None:
         raise UserError("scoring runs model-written code: agree with --allow_code_execution")
     ks = _whole_numbers(K.value)
     problems = Path(PROBLEMS.value) if PROBLEMS.value else None
+    if DOWNLOAD.value and not problems and BENCHMARK.value in PUBLIC:
+        problems = download(BENCHMARK.value, Path(DOWNLOAD.value))
     benchmark = read_benchmark(BENCHMARK.value, problems, FORM.value)
     output = Path(OUTPUT.value)
     checkpoints = [_Checkpoint(text) for text in CHECKPOINT.value]

@@ -89,7 +89,7 @@ def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Ben
     if name not in ("humaneval", "mbpp"):
         name, path = Path(name).name, Path(name)
     if path is None:
-        raise UserError(f"--benchmark={name} needs --problems=FILE: your copy of its problems")
+        raise UserError(f"--benchmark={name} needs --problems=FILE, your copy, or --download=DIR")
     if evalplus := _read_evalplus(path):
         return evalplus
     if name == "mbpp":

@@ -1,0 +1,60 @@
+"""Only the known file is kept, and a machine without network is told what to do."""
+
+import hashlib
+import http.server
+import threading
+from dataclasses import replace
+
+import pytest
+
+from phi1_jax.errors import UserError
+from phi1_jax.evaluate import download as module
+from phi1_jax.evaluate.download import download
+
+CONTENT = b'{"task_id": 11}\n'
+
+
+@pytest.fixture
+def server(tmp_path):
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www/mbpp.jsonl").write_bytes(CONTENT)
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(tmp_path / "www"))
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}/mbpp.jsonl"
+        running.shutdown()
+        thread.join()
+
+
+def known(monkeypatch, url: str, content: bytes) -> None:
+    file = replace(module.PUBLIC["mbpp"], url=url, sha256=hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(module.PUBLIC, "mbpp", file)
+
+
+def test_the_known_file_is_fetched_once(server, monkeypatch, tmp_path):
+    known(monkeypatch, server, CONTENT)
+    path = download("mbpp", tmp_path / "new/folder")
+    assert path.read_bytes() == CONTENT
+    known(monkeypatch, "http://127.0.0.1:9/mbpp.jsonl", CONTENT)
+    assert download("mbpp", tmp_path / "new/folder") == path
+
+
+def test_another_file_is_refused_and_not_kept(server, monkeypatch, tmp_path):
+    known(monkeypatch, server, b"other")
+    with pytest.raises(UserError, match="is not the mbpp known here"):
+        download("mbpp", tmp_path)
+    assert not (tmp_path / "mbpp.jsonl").exists()
+
+
+def test_no_network_is_said(monkeypatch, tmp_path):
+    known(monkeypatch, "http://127.0.0.1:9/mbpp.jsonl", CONTENT)
+    with pytest.raises(UserError, match=r"cannot be fetched .* with --problems=FILE"):
+        download("mbpp", tmp_path)
