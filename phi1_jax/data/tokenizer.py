@@ -17,6 +17,7 @@ from phi1_jax.stage import write_json
 
 END_OF_TEXT = "<|endoftext|>"
 MODEL = "tokenizer.model"
+TOKENIZER_JSON = "tokenizer.json"
 INFO = "tokenizer_info.json"
 # SentencePiece writes a space as this character, so it cannot tell a real one from a space.
 _SPACE_MARK = "\u2581"
@@ -100,15 +101,20 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     folder = Path(folder)
     try:
         info = json.loads((folder / INFO).read_text(encoding="utf-8"))
-        model = (folder / MODEL).read_bytes()
+        name = {"sentencepiece": MODEL, "byte_pair": TOKENIZER_JSON}[info["kind"]]
+        model = (folder / name).read_bytes()
         expected = info["fingerprint"]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{folder}: no tokenizer here ({Path(error.filename).name})") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / INFO}: damaged; train the tokenizer again") from error
     if hashlib.sha256(model).hexdigest() != expected:
-        raise UserError(f"{folder / MODEL}: not the model that {INFO} describes; train it again")
-    return SentencePieceTokenizer(model)
+        raise UserError(f"{folder / name}: not the model that {INFO} describes; train it again")
+    if name == MODEL:
+        return SentencePieceTokenizer(model)
+    from phi1_jax.data.byte_pair import BytePairTokenizer
+
+    return BytePairTokenizer(model)
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> SentencePieceTokenizer:

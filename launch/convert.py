@@ -1,0 +1,94 @@
+"""Converts weights and tokenizer between Hugging Face's phi folders and runs of this project.
+
+In:   python launch/convert.py --from_hf=phi-1 --to=runs/phi1_released
+Out:  python launch/convert.py --from=runs/mine --to_hf=exported
+
+--from_hf reads config.json and safetensors (one file or several; fp32, fp16, bf16; the current
+names and the older ones with Wqkv) and tokenizer.json, or vocab.json and merges.txt. What it writes
+serves launch/generate.py, launch/evaluate.py and as init_from of launch/train.py. --to_hf writes a
+folder for AutoModelForCausalLM and AutoTokenizer. Neither torch nor transformers is needed.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from phi1_jax import cli
+from phi1_jax.errors import UserError
+
+FROM_HF = flags.DEFINE_string("from_hf", None, "Hugging Face folder to read.")
+TO = flags.DEFINE_string("to", None, "New run folder to write.")
+FROM = flags.DEFINE_string("from", None, "Run folder to read.")
+TO_HF = flags.DEFINE_string("to_hf", None, "New Hugging Face folder to write.")
+STEP = flags.DEFINE_integer("step", None, "Which checkpoint of --from; the newest by default.", 0)
+TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder with the tokenizer's files, if another.")
+DTYPE = flags.DEFINE_enum(
+    "dtype", "float32", ("float32", "float16", "bfloat16"), "Of the weights in --to_hf."
+)
+MAX_FILE_MB = flags.DEFINE_integer("max_file_mb", 5000, "Larger models go into several files.", 1)
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    # Weights pass through the main memory, whatever accelerator there is.
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    if FROM_HF.value and TO.value and not (FROM.value or TO_HF.value):
+        source, target, work = Path(FROM_HF.value), Path(TO.value), from_huggingface
+    elif FROM.value and TO_HF.value and not (FROM_HF.value or TO.value):
+        source, target, work = Path(FROM.value), Path(TO_HF.value), to_huggingface
+    else:
+        raise UserError("give --from_hf=DIR with --to=DIR, or --from=DIR with --to_hf=DIR")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{target} exists already; name a new or empty folder")
+    new = not target.exists()
+    start = time.perf_counter()
+    try:
+        n_params = work(source, target)
+    except BaseException:
+        # Half a folder would look like a whole one.
+        shutil.rmtree(target, ignore_errors=True)
+        if not new:
+            target.mkdir()
+        raise
+    print(f"{target}: {n_params:,} parameters, {time.perf_counter() - start:.1f} s")
+
+
+def from_huggingface(source: Path, target: Path) -> int:
+    from phi1_jax.checkpoint import TOKENIZER as FOLDER
+    from phi1_jax.checkpoint import write_model
+    from phi1_jax.interop.huggingface import read_folder
+    from phi1_jax.interop.tokenizers import read_tokenizer
+    from phi1_jax.model.phi import count_params
+
+    tokenizer = read_tokenizer(Path(TOKENIZER.value) if TOKENIZER.value else source)
+    config, params = read_folder(source)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise UserError(
+            f"the tokenizer has {tokenizer.vocab_size} pieces and the model only"
+            f" {config.vocab_size}; name the model's own with --tokenizer"
+        )
+    tokenizer.save(target / FOLDER)
+    write_model(target, config, params, None)
+    return count_params(config)
+
+
+def to_huggingface(source: Path, target: Path) -> int:
+    from phi1_jax.checkpoint import TOKENIZER as FOLDER
+    from phi1_jax.checkpoint import load_model
+    from phi1_jax.interop.huggingface import write_folder
+    from phi1_jax.interop.tokenizers import write_tokenizer
+    from phi1_jax.model.phi import count_params
+
+    config, params = load_model(source, STEP.value)
+    folder = Path(TOKENIZER.value) if TOKENIZER.value else source / FOLDER
+    tokenizer = write_tokenizer(folder, target, config.max_seq_len)
+    write_folder(target, config, params, tokenizer.eot_id, DTYPE.value, MAX_FILE_MB.value * 10**6)
+    return count_params(config)
+
+
+if __name__ == "__main__":
+    cli.run(main)

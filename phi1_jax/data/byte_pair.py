@@ -1,0 +1,62 @@
+"""Tokenizers that Hugging Face's `tokenizers` runs, as the released phi-1 has one: CodeGen's."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from phi1_jax.data.tokenizer import END_OF_TEXT, INFO, TOKENIZER_JSON
+from phi1_jax.errors import UserError
+from phi1_jax.stage import write_json
+
+
+class BytePairTokenizer:
+    """A tokenizer.json; a `Tokenizer` like those that are trained here."""
+
+    def __init__(self, tokenizer_json: bytes) -> None:
+        """Raises:
+        UserError: the library is not installed, cannot read this, or finds no end of text in it.
+        """
+        try:
+            import tokenizers
+        except ImportError as error:
+            raise UserError(f"{TOKENIZER_JSON} needs: pip install 'phi1_jax[hf]'") from error
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_buffer(tokenizer_json)
+        except Exception as error:  # the library's errors have no common type
+            raise UserError(f"{TOKENIZER_JSON} is not a tokenizer: {error}") from error
+        self.tokenizer_json = tokenizer_json
+        # What reads like the end of text in a document is text.
+        self._tokenizer.encode_special_tokens = True
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self.vocab_size = int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+        self.fingerprint = hashlib.sha256(tokenizer_json).hexdigest()
+        eot_id = self._tokenizer.token_to_id(END_OF_TEXT)
+        if eot_id is None:
+            raise UserError(f"{TOKENIZER_JSON} has no {END_OF_TEXT}, which ends every document")
+        self.eot_id = int(eot_id)
+
+    def encode(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encodes with all cores; rows in the order of the texts."""
+        rows = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [list(row.ids) for row in rows]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(map(int, ids)), skip_special_tokens=True))
+
+    def save(self, folder: Path) -> None:
+        """Writes tokenizer.json, which `tokenizers` alone can load, and what identifies it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / TOKENIZER_JSON).write_bytes(self.tokenizer_json)
+        write_json(
+            folder / INFO,
+            {
+                "kind": "byte_pair",
+                "vocab_size": self.vocab_size,
+                "eot_id": self.eot_id,
+                "fingerprint": self.fingerprint,
+            },
+        )

@@ -1,0 +1,1 @@
+"""Hugging Face's weights, config and tokenizer, both ways, without torch or transformers."""

@@ -1,0 +1,292 @@
+"""Weights and config of `PhiForCausalLM` folders, to and from this project's checkpoints.
+
+Nothing but the folder's files is needed: neither torch nor transformers. Memory holds the model
+once in float32 and a tensor beside it.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from flax import nnx
+
+from phi1_jax.config import ModelConfig, from_dict
+from phi1_jax.errors import UserError
+from phi1_jax.interop.safetensors import DTYPES, Stored, Tensor, find_tensors, write_tensors
+from phi1_jax.model.phi import Phi
+from phi1_jax.stage import write_json
+
+# Tensor -> parameters. PyTorch has its matrices (out, in): a kernel is the transpose. "#" is the
+# layer, whose parameters are stacked here.
+_BLOCK = {
+    "input_layernorm.weight": ("norm/scale",),
+    "input_layernorm.bias": ("norm/bias",),
+    **{
+        f"{theirs}.{kind}": (f"{ours}/{'kernel' if kind == 'weight' else 'bias'}",)
+        for theirs, ours in {
+            "self_attn.q_proj": "q",
+            "self_attn.k_proj": "k",
+            "self_attn.v_proj": "v",
+            "self_attn.dense": "out",
+            "mlp.fc1": "fc1",
+            "mlp.fc2": "fc2",
+        }.items()
+        for kind in ("weight", "bias")
+    },
+}
+_CURRENT = {
+    "model.embed_tokens.weight": ("embed/table",),
+    **{f"model.layers.#.{k}": tuple(f"blocks/{p}" for p in v) for k, v in _BLOCK.items()},
+    "model.final_layernorm.weight": ("final_norm/scale",),
+    "model.final_layernorm.bias": ("final_norm/bias",),
+    "lm_head.weight": ("head/kernel",),
+    "lm_head.bias": ("head/bias",),
+}
+# The first releases: one tensor for queries, keys and values, in this order.
+_OLDER = {
+    "transformer.embd.wte.weight": ("embed/table",),
+    "transformer.h.#.ln.weight": ("blocks/norm/scale",),
+    "transformer.h.#.ln.bias": ("blocks/norm/bias",),
+    "transformer.h.#.mixer.Wqkv.weight": tuple(f"blocks/{x}/kernel" for x in "qkv"),
+    "transformer.h.#.mixer.Wqkv.bias": tuple(f"blocks/{x}/bias" for x in "qkv"),
+    "transformer.h.#.mixer.out_proj.weight": ("blocks/out/kernel",),
+    "transformer.h.#.mixer.out_proj.bias": ("blocks/out/bias",),
+    **{
+        f"transformer.h.#.mlp.{fc}.{kind}": (f"blocks/{fc}/{ours}",)
+        for fc in ("fc1", "fc2")
+        for kind, ours in (("weight", "kernel"), ("bias", "bias"))
+    },
+    "lm_head.ln.weight": ("final_norm/scale",),
+    "lm_head.ln.bias": ("final_norm/bias",),
+    "lm_head.linear.weight": ("head/kernel",),
+    "lm_head.linear.bias": ("head/bias",),
+}
+# Tables that follow from the config, which some releases stored too.
+_DERIVED = re.compile(r"\.rotary_emb\.(inv_freq|cos_cached|sin_cached)$")
+_NAMES_SHOWN = 12
+
+
+class Place(NamedTuple):
+    """The parameters that a tensor holds, below each other on its first axis."""
+
+    paths: tuple[str, ...]
+    layer: int | None
+    shape: tuple[int, ...]  # of the tensor
+
+
+def read_folder(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
+    """Config and float32 parameters of a Hugging Face folder.
+
+    Raises:
+      UserError: another architecture; or unknown, missing or misshapen tensors, all in one message.
+    """
+    config = read_config(folder)
+    tensors = {k: v for k, v in find_tensors(folder).items() if not _DERIVED.search(k)}
+    older = "transformer.embd.wte.weight" in tensors
+    places = dict(_places(config, _OLDER if older else _CURRENT))
+    _check(folder, tensors, places)
+    shapes = _param_shapes(config)
+    params = {path: np.empty(shape, np.float32) for path, shape in shapes.items()}
+    for name, place in places.items():
+        values = np.split(tensors[name].read(), len(place.paths))
+        for path, part in zip(place.paths, values, strict=True):
+            target = params[path] if place.layer is None else params[path][place.layer]
+            target[...] = part.T if path.endswith("kernel") else part
+    return config, _nest(params)
+
+
+def write_folder(
+    folder: Path,
+    config: ModelConfig,
+    params: Mapping[str, Any],
+    eot_id: int,
+    dtype: str = "float32",
+    max_file_bytes: int = 5_000_000_000,
+) -> None:
+    """Writes config.json, generation_config.json and the weights for `AutoModelForCausalLM`.
+
+    Args:
+      params: nested dict as in a checkpoint.
+      eot_id: the token that ends a text.
+      dtype: float32, float16 or bfloat16, of the stored weights.
+      max_file_bytes: of one file; more go into several with an index.
+    Raises:
+      UserError: weights beyond the range of float16.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = {d.name: d for d in DTYPES.values()}[dtype]
+
+    def maker(place: Place) -> Callable[[], np.ndarray]:
+        def make() -> np.ndarray:
+            path = place.paths[0]
+            leaf: Any = params
+            for key in path.split("/"):
+                leaf = leaf[key]
+            values = np.asarray(leaf)
+            values = values if place.layer is None else values[place.layer]
+            with np.errstate(over="ignore"):
+                cast = values.astype(stored)
+            if not np.isfinite(cast).all() and np.isfinite(values).all():
+                raise UserError(f"{path} has values beyond {dtype}; write --dtype=bfloat16")
+            return cast.T if path.endswith("kernel") else cast
+
+        return make
+
+    tensors = [
+        Tensor(name, stored, place.shape, maker(place)) for name, place in _places(config, _CURRENT)
+    ]
+    write_tensors(folder, tensors, max_file_bytes)
+    special = {"bos_token_id": eot_id, "eos_token_id": eot_id}
+    write_json(folder / "generation_config.json", {"_from_model_config": True, **special})
+    write_json(folder / "config.json", {**_config_values(config), **special, "dtype": dtype})
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The model of a folder's config.json, in the current or the older layout.
+
+    Raises:
+      UserError: no such file, or a model that is not phi-1's kind.
+    """
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{folder} is no Hugging Face folder: it has no config.json") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+    try:
+        fields = _older_fields(values) if "n_embd" in values else _current_fields(values)
+    except KeyError as error:
+        raise UserError(f"{path} has no field {error}; is it a Phi model?") from error
+    return from_dict(ModelConfig, fields, "model.")
+
+
+def _current_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    rope = {**values, **(values.get("rope_parameters") or {})}
+    heads = values["num_attention_heads"]
+    expected = {
+        "model_type": "phi",
+        "num_key_value_heads": heads,
+        "hidden_act": "gelu_new",
+        "qk_layernorm": False,
+        "tie_word_embeddings": False,
+        "rope_scaling": None,
+        "rope_type": "default",
+    }
+    for name, value in expected.items():
+        found = rope.get(name)
+        if name in rope and found != value and not (found is None and name.startswith("num_key")):
+            raise UserError(f"config.json: {name}={found!r} is not phi-1's {value!r}")
+    return {
+        "vocab_size": values["vocab_size"],
+        "n_layers": values["num_hidden_layers"],
+        "d_model": values["hidden_size"],
+        "d_mlp": values["intermediate_size"],
+        "n_heads": heads,
+        "rotary_dim": int(rope["partial_rotary_factor"] * (values["hidden_size"] // heads)),
+        "max_seq_len": values["max_position_embeddings"],
+        "dropout": values.get("resid_pdrop", 0.0),
+        "rope_theta": rope["rope_theta"],
+        "layer_norm_eps": values["layer_norm_eps"],
+        "init_std": values.get("initializer_range", 0.02),
+    }
+
+
+def _older_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    if values.get("n_head_kv") not in (None, values["n_head"]):
+        raise UserError(f"config.json: n_head_kv={values['n_head_kv']} is not phi-1's: all heads")
+    return {
+        "vocab_size": values["vocab_size"],
+        "n_layers": values["n_layer"],
+        "d_model": values["n_embd"],
+        "d_mlp": values.get("n_inner") or 4 * values["n_embd"],
+        "n_heads": values["n_head"],
+        "rotary_dim": values["rotary_dim"],
+        "max_seq_len": values["n_positions"],
+        "dropout": values.get("resid_pdrop", 0.0),
+        "layer_norm_eps": values["layer_norm_epsilon"],
+        "init_std": values.get("initializer_range", 0.02),
+    }
+
+
+def _config_values(config: ModelConfig) -> dict[str, Any]:
+    factor = config.rotary_dim / config.d_head
+    if int(config.d_head * factor) < config.rotary_dim:  # readers round down
+        factor = math.nextafter(factor, 2)
+    rope = {"rope_theta": config.rope_theta, "partial_rotary_factor": factor}
+    return {
+        "architectures": ["PhiForCausalLM"],
+        "model_type": "phi",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.d_model,
+        "intermediate_size": config.d_mlp,
+        "num_hidden_layers": config.n_layers,
+        "num_attention_heads": config.n_heads,
+        "num_key_value_heads": config.n_heads,
+        "hidden_act": "gelu_new",
+        "max_position_embeddings": config.max_seq_len,
+        "initializer_range": config.init_std,
+        "layer_norm_eps": config.layer_norm_eps,
+        "qk_layernorm": False,
+        "tie_word_embeddings": False,
+        "resid_pdrop": config.dropout,
+        "attention_dropout": config.dropout,
+        "embd_pdrop": 0.0,
+        "use_cache": True,
+        # transformers 5 reads the nested form, earlier ones the plain fields.
+        "rope_parameters": {"rope_type": "default", **rope},
+        **rope,
+    }
+
+
+def _places(
+    config: ModelConfig, table: Mapping[str, tuple[str, ...]]
+) -> Iterator[tuple[str, Place]]:
+    shapes = _param_shapes(config)
+    for name, paths in table.items():
+        for layer in range(config.n_layers) if "#" in name else [None]:
+            shape = shapes[paths[0]][0 if layer is None else 1 :]
+            if paths[0].endswith("kernel"):
+                shape = shape[::-1]
+            shape = (shape[0] * len(paths), *shape[1:])
+            yield name.replace("#", str(layer)), Place(paths, layer, shape)
+
+
+def _check(folder: Path, found: Mapping[str, Stored], expected: Mapping[str, Place]) -> None:
+    problems = {
+        "missing": sorted(expected.keys() - found.keys()),
+        "unknown": sorted(found.keys() - expected.keys()),
+        "of another shape": [
+            f"{name} {found[name].shape} instead of {place.shape}"
+            for name, place in expected.items()
+            if name in found and found[name].shape != place.shape
+        ],
+    }
+    parts = []
+    for kind, names in problems.items():
+        if names:
+            more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+            parts.append(f"{len(names)} {kind}: {', '.join(names[:_NAMES_SHOWN])}{more}")
+    if parts:
+        raise UserError(f"{folder}: its tensors do not fit its config.json: {'; '.join(parts)}")
+
+
+def _param_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    model = nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0)))
+    flat = nnx.to_flat_state(nnx.state(model, nnx.Param))
+    return {"/".join(map(str, path)): leaf.shape for path, leaf in flat}
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, last = path.split("/")
+        node = nested
+        for key in parents:
+            node = node.setdefault(key, {})
+        node[last] = value
+    return nested
