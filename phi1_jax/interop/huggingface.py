@@ -162,6 +162,8 @@ def read_config(folder: Path) -> ModelConfig:
         fields = _older_fields(values) if "n_embd" in values else _current_fields(values)
     except KeyError as error:
         raise UserError(f"{path} has no field {error}; is it a Phi model?") from error
+    except TypeError as error:
+        raise UserError(f"{path} has a field of the wrong type: {error}") from error
     return from_dict(ModelConfig, fields, "model.")
 
 

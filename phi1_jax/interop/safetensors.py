@@ -139,7 +139,7 @@ def _write_file(path: Path, tensors: Sequence[Tensor]) -> None:
     with path.open("wb") as file:
         file.write(len(encoded).to_bytes(8, "little") + encoded)
         for tensor in tensors:
-            values = np.ascontiguousarray(tensor.make(), tensor.dtype)
+            values = np.asarray(tensor.make(), tensor.dtype)
             if values.shape != tensor.shape:
                 raise ValueError(f"{tensor.name} has shape {values.shape}, not {tensor.shape}")
-            file.write(values.tobytes())
+            file.write(values.tobytes())  # in C order, however it lies in memory

@@ -1,0 +1,114 @@
+"""launch/convert.py and, on what it writes, launch/generate.py, as a user runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from phi1_jax.data.tokenizer import train_tokenizer
+
+REPOSITORY = Path(__file__).parents[2]
+MODEL = REPOSITORY / "tests" / "fixtures" / "phi" / "model"
+
+
+def run(script, *flags, typed="", fails=False):
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "launch" / f"{script}.py", *flags],
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode != 0) == fails, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr if fails else done.stdout
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """A run folder from a Hugging Face folder with 400 pieces, and its tokenizer."""
+    folder = tmp_path_factory.mktemp("convert")
+    hf = folder / "hf"
+    hf.mkdir()
+    source = Path(json.__file__).read_text() * 3
+    train_tokenizer([source], 400).save(folder / "tokenizer")
+    values = json.loads((MODEL / "config.json").read_text())
+    (hf / "config.json").write_text(json.dumps({**values, "vocab_size": 400}))
+    tensors = load_file(MODEL / "model.safetensors")
+    rng = np.random.default_rng(0)
+    for name, shape in (
+        ("model.embed_tokens.weight", (400, 24)),
+        ("lm_head.weight", (400, 24)),
+        ("lm_head.bias", (400,)),
+    ):
+        tensors[name] = rng.normal(0, 0.3, shape).astype(np.float32)
+    save_file(tensors, hf / "model.safetensors")
+    from phi1_jax.interop.tokenizers import write_tokenizer
+
+    write_tokenizer(folder / "tokenizer", hf, 32)
+    output = run("convert", f"--from_hf={hf}", f"--to={folder / 'run'}")
+    assert "parameters" in output
+    return folder
+
+
+def test_there_and_back(converted):
+    back = converted / "back"
+    run("convert", f"--from={converted / 'run'}", f"--to_hf={back}")
+    first, second = (load_file(converted / x / "model.safetensors") for x in ("hf", "back"))
+    assert first.keys() == second.keys()
+    assert all(first[name].tobytes() == second[name].tobytes() for name in first)
+    names = ("hf/tokenizer.json", "back/tokenizer.json")
+    assert (converted / names[0]).read_bytes() == (converted / names[1]).read_bytes()
+    assert {p.name for p in back.iterdir()} == {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    # What is there is not overwritten, and a failure leaves nothing behind.
+    assert "exists already" in run(
+        "convert", f"--from={converted / 'run'}", f"--to_hf={back}", fails=True
+    )
+    bad = converted / "bad"
+    error = run("convert", f"--from_hf={MODEL}", f"--to={bad}", fails=True)
+    assert error.startswith("error: ") and error.count("\n") == 1 and "tokenizer" in error
+    assert not bad.exists()
+
+
+def test_generate_from_it(converted, tmp_path):
+    prompts = [{"prompt": "import json", "id": 7}, {"prompt": "def f(x):\n"}]
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps(p) + "\n" for p in prompts))
+    common = (f"--checkpoint={converted / 'run'}", "--max_new_tokens=8", "--compile_cache=")
+    sampled = ("--temperature=0.7", "--n_samples=2", "--json")
+    lines = run("generate", *common, f"--prompt_file={path}", *sampled).splitlines()
+    records = {(r["prompt_index"], r["sample"]): r for r in map(json.loads, lines)}
+    assert sorted(records) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for (index, _), record in records.items():
+        assert record["prompt"] == prompts[index]["prompt"]
+        assert len(record["token_ids"]) == len(record["logprobs"]) <= 8
+        assert record["finish_reason"] in ("length", "eos")
+    assert records[0, 1]["id"] == 7
+
+    greedy = run("generate", *common, "--prompt=import json")
+    assert greedy.startswith("import json") and len(greedy) > len("import json\n")
+    typed = run("generate", *common, "--interactive", typed="import json\n\n\n")
+    assert typed.startswith("import json\n")
+
+
+def test_generate_refuses_in_one_line(converted, tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"text": "x"}\n')
+    run_flag = f"--checkpoint={converted / 'run'}"
+    for flags, message in (
+        (["--prompt=x"], "--checkpoint is missing"),
+        ([run_flag], "give one of --prompt"),
+        ([run_flag, f"--prompt_file={tmp_path / 'p.jsonl'}"], 'record 1 has no "prompt"'),
+        ([f"--checkpoint={tmp_path}", "--prompt=x"], "not a run's folder"),
+    ):
+        error = run("generate", *flags, fails=True)
+        assert message in error and error.count("\n") == 1

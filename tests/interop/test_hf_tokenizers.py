@@ -1,0 +1,107 @@
+import json
+import sysconfig
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from phi1_jax.data.tokenizer import load_tokenizer, train_tokenizer
+from phi1_jax.errors import UserError
+from phi1_jax.interop.tokenizers import codegen, read_tokenizer, write_tokenizer
+
+NASTY = [
+    "",
+    "\0a\0",
+    "\r\n\u2028\x85\x0b",
+    "\u2581 \u2581\u2581a \u2581",
+    " " * 100 + "\t" * 25 + "x",
+    "<|endoftext|>",
+    "a<|endoftext|>b<0x41><unk>",
+    "e\u0301 \u00e9 \U0001f600\u6f22\ufffd",
+    "\n" * 50,
+    "aaaaaaaaaaaaaaaaaaaa  aaaaaaaaaaa",
+    "0123456789 1000000",
+]
+
+
+@pytest.fixture(scope="module")
+def texts():
+    folder = Path(sysconfig.get_path("stdlib"))
+    paths = sorted([*folder.glob("*.py"), *(folder / "email").rglob("*.py")])
+    return [path.read_text(encoding="utf-8", errors="replace") for path in paths]
+
+
+@pytest.fixture(scope="module")
+def gpt2_like(texts):
+    """Pieces and merges of GPT-2's kind, but few."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts[:40], trainer)
+    vocab = tokenizer.get_vocab() | {"<|endoftext|>": 600}
+    pieces = {i: piece for piece, i in vocab.items()}
+    # A merge of every piece that is made of two; the trainer numbers them in order.
+    merges = [tuple(m) for m in json.loads(tokenizer.to_str())["model"]["merges"]]
+    assert len(pieces) == 601
+    return vocab, merges
+
+
+def test_codegen(gpt2_like, texts, tmp_path):
+    tokenizer = codegen(*gpt2_like)
+    assert tokenizer.vocab_size == 639 and tokenizer.eot_id == 600
+    assert tokenizer.encode(" " * 31) == [601] and tokenizer.encode("  ") == [630]
+    assert tokenizer.encode("\t" * 9) == [631] and tokenizer.encode("\t\t") == [638]
+    assert tokenizer.encode(" " * 33) == [601, 630]
+    tokenizer.save(tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    assert loaded.fingerprint == tokenizer.fingerprint
+    for text in NASTY + texts[:60]:
+        ids = loaded.encode(text)
+        assert loaded.decode(ids) == text
+        assert 600 not in ids
+    assert loaded.encode_batch(texts[:5]) == [loaded.encode(text) for text in texts[:5]]
+    assert loaded.decode([*loaded.encode("a"), 600]) == "a"
+
+
+def test_from_vocab_and_merges(gpt2_like, tmp_path):
+    vocab, merges = gpt2_like
+    (tmp_path / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
+    lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
+    (tmp_path / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert read_tokenizer(tmp_path).fingerprint == codegen(vocab, merges).fingerprint
+    (tmp_path / "merges.txt").write_text("one\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"merges\.txt is damaged"):
+        read_tokenizer(tmp_path)
+    (tmp_path / "merges.txt").unlink()
+    with pytest.raises(UserError, match=r"neither tokenizer\.json nor"):
+        read_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(UserError, match="is not a tokenizer"):
+        read_tokenizer(tmp_path)
+
+
+def test_sentencepiece_gives_the_same_ids(texts, tmp_path):
+    ours = train_tokenizer(texts[::4], 1500)
+    ours.save(tmp_path / "run")
+    written = write_tokenizer(tmp_path / "run", tmp_path / "hf", 512)
+    assert written.eot_id == ours.eot_id and written.vocab_size == ours.vocab_size
+    read = read_tokenizer(tmp_path / "hf")
+    everything = NASTY + texts
+    rows = ours.encode_batch(everything)
+    assert read.encode_batch(everything) == rows
+    assert [read.decode(row) for row in rows] == everything
+    # Written once more, it is the same file.
+    read.save(tmp_path / "again")
+    write_tokenizer(tmp_path / "again", tmp_path / "hf2", 512)
+    files = [tmp_path / name / "tokenizer.json" for name in ("hf", "hf2")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_no_end_of_text(gpt2_like, tmp_path):
+    (tmp_path / "tokenizer.json").write_text(Tokenizer(models.BPE()).to_str())
+    with pytest.raises(UserError, match=r"has no <\|endoftext\|>"):
+        read_tokenizer(tmp_path)
