@@ -1,5 +1,6 @@
 """How every launch script starts: flags in, one clear line out when the input is wrong."""
 
+import ctypes
 import logging
 import re
 import sys
@@ -72,6 +73,23 @@ def start_jax() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    if jax.default_backend() == "cpu":
+        _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Makes glibc keep what a step frees, for the next step.
+
+    XLA allocates its scratch memory anew for each step; by default glibc takes it from the kernel
+    and gives it back each time, and the page faults (25,000 a step of the tiny model) cost a third
+    of the processor time. With one arena and without mmap they go: 52 -> 2 ms of system time.
+    """
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):  # another C library than glibc
+        return
+    m_trim_threshold, m_mmap_max, m_arena_max = -1, -4, -8
+    for option, value in ((m_mmap_max, 0), (m_trim_threshold, 2**31 - 1), (m_arena_max, 1)):
+        libc.mallopt(option, value)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
