@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
+from absl import flags, logging
 
 from phi1_jax import cli
 from phi1_jax.errors import UserError
@@ -36,6 +36,8 @@ def main(argv: Sequence[str]) -> None:
     del argv
     # Weights pass through the main memory, whatever accelerator there is.
     os.environ["JAX_PLATFORMS"] = "cpu"
+    # Orbax warns that there is nothing to merge when it writes without its own archive format.
+    logging.set_stderrthreshold("error")
     if FROM_HF.value and TO.value and not (FROM.value or TO_HF.value):
         source, target, work = Path(FROM_HF.value), Path(TO.value), from_huggingface
     elif FROM.value and TO_HF.value and not (FROM_HF.value or TO.value):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
@@ -155,8 +156,18 @@ def write_model(run: Path, model: ModelConfig, params: Any, tokenizer: Path | No
     write_json(run / CONFIG, {"model": asdict(model)})
     if tokenizer is not None:
         shutil.copytree(tokenizer, run / TOKENIZER, dirs_exist_ok=True)
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(run / "checkpoints" / "0" / "params", params)
+    # Orbax's defaults hold a large model three times: they copy it, and collect what they write.
+    types = ocp.type_handlers
+    arrays = types.create_type_handler_registry(
+        (np.ndarray, types.NumpyHandler(deepcopy_host_arrays=False)),
+        (jax.Array, types.ArrayHandler()),  # not used, but missed
+    )
+    handler = ocp.PyTreeCheckpointHandler(
+        save_concurrent_gb=1, use_ocdbt=False, type_handler_registry=arrays
+    )
+    with ocp.Checkpointer(handler) as checkpointer:
+        target = run / "checkpoints" / "0" / "params"
+        checkpointer.save(target, args=ocp.args.PyTreeSave(jax.tree.map(np.asarray, params)))
     seal(run, 0)
 
 
