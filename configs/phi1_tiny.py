@@ -33,8 +33,8 @@ def get_config() -> ConfigDict:
     config.optimizer.adam_learning_rate = 3e-3
     config.optimizer.weight_decay = 0.01
     config.optimizer.warmup_steps = 20
-    config.data.seq_len = 256
-    config.data.global_batch_size = 4
+    config.data.seq_len = 128
+    config.data.global_batch_size = 8
     config.data.loss_on = "solutions"
     config.data.cut = "documents"
     config.mesh.data = -1

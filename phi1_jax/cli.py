@@ -66,6 +66,7 @@ def start_jax() -> None:
 
     Compiled programs are kept in `--compile_cache`, so that a second start skips compilation.
     """
+    _keep_freed_memory()  # first: it binds only threads that start later
     import jax
 
     if flags.FLAGS.compile_cache:
@@ -73,8 +74,6 @@ def start_jax() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    if jax.default_backend() == "cpu":
-        _keep_freed_memory()
 
 
 def _keep_freed_memory() -> None:
