@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
     # Weights pass through the main memory, whatever accelerator there is.
     os.environ["JAX_PLATFORMS"] = "cpu"
     # Orbax warns that there is nothing to merge when it writes without its own archive format.
-    logging.set_stderrthreshold("error")
+    logging.set_verbosity(logging.ERROR)
     if FROM_HF.value and TO.value and not (FROM.value or TO_HF.value):
         source, target, work = Path(FROM_HF.value), Path(TO.value), from_huggingface
     elif FROM.value and TO_HF.value and not (FROM_HF.value or TO.value):
