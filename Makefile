@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: quickstart test lint format type tensorboard clean
+.PHONY: quickstart test test-hf lint format type tensorboard clean
 
 quickstart: $(VENV)/installed  ## phi-1's whole pipeline at tiny scale on the CPU, in minutes
 	$(BIN)/python launch/quickstart.py $(ARGS)
 
 test: $(VENV)/installed-dev  ## every test that needs no other machine
 	$(BIN)/python -m pytest $(ARGS)
+
+test-hf: $(VENV)-hf/installed  ## parity with transformers and torch, in their own environment
+	$(VENV)-hf/bin/python -m pytest tests_hf $(ARGS)
 
 lint: $(VENV)/installed-dev  ## style
 	$(BIN)/ruff check .
@@ -27,15 +30,23 @@ tensorboard: $(VENV)/installed  ## the curves of everything below runs/
 	$(BIN)/tensorboard --logdir=runs
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(VENV)-hf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+
+# torch by an exact version, so that an index with a CPU build of it can serve that one.
+$(VENV)-hf/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)-hf
+	$(VENV)-hf/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-hf/bin/python -m pip install --quiet torch==2.13.0 'transformers>=5'
+	$(VENV)-hf/bin/python -m pip install --quiet --editable '.[data,hf]' 'pytest>=8.3'
+	touch $@
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "phi1_jax needs Python 3.11 or newer, not " + sys.version.split()[0] + "; name one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[data,plots]'
+	$(BIN)/python -m pip install --quiet --editable '.[data,hf,plots]'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --editable '.[data,plots,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[data,hf,plots,dev]'
 	touch $@

@@ -22,12 +22,12 @@ def main(path: Path) -> None:
         f"problems {summary['n_problems']} >= {MIN_PROBLEMS}": (
             summary["n_problems"] >= MIN_PROBLEMS
         ),
-        f"seconds {summary['total_seconds']} <= {MAX_SECONDS}": (
-            summary["total_seconds"] <= MAX_SECONDS
-        ),
     }
     for text, ok in checks.items():
         print(f"{'ok' if ok else 'SHORT'}: {text}")
+    # Reported, not judged: it depends on the machine and on what else runs there.
+    seconds = summary["total_seconds"]
+    print(f"{'ok' if seconds <= MAX_SECONDS else 'SLOW'}: {seconds} s, meant to be {MAX_SECONDS}")
     sys.exit(not all(checks.values()))
 
 
