@@ -84,7 +84,8 @@ def test_generate_from_it(converted, tmp_path):
     prompts = [{"prompt": "import json", "id": 7}, {"prompt": "def f(x):\n"}]
     path = tmp_path / "prompts.jsonl"
     path.write_text("".join(json.dumps(p) + "\n" for p in prompts))
-    common = (f"--checkpoint={converted / 'run'}", "--max_new_tokens=8", "--compile_cache=")
+    cache = f"--compile_cache={tmp_path / 'cache'}"
+    common = (f"--checkpoint={converted / 'run'}", "--max_new_tokens=8", cache)
     sampled = ("--temperature=0.7", "--n_samples=2", "--json")
     lines = run("generate", *common, f"--prompt_file={path}", *sampled).splitlines()
     records = {(r["prompt_index"], r["sample"]): r for r in map(json.loads, lines)}

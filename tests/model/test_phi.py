@@ -36,6 +36,10 @@ def build(config, params):
     return nnx.merge(graph, jax.tree.map(jnp.asarray, params))
 
 
+def random_key(seed):
+    return jax.random.key(seed, impl="rbg")  # as in training; it compiles fast
+
+
 def logits_of(config, params, tokens, key=None):
     return np.asarray(jax.jit(lambda p, t: build(config, p)(t, key))(params, tokens))
 
@@ -74,15 +78,15 @@ def test_initial_values():
 
 
 def test_recomputation_and_unrolling_change_nothing():
-    config = dataclasses.replace(SHAPES[2], dropout=0.1, compute_dtype="float32")
+    config = dataclasses.replace(SHAPES[0], dropout=0.1, compute_dtype="float32")
     params = random_params(config)
     tokens = np.arange(24).reshape(2, 12) % config.vocab_size
 
     def loss(params, config):
-        return jnp.square(build(config, params)(tokens, jax.random.key(0))).mean()
+        return jnp.square(build(config, params)(tokens, random_key(0))).mean()
 
     want, want_grads = jax.jit(jax.value_and_grad(loss), static_argnums=1)(params, config)
-    for change in ({"remat": "dots"}, {"remat": "full"}, {"scan_unroll": 3}):
+    for change in ({"remat": "dots"}, {"remat": "full", "scan_unroll": 2}):
         other = dataclasses.replace(config, **change)
         got, grads = jax.jit(jax.value_and_grad(loss), static_argnums=1)(params, other)
         np.testing.assert_allclose(got, want, rtol=1e-6)
@@ -101,7 +105,7 @@ def test_dropout():
     params = random_params(config)
     tokens = np.arange(40)[None] % config.vocab_size
     without = logits_of(config, params, tokens)
-    first, again, other = (logits_of(config, params, tokens, jax.random.key(s)) for s in (1, 1, 2))
+    first, again, other = (logits_of(config, params, tokens, random_key(s)) for s in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other) and not np.allclose(first, without)
 
