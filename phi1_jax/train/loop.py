@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,8 +21,7 @@ from phi1_jax.errors import UserError
 from phi1_jax.metrics import MetricsWriter
 from phi1_jax.sharding import make_mesh
 from phi1_jax.stage import write_json
-from phi1_jax.train.flops import flops_per_token, peak_flops
-from phi1_jax.train.optimizer import schedule
+from phi1_jax.train.meter import Meter
 from phi1_jax.train.step import MICRO_BATCHES, Batch, State, Trainer, make_trainer
 
 # Called with the step and the parameters; returns the curves' names and values.
@@ -72,10 +70,16 @@ def train(
         closing(MetricsWriter(run, enabled=jax.process_index() == 0)) as writer,
     ):
         writer.settings(to_dict(config))
-        step, state = _start(config, trainer, checkpointer, loader)
+        step, state, rows = _start(config, trainer, checkpointer, loader)
+        meter = Meter(config, writer, loader.names, rows, step)
+
+        def save() -> None:
+            position = {"step": step, "data": loader.fingerprint, "rows": meter.rows.tolist()}
+            checkpointer.save(step, state.params, (state.step, state.optimizer), position)
+
         if step == 0:
-            checkpointer.save(0, *_saved(state), _position(loader, 0))
-        meter = _Meter(config, writer, loader.names, jax.device_count(), step)
+            save()
+        saved = step
         batches = _on_device(loader.batches(step), mesh, micro_batches)
         progress = tqdm(
             total=config.steps,
@@ -94,20 +98,26 @@ def train(
                 progress.update()
                 if step % config.log_every_steps == 0 or step == config.steps:
                     progress.set_postfix(meter.log(step))
-                last = step == config.steps or stopped()
-                if last or step % config.checkpoint.every_steps == 0:
-                    checkpointer.save(step, *_saved(state), _position(loader, step))
+                if step % config.checkpoint.every_steps == 0:
+                    save()
+                    saved = step
                 if config.eval_every_steps and step % config.eval_every_steps == 0:
                     for name, evaluate in (evaluators or {}).items():
                         values = evaluate(step, state.params)
                         writer.scalars(step, {f"{name}/{k}": v for k, v in values.items()})
+            if saved != step:
+                save()
         return meter.summary(step)
 
 
 def _start(
     config: RunConfig, trainer: Trainer, checkpointer: Checkpointer, loader: Loader
-) -> tuple[int, State]:
-    """The newest checkpoint of this run; else the weights of `init_from`; else fresh ones."""
+) -> tuple[int, State, list[int]]:
+    """The newest checkpoint of this run; else the weights of `init_from`; else fresh ones.
+
+    Returns:
+      step, state, and the rows read from each source so far.
+    """
     shapes = jax.tree.map(
         lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
         jax.eval_shape(trainer.init),
@@ -122,21 +132,13 @@ def _start(
                 " (sources, weights or shards); give the same ones, or a new --output"
             )
         logging.info("resumed from step %d", step)
-        return step, State(counter, params, optimizer)
+        return step, State(counter, params, optimizer), position["rows"]
     state = trainer.init()
     if config.init_from:
         model, params = load_model(Path(config.init_from), shardings=trainer.shardings.params)
         _refuse_other_shape(config, model)
         state = state._replace(params=params)
-    return 0, state
-
-
-def _saved(state: State) -> tuple[Any, Any]:
-    return state.params, (state.step, state.optimizer)
-
-
-def _position(loader: Loader, step: int) -> dict[str, Any]:
-    return {"step": step, "data": loader.fingerprint}
+    return 0, state, [0] * len(loader.names)
 
 
 def _refuse_other_shape(config: RunConfig, model: Any) -> None:
@@ -227,82 +229,3 @@ def _stop_signal() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-class _Meter:
-    """Collects metrics on the device and reads them only when a line is due."""
-
-    def __init__(
-        self,
-        config: RunConfig,
-        writer: MetricsWriter,
-        names: list[str],
-        n_devices: int,
-        start: int,
-    ) -> None:
-        self._config = config
-        self._writer = writer
-        self._names = names
-        self._rate = schedule(config.optimizer, config.optimizer.peak_learning_rate, config.steps)
-        palm, causal = flops_per_token(config.model, config.data.seq_len)
-        peak = peak_flops(jax.devices()[0].device_kind)
-        self._mfu = {} if peak is None else {"mfu_palm": palm, "mfu_causal": causal}
-        self._peak = (peak or 1.0) * n_devices
-        self._pending: list[dict[str, jax.Array]] = []
-        self._rows = np.zeros(len(names), np.int64)
-        self._start = start
-        self._loss: float | None = None
-        self._skipped = self._skipped_in_a_row = 0
-        self._begin = self._last = time.perf_counter()
-
-    def add(self, metrics: dict[str, jax.Array], sources: np.ndarray) -> None:
-        self._pending.append(metrics)
-        self._rows += np.bincount(sources, minlength=len(self._rows)) * jax.process_count()
-
-    def log(self, step: int) -> dict[str, str]:
-        """Writes the mean since the last line; returns what the progress bar shows."""
-        values = jax.device_get(self._pending)
-        now = time.perf_counter()
-        seconds, n_steps = now - self._last, len(values)
-        self._pending, self._last = [], now
-        for value in values:
-            self._skipped += int(value["skipped"])
-            self._skipped_in_a_row = (self._skipped_in_a_row + 1) * int(value["skipped"])
-        self._loss = float(np.mean([value["loss"] for value in values]))
-        data = self._config.data
-        rate = n_steps * data.global_batch_size * data.seq_len / seconds
-        self._writer.scalars(
-            step,
-            {
-                "train/loss": self._loss,
-                "train/gradient_norm": float(np.mean([v["gradient_norm"] for v in values])),
-                "train/learning_rate": float(self._rate(step - 1)),
-                "train/skipped_steps": self._skipped,
-                "speed/tokens_per_s": rate,
-                "speed/step_ms": seconds / n_steps * 1e3,
-                **{f"speed/{k}": v * rate / self._peak for k, v in self._mfu.items()},
-                "data/tokens_seen": step * data.global_batch_size * data.seq_len,
-                **{
-                    f"data/tokens/{name}": int(rows) * data.seq_len
-                    for name, rows in zip(self._names, self._rows, strict=True)
-                },
-            },
-        )
-        if self._skipped_in_a_row >= self._config.max_skipped_steps:
-            raise FloatingPointError(
-                f"{self._skipped_in_a_row} steps in a row up to step {step} had no finite gradient;"
-                " none of them changed the weights. Lower optimizer.peak_learning_rate or look at"
-                " the data"
-            )
-        return {"loss": f"{self._loss:.3f}", "tok/s": f"{rate:,.0f}"}
-
-    def summary(self, step: int) -> dict[str, Any]:
-        return {
-            "start_step": self._start,
-            "step": step,
-            "steps": self._config.steps,
-            "finished": step == self._config.steps,
-            "loss": self._loss,
-            "tokens": step * self._config.data.global_batch_size * self._config.data.seq_len,
-            "seconds": round(time.perf_counter() - self._begin, 2),
-        }

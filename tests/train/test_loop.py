@@ -64,15 +64,15 @@ def test_a_killed_run_goes_on_bit_for_bit(run_config, finished, tmp_path):
     program = """
 import os, signal, sys, pickle
 import conftest
-from phi1_jax.train import loop
+from phi1_jax.train import loop, meter
 config, run, at = pickle.load(open(sys.argv[1], "rb"))
-add = loop._Meter.add
+add = meter.Meter.add
 def add_then_stop(self, metrics, sources, calls=[]):
     calls.append(1)
     if len(calls) == at:
         os.kill(os.getpid(), signal.SIGTERM)
     add(self, metrics, sources)
-loop._Meter.add = add_then_stop
+meter.Meter.add = add_then_stop
 print(loop.train(config, run))
 """
     import pickle
@@ -90,6 +90,9 @@ print(loop.train(config, run))
     assert "'step': 6" in done.stdout and "'finished': False" in done.stdout
     result = train(run_config, run)
     assert result["finished"]
+    last = [json.loads((r / "metrics.jsonl").read_text().splitlines()[-1]) for r in (run, whole)]
+    for name in ("train/loss", "data/tokens/code", "data/tokens/exercises"):
+        assert last[0][name] == last[1][name]
     ours, theirs = load_model(run)[1], load_model(whole)[1]
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
 
