@@ -28,8 +28,9 @@ def get_config() -> ConfigDict:
     config.model.dropout = 0.0
     config.model.compute_dtype = "auto"
     config.model.remat = "none"
+    config.model.scan_unroll = 3  # 70 ms a step against 75, on 2 cores
     config.optimizer.name = "muon"
-    config.optimizer.peak_learning_rate = 0.02
+    config.optimizer.peak_learning_rate = 0.012
     config.optimizer.adam_learning_rate = 3e-3
     # Muon's steps have a fixed size: without decay the pretrained weights grow, and finetuning,
     # which starts from them, learns more slowly than from scratch.

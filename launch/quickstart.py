@@ -32,9 +32,9 @@ OUTPUT = flags.DEFINE_string("output", "runs/quickstart", "Folder for all that i
 SOURCE = flags.DEFINE_multi_string(
     "source", ["stdlib", "prose"], "Raw code and prose; see launch/curate.py --help."
 )
-PRETRAIN_STEPS = flags.DEFINE_integer("pretrain_steps", 500, "Steps on raw code, and CodeTextbook.")
-FINETUNE_STEPS = flags.DEFINE_integer("finetune_steps", 2400, "Steps on CodeExercises.")
-N_EXERCISES = flags.DEFINE_integer("n_exercises", 15_000, "Exercises to synthesize.", 100)
+PRETRAIN_STEPS = flags.DEFINE_integer("pretrain_steps", 400, "Steps on raw code, and CodeTextbook.")
+FINETUNE_STEPS = flags.DEFINE_integer("finetune_steps", 3000, "Steps on CodeExercises.")
+N_EXERCISES = flags.DEFINE_integer("n_exercises", 20_000, "Exercises to synthesize.", 100)
 N_PROBLEMS = flags.DEFINE_integer("n_problems", 200, "Held-out problems.", 10)
 OPTIMIZER = flags.DEFINE_enum("optimizer", "muon", ["muon", "adamw"], "For every model alike.")
 FORCE = flags.DEFINE_bool("force", False, "Start over.")

@@ -19,9 +19,12 @@ PROMPTS = ["def f(x):", "x", "", "import os\nimport sys\n" * 2, "é" * 20, "    
 
 @pytest.fixture(scope="module")
 def state(tiny_model):
-    """A model with opinions: its initial values times ten."""
+    """A model with opinions: its initial values times five.
+
+    At ten times, rounding alone moves float32 logits by more than the tolerance of these tests.
+    """
     state = nnx.state(Phi(tiny_model, nnx.Rngs(1)), nnx.Param)
-    state = jax.tree.map(lambda x: x * 10 if x.ndim > 1 else x, state)
+    state = jax.tree.map(lambda x: x * 5 if x.ndim > 1 else x, state)
     ids = jnp.arange(tiny_model.vocab_size)
     # ASCII without an end; padding of the embedding would win if it could.
     bias = jnp.select([ids < 128, ids < 257], [0.0, -100.0], 100.0)

