@@ -33,7 +33,7 @@ SOURCE = flags.DEFINE_multi_string(
     "source", ["stdlib", "prose"], "Raw code and prose; see launch/curate.py --help."
 )
 PRETRAIN_STEPS = flags.DEFINE_integer("pretrain_steps", 400, "Steps on raw code, and CodeTextbook.")
-FINETUNE_STEPS = flags.DEFINE_integer("finetune_steps", 3000, "Steps on CodeExercises.")
+FINETUNE_STEPS = flags.DEFINE_integer("finetune_steps", 3600, "Steps on CodeExercises.")
 N_EXERCISES = flags.DEFINE_integer("n_exercises", 20_000, "Exercises to synthesize.", 100)
 N_PROBLEMS = flags.DEFINE_integer("n_problems", 200, "Held-out problems.", 10)
 OPTIMIZER = flags.DEFINE_enum("optimizer", "muon", ["muon", "adamw"], "For every model alike.")
