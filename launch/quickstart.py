@@ -12,6 +12,7 @@ Generated and trained programs are executed, in the sandbox; see launch/evaluate
 import json
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +48,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--output={root} is a file; name a folder")
     if FORCE.value:
         shutil.rmtree(root / "stages", ignore_errors=True)
+    signal.signal(signal.SIGTERM, interrupt)
     pipeline = Pipeline(root)
 
     benchmark = root / "synthesize" / "benchmark.jsonl"
@@ -165,18 +167,37 @@ class Pipeline:
         command = [str(LAUNCH / script), *arguments, f"--{output_flag}={output}"]
         print(f"\n== {name}\npython {shlex.join(command)}", flush=True)
         began = time.perf_counter()
-        status = subprocess.run([sys.executable, *command], check=False).returncode
+        status = run_command([sys.executable, *command])
         self.seconds[name] = round(spent + time.perf_counter() - began, 2)
-        finished = status == 0
+        # Training that a signal ended saved, and exited with 0.
+        result = output / "result.json"
+        finished = status == 0 and (
+            not result.exists() or json.loads(result.read_text("utf-8"))["finished"]
+        )
         write_json(
             record_path,
             {"identity": identity, "finished": finished, "seconds": self.seconds[name]},
         )
         if not finished:
             raise UserError(
-                f"stage {name} ended with status {status}; its own message stands above. Run the"
-                " same command again to go on from there"
+                f"stage {name} did not finish (status {status}); its own message stands above. Run"
+                " the same command again to go on from there"
             )
+
+
+def run_command(command: Sequence[str]) -> int:
+    """Runs a command; an interrupt goes on to it, and it is given the time to save."""
+    with subprocess.Popen(command) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            raise
+
+
+def interrupt(number: int, frame: object) -> None:
+    """Takes SIGTERM as Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def print_result(root: Path, benchmark: Path, summary: dict[str, object]) -> None:

@@ -42,11 +42,10 @@ class Trainer(NamedTuple):
     shardings: State
     init: Callable[[], State]
     step: Callable[[State, Batch], tuple[State, Metrics]]
-    loss: Callable[[Any, Batch], Metrics]
 
 
 def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
-    """Builds the sharded init, step and loss functions (pjit: `jax.jit` with shardings).
+    """Builds the sharded init and step functions (pjit: `jax.jit` with shardings).
 
     Randomness is a function of (seed, step) alone, so there is none to save.
     """
@@ -91,12 +90,8 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
         params, optimizer_state = jax.tree.map(
             lambda new, old: jnp.where(good, new, old), updated, (state.params, state.optimizer)
         )
-        metrics = {"loss": loss, "gradient_norm": norm, "tokens": count, "skipped": ~good}
+        metrics = {"loss": loss, "gradient_norm": norm, "skipped": ~good}
         return State(state.step + 1, params, optimizer_state), metrics
-
-    def loss(params: Any, batch: Batch) -> Metrics:
-        micro = jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), batch)
-        return {"loss": total_loss(params, micro, None), "tokens": jnp.sum(batch.loss)}
 
     batch_sharding = NamedSharding(mesh, MICRO_BATCHES)
     return Trainer(
@@ -108,9 +103,6 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
             in_shardings=(shardings, batch_sharding),
             out_shardings=(shardings, replicated(mesh)),
             donate_argnums=0,
-        ),
-        jax.jit(
-            loss, in_shardings=(shardings.params, batch_sharding), out_shardings=replicated(mesh)
         ),
     )
 
