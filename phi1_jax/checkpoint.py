@@ -13,6 +13,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +194,9 @@ def load_model(
     if shardings is None:
         shardings = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     folder = run / "checkpoints" / str(step) / "params"
-    with ocp.StandardCheckpointer() as checkpointer:
-        shapes = checkpointer.metadata(folder).item_metadata.tree
+    # The handler itself: a Checkpointer warns that the folder, one item of three, has no metadata.
+    with closing(ocp.StandardCheckpointHandler()) as handler:
+        shapes = handler.metadata(folder).tree
         if not isinstance(shardings, Mapping):
             shardings = jax.tree.map(lambda _: shardings, shapes)
         target = jax.tree.map(
@@ -202,7 +204,7 @@ def load_model(
             shapes,
             shardings,
         )
-        return config, checkpointer.restore(folder, target)
+        return config, handler.restore(folder, args=ocp.args.StandardRestore(target))
 
 
 def read_model_config(run: Path) -> ModelConfig:
