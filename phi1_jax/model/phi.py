@@ -17,9 +17,6 @@ from phi1_jax.model.attention import Attend, causal
 from phi1_jax.model.linear import Linear
 from phi1_jax.model.rope import rotate, rotation
 
-# What a block hands back beside its output: nothing in training, the new cache in decoding.
-Params = dict[str, Any]
-
 
 class Block(nnx.Module):
     """Attention and MLP in parallel, both reading one shared LayerNorm."""

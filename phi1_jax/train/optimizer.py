@@ -12,8 +12,8 @@ from phi1_jax.config import OptimizerConfig
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """Gradient clipping by global norm, then the configured optimizer.
 
-    AdamW decays matrices only, not biases, LayerNorms or nothing else: `decays` says which
-    [the paper does not say; this is the common choice].
+    Weight decay acts on matrices and the embedding, not on biases and LayerNorms [ours: the paper
+    does not say].
     """
     if config.name == "muon":
         optimizer = muon(
