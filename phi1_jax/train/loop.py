@@ -63,7 +63,7 @@ def train(
             f"config field model.vocab_size={config.model.vocab_size} is smaller than the"
             f" tokenizer's {loader.vocab_size} pieces"
         )
-    _open_run(config, run)
+    _refuse_other_config(config, run)
     trainer = make_trainer(config, mesh)
     with (
         closing(Checkpointer(run, config.checkpoint)) as checkpointer,
@@ -71,6 +71,8 @@ def train(
     ):
         writer.settings(to_dict(config))
         step, state, rows = _start(config, trainer, checkpointer, loader)
+        # Only now: a run that is refused keeps its own config and tokenizer.
+        _write_config(config, run)
         meter = Meter(config, writer, loader.names, rows, step)
 
         def save() -> None:
@@ -165,22 +167,29 @@ def _micro_batches(config: RunConfig, mesh: Mesh) -> int:
     return rows // per_step
 
 
-def _open_run(config: RunConfig, run: Path) -> None:
-    """Writes the resolved config and the tokenizer, or compares them with what is there."""
+def _refuse_other_config(config: RunConfig, run: Path) -> None:
+    """Compares the config with the one that the run's folder holds, if it holds one."""
     path = run / CONFIG
-    resolved = json.loads(json.dumps(to_dict(config)))
-    if path.exists():
-        for name, old, new in _differences(json.loads(path.read_text("utf-8")), resolved):
-            if not name.startswith(FREE_FIELDS) and not name.startswith("data.sources"):
-                raise UserError(
-                    f"config field {name}={new} differs from {old} in {path}; give the same value,"
-                    " or a new --output"
-                )
-    run.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        return
+    for name, old, new in _differences(json.loads(path.read_text("utf-8")), _resolved(config)):
+        if not name.startswith(FREE_FIELDS) and not name.startswith("data.sources"):
+            raise UserError(
+                f"config field {name}={new} differs from {old} in {path}; give the same value,"
+                " or a new --output"
+            )
+
+
+def _write_config(config: RunConfig, run: Path) -> None:
     if jax.process_index() == 0:
         if config.data.tokenizer:
             shutil.copytree(config.data.tokenizer, run / TOKENIZER, dirs_exist_ok=True)
-        write_json(path, resolved)
+        write_json(run / CONFIG, _resolved(config))
+
+
+def _resolved(config: RunConfig) -> dict[str, Any]:
+    """The config as JSON gives it back: lists for tuples."""
+    return json.loads(json.dumps(to_dict(config)))
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

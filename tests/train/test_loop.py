@@ -134,8 +134,10 @@ def test_changed_settings_and_data_are_refused_by_name(run_config, finished, sha
     with pytest.raises(UserError, match=r"optimizer\.weight_decay=0\.2 differs"):
         train(replace(run_config, optimizer=replace(run_config.optimizer, weight_decay=0.2)), run)
     swapped = replace(run_config.data, sources=run_config.data.sources[::-1])
+    before = (run / "config.json").read_bytes()
     with pytest.raises(UserError, match="the data differ"):
         train(replace(run_config, data=swapped), run)
+    assert (run / "config.json").read_bytes() == before
     small = replace(run_config, model=replace(run_config.model, vocab_size=128))
     with pytest.raises(UserError, match=r"model\.vocab_size=128 is smaller"):
         train(small, run)
