@@ -44,9 +44,9 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "phi1_jax needs Python 3.11 or newer, not " + sys.version.split()[0] + "; name one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[data,hf,plots]'
+	$(BIN)/python -m pip install --quiet --editable '.[api,data,hf,plots]'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --editable '.[data,hf,plots,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[api,data,hub,hf,plots,ray,dev]'
 	touch $@
