@@ -26,6 +26,11 @@ OUTPUT = flags.DEFINE_string("output", None, "The run's folder; holds everything
 SOURCE = flags.DEFINE_multi_string(
     "source", [], "NAME=SHARDS or NAME=SHARDS:WEIGHT, once for each source of the mixture."
 )
+TRACE = flags.DEFINE_bool(
+    "trace",
+    False,
+    "Log bits of the loss, batch hash and example ids of each step: trace.jsonl.",
+)
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder of the shards' tokenizer.")
 
 
@@ -38,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
     from phi1_jax.train.loop import train
 
     start = time.perf_counter()
-    result = train(config, Path(OUTPUT.value))
+    result = train(config, Path(OUTPUT.value), trace=TRACE.value)
     result["total_seconds"] = round(time.perf_counter() - start, 2)
     write_json(Path(OUTPUT.value) / "result.json", result)
     print(json.dumps(result))

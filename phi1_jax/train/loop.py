@@ -2,9 +2,8 @@
 
 import json
 import shutil
-import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,9 @@ from phi1_jax.metrics import MetricsWriter
 from phi1_jax.sharding import make_mesh
 from phi1_jax.stage import write_json
 from phi1_jax.train.meter import Meter
+from phi1_jax.train.signals import stop_signal
 from phi1_jax.train.step import MICRO_BATCHES, Batch, State, Trainer, make_trainer
+from phi1_jax.train.trace import Trace
 
 # Called with the step and the parameters; returns the curves' names and values.
 Evaluator = Callable[[int, Any], Mapping[str, float]]
@@ -42,12 +43,18 @@ FREE_FIELDS = (
 
 
 def train(
-    config: RunConfig, run: Path, evaluators: Mapping[str, Evaluator] | None = None
+    config: RunConfig,
+    run: Path,
+    evaluators: Mapping[str, Evaluator] | None = None,
+    *,
+    trace: bool = False,
 ) -> dict[str, Any]:
     """Trains to `config.steps`, or goes on from the newest undamaged checkpoint in `run`.
 
     SIGTERM and Ctrl-C end the current step, save, and return; a second one leaves at once.
 
+    Args:
+      trace: write a log of loss bits, batch hashes, example ids and state hashes; see `trace.py`.
     Returns:
       start_step (above 0 after a resume), step, steps, tokens (read up to `step`), loss (last
       logged, None without a step), seconds, and `finished`, False after a signal.
@@ -68,11 +75,13 @@ def train(
     with (
         closing(Checkpointer(run, config.checkpoint)) as checkpointer,
         closing(MetricsWriter(run, enabled=jax.process_index() == 0)) as writer,
+        closing(Trace(run, enabled=trace)) as tracer,
     ):
         writer.settings(to_dict(config))
         step, state, rows = _start(config, trainer, checkpointer, loader)
         # Only now: a run that is refused keeps its own config and tokenizer.
         _write_config(config, run)
+        tracer.state(step, state)
         meter = Meter(config, writer, loader.names, rows, step)
 
         def save() -> None:
@@ -91,12 +100,13 @@ def train(
             disable=jax.process_index() > 0,
             mininterval=1,
         )
-        with _stop_signal() as stopped, progress:
+        with stop_signal() as stopped, progress:
             while step < config.steps and not stopped():
-                batch, sources = next(batches)
+                batch, examples = next(batches)
                 state, metrics = trainer.step(state, batch)
                 step += 1
-                meter.add(metrics, sources)
+                meter.add(metrics, examples["source"])
+                tracer.step(step, metrics, examples)
                 progress.update()
                 if step % config.log_every_steps == 0 or step == config.steps:
                     progress.set_postfix(meter.log(step))
@@ -109,6 +119,7 @@ def train(
                         writer.scalars(step, {f"{name}/{k}": v for k, v in values.items()})
             if saved != step:
                 save()
+            tracer.state(step, state)
         return meter.summary(step)
 
 
@@ -202,7 +213,7 @@ def _differences(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, An
 
 def _on_device(
     batches: Iterator[dict[str, np.ndarray]], mesh: Mesh, micro_batches: int
-) -> Iterator[tuple[Batch, np.ndarray]]:
+) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
     """Puts the next batch on the devices while the current step runs."""
     sharding = NamedSharding(mesh, MICRO_BATCHES)
 
@@ -210,31 +221,10 @@ def _on_device(
         array = array.reshape(micro_batches, -1, *array.shape[1:])
         return jax.make_array_from_process_local_data(sharding, array)
 
-    def placed(batch: dict[str, np.ndarray]) -> tuple[Batch, np.ndarray]:
-        return Batch(place(batch["tokens"]), place(batch["loss"])), batch["source"]
+    def placed(batch: dict[str, np.ndarray]) -> tuple[Batch, dict[str, np.ndarray]]:
+        return Batch(place(batch["tokens"]), place(batch["loss"])), batch
 
     ahead = placed(next(batches))
     for batch in batches:
         ready, ahead = ahead, placed(batch)
         yield ready
-
-
-@contextmanager
-def _stop_signal() -> Iterator[Callable[[], bool]]:
-    """Turns the first SIGTERM or SIGINT into a request; the second acts as usual."""
-    received: list[int] = []
-    previous: dict[int, Any] = {}
-
-    def on_signal(number: int, frame: Any) -> None:
-        del frame
-        received.append(number)
-        signal.signal(number, previous[number])
-        logging.warning("%s: saving, then leaving", signal.Signals(number).name)
-
-    for number in (int(signal.SIGTERM), int(signal.SIGINT)):
-        previous[number] = signal.signal(number, on_signal)
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -1,0 +1,99 @@
+"""A log that proves two runs the same: bits of the loss, and hashes of batches and states.
+
+RUN/trace.jsonl, and RUN/trace.P.jsonl from process P above 0, hold one line for each step taken
+  {"step": 7, "loss": "40b1f2c3", "gradient_norm": "3f9d0a11", "skipped": false,
+   "batch": SHA-256, "examples": [[source, row], ...]}
+and one for the state that a run starts from (fresh or restored) and ends with
+  {"step": 7, "state": SHA-256}
+`loss` and `gradient_norm` are the float32's bits in hex; `batch` hashes this process's part of the
+global batch (tokens and loss mask), `examples` names its rows: number of the source in
+`data.sources`, and row of that source. `state` hashes parameters, optimizer and step. A resumed run
+appends, so the steps that it takes again stand twice; `read_trace` gives all lines in order.
+
+Each step waits for its loss, which costs some speed: a trace is for tests and for hunting faults.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+
+class Trace:
+    """Writes one process's trace, or nothing; a line is written before the next step starts."""
+
+    def __init__(self, run: Path, enabled: bool) -> None:
+        self._file: IO[str] | None = None
+        if not enabled:
+            return
+        path = _path(run, jax.process_index())
+        run.mkdir(parents=True, exist_ok=True)
+        # A kill may have torn the last line.
+        kept = path.read_bytes() if path.exists() else b""
+        path.write_bytes(kept[: kept.rfind(b"\n") + 1])
+        self._file = path.open("a", encoding="utf-8")
+
+    def state(self, step: int, state: Any) -> None:
+        """The state before the first step of this process's run, or after its last."""
+        if self._file:
+            self._line({"step": step, "state": state_hash(state)})
+
+    def step(
+        self, step: int, metrics: Mapping[str, jax.Array], batch: Mapping[str, np.ndarray]
+    ) -> None:
+        """One step, 1 for the first; `batch` as the loader gave it."""
+        if not self._file:
+            return
+        values = jax.device_get(dict(metrics))
+        digest = hashlib.sha256(batch["tokens"].tobytes() + batch["loss"].tobytes())
+        pairs = np.stack([batch["source"], batch["row"]], axis=1)
+        self._line(
+            {
+                "step": step,
+                "loss": _bits(values["loss"]),
+                "gradient_norm": _bits(values["gradient_norm"]),
+                "skipped": bool(values["skipped"]),
+                "batch": digest.hexdigest(),
+                "examples": pairs.tolist(),
+            }
+        )
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+
+    def _line(self, record: Mapping[str, Any]) -> None:
+        assert self._file
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+
+
+def read_trace(run: Path, process: int = 0) -> list[dict[str, Any]]:
+    """The lines of a run's trace, without one that a kill has torn."""
+    whole, _, _ = _path(run, process).read_text(encoding="utf-8").rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def state_hash(state: Any) -> str:
+    """SHA-256 over a tree's paths, types, shapes and bytes: equal if and only if bit-identical."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            leaf = multihost_utils.process_allgather(leaf, tiled=True)
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _path(run: Path, process: int) -> Path:
+    return run / (f"trace.{process}.jsonl" if process else "trace.jsonl")
+
+
+def _bits(value: np.ndarray) -> str:
+    return f"{np.float32(value).view(np.uint32):08x}"
