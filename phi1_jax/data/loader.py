@@ -77,22 +77,22 @@ def document_rows(shards: TokenShards, seq_len: int) -> np.ndarray:
 
 
 class Loader:
-    """Batches of a weighted mixture of sources, for one process of a run."""
+    """Global batches of a weighted mixture of sources.
 
-    def __init__(self, config: DataConfig, seed: int, process: int = 0, n_processes: int = 1):
+    Every process of a run reads all rows of a batch and puts its own on its devices: at the
+    paper's rate, 147k tokens/s, reading costs under 1% of a core. So the order, the counts and the
+    log are the same everywhere, whatever the hosts and the mesh.
+    """
+
+    def __init__(self, config: DataConfig, seed: int) -> None:
         """Opens every source and checks it, so that a damaged file is found before step 1.
 
         Raises:
           UserError: no source, shards that are missing, damaged, too short or made with another
-            tokenizer, or a batch size that the processes do not divide.
+            tokenizer.
         """
         if not config.sources:
             raise UserError("config field data.sources is empty: name shards, --source=NAME=DIR")
-        if config.global_batch_size % n_processes:
-            raise UserError(
-                f"config field data.global_batch_size={config.global_batch_size} must be a multiple"
-                f" of the {n_processes} processes"
-            )
         self.tokenizer = load_tokenizer(Path(config.tokenizer)) if config.tokenizer else None
         opened = []
         for number, source in enumerate(config.sources):
@@ -118,11 +118,10 @@ class Loader:
         ]
         weights = [source.weight for source in config.sources]
         mixed = grain.MapDataset.mix(streams, weights) if len(streams) > 1 else streams[0]
-        local = mixed[process::n_processes]
-        self._batches = local.batch(config.global_batch_size // n_processes)
+        self._batches = mixed.batch(config.global_batch_size)
 
     def batches(self, step: int) -> Iterator[dict[str, np.ndarray]]:
-        """This process's part of each global batch, from optimizer step `step` on, without end."""
+        """Each global batch from optimizer step `step` on, without end."""
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
         iterator = iter(self._batches.to_iter_dataset(options))
         iterator.set_state({"next_index": step})

@@ -64,7 +64,7 @@ def train(
     """
     mesh = make_mesh(config.mesh)
     micro_batches = _micro_batches(config, mesh)
-    loader = Loader(config.data, config.seed, jax.process_index(), jax.process_count())
+    loader = Loader(config.data, config.seed)
     if loader.vocab_size > config.model.vocab_size:
         raise UserError(
             f"config field model.vocab_size={config.model.vocab_size} is smaller than the"
@@ -219,7 +219,7 @@ def _on_device(
 
     def place(array: np.ndarray) -> jax.Array:
         array = array.reshape(micro_batches, -1, *array.shape[1:])
-        return jax.make_array_from_process_local_data(sharding, array)
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
     def placed(batch: dict[str, np.ndarray]) -> tuple[Batch, dict[str, np.ndarray]]:
         return Batch(place(batch["tokens"]), place(batch["loss"])), batch

@@ -40,7 +40,7 @@ class Meter:
 
     def add(self, metrics: dict[str, jax.Array], sources: np.ndarray) -> None:
         self._pending.append(metrics)
-        self.rows += np.bincount(sources, minlength=len(self.rows)) * jax.process_count()
+        self.rows += np.bincount(sources, minlength=len(self.rows))
 
     def log(self, step: int) -> dict[str, str]:
         """Writes the mean since the last line; returns what the progress bar shows."""

@@ -58,14 +58,6 @@ def test_order_is_a_function_of_seed_and_step(data):
     assert ids(reference) != ids(take(Loader(data, seed=2), 0, 10))
 
 
-@pytest.mark.parametrize("n_hosts", [2, 4])
-def test_the_global_batch_does_not_depend_on_the_number_of_hosts(data, n_hosts):
-    one = take(Loader(data, seed=1), 0, 6)
-    parts = [take(Loader(data, 1, host, n_hosts), 0, 6) for host in range(n_hosts)]
-    for step in range(6):
-        assert Counter(ids([one[step]])) == Counter(ids([part[step] for part in parts]))
-
-
 def test_mixture_follows_the_weights(data):
     counts = Counter(source for source, _ in ids(take(Loader(data, seed=1), 0, 100)))
     assert counts[0] / counts[1] == pytest.approx(3.0, rel=0.02)
@@ -118,8 +110,6 @@ def test_the_fingerprint_sees_what_changes_the_data(data, change):
 def test_bad_data_is_refused_by_name(data, shards, tmp_path):
     with pytest.raises(UserError, match=r"data\.sources is empty"):
         Loader(DataConfig(), 0)
-    with pytest.raises(UserError, match="global_batch_size=8"):
-        Loader(data, 0, 0, 3)
     missing = replace(data, sources=(SourceConfig("x", str(tmp_path / "nowhere")),))
     with pytest.raises(UserError, match="nowhere"):
         Loader(missing, 0)
