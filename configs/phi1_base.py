@@ -59,6 +59,10 @@ def get_config() -> ConfigDict:
                 "keep_last": 2,
                 "keep_every_steps": 0,
                 "keep_steps": (24_000,),
+                "best_metric": "",  # a curve's name, such as train/loss
+                "best_mode": "min",
+                "keep_best": 1,
+                "retries": 0,
             },
             "steps": 36_000,
             "micro_batch_size": 4,

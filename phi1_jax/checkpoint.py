@@ -1,14 +1,8 @@
 """Checkpoints that say when they are damaged: Orbax for the arrays, SHA-256 for the files.
 
-A run's folder holds
-  config.json       the resolved `RunConfig` (for converted weights: the model part)
-  tokenizer/        what the weights were trained with
-  checkpoints/N/    Orbax: params, optimizer, position
-  sealed/N.json     SHA-256 of every file of step N, written last
-  quarantine/       damaged or unsealed steps, moved aside and never deleted
+`run_folder.py` says what lies where, and which steps can be trusted.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -21,69 +15,117 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
+from jax.experimental import multihost_utils
 
+from phi1_jax import run_folder
 from phi1_jax.config import CheckpointConfig, ModelConfig, from_dict
 from phi1_jax.errors import UserError
+from phi1_jax.run_folder import (
+    CHECKPOINTS,
+    CONFIG,
+    TOKENIZER,
+    damage,
+    seal,
+    sealed_steps,
+    step_folder,
+)
 from phi1_jax.stage import write_json
-
-CONFIG = "config.json"
-TOKENIZER = "tokenizer"
 
 
 class Checkpointer:
-    """Saves, seals, verifies and restores the steps of one run's folder."""
+    """Saves, seals, verifies and restores the steps of one run's folder.
+
+    With several processes every one of them calls every method at the same step; the first one
+    alone seals, verifies, deletes and decides.
+    """
 
     def __init__(self, run: Path, config: CheckpointConfig) -> None:
         self.run = run.absolute()
-        self.steps_folder = self.run / "checkpoints"
-        keep = ocp.checkpoint_managers.preservation_policy
-        policies = [keep.LatestN(config.keep_last), keep.CustomSteps(list(config.keep_steps))]
-        if config.keep_every_steps:
-            policies.append(keep.EveryNSteps(config.keep_every_steps))
-        self._manager = ocp.CheckpointManager(
-            self.steps_folder,
-            item_names=("params", "optimizer", "position"),
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=keep.AnyPreservationPolicy(policies),
-                cleanup_tmp_directories=True,
-                create=True,
-            ),
-        )
+        self._config = config
+        self._first = jax.process_index() == 0
+        if self._first:
+            (self.run / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+            run_folder.clean(self.run)
+        self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
         # One thread seals in order; hashing runs at about 1.8 GB/s a core beside training.
         self._sealer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seal")
-        self._sealing: Future[None] | None = None
+        self._saving: tuple[int, Future[None]] | None = None
+        self._failures = 0  # in a row
+        self._failure: UserError | None = None  # of the last save, if it failed
+        self._retry_at = 0
+
+    def due(self, step: int) -> bool:
+        """Whether to save after `step`: at the interval, or again after a save that failed.
+
+        Call it after every step: here the failure of a save in the background comes to light.
+
+        Raises:
+          UserError: a save failed, and more than `retries` did in a row.
+        """
+        if self._saving is not None and self._saving[1].done():
+            self.wait()
+        again = self._failure is not None and step >= self._retry_at
+        return again or step % self._config.every_steps == 0
 
     def save(self, step: int, params: Any, optimizer: Any, position: Mapping[str, Any]) -> None:
         """Starts saving; returns once the device arrays are copied.
 
+        The old steps that the policy does not keep go once this one is sealed.
+
         Args:
           position: what to resume the data with and to compare on restore, JSON-serialisable.
+        Raises:
+          UserError: this save would not fit the disk, or the last one failed, and more than
+            `retries` did in a row.
         """
         self.wait()
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(params),
-                optimizer=ocp.args.StandardSave(optimizer),
-                position=ocp.args.JsonSave(dict(position)),
-            ),
-        )
-        self._sealing = self._sealer.submit(self._seal, step)
+        try:
+            self._refuse_full_disk(step, (params, optimizer))
+            self._orbax.save(
+                step_folder(self.run, step),
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardSave(params),
+                    optimizer=ocp.args.StandardSave(optimizer),
+                    position=ocp.args.JsonSave(dict(position)),
+                ),
+            )
+        except Exception as error:
+            self._failed(step, error)
+        else:
+            self._saving = step, self._sealer.submit(self._finish, step)
 
     def wait(self) -> None:
-        """Blocks until the last save is on disk and sealed, and raises its error if it failed."""
-        if self._sealing is not None:
-            sealing, self._sealing = self._sealing, None
-            sealing.result()
+        """Blocks until the last save is on disk and sealed.
+
+        Raises:
+          UserError: it failed, and more than `retries` did in a row.
+        """
+        if self._saving is None:
+            return
+        (step, saving), self._saving = self._saving, None
+        try:
+            saving.result()
+        except Exception as error:
+            self._failed(step, error)
+        else:
+            self._failures, self._failure = 0, None
 
     def close(self) -> None:
-        """Finishes the last save and frees Orbax's threads."""
-        self.wait()
-        self._sealer.shutdown()
-        self._manager.close()
+        """Finishes the last save and frees Orbax's threads.
+
+        Raises:
+          UserError: the last save failed.
+        """
+        try:
+            self.wait()
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            self._sealer.shutdown()
+            self._orbax.close()
 
     def restore(self, params: Any, optimizer: Any) -> tuple[int, Any, Any, dict[str, Any]] | None:
-        """The newest undamaged step, or None if there is none.
+        """The newest undamaged step, or None if the run has none yet.
 
         A damaged step is moved to `quarantine/` and the one before is tried.
 
@@ -91,61 +133,83 @@ class Checkpointer:
           params, optimizer: trees of `jax.ShapeDtypeStruct` with shardings, to restore into.
         Returns:
           (step, params, optimizer, position)
+        Raises:
+          UserError: every step is damaged.
         """
-        for step in sorted(self._manager.all_steps(), reverse=True):
-            if problem := damage(self.run, step):
-                self._quarantine(step, problem)
-                continue
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    params=ocp.args.StandardRestore(params),
-                    optimizer=ocp.args.StandardRestore(optimizer),
-                    position=ocp.args.JsonRestore(),
-                ),
+        none, all_damaged = -1, -2
+        step, problem = none, UserError(f"{self.run}: no undamaged checkpoint is left")
+        if self._first:
+            try:
+                newest = run_folder.newest_undamaged(self.run)
+                step = none if newest is None else newest
+            except UserError as error:
+                step, problem = all_damaged, error
+        (step,) = self._agree(step)
+        if step == all_damaged:
+            raise problem
+        if step == none:
+            return None
+        restored = self._orbax.restore(
+            step_folder(self.run, step),
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(params),
+                optimizer=ocp.args.StandardRestore(optimizer),
+                position=ocp.args.JsonRestore(),
+            ),
+        )
+        return step, restored.params, restored.optimizer, restored.position
+
+    def _finish(self, step: int) -> None:
+        """In the background: waits for Orbax, seals, and only then deletes old steps."""
+        self._orbax.wait_until_finished()
+        if self._first:
+            seal(self.run, step)
+            try:
+                run_folder.prune(self.run, self._config)
+            except OSError as error:
+                logging.warning("an old checkpoint was not deleted: %s", error)
+
+    def _failed(self, step: int, error: Exception) -> None:
+        if self._first:
+            run_folder.abandon(self.run, step)
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        kept = sealed_steps(self.run)
+        intact = f"step {kept[-1]} is intact" if kept else "there is no other"
+        self._failures += 1
+        self._failure = UserError(f"checkpoint {step} was not saved: {reason}; {intact}")
+        self._failure.__cause__ = error
+        # All processes see that the disk is too full; any other failure only the one it hits.
+        alone = jax.process_count() > 1 and not isinstance(error, UserError)
+        if alone or self._failures > self._config.retries:
+            raise self._failure
+        self._retry_at = step + max(1, self._config.every_steps // 10)
+        logging.warning(
+            "%s (failure %d of %d in a row; next try at step %d)",
+            self._failure,
+            self._failures,
+            self._config.retries + 1,
+            self._retry_at,
+        )
+
+    def _refuse_full_disk(self, step: int, state: Any) -> None:
+        """Raises before a byte is written. Old steps go after the new one: all of it must fit."""
+        leaves = jax.tree.leaves(state)
+        needed = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) + (1 << 20)
+        free = shutil.disk_usage(self.run).free if self._first else 0
+        # Compared here and not by the others, whose disks may not be the same.
+        fits, free_mib = self._agree(int(needed <= free), free >> 20)
+        if not fits:
+            raise UserError(
+                f"it needs {needed / 1e9:.3g} GB and {self.run} has {free_mib * 2**20 / 1e9:.3g} GB"
+                " free; make room, or keep fewer steps (checkpoint.keep_last and the like)"
             )
-            return step, restored.params, restored.optimizer, restored.position
-        return None
 
-    def _seal(self, step: int) -> None:
-        self._manager.wait_until_finished()
-        seal(self.run, step)
-        for path in (self.run / "sealed").glob("*.json"):
-            if not (self.steps_folder / path.stem).exists():
-                path.unlink()
-
-    def _quarantine(self, step: int, problem: str) -> None:
-        target = self.run / "quarantine" / str(step)
-        number = 0
-        while target.exists():
-            number += 1
-            target = target.with_name(f"{step}.{number}")
-        target.parent.mkdir(exist_ok=True)
-        logging.warning("checkpoint %d is damaged (%s); moved to %s", step, problem, target)
-        shutil.move(self.steps_folder / str(step), target)
-        self._manager.reload()
-
-
-def seal(run: Path, step: int) -> None:
-    """Writes the SHA-256 of every file of a finished step."""
-    (run / "sealed").mkdir(exist_ok=True)
-    write_json(run / "sealed" / f"{step}.json", _hashes(run / "checkpoints" / str(step)))
-
-
-def damage(run: Path, step: int) -> str:
-    """What is wrong with a step's files, in words; empty if nothing is."""
-    try:
-        sealed = json.loads((run / "sealed" / f"{step}.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return "its save did not finish"
-    except ValueError:
-        return f"sealed/{step}.json is not JSON"
-    found = _hashes(run / "checkpoints" / str(step))
-    for name in sorted(sealed.keys() | found.keys()):
-        if sealed.get(name) != found.get(name):
-            state = "missing" if name not in found else "new" if name not in sealed else "altered"
-            return f"{name} is {state}"
-    return ""
+    def _agree(self, *values: int) -> list[int]:
+        """The first process's values, on every process."""
+        if jax.process_count() == 1:
+            return [int(value) for value in values]
+        shared = multihost_utils.broadcast_one_to_all(np.array(values, np.int32))
+        return [int(value) for value in shared]
 
 
 def write_model(run: Path, model: ModelConfig, params: Any, tokenizer: Path | None) -> None:
@@ -167,7 +231,7 @@ def write_model(run: Path, model: ModelConfig, params: Any, tokenizer: Path | No
         save_concurrent_gb=1, use_ocdbt=False, type_handler_registry=arrays
     )
     with ocp.Checkpointer(handler) as checkpointer:
-        target = run / "checkpoints" / "0" / "params"
+        target = step_folder(run, 0) / "params"
         checkpointer.save(target, args=ocp.args.PyTreeSave(jax.tree.map(np.asarray, params)))
     seal(run, 0)
 
@@ -178,25 +242,25 @@ def load_model(
     """The model's config and parameters from a run's folder.
 
     Args:
-      step: which checkpoint; None is the newest.
+      step: which checkpoint; None is the newest whose save has finished.
       shardings: a tree like the parameters; None puts everything on the first device.
     Raises:
       UserError: no run, no such step, or a damaged one.
     """
     run = run.absolute()
     config = read_model_config(run)
-    steps = sorted(int(p.name) for p in (run / "checkpoints").glob("[0-9]*") if p.name.isdigit())
+    steps = sealed_steps(run)  # a run that is saving has a newer folder, not yet whole
     if not steps or (step is not None and step not in steps):
         raise UserError(f"{run}: no checkpoint {'' if step is None else step}; steps are {steps}")
     step = steps[-1] if step is None else step
-    if problem := damage(run, step):
-        raise UserError(f"{run}/checkpoints/{step} is damaged: {problem}; steps are {steps}")
+    folder = step_folder(run, step)
+    if problem := damage(run, step, progress=True):
+        raise UserError(f"{folder} is damaged: {problem}; steps are {steps}")
     if shardings is None:
         shardings = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    folder = run / "checkpoints" / str(step) / "params"
     # The handler itself: a Checkpointer warns that the folder, one item of three, has no metadata.
     with closing(ocp.StandardCheckpointHandler()) as handler:
-        shapes = handler.metadata(folder).tree
+        shapes = handler.metadata(folder / "params").tree
         if not isinstance(shardings, Mapping):
             shardings = jax.tree.map(lambda _: shardings, shapes)
         target = jax.tree.map(
@@ -204,7 +268,7 @@ def load_model(
             shapes,
             shardings,
         )
-        return config, handler.restore(folder, args=ocp.args.StandardRestore(target))
+        return config, handler.restore(folder / "params", args=ocp.args.StandardRestore(target))
 
 
 def read_model_config(run: Path) -> ModelConfig:
@@ -216,11 +280,3 @@ def read_model_config(run: Path) -> ModelConfig:
         raise UserError(f"{run} is not a run's folder: it has no {CONFIG}") from error
     except (KeyError, json.JSONDecodeError) as error:
         raise UserError(f"{run / CONFIG} is not a run's config: {error}") from error
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    hashes = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        with path.open("rb") as file:
-            hashes[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes

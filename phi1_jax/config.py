@@ -162,13 +162,18 @@ class CheckpointConfig:
     keep_last: int = 3
     keep_every_steps: int = 0  # 0: none beyond the last ones
     keep_steps: tuple[int, ...] = ()  # kept whatever their age
+    # A curve of metrics.jsonl, such as train/loss; the steps with its best points are kept.
+    best_metric: str = ""
+    best_mode: Literal["min", "max"] = "min"
+    keep_best: int = 1  # how many; read only with best_metric
+    # Failed saves in a row that a run survives; it tries again after a tenth of every_steps.
+    retries: int = 0
 
     def __post_init__(self) -> None:
-        _check(self.every_steps >= 1, "checkpoint.every_steps", self.every_steps, "at least 1")
-        _check(self.keep_last >= 1, "checkpoint.keep_last", self.keep_last, "at least 1")
-        _check(
-            self.keep_every_steps >= 0, "checkpoint.keep_every_steps", self.keep_every_steps, ">= 0"
-        )
+        for name in ("every_steps", "keep_last", "keep_best"):
+            _check(getattr(self, name) >= 1, f"checkpoint.{name}", getattr(self, name), ">= 1")
+        for name in ("keep_every_steps", "retries"):
+            _check(getattr(self, name) >= 0, f"checkpoint.{name}", getattr(self, name), ">= 0")
 
 
 @dataclass(frozen=True)

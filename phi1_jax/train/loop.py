@@ -110,7 +110,7 @@ def train(
                 progress.update()
                 if step % config.log_every_steps == 0 or step == config.steps:
                     progress.set_postfix(meter.log(step))
-                if step % config.checkpoint.every_steps == 0:
+                if checkpointer.due(step):
                     save()
                     saved = step
                 if config.eval_every_steps and step % config.eval_every_steps == 0:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from phi1_jax.checkpoint import damage, load_model
+from phi1_jax.checkpoint import load_model
 from phi1_jax.errors import UserError
+from phi1_jax.run_folder import damage
 from phi1_jax.train.loop import train
 
 
