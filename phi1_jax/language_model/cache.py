@@ -1,0 +1,90 @@
+"""Replies and expenses on disk: what was paid for is never asked again, nor forgotten."""
+
+import sqlite3
+import threading
+from pathlib import Path
+
+from phi1_jax.errors import UserError
+from phi1_jax.language_model.records import Reply, Usage
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS replies (
+  key TEXT PRIMARY KEY, model TEXT, text TEXT, finish_reason TEXT,
+  input_tokens INTEGER, output_tokens INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tries (id INTEGER PRIMARY KEY, key TEXT, usd REAL);
+"""
+
+
+class Cache:
+    """A SQLite file with every reply and every try, committed one by one.
+
+    A try is entered at its maximum cost before it is sent and corrected when its reply is in, so
+    that the sum of `tries` is never less than what was spent, whenever the process dies. WAL with
+    synchronous=NORMAL keeps each commit through a SIGKILL of the process.
+
+    Raises:
+      UserError: the file cannot be opened or is no such cache.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Autocommit; the client's thread writes what the caller's thread reads.
+            self._db = sqlite3.connect(path, 30.0, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_TABLES)
+            (self._spent,) = self._db.execute("SELECT TOTAL(usd) FROM tries").fetchone()
+        except (OSError, sqlite3.Error) as error:
+            raise UserError(f"{path}: not usable as a cache of replies: {error}") from error
+
+    def close(self) -> None:
+        self._db.close()
+
+    @property
+    def spent_usd(self) -> float:
+        return self._spent
+
+    def find(self, key: str) -> Reply | None:
+        with self._lock:
+            row = self._db.execute(
+                "SELECT text, finish_reason, input_tokens, output_tokens FROM replies WHERE key=?",
+                (key,),
+            ).fetchone()
+        return Reply(row[0], row[1], Usage(row[2], row[3]), cached=True) if row else None
+
+    def mean_output_tokens(self, model: str) -> float | None:
+        with self._lock:
+            return self._db.execute(
+                "SELECT AVG(output_tokens) FROM replies WHERE model=?", (model,)
+            ).fetchone()[0]
+
+    def begin(self, key: str, max_usd: float, budget_usd: float | None) -> int | None:
+        """Enters a try at its maximum cost; None if that would break the budget."""
+        with self._lock:
+            if budget_usd is not None and self._spent + max_usd > budget_usd:
+                return None
+            self._spent += max_usd
+            return self._db.execute(
+                "INSERT INTO tries (key, usd) VALUES (?, ?)", (key, max_usd)
+            ).lastrowid
+
+    def end(
+        self, number: int, usd: float, key: str = "", model: str = "", reply: Reply | None = None
+    ) -> None:
+        """Corrects a try's cost and keeps its reply, both or neither."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            (before,) = self._db.execute("SELECT usd FROM tries WHERE id=?", (number,)).fetchone()
+            self._db.execute("UPDATE tries SET usd=? WHERE id=?", (usd, number))
+            if reply:
+                self._db.execute(
+                    "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?)",
+                    (key, model, reply.text, reply.finish_reason, reply.usage.input_tokens,
+                     reply.usage.output_tokens),
+                )  # fmt: skip
+            self._db.execute("COMMIT")
+            self._spent += usd - before

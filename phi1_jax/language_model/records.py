@@ -1,0 +1,182 @@
+"""What is asked, what comes back, and what it costs."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from phi1_jax.errors import UserError
+
+# Roles and separators that the endpoint adds to a message; generous on purpose.
+_TOKENS_PER_MESSAGE = 16
+# English prose and code have about this many bytes a token; used for estimates only.
+_BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Request:
+    """One chat completion.
+
+    Attributes:
+      messages: ({"role": ..., "content": ...}, ...).
+      temperature: None leaves the choice to the endpoint (some models refuse the parameter).
+      max_tokens: the longest reply; it also bounds what the request can cost.
+      seed: tells apart requests that agree in all else; sent along when it is given.
+    """
+
+    messages: tuple[dict[str, str], ...]
+    temperature: float | None = 0.0
+    max_tokens: int = 1024
+    seed: int | None = None
+
+    @classmethod
+    def of(cls, system: str, user: str, **parameters: Any) -> "Request":
+        """The usual two messages; `parameters` are the other fields."""
+        messages = ({"role": "system", "content": system}, {"role": "user", "content": user})
+        return cls(messages, **parameters)
+
+    def key(self, model: str) -> str:
+        """Identity in the cache: SHA-256 of the model, the messages and every parameter."""
+        fields = json.dumps([model, asdict(self)], sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(fields.encode()).hexdigest()
+
+    def __hash__(self) -> int:
+        return hash(self.key(""))
+
+    @property
+    def max_input_tokens(self) -> int:
+        """Never fewer than a byte-level tokenizer makes: no piece is shorter than a byte."""
+        return sum(len(m["content"].encode()) + _TOKENS_PER_MESSAGE for m in self.messages)
+
+    @property
+    def likely_input_tokens(self) -> int:
+        return max(1, self.max_input_tokens // _BYTES_PER_TOKEN)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens that the endpoint counted."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back.
+
+    Attributes:
+      text: the model's words, or the raw body or error message where there are none.
+      finish_reason: "stop"; or why `text` is not to be used: "length" (cut at max_tokens),
+        "content_filter", "refusal", "malformed" (no readable completion in the body), "error" (the
+        endpoint gave none after all tries; it is asked again in the next run), or another word of
+        the endpoint's own.
+      usage: tokens; zeros for errors.
+      cached: nothing was sent for it.
+    """
+
+    text: str
+    finish_reason: str
+    usage: Usage = Usage(0, 0)
+    cached: bool = False
+
+    @property
+    def problem(self) -> str:
+        """Why the text must be set aside, a short key to count by; "" if it may be used."""
+        if self.finish_reason == "stop":
+            return "" if self.text.strip() else "empty"
+        return {"length": "truncated", "refusal": "refused", "content_filter": "refused"}.get(
+            self.finish_reason, self.finish_reason
+        )
+
+
+@dataclass(frozen=True)
+class LanguageModelConfig:
+    """The endpoint and the limits on its use.
+
+    Attributes:
+      model: the endpoint's name for it.
+      base_url: any OpenAI-compatible endpoint, e.g. http://localhost:8000/v1.
+      api_key_env: the environment variable that holds the key; "" for an endpoint without keys.
+      usd_per_million_input, usd_per_million_output: prices of tokens; 0 for a model of your own.
+      budget_usd: what the requests of one cache file may cost, all runs together; None: no limit.
+      concurrency: requests in flight at once.
+      timeout_s: for one try, from sending to the last byte.
+      max_retries: tries after the first, when the endpoint is busy, fails or does not answer.
+      max_tokens_parameter: newer models of OpenAI want "max_completion_tokens".
+    Raises:
+      UserError: a field out of range; the message names its flag.
+    """
+
+    model: str
+    base_url: str = "https://api.openai.com/v1"
+    api_key_env: str = "OPENAI_API_KEY"
+    usd_per_million_input: float = 0.0
+    usd_per_million_output: float = 0.0
+    budget_usd: float | None = None
+    concurrency: int = 16
+    timeout_s: float = 120.0
+    max_retries: int = 8
+    max_tokens_parameter: str = "max_tokens"
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise UserError("--model is missing: the endpoint's name of the model")
+        if not self.base_url.startswith(("http://", "https://")):
+            raise UserError(f"--base_url={self.base_url}: give a URL, http://localhost:8000/v1 say")
+        for name in ("usd_per_million_input", "usd_per_million_output", "max_retries"):
+            if getattr(self, name) < 0:
+                raise UserError(f"--{name}={getattr(self, name)}: must not be negative")
+        if self.concurrency < 1:
+            raise UserError(f"--concurrency={self.concurrency}: at least 1 is needed")
+        if self.timeout_s <= 0:
+            raise UserError(f"--request_timeout_s={self.timeout_s}: must be above 0")
+        if self.budget_usd is not None and not (
+            self.budget_usd >= 0 and self.usd_per_million_input + self.usd_per_million_output > 0
+        ):
+            raise UserError(
+                f"--budget_usd={self.budget_usd}: needs the prices --usd_per_million_input and "
+                "--usd_per_million_output, and must not be negative"
+            )
+
+    def usd(self, usage: Usage) -> float:
+        million = 1e6
+        return (
+            usage.input_tokens * self.usd_per_million_input
+            + usage.output_tokens * self.usd_per_million_output
+        ) / million
+
+    def max_usd(self, request: Request) -> float:
+        """What one try can cost at most."""
+        return self.usd(Usage(request.max_input_tokens, request.max_tokens))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a list of requests would take.
+
+    Attributes:
+      n_requests: all of them, repeats counted once.
+      n_cached: those already answered.
+      input_tokens, output_tokens: of the rest; the input at 4 bytes a token, the output at
+        the mean of this model's cached replies, at max_tokens if there are none.
+      usd: of these tokens.
+      max_usd: if every reply were as long as allowed and every byte a token.
+      spent_usd: what the cache file's runs have cost so far.
+    """
+
+    n_requests: int
+    n_cached: int
+    input_tokens: int
+    output_tokens: int
+    usd: float
+    max_usd: float
+    spent_usd: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_requests:,} requests, {self.n_cached:,} of them answered already; the rest: "
+            f"about {self.input_tokens:,} tokens in, {self.output_tokens:,} out, "
+            f"{self.usd:,.2f} USD (at most {self.max_usd:,.2f}); spent so far "
+            f"{self.spent_usd:,.2f} USD"
+        )

@@ -1,0 +1,298 @@
+"""The client against a scripted endpoint: each request once, within budget, whatever comes back."""
+
+import email.utils
+import itertools
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from conftest import REPOSITORY
+from language_model_server import Answer, Server, completion, failure
+
+from phi1_jax.errors import UserError
+from phi1_jax.language_model import LanguageModel, LanguageModelConfig, Request, client
+
+
+@pytest.fixture(autouse=True)
+def no_long_waits(monkeypatch):
+    monkeypatch.setattr(client, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setenv("TEST_KEY", "sk-very-secret")
+
+
+def ask(server, cache, requests, **settings):
+    settings = {"api_key_env": "TEST_KEY", "timeout_s": 20.0} | settings
+    with LanguageModel(LanguageModelConfig("m", server.url, **settings), cache) as model:
+        return list(model.complete(requests))
+
+
+def numbered(n, **parameters):
+    return [Request.of("Add.", f"{i} + 1", **parameters) for i in range(n)]
+
+
+def successor(body):
+    return str(int(body["messages"][1]["content"].split()[0]) + 1)
+
+
+def test_each_request_gets_its_own_reply_and_is_sent_once(tmp_path):
+    requests = numbered(30, temperature=0.5, max_tokens=7, seed=3)
+    with Server(successor) as server:
+        done = ask(server, tmp_path / "c", requests + requests[:5])
+        assert Counter(r for r, _ in done) == Counter(requests + requests[:5])
+        assert all(reply.text == successor({"messages": r.messages}) for r, reply in done)
+        assert len(server.bodies) == 30
+        sent = server.bodies[0]
+        assert (sent["temperature"], sent["max_tokens"], sent["seed"]) == (0.5, 7, 3)
+        again = ask(server, tmp_path / "c", requests, api_key_env="NOT_SET")  # nor is a key needed
+        assert len(server.bodies) == 30
+    assert all(reply.cached and reply.usage.input_tokens == 10 for _, reply in again)
+
+
+def test_the_cache_tells_apart_model_and_every_parameter():
+    request = Request.of("s", "u")
+    others = [
+        Request.of("s", "v"),
+        replace(request, temperature=None),
+        replace(request, max_tokens=2),
+        replace(request, seed=1),
+    ]
+    keys = {r.key("m") for r in [request, *others]} | {request.key("n")}
+    assert len(keys) == 6 and request.key("m") == Request.of("s", "u").key("m")
+
+
+def test_no_more_in_flight_than_asked_for(tmp_path):
+    with Server(lambda body: completion("x", delay_s=0.02)) as server:
+        ask(server, tmp_path / "c", numbered(24), concurrency=4)
+        assert server.most_at_once == 4
+
+
+def scripted(*answers):
+    """One after the other, then the last for ever."""
+    left = iter(answers)
+    last = answers[-1]
+    lock = threading.Lock()
+
+    def answer(body):
+        with lock:
+            return next(left, last)
+
+    return answer
+
+
+@pytest.mark.parametrize("trouble", [
+    failure(429), failure(500), failure(503), failure(408),
+    completion("late", delay_s=1.0),
+    replace(completion("torn"), cut=True),
+])  # fmt: skip
+def test_tries_again_after(trouble, tmp_path):
+    with Server(scripted(trouble, trouble, completion("at last"))) as server:
+        ((_, reply),) = ask(server, tmp_path / "c", numbered(1), timeout_s=0.5)
+        assert reply.text == "at last" and len(server.bodies) == 3
+        assert len(set(server.keys)) == 1  # an endpoint that knows Idempotency-Key bills one
+
+
+def test_retry_after_holds_all_requests_back(tmp_path):
+    busy = failure(429, headers={"Retry-After": "1"})
+    with Server(scripted(busy, completion("x"))) as server:
+        ask(server, tmp_path / "c", numbered(4), concurrency=1)
+        gaps = [b - a for a, b in itertools.pairwise(server.times)]
+    assert 0.95 <= gaps[0] < 3 and max(gaps[1:]) < 0.9
+
+
+def test_delays():
+    soon = email.utils.formatdate(time.time() + 30, usegmt=True)
+    assert 28 < client.retry_after_s(soon) <= 30
+    assert client.retry_after_s("2.5") == 2.5 and client.retry_after_s("soon") is None
+    delays = [client.back_off_s(n, 1.0) for n in range(2000)]
+    assert delays[1] == 2 * delays[0] and max(delays) == client.MAX_DELAY_S
+    assert client.back_off_s(3, 0.0) == delays[3] / 2
+
+
+def test_gives_up_on_one_request_and_goes_on_with_the_others(tmp_path):
+    def answer(body):
+        return failure(500, "broken") if body["messages"][1]["content"] == "1 + 1" else "fine"
+
+    with Server(answer) as server:
+        done = dict(ask(server, tmp_path / "c", numbered(3), max_retries=2, concurrency=1))
+        bad = done[numbered(3)[1]]
+        assert bad.problem == "error" and "500" in bad.text and "3 tries" in bad.text
+        assert [r.text for r in done.values()].count("fine") == 2
+        ask(server, tmp_path / "c", numbered(3), max_retries=0)
+        assert len(server.bodies) == 6  # only the failed one was asked again
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (Answer(b'{"choices": [{"mess'), "malformed"),
+        (Answer(b"<html>gateway</html>"), "malformed"),
+        (Answer(b'{"choices": []}'), "malformed"),
+        (Answer(b"[" * 100_000), "malformed"),
+        (Answer(completion("caf\xe9").body.replace(b"\\u00e9", b"\xe9")), "malformed"),
+        (completion("\ud800"), "malformed"),
+        (completion("def f(", "length"), "truncated"),
+        (completion(""), "empty"),
+        (completion(None), "empty"),
+        (completion(None, refusal="I cannot."), "refused"),
+        (completion("", "content_filter"), "refused"),
+    ],
+)
+def test_what_cannot_be_used_says_so_and_is_not_paid_for_twice(answer, problem, tmp_path):
+    with Server(lambda body: answer) as server:
+        ((_, reply),) = ask(server, tmp_path / "c", numbered(1))
+        assert reply.problem == problem
+        ((_, again),) = ask(server, tmp_path / "c", numbered(1))
+        assert again == replace(reply, cached=True)
+        assert len(server.bodies) == 1
+    if problem == "malformed":
+        assert reply.text == answer.body.decode(errors="backslashreplace")
+
+
+PRICES = {"usd_per_million_input": 10.0, "usd_per_million_output": 100.0}
+
+
+def test_budget_is_a_hard_stop_that_counts_what_is_in_flight(tmp_path):
+    requests = numbered(200, max_tokens=50)
+    price = LanguageModelConfig("m", **PRICES)
+    worst = max(map(price.max_usd, requests))
+    billed = 10 * 10e-6 + 5 * 100e-6
+    budget = 40 * billed
+    done = []
+    with Server(lambda body: completion("x", delay_s=0.002)) as server:
+        settings = LanguageModelConfig("m", server.url, "", **PRICES, budget_usd=budget)
+        with LanguageModel(settings, tmp_path / "c") as model:
+            with pytest.raises(UserError, match=r"--budget_usd=.*raise the budget"):
+                for pair in model.complete(requests):
+                    done.append(pair)
+            assert model.cache.spent_usd == pytest.approx(billed * len(server.bodies))
+        n = len(server.bodies)
+        assert len(done) == n and budget - worst - billed < billed * n <= budget
+        # Another run on the same cache has no budget of its own.
+        with pytest.raises(UserError, match="--budget_usd"):
+            ask(server, tmp_path / "c", requests[n:], **PRICES, budget_usd=budget)
+        assert len(server.bodies) == n
+
+
+def test_a_try_without_an_answer_stays_in_the_books_at_its_maximum(tmp_path):
+    (request,) = numbered(1)
+    with Server(lambda body: completion("late", delay_s=1.0)) as server:
+        worst = LanguageModelConfig("m", **PRICES).max_usd(request)
+        with pytest.raises(UserError, match="--budget_usd"):
+            ask(server, tmp_path / "c", [request], timeout_s=0.2, **PRICES, budget_usd=2.5 * worst)
+        assert len(server.bodies) == 2
+
+
+def test_estimate_sends_nothing_and_knows_what_is_cached(tmp_path):
+    requests = numbered(10, max_tokens=100)
+    with Server(successor) as server:
+        settings = LanguageModelConfig("m", server.url, "NOT_SET", **PRICES)
+        with LanguageModel(settings, tmp_path / "c") as model:
+            before = model.estimate(requests + requests)
+            assert (before.n_requests, before.n_cached, before.output_tokens) == (10, 0, 1000)
+            assert before.usd < before.max_usd and not server.bodies
+        ask(server, tmp_path / "c", requests[:4], **PRICES)
+        with LanguageModel(settings, tmp_path / "c") as model:
+            after = model.estimate(requests)
+    assert (after.n_requests, after.n_cached, after.output_tokens) == (10, 4, 30)
+    assert after.spent_usd == pytest.approx(4 * (10 * 10e-6 + 5 * 100e-6))
+    assert "10 requests, 4 of them answered already" in str(after)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refused_key_or_model_stops_at_once_and_shows_no_key(status, tmp_path):
+    with Server(lambda body: failure(status, "key sk-very-secret is wrong")) as server:
+        with pytest.raises(UserError, match=rf"HTTP {status}.*\*\*\*") as error:
+            ask(server, tmp_path / "c", numbered(50), concurrency=2)
+        assert "very-secret" not in str(error.value) and len(server.bodies) <= 2
+
+
+def test_stops_when_nothing_succeeds(tmp_path):
+    with Server(lambda body: failure(400, "no such parameter")) as server:
+        with pytest.raises(UserError, match=r"10 requests in a row failed.*no such parameter"):
+            ask(server, tmp_path / "c", numbered(100), concurrency=2)
+        assert len(server.bodies) <= 12
+
+
+def test_wrong_settings_name_their_flag(tmp_path, monkeypatch):
+    for settings, flag in [
+        ({"model": ""}, "--model"),
+        ({"base_url": "localhost:8000"}, "--base_url"),
+        ({"budget_usd": 1.0}, "--usd_per_million_input"),
+        ({"concurrency": 0}, "--concurrency"),
+        ({"timeout_s": 0}, "--request_timeout_s"),
+    ]:
+        with pytest.raises(UserError, match=flag):
+            LanguageModelConfig(**{"model": "m"} | settings)
+    (tmp_path / "text").write_text("This is no database, though it is long enough for one." * 20)
+    with pytest.raises(UserError, match="text"):
+        LanguageModel(LanguageModelConfig("m"), tmp_path / "text")
+    unset = LanguageModel(LanguageModelConfig("m", api_key_env="NOT_SET"), tmp_path / "c")
+    with unset, pytest.raises(UserError, match="NOT_SET"):
+        list(unset.complete(numbered(1)))
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with (
+        LanguageModel(LanguageModelConfig("m", api_key_env=""), tmp_path / "c") as model,
+        pytest.raises(UserError, match=r"phi1_jax\[api\]"),
+    ):
+        list(model.complete(numbered(1)))
+
+
+def test_a_caller_that_stops_early_leaves_nothing_running(tmp_path):
+    with Server(lambda body: completion("x", delay_s=0.05)) as server:
+        settings = LanguageModelConfig("m", server.url, "")
+        with LanguageModel(settings, tmp_path / "c") as model:
+            replies = model.complete(numbered(50))
+            next(replies)
+            replies.close()
+    assert not [t for t in threading.enumerate() if "run_forever" in t.name]
+
+
+CLIENT = """
+import sys
+from pathlib import Path
+from phi1_jax.language_model import LanguageModel, LanguageModelConfig, Request
+requests = [Request.of("Add.", f"{i} + 1") for i in range(150)]
+model = LanguageModel(LanguageModelConfig("m", sys.argv[1], "", concurrency=8), Path(sys.argv[2]))
+for request, reply in model.complete(requests):
+    print(reply.text, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_and_run_again_every_request_is_done_once(tmp_path):
+    """Three SIGKILLs. Only what was in flight may reach the endpoint twice, under the same key."""
+    cache = tmp_path / "c"
+    command = [sys.executable, "-c", CLIENT]
+    kills = 0
+    with Server(lambda body: completion(successor(body), delay_s=0.01)) as server:
+        while True:
+            process = subprocess.Popen(
+                [*command, server.url, str(cache)],
+                stdout=subprocess.PIPE, text=True, cwd=REPOSITORY,
+                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            )  # fmt: skip
+            if kills == 3:
+                out, _ = process.communicate(timeout=60)
+                break
+            already = len(server.bodies)
+            while len(server.bodies) < already + 30:
+                process.stdout.readline()
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+        assert process.returncode == 0
+        assert sorted(map(int, out.split())) == list(range(1, 151))
+        sent = Counter(server.keys)
+        assert len(sent) == 150
+        assert sum(sent.values()) - 150 <= 3 * 8
+        kept = sqlite3.connect(cache)
+        rows = kept.execute("SELECT COUNT(*), COUNT(DISTINCT key) FROM replies").fetchone()
+        (tries,) = kept.execute("SELECT COUNT(*) FROM tries").fetchone()
+        kept.close()
+    assert rows == (150, 150) and tries >= sum(sent.values())
