@@ -26,6 +26,9 @@ OUTPUT = flags.DEFINE_string("output", None, "The run's folder; holds everything
 SOURCE = flags.DEFINE_multi_string(
     "source", [], "NAME=SHARDS or NAME=SHARDS:WEIGHT, once for each source of the mixture."
 )
+ALLOW_CHANGE = flags.DEFINE_multi_string(
+    "allow_change", [], "A field in which a resumed run may differ, e.g. steps; repeatable."
+)
 TRACE = flags.DEFINE_bool(
     "trace",
     False,
@@ -43,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
     from phi1_jax.train.loop import train
 
     start = time.perf_counter()
-    result = train(config, Path(OUTPUT.value), trace=TRACE.value)
+    result = train(config, Path(OUTPUT.value), allow_change=ALLOW_CHANGE.value, trace=TRACE.value)
     result["total_seconds"] = round(time.perf_counter() - start, 2)
     write_json(Path(OUTPUT.value) / "result.json", result)
     print(json.dumps(result))

@@ -15,6 +15,8 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.plugins.hparams import summary_v2 as hparams
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from phi1_jax.config import flatten
+
 
 class MetricsWriter:
     """Writes below `run`: `tensorboard/` and `metrics.jsonl`.
@@ -59,7 +61,7 @@ class MetricsWriter:
 
     def settings(self, config: Mapping[str, Any]) -> None:
         """The run's settings on TensorBoard's HParams page."""
-        flat = {k: v if isinstance(v, int | float) else str(v) for k, v in _flatten(config)}
+        flat = {k: v if isinstance(v, int | float) else str(v) for k, v in flatten(config).items()}
         self._write(0, hparams.hparams_pb(flat).value)
 
     def close(self) -> None:
@@ -96,13 +98,3 @@ class MetricsWriter:
         if self._lines:
             self._lines.close()
         self._events = self._lines = None
-
-
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            rows += _flatten(value, f"{prefix}{key}.")
-        else:
-            rows.append((prefix + key, value))
-    return rows

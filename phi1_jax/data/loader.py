@@ -110,7 +110,7 @@ class Loader:
         self.sources = opened
         self.vocab_size = max(int(rows.shards.manifest["vocab_size"]) for rows in opened)
         self.names = [source.name for source in config.sources]
-        self.fingerprint = self._fingerprint(config, seed)
+        self.config = config
         # Shuffling and batching on the MapDataset keep the order free of threads and workers.
         streams = [
             grain.MapDataset.source(rows).seed(seed + number).shuffle().repeat(None)
@@ -127,11 +127,15 @@ class Loader:
         iterator.set_state({"next_index": step})
         return iterator
 
-    def _fingerprint(self, config: DataConfig, seed: int) -> str:
-        """Changes whenever the same step would deliver other data."""
-        parts = [
-            [source.name, source.weight, len(rows), rows.shards.manifest["shards"]]
-            for source, rows in zip(config.sources, self.sources, strict=True)
-        ]
-        settings = [config.seq_len, config.global_batch_size, config.loss_on, config.cut, seed]
-        return hashlib.sha256(json.dumps([settings, parts]).encode()).hexdigest()
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What else than settings decides the data: content in place of paths, by config field."""
+        found: dict[str, Any] = {
+            "data.tokenizer": self.sources[0].shards.fingerprint,
+            "data.sources": self.names,  # in this order
+        }
+        for rows, source in zip(self.sources, self.config.sources, strict=True):
+            shards = json.dumps(rows.shards.manifest["shards"]).encode()
+            found[f"data.sources.{source.name}.shards"] = hashlib.sha256(shards).hexdigest()[:16]
+            found[f"data.sources.{source.name}.weight"] = source.weight
+        return found

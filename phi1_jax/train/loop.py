@@ -1,45 +1,29 @@
 """The training loop, read from top to bottom: open, restore, step, report, save."""
 
-import json
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 from jax.sharding import Mesh, NamedSharding
 from tqdm import tqdm
 
-from phi1_jax.checkpoint import CONFIG, TOKENIZER, Checkpointer, load_model
+from phi1_jax.checkpoint import Checkpointer
 from phi1_jax.config import RunConfig, to_dict
 from phi1_jax.data.loader import Loader
 from phi1_jax.errors import UserError
 from phi1_jax.metrics import MetricsWriter
 from phi1_jax.sharding import make_mesh
-from phi1_jax.stage import write_json
 from phi1_jax.train.meter import Meter
+from phi1_jax.train.resume import identity_of, record_start, refuse_changes, start
 from phi1_jax.train.signals import stop_signal
-from phi1_jax.train.step import MICRO_BATCHES, Batch, State, Trainer, make_trainer
+from phi1_jax.train.step import MICRO_BATCHES, Batch, make_trainer
 from phi1_jax.train.trace import Trace
 
 # Called with the step and the parameters; returns the curves' names and values.
 Evaluator = Callable[[int, Any], Mapping[str, float]]
-
-# Fields that change speed or bookkeeping and nothing that is learned.
-FREE_FIELDS = (
-    "log_every_steps",
-    "eval_every_steps",
-    "max_skipped_steps",
-    "micro_batch_size",
-    "checkpoint.",
-    "mesh.",
-    "model.remat",
-    "model.scan_unroll",
-    "model.attention",
-)
 
 
 def train(
@@ -47,6 +31,7 @@ def train(
     run: Path,
     evaluators: Mapping[str, Evaluator] | None = None,
     *,
+    allow_change: Sequence[str] = (),
     trace: bool = False,
 ) -> dict[str, Any]:
     """Trains to `config.steps`, or goes on from the newest undamaged checkpoint in `run`.
@@ -54,6 +39,7 @@ def train(
     SIGTERM and Ctrl-C end the current step, save, and return; a second one leaves at once.
 
     Args:
+      allow_change: fields in which a resumed run may differ from what it was; see `resume.py`.
       trace: write a log of loss bits, batch hashes, example ids and state hashes; see `trace.py`.
     Returns:
       start_step (above 0 after a resume), step, steps, tokens (read up to `step`), loss (last
@@ -70,7 +56,8 @@ def train(
             f"config field model.vocab_size={config.model.vocab_size} is smaller than the"
             f" tokenizer's {loader.vocab_size} pieces"
         )
-    _refuse_other_config(config, run)
+    identity = identity_of(config, loader)
+    changed = refuse_changes(run, identity, allow_change)
     trainer = make_trainer(config, mesh)
     with (
         closing(Checkpointer(run, config.checkpoint)) as checkpointer,
@@ -78,14 +65,14 @@ def train(
         closing(Trace(run, enabled=trace)) as tracer,
     ):
         writer.settings(to_dict(config))
-        step, state, rows = _start(config, trainer, checkpointer, loader)
-        # Only now: a run that is refused keeps its own config and tokenizer.
-        _write_config(config, run)
+        step, state, saved_with = start(config, trainer, checkpointer)
+        record_start(config, run, step, identity, changed)
         tracer.state(step, state)
-        meter = Meter(config, writer, loader.names, rows, step)
+        rows = saved_with.get("rows", {})
+        meter = Meter(config, writer, {name: rows.get(name, 0) for name in loader.names}, step)
 
         def save() -> None:
-            position = {"step": step, "data": loader.fingerprint, "rows": meter.rows.tolist()}
+            position = {"step": step, "rows": dict(meter.rows), "identity": identity}
             checkpointer.save(step, state.params, (state.step, state.optimizer), position)
 
         if step == 0:
@@ -123,47 +110,6 @@ def train(
         return meter.summary(step)
 
 
-def _start(
-    config: RunConfig, trainer: Trainer, checkpointer: Checkpointer, loader: Loader
-) -> tuple[int, State, list[int]]:
-    """The newest checkpoint of this run; else the weights of `init_from`; else fresh ones.
-
-    Returns:
-      step, state, and the rows read from each source so far.
-    """
-    shapes = jax.tree.map(
-        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-        jax.eval_shape(trainer.init),
-        trainer.shardings,
-    )
-    restored = checkpointer.restore(shapes.params, (shapes.step, shapes.optimizer))
-    if restored is not None:
-        step, params, (counter, optimizer), position = restored
-        if position["data"] != loader.fingerprint:
-            raise UserError(
-                f"{checkpointer.run}: the data differ from those that step {step} was trained on"
-                " (sources, weights or shards); give the same ones, or a new --output"
-            )
-        logging.info("resumed from step %d", step)
-        return step, State(counter, params, optimizer), position["rows"]
-    state = trainer.init()
-    if config.init_from:
-        model, params = load_model(Path(config.init_from), shardings=trainer.shardings.params)
-        _refuse_other_shape(config, model)
-        state = state._replace(params=params)
-    return 0, state, [0] * len(loader.names)
-
-
-def _refuse_other_shape(config: RunConfig, model: Any) -> None:
-    for name in ("vocab_size", "n_layers", "d_model", "d_mlp", "n_heads", "rotary_dim"):
-        ours, theirs = getattr(config.model, name), getattr(model, name)
-        if ours != theirs:
-            raise UserError(
-                f"config field model.{name}={ours} differs from {theirs} in init_from="
-                f"{config.init_from}; make them equal"
-            )
-
-
 def _micro_batches(config: RunConfig, mesh: Mesh) -> int:
     """How many times a step accumulates."""
     shards = mesh.shape["data"] * mesh.shape["fsdp"]
@@ -176,39 +122,6 @@ def _micro_batches(config: RunConfig, mesh: Mesh) -> int:
             f" {shards} data-parallel devices"
         )
     return rows // per_step
-
-
-def _refuse_other_config(config: RunConfig, run: Path) -> None:
-    """Compares the config with the one that the run's folder holds, if it holds one."""
-    path = run / CONFIG
-    if not path.exists():
-        return
-    for name, old, new in _differences(json.loads(path.read_text("utf-8")), _resolved(config)):
-        if not name.startswith(FREE_FIELDS) and not name.startswith("data.sources"):
-            raise UserError(
-                f"config field {name}={new} differs from {old} in {path}; give the same value,"
-                " or a new --output"
-            )
-
-
-def _write_config(config: RunConfig, run: Path) -> None:
-    if jax.process_index() == 0:
-        if config.data.tokenizer:
-            shutil.copytree(config.data.tokenizer, run / TOKENIZER, dirs_exist_ok=True)
-        write_json(run / CONFIG, _resolved(config))
-
-
-def _resolved(config: RunConfig) -> dict[str, Any]:
-    """The config as JSON gives it back: lists for tuples."""
-    return json.loads(json.dumps(to_dict(config)))
-
-
-def _differences(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            yield from _differences(old.get(key), new.get(key), f"{prefix}{key}.")
-    elif old != new:
-        yield prefix.rstrip("."), old, new
 
 
 def _on_device(

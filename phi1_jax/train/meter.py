@@ -19,20 +19,18 @@ class Meter:
         self,
         config: RunConfig,
         writer: MetricsWriter,
-        names: list[str],
-        rows: list[int],
+        rows: dict[str, int],
         start: int,
     ) -> None:
         self._config = config
         self._writer = writer
-        self._names = names
         self._rate = schedule(config.optimizer, config.optimizer.peak_learning_rate, config.steps)
         palm, causal = flops_per_token(config.model, config.data.seq_len)
         peak = peak_flops(jax.devices()[0].device_kind)
         self._mfu = {} if peak is None else {"mfu_palm": palm, "mfu_causal": causal}
         self._peak = (peak or 1.0) * jax.device_count()
         self._pending: list[dict[str, jax.Array]] = []
-        self.rows = np.array(rows, np.int64)  # read from each source since step 0
+        self.rows = rows  # read from each source since step 0
         self._start = start
         self._loss: float | None = None
         self._skipped = self._skipped_in_a_row = 0
@@ -40,7 +38,10 @@ class Meter:
 
     def add(self, metrics: dict[str, jax.Array], sources: np.ndarray) -> None:
         self._pending.append(metrics)
-        self.rows += np.bincount(sources, minlength=len(self.rows))
+        for name, count in zip(
+            self.rows, np.bincount(sources, minlength=len(self.rows)), strict=True
+        ):
+            self.rows[name] += int(count)
 
     def log(self, step: int) -> dict[str, str]:
         """Writes the mean since the last line; returns what the progress bar shows."""
@@ -65,10 +66,7 @@ class Meter:
                 "speed/step_ms": seconds / n_steps * 1e3,
                 **{f"speed/{k}": v * rate / self._peak for k, v in self._mfu.items()},
                 "data/tokens_seen": step * data.global_batch_size * data.seq_len,
-                **{
-                    f"data/tokens/{name}": int(rows) * data.seq_len
-                    for name, rows in zip(self._names, self.rows, strict=True)
-                },
+                **{f"data/tokens/{name}": rows * data.seq_len for name, rows in self.rows.items()},
             },
         )
         if self._skipped_in_a_row >= self._config.max_skipped_steps:

@@ -5,9 +5,9 @@ RUN/trace.jsonl, and RUN/trace.P.jsonl from process P above 0, hold one line for
    "batch": SHA-256, "examples": [[source, row], ...]}
 and one for the state that a run starts from (fresh or restored) and ends with
   {"step": 7, "state": SHA-256}
-`loss` and `gradient_norm` are the float32's bits in hex; `batch` hashes this process's part of the
-global batch (tokens and loss mask), `examples` names its rows: number of the source in
-`data.sources`, and row of that source. `state` hashes parameters, optimizer and step. A resumed run
+`loss` and `gradient_norm` are the float32's bits in hex; `batch` hashes the global batch (tokens
+and loss mask), `examples` names its rows: number of the source in `data.sources`, and row of that
+source. All processes write the same. `state` hashes parameters, optimizer and step. A resumed run
 appends, so the steps that it takes again stand twice; `read_trace` gives all lines in order.
 
 Each step waits for its loss, which costs some speed: a trace is for tests and for hunting faults.

@@ -1,3 +1,4 @@
+import shutil
 from collections import Counter
 from dataclasses import replace
 
@@ -93,18 +94,20 @@ def test_rows_that_start_with_documents_hold_each_document_whole(shards):
     assert set(whole.values()) == {1}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"global_batch_size": 16},
-        {"seq_len": 16},
-        {"loss_on": "solutions"},
-        {"cut": "documents"},
-    ],
-)
-def test_the_fingerprint_sees_what_changes_the_data(data, change):
-    assert Loader(data, 0).fingerprint != Loader(replace(data, **change), 0).fingerprint
-    assert Loader(data, 0).fingerprint != Loader(data, 1).fingerprint
+def test_the_identity_is_content_and_order_not_paths(data, shards, tmp_path):
+    identity = Loader(data, 0).identity
+    copied = shutil.copytree(shards["code"], tmp_path / "copy")
+    moved = (replace(data.sources[0], path=str(copied)), data.sources[1])
+    assert Loader(replace(data, sources=moved), 0).identity == identity
+    swapped = Loader(replace(data, sources=data.sources[::-1]), 0).identity
+    heavier = (replace(data.sources[0], weight=4.0), data.sources[1])
+    other = (replace(data.sources[0], path=str(shards["exercises"])), data.sources[1])
+    for identities, field in (
+        (swapped, "data.sources"),
+        (Loader(replace(data, sources=heavier), 0).identity, "data.sources.code.weight"),
+        (Loader(replace(data, sources=other), 0).identity, "data.sources.code.shards"),
+    ):
+        assert [name for name in identity if identities[name] != identity[name]] == [field]
 
 
 def test_bad_data_is_refused_by_name(data, shards, tmp_path):

@@ -1,0 +1,182 @@
+"""How a run starts: from its own newest checkpoint, from other weights, or fresh.
+
+RUN/identity.json holds every setting that decides what is learned, with content in place of paths:
+the fingerprints of tokenizer, shards and initial weights. A run goes on only if nothing of it has
+changed, or if the change was allowed by name; RUN/changes.jsonl then records it.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging
+
+from phi1_jax.checkpoint import CONFIG, TOKENIZER, Checkpointer, load_model
+from phi1_jax.config import RunConfig, flatten, to_dict
+from phi1_jax.data.loader import Loader
+from phi1_jax.errors import UserError
+from phi1_jax.stage import write_json
+from phi1_jax.train.step import State, Trainer
+
+IDENTITY = "identity.json"
+CHANGES = "changes.jsonl"
+
+# Fields that change speed or bookkeeping and nothing that is learned.
+FREE_FIELDS = (
+    "log_every_steps",
+    "eval_every_steps",
+    "max_skipped_steps",
+    "micro_batch_size",
+    "checkpoint.",
+    "mesh.",
+    "model.remat",
+    "model.scan_unroll",
+    "model.attention",
+)
+# Fields that give the weights or the optimizer's state their shape or their meaning.
+SHAPES = ("vocab_size", "n_layers", "d_model", "d_mlp", "n_heads", "rotary_dim")
+FIXED_FIELDS = (*(f"model.{name}" for name in SHAPES), "optimizer.name")
+
+Identity = dict[str, Any]
+
+
+def identity_of(config: RunConfig, loader: Loader) -> Identity:
+    """All that decides what a run learns: dotted field -> value or fingerprint."""
+    found = {
+        name: value
+        for name, value in flatten(to_dict(config)).items()
+        if not name.startswith((*FREE_FIELDS, "data.sources", "data.tokenizer", "init_from"))
+    }
+    found |= loader.identity | {"init_from": _weights_identity(config.init_from)}
+    return json.loads(json.dumps(found))
+
+
+def refuse_changes(
+    run: Path, identity: Identity, allow_change: Sequence[str] = ()
+) -> dict[str, tuple[Any, Any]]:
+    """Compares with the identity that the run's folder holds, if it holds one.
+
+    Args:
+      allow_change: fields that may differ; a group's name allows all below it.
+    Returns:
+      The differences that were allowed, field -> (old, new).
+    Raises:
+      UserError: another difference, named; a field that does not exist or cannot change.
+    """
+    for name in allow_change:
+        if not any(_within(field, name) for field in identity):
+            raise UserError(f"--allow_change={name}: no such field; {run / IDENTITY} lists them")
+    try:
+        old = json.loads((run / IDENTITY).read_text("utf-8"))
+    except FileNotFoundError:
+        if any((run / "checkpoints").glob("[0-9]*")):
+            raise UserError(
+                f"{run} holds checkpoints but no {IDENTITY}, so no run that can go on; give a new"
+                " --output, and its weights as --config.init_from"
+            ) from None
+        return {}
+    changed = {
+        name: (old.get(name), identity.get(name))
+        for name in sorted(old.keys() | identity.keys())
+        if old.get(name) != identity.get(name)
+    }
+    if fixed := [name for name in changed if name in FIXED_FIELDS]:
+        was, now = changed[fixed[0]]
+        raise UserError(
+            f"config field {fixed[0]}={now} differs from {was} in {run}, and checkpoints cannot"
+            " follow; give the same value, or a new --output"
+        )
+    refused = [
+        name for name in changed if not any(_within(name, allowed) for allowed in allow_change)
+    ]
+    if refused:
+        words = ", ".join(f"{name}={changed[name][1]} (was {changed[name][0]})" for name in refused)
+        flags = " ".join(f"--allow_change={name}" for name in refused)
+        raise UserError(
+            f"config fields changed since {run} began: {words}; give the same values, a new"
+            f" --output, or {flags}"
+        )
+    return changed
+
+
+def start(
+    config: RunConfig, trainer: Trainer, checkpointer: Checkpointer
+) -> tuple[int, State, dict[str, Any]]:
+    """The newest checkpoint of this run; else the weights of `init_from`; else fresh ones.
+
+    Returns:
+      step, state, and what was saved beside them ({} at step 0 of a new run).
+    """
+    shapes = jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        jax.eval_shape(trainer.init),
+        trainer.shardings,
+    )
+    restored = checkpointer.restore(shapes.params, (shapes.step, shapes.optimizer))
+    if restored is not None:
+        step, params, (counter, optimizer), position = restored
+        logging.info("resumed from step %d", step)
+        return step, State(counter, params, optimizer), position
+    state = trainer.init()
+    if config.init_from:
+        folder, number = _split_step(config.init_from)
+        model, params = load_model(folder, number, trainer.shardings.params)
+        for name in SHAPES:
+            ours, theirs = getattr(config.model, name), getattr(model, name)
+            if ours != theirs:
+                raise UserError(
+                    f"config field model.{name}={ours} differs from {theirs} in init_from="
+                    f"{config.init_from}; make them equal"
+                )
+        state = state._replace(params=params)
+    return 0, state, {}
+
+
+def record_start(
+    config: RunConfig,
+    run: Path,
+    step: int,
+    identity: Identity,
+    changed: Mapping[str, tuple[Any, Any]],
+) -> None:
+    """Writes config, tokenizer and identity into the folder, and what was allowed to change.
+
+    Only a run that was not refused gets here, so that a refused one keeps its own.
+    """
+    if jax.process_index() > 0:
+        return
+    if config.data.tokenizer:
+        shutil.copytree(config.data.tokenizer, run / TOKENIZER, dirs_exist_ok=True)
+    if changed:
+        with (run / CHANGES).open("a", encoding="utf-8") as file:
+            for name, (old, new) in changed.items():
+                row = {"step": step, "time": round(time.time(), 3), "field": name}
+                file.write(json.dumps({**row, "old": old, "new": new}) + "\n")
+    write_json(run / CONFIG, to_dict(config))
+    write_json(run / IDENTITY, identity)
+
+
+def _within(field: str, name: str) -> bool:
+    return field == name or field.startswith(f"{name}.")
+
+
+def _split_step(init_from: str) -> tuple[Path, int | None]:
+    """DIR or DIR@STEP."""
+    folder, at, step = init_from.rpartition("@")
+    return (Path(folder), int(step)) if at and step.isdecimal() else (Path(init_from), None)
+
+
+def _weights_identity(init_from: str) -> str | None:
+    """The hash of all files' hashes of the checkpoint; None without one."""
+    folder, step = _split_step(init_from)
+    sealed = [path for path in (folder / "sealed").glob("*.json") if path.stem.isdecimal()]
+    newest = max((int(path.stem) for path in sealed), default=None)
+    path = folder / "sealed" / f"{newest if step is None else step}.json"
+    if not init_from or not path.is_file():
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

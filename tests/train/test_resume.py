@@ -1,0 +1,116 @@
+"""What a run may go on with: the same content, or a change that was allowed by name."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from phi1_jax.checkpoint import load_model
+from phi1_jax.errors import UserError
+from phi1_jax.train.loop import train
+from phi1_jax.train.trace import read_trace
+
+
+@pytest.fixture(scope="module")
+def config(run_config):
+    return replace(run_config, steps=4)
+
+
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "base"
+    train(config, run, trace=True)
+    return run
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_every_change_is_refused_by_name(config, run, shards):
+    code, exercises = config.data.sources
+    changes = {
+        "seed": replace(config, seed=1),
+        "steps": replace(config, steps=8),
+        "optimizer.weight_decay": replace(
+            config, optimizer=replace(config.optimizer, weight_decay=0.2)
+        ),
+        "data.global_batch_size": replace(config, data=replace(config.data, global_batch_size=8)),
+        "data.loss_on": replace(config, data=replace(config.data, loss_on="solutions")),
+        "data.sources": with_sources(config, exercises, code),
+        "data.sources.code.weight": with_sources(config, replace(code, weight=3.0), exercises),
+        "data.sources.code.shards": with_sources(
+            config, replace(code, path=str(shards["exercises"])), exercises
+        ),
+        "data.sources.exercises.weight": with_sources(config, code),
+        "init_from": replace(config, init_from=str(run)),
+    }
+    before = {name: (run / name).read_bytes() for name in ("config.json", "identity.json")}
+    for field, changed in changes.items():
+        with pytest.raises(UserError, match="changed since") as error:
+            train(changed, run)
+        assert f"--allow_change={field}" in str(error.value)
+        assert "\n" not in str(error.value)
+    assert {name: (run / name).read_bytes() for name in before} == before
+    with pytest.raises(UserError, match=r"model\.n_layers=3 differs from 2 .* cannot follow"):
+        train(replace(config, model=replace(config.model, n_layers=3)), run, allow_change=["model"])
+    with pytest.raises(UserError, match="--allow_change=speed: no such field"):
+        train(config, run, allow_change=["speed"])
+
+
+def with_sources(config, *sources):
+    return replace(config, data=replace(config.data, sources=sources))
+
+
+def test_paths_and_speed_may_change(config, run, shards, tmp_path):
+    moved = shutil.copytree(shards["code"], tmp_path / "elsewhere")
+    code, exercises = config.data.sources
+    same = with_sources(config, replace(code, path=str(moved)), exercises)
+    same = replace(same, log_every_steps=1, micro_batch_size=2)
+    assert train(same, run)["start_step"] == 4
+    assert not (run / "changes.jsonl").exists()
+
+
+def test_steps_are_extended_and_the_change_is_recorded(config, run):
+    longer = replace(config, steps=6)
+    result = train(longer, run, allow_change=["steps"], trace=True)
+    assert (result["start_step"], result["step"], result["finished"]) == (4, 6, True)
+    (change,) = map(json.loads, (run / "changes.jsonl").read_text().splitlines())
+    assert (change["step"], change["field"], change["old"], change["new"]) == (4, "steps", 4, 6)
+    # The state is the one that was saved, and the next examples are new ones.
+    rows = read_trace(run)
+    (ended, began) = [row for row in rows if row["step"] == 4 and "state" in row]
+    assert ended == began
+    steps = [row for row in rows if "batch" in row]
+    assert [row["step"] for row in steps] == [1, 2, 3, 4, 5, 6]
+    assert len({row["batch"] for row in steps}) == 6
+    # It is now part of the run: allowed once, not each time.
+    assert train(longer, run)["finished"]
+    with pytest.raises(UserError, match=r"steps=4 \(was 6\)"):
+        train(config, run)
+
+
+def test_finetuning_starts_from_the_weights(config, run, tmp_path):
+    finetuning = replace(config, init_from=f"{run}@4", steps=2, seed=7)
+    output = tmp_path / "finetuned"
+    train(finetuning, output)
+    first, base = load_model(output, 0)[1], load_model(run)[1]
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(first), jax.device_get(base))
+    # The same weights in another place are the same; other weights are not.
+    again = shutil.copytree(run, tmp_path / "copy")
+    assert train(replace(finetuning, init_from=str(again)), output)["finished"]
+    with pytest.raises(UserError, match=r"--allow_change=init_from$"):
+        train(replace(finetuning, init_from=f"{run}@0"), output)
+    deeper = replace(finetuning, model=replace(config.model, n_layers=3))
+    with pytest.raises(UserError, match=r"model\.n_layers=3 differs from 2 in init_from"):
+        train(deeper, tmp_path / "other")
+
+
+def test_checkpoints_of_something_else_are_left_alone(config, run):
+    (run / "identity.json").unlink()
+    with pytest.raises(UserError, match=r"checkpoints but no identity\.json"):
+        train(config, run)
