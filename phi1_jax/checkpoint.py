@@ -3,7 +3,6 @@
 `run_folder.py` says what lies where, and which steps can be trusted.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -273,10 +272,7 @@ def load_model(
 
 def read_model_config(run: Path) -> ModelConfig:
     """The model part of a run's config.json."""
-    try:
-        values = json.loads((run / CONFIG).read_text(encoding="utf-8"))
-        return from_dict(ModelConfig, values["model"], "model.")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{run} is not a run's folder: it has no {CONFIG}") from error
-    except (KeyError, json.JSONDecodeError) as error:
-        raise UserError(f"{run / CONFIG} is not a run's config: {error}") from error
+    values = run_folder.read_config(run)
+    if "model" not in values:
+        raise UserError(f"{run / CONFIG} is not a run's config: it has no field model")
+    return from_dict(ModelConfig, values["model"], "model.")

@@ -19,10 +19,11 @@ flags.DEFINE_string(
 )
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
+def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
     """Parses the flags, runs `main`, and turns a `UserError` into one line and exit status 2.
 
-    Any other exception keeps its traceback: it is a fault of this project, not of the input.
+    `main` gets the script's name and at most `positional` arguments, which may stand anywhere. Any
+    other exception keeps its traceback: it is a fault of this project, not of the input.
     """
     # Config files build on each other: `from configs import phi1_base`.
     sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent.parent))
@@ -31,8 +32,10 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     logging.getLogger("jax").setLevel(logging.ERROR)
 
     def guarded(argv: Sequence[str]) -> None:
-        if len(argv) > 1:
-            _fail(f"unexpected argument {argv[1]!r}: options are given as --name=value")
+        if len(argv) > 1 + positional:
+            _fail(
+                f"unexpected argument {argv[1 + positional]!r}: options are given as --name=value"
+            )
         try:
             main(argv)
         except UserError as error:
@@ -43,6 +46,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
             print("interrupted; run the same command again to go on", file=sys.stderr)
             sys.exit(130)
 
+    flags.FLAGS.set_gnu_getopt()
     app.run(guarded, flags_parser=_parse)
 
 

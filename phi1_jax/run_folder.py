@@ -18,6 +18,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from absl import logging
 from tqdm import tqdm
@@ -35,6 +36,21 @@ QUARANTINE = "quarantine"
 DISCARDED = "discarded"
 # In the name of a folder that Orbax has not finished.
 UNFINISHED = ".orbax-checkpoint-tmp"
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """config.json as plain values.
+
+    Raises:
+      UserError: there is none, or it is damaged.
+    """
+    try:
+        values = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+        return dict(values)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{run} is not a run's folder: it has no {CONFIG}") from error
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{run / CONFIG} is not a run's config: {error}") from error
 
 
 def step_folder(run: Path, step: int) -> Path:

@@ -1,0 +1,131 @@
+"""Looks after the checkpoints of a run's folder.
+
+  python launch/checkpoint.py list runs/mine
+  python launch/checkpoint.py verify runs/mine --step=1000
+  python launch/checkpoint.py prune runs/mine --keep_last=1 --dry_run
+  python launch/checkpoint.py export runs/mine --step=best --output=runs/weights
+
+list      every step: size, loss and best_metric, whether it is whole, and what keeps it.
+verify    reads every file and compares its SHA-256; exit status 1 if a step is damaged.
+prune     deletes the steps that nothing keeps, by the run's config or the --keep_... flags here.
+export    writes the weights of one step alone, with config and tokenizer, as a new run's folder:
+          for launch/generate.py, launch/evaluate.py, init_from, and launch/convert.py --to_hf.
+
+list, verify and export do not disturb a run that is training into the folder.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import flags
+
+from phi1_jax import cli, run_folder
+from phi1_jax.config import CheckpointConfig, from_dict
+from phi1_jax.errors import UserError
+
+STEP = flags.DEFINE_string(
+    "step", None, "verify, export: a number or best; by default all, and the newest."
+)
+OUTPUT = flags.DEFINE_string("output", None, "export: the new folder.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "prune: only say what would be deleted.")
+POLICY = {
+    "keep_last": flags.DEFINE_integer("keep_last", None, "Keep the last N steps.", 1),
+    "keep_every_steps": flags.DEFINE_integer("keep_every_steps", None, "Keep multiples of N.", 0),
+    "keep_steps": flags.DEFINE_multi_integer("keep_steps", None, "Keep this one; repeatable."),
+    "best_metric": flags.DEFINE_string("best_metric", None, "A curve of metrics.jsonl."),
+    "best_mode": flags.DEFINE_enum("best_mode", None, ["min", "max"], "Which end of it is best."),
+    "keep_best": flags.DEFINE_integer("keep_best", None, "Keep the N best steps.", 1),
+}
+LOSS = "train/loss"
+
+
+def main(argv: Sequence[str]) -> None:
+    commands: dict[str, Callable[[Path, CheckpointConfig], None]] = {
+        "list": show,
+        "verify": verify,
+        "prune": prune,
+        "export": export,
+    }
+    if len(argv) != 3 or argv[1] not in commands:
+        raise UserError(f"give {', '.join(commands)} and a run's folder (see --help)")
+    run = Path(argv[2])
+    config = from_dict(
+        CheckpointConfig, run_folder.read_config(run).get("checkpoint", {}), "checkpoint."
+    )
+    given = {name: flag.value for name, flag in POLICY.items() if flag.value is not None}
+    if "keep_steps" in given:
+        given["keep_steps"] = tuple(given["keep_steps"])
+    commands[argv[1]](run, dataclasses.replace(config, **given))
+
+
+def show(run: Path, config: CheckpointConfig) -> None:
+    names = [LOSS, config.best_metric] if config.best_metric else [LOSS]
+    curves = [run_folder.scores(run, name) for name in names]
+    width = max(10, *map(len, names))
+    reasons = run_folder.reasons_to_keep(run, config)
+    print(f"{'step':>9} {'size':>12}", *(f"{name:>{width}}" for name in names), " kept")
+    for step in run_folder.steps_in(run):
+        files = [p for p in run_folder.step_folder(run, step).rglob("*") if p.is_file()]
+        size = sum(path.stat().st_size for path in files)
+        points = [f"{curve[step]:.4g}" if step in curve else "" for curve in curves]
+        why = ", ".join(reasons[step]) or "-" if step in reasons else "not sealed: never restored"
+        print(f"{step:>9,} {size / 1e6:>9,.1f} MB", *(f"{p:>{width}}" for p in points), f" {why}")
+    aside = sorted(path.name for path in (run / run_folder.QUARANTINE).glob("*") if path.is_dir())
+    if aside:
+        print(f"in {run / run_folder.QUARANTINE}: {', '.join(aside)}")
+
+
+def verify(run: Path, config: CheckpointConfig) -> None:
+    steps = run_folder.steps_in(run) if STEP.value is None else [pick(run, config)]
+    problems = 0
+    for step in steps:
+        problem = run_folder.damage(run, step, progress=True)
+        problems += bool(problem)
+        print(f"step {step:,}: {'DAMAGED: ' + problem if problem else 'ok'}")
+    if problems:
+        sys.exit(1)
+
+
+def prune(run: Path, config: CheckpointConfig) -> None:
+    gone = run_folder.prune(run, config, dry_run=DRY_RUN.value)
+    verb = "would delete" if DRY_RUN.value else "deleted"
+    print(f"{verb} {len(gone)} steps: {gone}; kept {run_folder.sealed_steps(run)}")
+
+
+def export(run: Path, config: CheckpointConfig) -> None:
+    if not OUTPUT.value:
+        raise UserError("--output is missing: name the new folder")
+    output = Path(OUTPUT.value)
+    if output.exists():
+        raise UserError(f"--output={output} exists already; name a new folder")
+    step = pick(run, config)
+    from phi1_jax.checkpoint import load_model, write_model
+
+    model, params = load_model(run, step)
+    tokenizer = run / run_folder.TOKENIZER
+    write_model(output, model, params, tokenizer if tokenizer.exists() else None)
+    print(f"{output}: the weights of step {step:,} of {run}")
+    print(f"for Hugging Face: python launch/convert.py --from={output} --to_hf=DIR")
+
+
+def pick(run: Path, config: CheckpointConfig) -> int:
+    """The step that --step names, or the newest."""
+    steps = run_folder.sealed_steps(run)
+    if STEP.value == "best":
+        if not config.best_metric:
+            raise UserError("--step=best needs --best_metric: this run's config names none")
+        best = run_folder.best_steps(run, config, steps)
+        if not best:
+            raise UserError(f"{run}: no checkpoint has a point on {config.best_metric}")
+        return best[0]
+    if STEP.value is None and steps:
+        return steps[-1]
+    if not (STEP.value or "").isdigit() or int(STEP.value) not in run_folder.steps_in(run):
+        raise UserError(f"--step={STEP.value}: {run} has the steps {run_folder.steps_in(run)}")
+    return int(STEP.value)
+
+
+if __name__ == "__main__":
+    cli.run(main, positional=2)

@@ -1,0 +1,180 @@
+"""A run's folder and the script that looks after it: no training, a state of two small arrays."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+
+from phi1_jax import run_folder
+from phi1_jax.checkpoint import Checkpointer, load_model
+from phi1_jax.config import CheckpointConfig
+from phi1_jax.errors import UserError
+
+
+def state(step: int):
+    return {"w": jnp.full((4, 4), float(step))}, {"m": jnp.full(4, -float(step))}
+
+
+def write(run: Path, config: CheckpointConfig, steps, curve=None, scores=()) -> None:
+    checkpointer = Checkpointer(run, config)
+    with (run / "metrics.jsonl").open("a") as file:
+        for step, score in zip(steps, scores, strict=bool(scores)):
+            file.write(json.dumps({"step": step, curve: score}) + "\n")
+    for step in steps:
+        checkpointer.save(step, *state(step), {"step": step})
+    checkpointer.close()
+
+
+def restore(run: Path, config: CheckpointConfig):
+    checkpointer = Checkpointer(run, config)
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    shapes = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), state(0)
+    )
+    try:
+        return checkpointer.restore(*shapes)
+    finally:
+        checkpointer.close()
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory, tiny_model) -> Path:
+    """Steps 2, 4 and 6 of a run that keeps the last two and the best."""
+    run = tmp_path_factory.mktemp("folder") / "three"
+    config = CheckpointConfig(keep_last=2, best_metric="held_out/loss")
+    write(run, config, (2, 4, 6), "held_out/loss", (0.5, 0.7, 0.6))
+    values = {"model": asdict(tiny_model), "checkpoint": asdict(config)}
+    (run / "config.json").write_text(json.dumps(values))
+    return run
+
+
+def test_what_the_policy_does_not_keep_goes(tmp_path):
+    steps = tuple(range(0, 70, 10))
+    scores = (9.0, 3.0, 1.0, float("nan"), 5.0, 4.0, 6.0)
+    base = CheckpointConfig(keep_last=1)
+    for number, (policy, kept) in enumerate(
+        (
+            ({}, [60]),
+            ({"keep_last": 3}, [40, 50, 60]),
+            ({"keep_every_steps": 30}, [0, 30, 60]),
+            ({"keep_steps": (10, 50)}, [10, 50, 60]),
+            ({"best_metric": "a", "keep_best": 2}, [10, 20, 60]),
+            ({"best_metric": "a", "best_mode": "max"}, [0, 60]),
+        )
+    ):
+        run = tmp_path / str(number)
+        for step, score in zip(steps, scores, strict=True):
+            run_folder.step_folder(run, step).mkdir(parents=True)
+            (run_folder.step_folder(run, step) / "file").write_text(str(step))
+            run_folder.seal(run, step)
+            with (run / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps({"step": step, "a": score}) + "\n")
+        gone = run_folder.prune(run, replace(base, **policy))
+        assert sorted(gone + kept) == list(steps)
+        assert run_folder.steps_in(run) == run_folder.sealed_steps(run) == kept, policy
+        assert [run_folder.damage(run, step) for step in kept] == [""] * len(kept)
+        assert not list((run / "discarded").glob("*"))
+
+
+def test_a_step_scored_after_its_save_is_judged_at_the_next(tmp_path):
+    config = CheckpointConfig(keep_last=1, best_metric="pass@1", best_mode="max")
+    write(tmp_path, config, (1, 2, 3), "pass@1", ())
+    assert run_folder.steps_in(tmp_path) == [3]
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "pass@1": 0.5}\n{"step": 4, "pa')
+    write(tmp_path, config, (4, 5))
+    assert run_folder.steps_in(tmp_path) == [3, 5]
+
+
+def test_the_state_comes_back(three):
+    step, params, optimizer, position = restore(three, CheckpointConfig())
+    assert step == 6 and position == {"step": 6}
+    jax.tree.map(np.testing.assert_array_equal, (params, optimizer), state(6))
+
+
+def test_a_run_never_starts_over_by_itself(three, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(three, run)
+    for step in (2, 4, 6):
+        (run / "checkpoints" / str(step) / "_CHECKPOINT_METADATA").unlink()
+    for _ in range(2):
+        with pytest.raises(UserError, match="no undamaged checkpoint is left; quarantine/ holds 2"):
+            restore(run, CheckpointConfig())
+    shutil.rmtree(run / "quarantine")
+    assert restore(run, CheckpointConfig()) is None
+
+
+def script(*arguments: object, code: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "launch" / "checkpoint.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_list_and_verify(three, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(three, run)
+    (run / "sealed" / "4.json").unlink()
+    head, *lines = script("list", run).splitlines()
+    assert head.split() == ["step", "size", "train/loss", "held_out/loss", "kept"]
+    assert [line.split()[0] for line in lines] == ["2", "4", "6"]
+    assert "0.5" in lines[0] and "best held_out/loss" in lines[0]
+    assert "never restored" in lines[1] and lines[2].endswith("last 2")
+    assert script("verify", run, "--step=6") == "step 6: ok\n"
+    files = [p for p in (run / "checkpoints" / "2").rglob("*") if p.is_file()]
+    largest = max(files, key=lambda p: p.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1])
+    found = script("verify", run, code=1).splitlines()
+    assert found[0].startswith("step 2: DAMAGED") and found[0].endswith("is altered")
+    assert found[1:] == ["step 4: DAMAGED: its save did not finish", "step 6: ok"]
+    assert run_folder.steps_in(run) == [2, 4, 6]
+
+
+def test_prune(three, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(three, run)
+    assert "deleted 0 steps" in script("prune", run)
+    asked = ("prune", run, "--keep_last=1", "--best_mode=max")
+    assert "would delete 1 steps: [2]" in script(*asked, "--dry_run")
+    assert run_folder.steps_in(run) == [2, 4, 6]
+    script(*asked)
+    assert run_folder.steps_in(run) == run_folder.sealed_steps(run) == [4, 6]
+
+
+def test_export(three, tmp_path, tiny_model):
+    (three / "tokenizer").mkdir(exist_ok=True)
+    (three / "tokenizer" / "vocab.json").write_text("{}")
+    output = tmp_path / "weights"
+    said = script("export", three, "--step=best", f"--output={output}")
+    assert "step 2 of" in said and "--to_hf" in said
+    model, params = load_model(output)
+    assert model == tiny_model and (output / "tokenizer" / "vocab.json").exists()
+    np.testing.assert_array_equal(params["w"], state(2)[0]["w"])
+    assert not list((output / "checkpoints" / "0").glob("optimizer"))
+    assert "exists already" in script("export", three, f"--output={output}", code=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("list",), "give list, verify, prune, export and a run's folder"),
+        (("list", "tests"), "not a run's folder"),
+        (("verify", "RUN", "--step=5"), "has the steps [2, 4, 6]"),
+        (("export", "RUN"), "--output is missing"),
+    ],
+)
+def test_mistakes_are_named(arguments, words, three):
+    arguments = [str(three) if argument == "RUN" else argument for argument in arguments]
+    assert words in script(*arguments, code=2)
