@@ -1,30 +1,16 @@
-"""Asks an OpenAI-compatible endpoint for many completions at once."""
+"""Asks an OpenAI-compatible endpoint for many completions at once, each paid for once."""
 
-import asyncio
-import email.utils
-import json
-import os
-import queue
-import random
-import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sized
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 from phi1_jax.errors import UserError
 from phi1_jax.language_model.cache import Cache
 from phi1_jax.language_model.records import Estimate, LanguageModelConfig, Reply, Request, Usage
+from phi1_jax.language_model.sender import Sender, begin, over_budget
 
-FIRST_DELAY_S, MAX_DELAY_S = 0.5, 60.0
-# An endpoint that sends us away for longer has run out of quota rather than of breath.
-MAX_RETRY_AFTER_S = 900.0
 # So many requests without one completion: the settings are wrong or the endpoint is down.
 MAX_FAILURES_IN_A_ROW = 10
-_RETRIED = {408, 409, 425, 429}
-_HOPELESS = {401, 403, 404}
 
 
 class LanguageModel:
@@ -38,7 +24,6 @@ class LanguageModel:
     def __init__(self, settings: LanguageModelConfig, cache: Path):
         self.settings = settings
         self.cache = Cache(Path(cache))
-        self._not_before = 0.0  # of time.monotonic: when a Retry-After ends, for all requests
 
     def estimate(self, requests: Iterable[Request]) -> Estimate:
         """What `complete` would take for these requests; sends nothing."""
@@ -100,7 +85,7 @@ class LanguageModel:
         model = self.settings.model
         # By key; equal requests share one sending.
         waiting: dict[str, list[Request]] = defaultdict(list)
-        sender: _Sender | None = None
+        sender: Sender | None = None
         failures = 0
 
         def settle() -> Iterator[tuple[Request, Reply]]:
@@ -126,12 +111,12 @@ class LanguageModel:
                 if reply := self.cache.find(key):
                     yield request, reply
                     continue
-                sender = sender or _Sender(self)
+                sender = sender or Sender(self.settings, self.cache)
                 while len(waiting) >= self.settings.concurrency:
                     yield from settle()
-                while (number := self._begin(key, request)) is None:
+                while (number := begin(self.settings, self.cache, key, request)) is None:
                     if not waiting:
-                        raise self._over_budget(request)
+                        raise over_budget(self.settings, self.cache, request)
                     yield from settle()
                 waiting[key].append(request)
                 sender.send(key, request, number)
@@ -147,172 +132,3 @@ class LanguageModel:
         finally:
             if sender:
                 sender.close()
-
-    def _begin(self, key: str, request: Request) -> int | None:
-        return self.cache.begin(key, self.settings.max_usd(request), self.settings.budget_usd)
-
-    def _over_budget(self, request: Request) -> UserError:
-        return UserError(
-            f"--budget_usd={self.settings.budget_usd}: {self.cache.spent_usd:.4f} USD are spent "
-            f"and the next request may cost {self.settings.max_usd(request):.4f}; what was "
-            "answered is kept, so raise the budget and run again"
-        )
-
-    def _key(self) -> str:
-        name = self.settings.api_key_env
-        if not name:
-            return "none"
-        if not os.environ.get(name):
-            raise UserError(
-                f"--api_key_env={name}: the environment variable is not set; put the key there, or "
-                "give --api_key_env= for an endpoint without keys"
-            )
-        return os.environ[name]
-
-
-class _Sender:
-    """A thread with an event loop: replies are taken in and kept while the caller is busy."""
-
-    def __init__(self, owner: LanguageModel):
-        try:
-            import openai
-        except ImportError as error:
-            raise UserError("--base_url: needs openai: pip install 'phi1_jax[api]'") from error
-        self._owner, self._settings, self._openai = owner, owner.settings, openai
-        self._secret = owner._key()
-        # Its own retries are off: each try must be in the books, and its Retry-After limits and
-        # delays differ between releases.
-        self._client = openai.AsyncOpenAI(
-            api_key=self._secret, base_url=self._settings.base_url,
-            timeout=self._settings.timeout_s, max_retries=0,
-        )  # fmt: skip
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._done: queue.Queue[tuple[str, Future[Reply]]] = queue.Queue()
-
-    def send(self, key: str, request: Request, number: int) -> None:
-        future = asyncio.run_coroutine_threadsafe(self._ask(key, request, number), self._loop)
-        future.add_done_callback(lambda done: self._done.put((key, done)))
-
-    def next_done(self) -> tuple[str, Future[Reply]]:
-        return self._done.get()
-
-    def close(self) -> None:
-        async def end() -> None:
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-            await self._client.close()
-
-        asyncio.run_coroutine_threadsafe(end(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _ask(self, key: str, request: Request, number: int | None) -> Reply:
-        """Tries until there is a reply; every try is in the books before it is sent."""
-        owner, settings, openai = self._owner, self._settings, self._openai
-        problem = ""
-        for n_tries in range(settings.max_retries + 1):
-            if n_tries and number is None and (number := owner._begin(key, request)) is None:
-                raise owner._over_budget(request)
-            assert number is not None
-            while (pause := owner._not_before - time.monotonic()) > 0:
-                await asyncio.sleep(pause)
-            wait_s = None
-            try:
-                async with asyncio.timeout(settings.timeout_s):
-                    body = await self._post(key, request)
-            except openai.APIStatusError as error:
-                owner.cache.end(number, 0.0)  # an error status is not billed
-                problem = f"HTTP {error.status_code}: {self._masked(error)}"
-                if error.status_code in _HOPELESS:
-                    flags = f"--base_url={settings.base_url} --model={settings.model}"
-                    raise UserError(f"{flags}: {problem}") from error
-                if not (error.status_code in _RETRIED or error.status_code >= 500):
-                    return Reply(problem, "error")
-                wait_s = retry_after_s(error.response.headers.get("retry-after"))
-                if wait_s is not None and wait_s > MAX_RETRY_AFTER_S:
-                    return Reply(f"{problem} (Retry-After {wait_s:.0f} s)", "error")
-                number = None
-            except (openai.APIConnectionError, TimeoutError) as error:
-                # It may have been answered, and billed: the try stays in the books.
-                cause = error.__cause__ or error
-                problem = f"no reply: {type(cause).__name__} {self._masked(cause)}".strip()
-                number = None
-            else:
-                reply = parse_body(body, request)
-                owner.cache.end(number, settings.usd(reply.usage), key, settings.model, reply)
-                return reply
-            if n_tries < settings.max_retries:
-                if wait_s is not None:
-                    owner._not_before = max(owner._not_before, time.monotonic() + wait_s)
-                await asyncio.sleep(back_off_s(n_tries, random.random()) if not wait_s else 0)
-        return Reply(f"{problem} ({settings.max_retries + 1} tries)", "error")
-
-    async def _post(self, key: str, request: Request) -> bytes:
-        parameters: dict[str, Any] = {
-            "messages": request.messages,
-            self._settings.max_tokens_parameter: request.max_tokens,
-        }
-        if request.temperature is not None:
-            parameters["temperature"] = request.temperature
-        if request.seed is not None:
-            parameters["seed"] = request.seed
-        response = await self._client.chat.completions.with_raw_response.create(
-            model=self._settings.model,
-            extra_headers={"Idempotency-Key": key},
-            **parameters,
-        )
-        return response.content
-
-    def _masked(self, error: BaseException) -> str:
-        text = " ".join(str(error).split())[:500]
-        return text.replace(self._secret, "***") if self._settings.api_key_env else text
-
-
-def back_off_s(n_tries: int, chance: float) -> float:
-    """Doubles from FIRST_DELAY_S to MAX_DELAY_S; jittered so that requests do not come in step."""
-    return min(FIRST_DELAY_S * 2.0 ** min(n_tries, 60), MAX_DELAY_S) * (0.5 + 0.5 * chance)
-
-
-def retry_after_s(header: str | None) -> float | None:
-    """Seconds to wait: the header holds a number or a date (RFC 9110); None if neither."""
-    if header is None:
-        return None
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
-        return None
-
-
-def parse_body(body: bytes, request: Request) -> Reply:
-    """Reads a completion; a body without a readable one is kept raw, as "malformed".
-
-    Without counts from the endpoint, usage is the most that it can have been.
-    """
-    usage = Usage(request.max_input_tokens, request.max_tokens)
-    try:
-        answer = json.loads(body.decode())
-        counted = answer.get("usage") or {}
-        usage = Usage(
-            int(counted.get("prompt_tokens", usage.input_tokens)),
-            int(counted.get("completion_tokens", usage.output_tokens)),
-        )
-        choice = answer["choices"][0]
-        message = choice["message"]
-        if message.get("refusal"):
-            return Reply(str(message["refusal"]), "refusal", usage)
-        text = message.get("content") or ""
-        if not isinstance(text, str):
-            raise TypeError(f"content is {type(text).__name__}")
-        text.encode()  # lone surrogates are legal JSON and no legal text
-        return Reply(text, str(choice.get("finish_reason") or "stop"), usage)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return Reply(body.decode("utf-8", "backslashreplace"), "malformed", usage)

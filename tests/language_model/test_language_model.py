@@ -17,12 +17,12 @@ from conftest import REPOSITORY
 from language_model_server import Answer, Server, completion, failure
 
 from phi1_jax.errors import UserError
-from phi1_jax.language_model import LanguageModel, LanguageModelConfig, Request, client
+from phi1_jax.language_model import LanguageModel, LanguageModelConfig, Request, sender
 
 
 @pytest.fixture(autouse=True)
 def no_long_waits(monkeypatch):
-    monkeypatch.setattr(client, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr(sender, "FIRST_DELAY_S", 0.01)
     monkeypatch.setenv("TEST_KEY", "sk-very-secret")
 
 
@@ -107,11 +107,11 @@ def test_retry_after_holds_all_requests_back(tmp_path):
 
 def test_delays():
     soon = email.utils.formatdate(time.time() + 30, usegmt=True)
-    assert 28 < client.retry_after_s(soon) <= 30
-    assert client.retry_after_s("2.5") == 2.5 and client.retry_after_s("soon") is None
-    delays = [client.back_off_s(n, 1.0) for n in range(2000)]
-    assert delays[1] == 2 * delays[0] and max(delays) == client.MAX_DELAY_S
-    assert client.back_off_s(3, 0.0) == delays[3] / 2
+    assert 28 < sender.retry_after_s(soon) <= 30
+    assert sender.retry_after_s("2.5") == 2.5 and sender.retry_after_s("soon") is None
+    delays = [sender.back_off_s(n, 1.0) for n in range(2000)]
+    assert delays[1] == 2 * delays[0] and max(delays) == sender.MAX_DELAY_S
+    assert sender.back_off_s(3, 0.0) == delays[3] / 2
 
 
 def test_gives_up_on_one_request_and_goes_on_with_the_others(tmp_path):
