@@ -40,9 +40,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError("--source is missing: give stdlib, prose or a path")
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the result")
-    columns = dict(pair.split("=", 1) for pair in COLUMNS.value if "=" in pair)
-    if len(columns) != len(COLUMNS.value):
-        raise UserError(f"--columns={','.join(COLUMNS.value)}: give pairs such as text=content")
+    columns = cli.pairs(COLUMNS)
     sources = [parse_source(text, columns or None) for text in SOURCE.value]
     settings = {
         "budget_bytes": _bytes(BUDGET_MB.value),

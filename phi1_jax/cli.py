@@ -65,6 +65,18 @@ def load_config(holder: flags.FlagHolder) -> dict[str, Any]:
         raise UserError(f"--{holder.name}: {reason}") from error
 
 
+def pairs(holder: flags.FlagHolder) -> dict[str, str]:
+    """The value of a list flag such as --columns=text=content,id=hexsha.
+
+    Raises:
+      UserError: an item without `=`.
+    """
+    found = dict(item.split("=", 1) for item in holder.value if "=" in item)
+    if len(found) != len(holder.value):
+        raise UserError(f"--{holder.name}={','.join(holder.value)}: give pairs such as text=content")
+    return found
+
+
 def start_jax() -> None:
     """Settings of JAX that every script shares, before the first array is made.
 

@@ -1,0 +1,87 @@
+"""Annotates a sample of documents with their educational value, for launch/fit_quality.py.
+
+Examples:
+  python launch/annotate.py --corpus=runs/curate/filtered.jsonl.zst --n=2000 --output=runs/annotate
+  python launch/annotate.py --corpus=runs/curate/filtered.jsonl.zst --n=100000 --annotator=api \\
+      --model=NAME --usd_per_million_input=0.5 --usd_per_million_output=1.5 --budget_usd=300 \\
+      --output=runs/annotate                       (first with --dry_run: requests, tokens, cost)
+  python launch/annotate.py --corpus=labelled.parquet --annotator=labels --output=runs/annotate \\
+      --columns=text=text,label=score --label_range=0,5
+
+Three annotators: `rubric`, offline and transparent; `api`, any OpenAI-compatible endpoint, with the
+prompt in phi1_jax/data/annotate.py, its replies cached beside the output so that a run that was
+killed pays for nothing twice; `labels`, a column of the files themselves.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from phi1_jax import cli
+from phi1_jax.errors import UserError
+from phi1_jax.language_model import flags as api
+from phi1_jax.stage import run_stage
+
+CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to sample; repeat for several.")
+OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
+N = flags.DEFINE_integer("n", None, "Documents to annotate; default all.", 1)
+ANNOTATOR = flags.DEFINE_enum("annotator", "rubric", ["rubric", "api", "labels"], "Who judges.")
+COLUMNS = flags.DEFINE_list(
+    "columns", [], "Column map of the corpus, e.g. text=content,id=hexsha,label=score."
+)
+LABEL_RANGE = flags.DEFINE_list("label_range", ["0", "5"], "Ends of the scale of the labels.")
+FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    for flag in (CORPUS, OUTPUT):
+        if not flag.value:
+            raise UserError(f"--{flag.name} is missing; see --help for an example")
+    corpora, output = [Path(corpus) for corpus in CORPUS.value], Path(OUTPUT.value)
+    columns = cli.pairs(COLUMNS)
+    inputs: dict[str, Any] = {
+        "corpus": corpora,
+        "n": N.value,
+        "annotator": ANNOTATOR.value,
+        "columns": COLUMNS.value,
+    }
+    from phi1_jax.data import annotate
+
+    if ANNOTATOR.value == "rubric":
+        annotator = annotate.by_rubric
+    elif ANNOTATOR.value == "labels":
+        if "label" not in columns:
+            raise UserError("--columns: name the column of the labels, such as label=score")
+        low, high = _label_range(LABEL_RANGE.value)
+        annotator = annotate.by_column(low, high, f"column {columns['label']}")
+        inputs["label_range"] = LABEL_RANGE.value
+    else:
+        model = api.open_language_model(output)
+        annotator = annotate.by_language_model(model, output / "unusable.jsonl")
+        inputs |= {"model": model.settings.model, "prompt": annotate.SYSTEM}
+        if api.DRY_RUN.value:
+            sampled = annotate.sample(corpora, N.value, columns)
+            print(model.estimate(map(annotate.request_for, sampled)))
+            return
+
+    def work(folder: Path) -> dict[str, Any]:
+        return annotate.annotate(corpora, N.value, annotator, folder, columns)
+
+    run_stage("annotate", output, inputs, work, force=FORCE.value)
+
+
+def _label_range(values: Sequence[str]) -> tuple[float, float]:
+    try:
+        low, high = map(float, values)
+    except ValueError:
+        low = high = 0.0
+    if not low < high:
+        raise UserError(f"--label_range={','.join(values)}: give the least and greatest, as 0,5")
+    return low, high
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,80 @@
+"""Embeds documents with a trained model: its last hidden state, mean pooled, for the quality filter.
+
+Example: python launch/embed.py --corpus=runs/curate/filtered.jsonl.zst \\
+             --checkpoint=runs/raw_code --output=runs/embed
+
+The checkpoint is a run of launch/train.py, or weights that launch/convert.py converted. All devices
+of the machine compute; on n machines, give each --shard=i/n and a folder of its own, and name all
+folders to launch/fit_quality.py and launch/filter.py. An interrupted run goes on where it was.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from phi1_jax import cli
+from phi1_jax.errors import UserError
+
+CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to embed; repeat for several.")
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run folder of the model.")
+STEP = flags.DEFINE_integer("step", None, "Which checkpoint; the newest by default.", 0)
+OUTPUT = flags.DEFINE_string("output", None, "Folder for the vectors.")
+MAX_TOKENS = flags.DEFINE_integer(
+    "max_tokens", None, "Look at the first so many tokens; default the model's context.", 1
+)
+BATCH_TOKENS = flags.DEFINE_integer("batch_tokens", 1 << 14, "Tokens a device computes at once.", 1)
+PART = flags.DEFINE_integer("documents_per_part", 4096, "Documents in each file of vectors.", 1)
+SHARD = flags.DEFINE_string("shard", "0/1", "i/n: this process embeds each n-th part from part i.")
+FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    for flag in (CORPUS, CHECKPOINT, OUTPUT):
+        if not flag.value:
+            raise UserError(f"--{flag.name} is missing; see --help for an example")
+    shard = _shard(SHARD.value)
+    corpora = [Path(corpus) for corpus in CORPUS.value]
+    cli.start_jax()
+    from phi1_jax.data.documents import list_files, read_all
+    from phi1_jax.embed.corpus import embed_corpus
+    from phi1_jax.embed.embedder import Embedder
+    from phi1_jax.stage import run_stage
+
+    for corpus in corpora:
+        list_files(corpus)
+    embedder = Embedder.from_checkpoint(
+        Path(CHECKPOINT.value),
+        STEP.value,
+        max_tokens=MAX_TOKENS.value,
+        batch_tokens=BATCH_TOKENS.value,
+    )
+
+    def work(output: Path) -> dict[str, Any]:
+        return embed_corpus(
+            read_all(corpora), embedder, output, documents_per_part=PART.value, shard=shard
+        )
+
+    inputs = {
+        "corpus": corpora,
+        "embedder": embedder.fingerprint,
+        "documents_per_part": PART.value,
+        "shard": SHARD.value,
+    }
+    run_stage("embed", Path(OUTPUT.value), inputs, work, force=FORCE.value, keep_partial=True)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    try:
+        index, n_shards = map(int, text.split("/"))
+    except ValueError:
+        index, n_shards = -1, 0
+    if not 0 <= index < n_shards:
+        raise UserError(f"--shard={text}: give i/n with 0 <= i < n, such as 0/4")
+    return index, n_shards
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,58 @@
+"""Keeps the documents of highest educational value under a budget, by the fitted forest.
+
+Example: python launch/filter.py --corpus=runs/curate/filtered.jsonl.zst \\
+             --embeddings=runs/embed --model=runs/quality --budget_tokens=6e9 \\
+             --output=runs/filtered_code
+
+The vectors must come from the embedder that the forest was fitted on. Writes filtered.jsonl.zst
+(with each score), excluded.jsonl.zst (document, step, reason, score) and report.json (threshold).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from phi1_jax import cli
+from phi1_jax.errors import UserError
+from phi1_jax.stage import run_stage
+
+CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to choose from; repeat for several.")
+EMBEDDINGS = flags.DEFINE_multi_string("embeddings", [], "Folders of launch/embed.py.")
+MODEL = flags.DEFINE_string("model", None, "Folder of launch/fit_quality.py.")
+OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
+BUDGET_TOKENS = flags.DEFINE_float(
+    "budget_tokens", None, "Tokens of the embedder's tokenizer to keep; default no limit.", 0
+)
+BUDGET_MB = flags.DEFINE_float("budget_mb", None, "MB of text to keep; default no limit.", 0)
+MIN_SCORE = flags.DEFINE_float("min_score", 0.0, "Drop lower scores, whatever the budget.", 0, 1)
+FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    for flag in (CORPUS, EMBEDDINGS, MODEL, OUTPUT):
+        if not flag.value:
+            raise UserError(f"--{flag.name} is missing; see --help for an example")
+    corpora = [Path(corpus) for corpus in CORPUS.value]
+    embeddings = [Path(folder) for folder in EMBEDDINGS.value]
+    settings = {
+        "budget_tokens": None if BUDGET_TOKENS.value is None else round(BUDGET_TOKENS.value),
+        "budget_bytes": None if BUDGET_MB.value is None else round(BUDGET_MB.value * 1e6),
+        "min_score": MIN_SCORE.value,
+    }
+
+    def work(output: Path) -> dict[str, Any]:
+        # scikit-learn takes a while to import; --help need not wait for it.
+        from phi1_jax.data.documents import read_all
+        from phi1_jax.data.quality_filter import filter_corpus
+
+        return filter_corpus(read_all(corpora), embeddings, Path(MODEL.value), output, **settings)
+
+    inputs = {"corpus": corpora, "embeddings": embeddings, "model": Path(MODEL.value), **settings}
+    run_stage("filter", Path(OUTPUT.value), inputs, work, force=FORCE.value)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,51 @@
+"""Fits the quality classifier: a random forest from embeddings to annotated educational value.
+
+Example: python launch/fit_quality.py --annotated=runs/annotate/annotated.jsonl.zst \\
+             --embeddings=runs/embed --output=runs/quality
+
+Writes the forest (forest.skops, without pickle, with the fingerprint of its embedder) and, out of
+sample, precision, recall and calibration: quality.md, quality.png, best.md and worst.md to read.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from phi1_jax import cli
+from phi1_jax.errors import UserError
+from phi1_jax.stage import run_stage
+
+ANNOTATED = flags.DEFINE_multi_string("annotated", [], "Result of launch/annotate.py.")
+EMBEDDINGS = flags.DEFINE_multi_string("embeddings", [], "Folders of launch/embed.py.")
+OUTPUT = flags.DEFINE_string("output", None, "Folder for the forest.")
+POSITIVE_FROM = flags.DEFINE_float(
+    "positive_from", 0.6, "Educational value from which a document is good.", 0, 1
+)
+TREES = flags.DEFINE_integer("trees", 300, "Trees of the forest.", 1)
+SEED = flags.DEFINE_integer("seed", 0, "Of the forest.", 0)
+FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    for flag in (ANNOTATED, EMBEDDINGS, OUTPUT):
+        if not flag.value:
+            raise UserError(f"--{flag.name} is missing; see --help for an example")
+    annotated = [Path(path) for path in ANNOTATED.value]
+    embeddings = [Path(folder) for folder in EMBEDDINGS.value]
+    settings = {"positive_from": POSITIVE_FROM.value, "n_trees": TREES.value, "seed": SEED.value}
+
+    def work(output: Path) -> dict[str, Any]:
+        # scikit-learn takes a while to import; --help need not wait for it.
+        from phi1_jax.data.quality_report import fit_and_report
+
+        return fit_and_report(annotated, embeddings, output, **settings)
+
+    inputs = {"annotated": annotated, "embeddings": embeddings, **settings}
+    run_stage("fit_quality", Path(OUTPUT.value), inputs, work, force=FORCE.value)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,112 @@
+"""Vectors of documents on disk, found again by what each document is and says.
+
+A folder holds `embedder.json`, which names the model that made the vectors, and `part-00000.npz`
+with, for n documents, `key` uint64[n], `vector` float32[n, d], `tokens` and `bytes` int64[n].
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from phi1_jax.data.documents import Document
+from phi1_jax.errors import UserError
+from phi1_jax.stage import write_json
+
+INFO = "embedder.json"
+
+
+class Part(NamedTuple):
+    """The vectors of n documents."""
+
+    key: np.ndarray  # uint64[n]; see `document_key`
+    vector: np.ndarray  # float32[n, d]
+    tokens: np.ndarray  # int64[n], of the whole document, in the embedder's tokens
+    bytes: np.ndarray  # int64[n], of its UTF-8
+
+
+def document_key(document: Document) -> int:
+    """Hash of a document's source, id and text: a changed text is another document."""
+    digest = hashlib.sha256(f"{document.source}\0{document.id}\0".encode())
+    digest.update(document.text.encode("utf-8", "surrogatepass"))
+    return int.from_bytes(digest.digest()[:8])
+
+
+def write_part(folder: Path, number: int, part: Part) -> None:
+    """Writes a part so that a reader sees all of it or nothing."""
+    temporary = folder / f"part-{number:05d}.tmp"
+    with temporary.open("wb") as file:
+        np.savez(file, **part._asdict())
+    temporary.replace(part_path(folder, number))
+
+
+def part_path(folder: Path, number: int) -> Path:
+    """Where `write_part` puts a part."""
+    return folder / f"part-{number:05d}.npz"
+
+
+def read_parts(folders: Sequence[Path]) -> Iterator[Part]:
+    """Yields the parts of all folders, in order of folder and number.
+
+    Raises:
+      UserError: a folder without parts, or a damaged part.
+    """
+    for folder in folders:
+        files = sorted(folder.glob("part-*.npz"))
+        if not files:
+            raise UserError(f"{folder}: no part-*.npz here; make them with launch/embed.py")
+        for file in files:
+            try:
+                with np.load(file, allow_pickle=False) as arrays:
+                    yield Part(*(arrays[name] for name in Part._fields))
+            except (OSError, ValueError, KeyError) as error:
+                raise UserError(f"{file}: not a part of vectors: {error}") from error
+
+
+def find_vectors(folders: Sequence[Path], documents: Iterable[Document]) -> np.ndarray:
+    """The vectors of some documents, in their order: float32[n, d].
+
+    Raises:
+      UserError: a document without a vector.
+    """
+    keys = np.array([document_key(document) for document in documents], np.uint64)
+    wanted = np.unique(keys)
+    found: dict[int, np.ndarray] = {}
+    for part in read_parts(folders):
+        for row in np.flatnonzero(np.isin(part.key, wanted)):
+            found[int(part.key[row])] = part.vector[row]
+    if missing := sum(int(key) not in found for key in keys):
+        raise UserError(
+            f"{missing} of {len(keys)} documents have no vector in {', '.join(map(str, folders))};"
+            " run launch/embed.py on the corpus that holds them"
+        )
+    return np.stack([found[int(key)] for key in keys])
+
+
+def write_info(folder: Path, fingerprint: str, **about: Any) -> None:
+    """Names the embedder whose vectors the folder holds."""
+    write_json(folder / INFO, {"fingerprint": fingerprint, **about})
+
+
+def embedder_of(folders: Sequence[Path]) -> str:
+    """The fingerprint of the embedder that made the vectors.
+
+    Raises:
+      UserError: a folder of no vectors, or two embedders.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        try:
+            info = json.loads((folder / INFO).read_text(encoding="utf-8"))
+            found[str(info["fingerprint"])] = folder
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise UserError(f"{folder}: no {INFO}; make vectors with launch/embed.py") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{folder / INFO}: damaged; run launch/embed.py again") from error
+    if len(found) > 1:
+        one, other, *_ = found.values()
+        raise UserError(f"{one} and {other} hold vectors of different embedders; use one for all")
+    return next(iter(found))

@@ -1,0 +1,162 @@
+"""How far to trust the forest: out-of-sample figures, a calibration plot, documents to read."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+
+from phi1_jax.data.annotate import ANNOTATOR, VALUE
+from phi1_jax.data.documents import Document, read_all
+from phi1_jax.data.embeddings import embedder_of, find_vectors
+from phi1_jax.data.forest import fit_forest, save_forest
+from phi1_jax.errors import UserError
+
+N_READ = 20
+_EXCERPT_LINES = 40
+
+
+def fit_and_report(
+    annotated: Sequence[Path],
+    embeddings: Sequence[Path],
+    output: Path,
+    *,
+    positive_from: float,
+    n_trees: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Fits the forest on annotated documents and writes it and its report; returns the figures.
+
+    Raises:
+      UserError: a document without an annotation or a vector, or too few of one kind.
+    """
+    documents = list(read_all(annotated))
+    for document in documents:
+        if VALUE not in document.metadata:
+            raise UserError(
+                f"--annotated: document {document.id!r} has no {VALUE}; run launch/annotate.py"
+            )
+    values_n = np.array([document.metadata[VALUE] for document in documents])
+    forest, votes_n = fit_forest(
+        find_vectors(embeddings, documents),
+        values_n,
+        embedder=embedder_of(embeddings),
+        positive_from=positive_from,
+        n_trees=n_trees,
+        seed=seed,
+    )
+    save_forest(forest, output)
+    annotator = ", ".join(sorted({str(d.metadata[ANNOTATOR]) for d in documents}))
+    figures = write_report(output, documents, values_n, votes_n, positive_from, annotator)
+    return {
+        "in": {"annotated": len(documents)},
+        "out": {"good": int((values_n >= positive_from).sum())},
+        "annotator": annotator,
+        "out_of_sample": {name: round(value, 4) for name, value in figures.items()},
+        "embedder": forest.embedder,
+    }
+
+
+def write_report(
+    output: Path,
+    documents: Sequence[Document],
+    values_n: np.ndarray,
+    votes_n: np.ndarray,
+    positive_from: float,
+    annotator: str,
+) -> dict[str, float]:
+    """Writes `quality.png`, `quality.md` and the documents to read, and returns the figures.
+
+    Args:
+      values_n: educational value that the annotator gave, in [0, 1].
+      votes_n: the forest's out-of-sample probability.
+      positive_from: the least value of a good document.
+      annotator: who gave the values.
+    """
+    good_n = values_n >= positive_from
+    figures = measure(good_n, votes_n)
+    (output / "quality.png").write_bytes(plot(good_n, votes_n))
+    lines = [
+        "# The quality filter, out of sample",
+        "",
+        f"{len(good_n)} documents annotated by {annotator}, {good_n.sum()} of them good (value"
+        f" {positive_from:g} or more); each is judged by the trees grown without it.",
+        "",
+        "| measure | value |",
+        "|---|---|",
+        *(f"| {name.replace('_', ' ')} | {value:.3f} |" for name, value in figures.items()),
+        "",
+        "![precision and recall, and calibration](quality.png)",
+        "",
+        f"The {N_READ} documents it likes best and least: [best.md](best.md), [worst.md](worst.md).",
+    ]
+    (output / "quality.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    order = np.argsort(-votes_n, kind="stable")
+    for name, rows in (("best", order[:N_READ]), ("worst", order[::-1][:N_READ])):
+        text = [f"# The {len(rows)} {name} of the annotated documents\n"]
+        text += [_excerpt(documents[i], votes_n[i], values_n[i]) for i in rows]
+        (output / f"{name}.md").write_text("\n".join(text), encoding="utf-8")
+    return figures
+
+
+def measure(good_n: np.ndarray, votes_n: np.ndarray) -> dict[str, float]:
+    """Figures for the answer "good from a probability of one half on", and for the ranking."""
+    said_n = votes_n >= 0.5
+    right = int((said_n & good_n).sum())
+    return {
+        "share_of_good": float(good_n.mean()),
+        "precision": right / max(1, int(said_n.sum())),
+        "recall": right / int(good_n.sum()),
+        "accuracy": float((said_n == good_n).mean()),
+        "average_precision": float(average_precision_score(good_n, votes_n)),
+        "roc_auc": float(roc_auc_score(good_n, votes_n)),
+        # Mean distance between what it says and what comes true, over ten bins.
+        "calibration_error": _calibration_error(good_n, votes_n),
+    }
+
+
+def _calibration_error(good_n: np.ndarray, votes_n: np.ndarray) -> float:
+    bins = np.minimum((votes_n * 10).astype(int), 9)
+    gaps = [
+        abs(votes_n[bins == b].mean() - good_n[bins == b].mean()) * (bins == b).sum()
+        for b in np.unique(bins)
+    ]
+    return float(sum(gaps) / len(votes_n))
+
+
+def plot(good_n: np.ndarray, votes_n: np.ndarray) -> bytes:
+    """A PNG: precision against recall, and what came true against what was said."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(8, 3.8), dpi=120, layout="constrained")
+    precision, recall, _ = precision_recall_curve(good_n, votes_n)
+    left.plot(recall, precision, color="#1f5fae")
+    left.axhline(good_n.mean(), color="#b9bec7", linestyle="--", label="chance")
+    left.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    true, said = calibration_curve(good_n, votes_n, n_bins=10, strategy="quantile")
+    right.plot([0, 1], [0, 1], color="#b9bec7", linestyle="--", label="perfect")
+    right.plot(said, true, marker="o", color="#1f5fae", label="forest")
+    right.set(xlabel="probability said", ylabel="share that is good", xlim=(0, 1), ylim=(0, 1.02))
+    for axes in (left, right):
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    pyplot.close(figure)
+    return buffer.getvalue()
+
+
+def _excerpt(document: Document, vote: float, value: float) -> str:
+    lines = document.text.split("\n")
+    more = len(lines) - _EXCERPT_LINES
+    text = "\n".join(lines[:_EXCERPT_LINES]) + (f"\n... {more} more lines" if more > 0 else "")
+    # A fence longer than any in the text.
+    fence = "`" * max(3, 1 + max((len(run) for run in text.split() if set(run) == {"`"}), default=0))
+    head = f"## {document.source}: {document.id}\n\nforest {vote:.2f}, annotated {value:.2f}"
+    return f"{head}\n\n{fence}python\n{text}\n{fence}\n"

@@ -1,0 +1,69 @@
+"""Embeds a corpus into part files; an interrupted run goes on with the first part missing."""
+
+from collections.abc import Callable, Iterable
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from phi1_jax.data.documents import Document
+from phi1_jax.data.embeddings import Part, document_key, part_path, write_info, write_part
+from phi1_jax.embed.embedder import Embedded, Embedder
+from phi1_jax.errors import UserError
+
+
+def embed_corpus(
+    documents: Iterable[Document],
+    embedder: Embedder,
+    output: Path,
+    *,
+    documents_per_part: int = 4096,
+    shard: tuple[int, int] = (0, 1),
+) -> dict[str, Any]:
+    """Writes one part for each run of `documents_per_part` documents.
+
+    Args:
+      shard: (i, n) takes each n-th part from the i-th on, so that n machines share a corpus.
+    Returns:
+      Counts, those of parts that an earlier run wrote included.
+    Raises:
+      UserError: no document.
+    """
+    index, n_shards = shard
+    iterator = iter(documents)
+    waiting: tuple[int, list[Document], Callable[[], Embedded]] | None = None
+    n_documents = n_here = 0
+
+    def finish() -> None:
+        if waiting is not None:
+            number, batch, result = waiting
+            vectors, n_tokens = result()
+            keys = np.array([document_key(document) for document in batch], np.uint64)
+            sizes = np.array([len(document.text.encode()) for document in batch], np.int64)
+            write_part(output, number, Part(keys, vectors, n_tokens, sizes))
+
+    with tqdm(desc="embed", unit="doc", unit_scale=True) as progress:
+        for number in count():
+            batch = list(islice(iterator, documents_per_part))
+            if not batch:
+                break
+            n_documents += len(batch)
+            if number % n_shards != index:
+                continue
+            n_here += len(batch)
+            if not part_path(output, number).exists():
+                started = embedder.start([document.text for document in batch])
+                finish()
+                waiting = number, batch, started
+            progress.update(len(batch))
+    finish()
+    if not n_documents:
+        raise UserError("--corpus: yields no document to embed")
+    write_info(output, embedder.fingerprint, width=embedder.width, max_tokens=embedder.max_tokens)
+    return {
+        "in": {"documents": n_documents},
+        "out": {"vectors": n_here, "width": embedder.width},
+        "embedder": embedder.fingerprint,
+    }

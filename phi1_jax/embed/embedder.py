@@ -1,0 +1,156 @@
+"""Embeds texts with a trained model, data-parallel over the devices of this process."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from phi1_jax.checkpoint import TOKENIZER, load_model, read_model_config
+from phi1_jax.config import MeshConfig, ModelConfig
+from phi1_jax.data.tokenizer import Tokenizer, load_tokenizer
+from phi1_jax.errors import UserError
+from phi1_jax.model.phi import Phi
+from phi1_jax.sharding import batch_sharding, make_mesh, param_shardings
+
+# Each length is a compiled program; documents shorter than the least are padded to it.
+N_LENGTHS = 4
+# Fields that change the speed of a model, not its vectors.
+_SPEED = {"compute_dtype", "attention", "remat", "scan_unroll", "dropout", "max_seq_len"}
+
+# vectors float32[n, d_model] and the number of tokens of each whole text int64[n]
+Embedded = tuple[np.ndarray, np.ndarray]
+
+
+class Embedder:
+    """A model, its tokenizer, and one compiled program for each of a few lengths.
+
+    Attributes:
+      fingerprint: changes whenever the same text could get another vector (beyond rounding).
+      width: numbers in a vector.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        params: Any,
+        tokenizer: Tokenizer,
+        *,
+        max_tokens: int | None = None,
+        batch_tokens: int = 1 << 14,
+        devices: list[jax.Device] | None = None,
+    ) -> None:
+        """Puts a copy of the weights on every device.
+
+        Args:
+          params: nested dict as in a checkpoint.
+          max_tokens: only so many tokens of a document are looked at [ours: the paper does not
+            say]; None is the model's context.
+          batch_tokens: tokens that a device computes at once.
+          devices: None is all of this process.
+        Raises:
+          UserError: more tokens than the model's context, or than a batch.
+        """
+        self.max_tokens = max_tokens or config.max_seq_len
+        if not 1 <= self.max_tokens <= config.max_seq_len:
+            raise UserError(
+                f"--max_tokens={max_tokens}: the model's context is {config.max_seq_len} tokens"
+            )
+        if batch_tokens < self.max_tokens:
+            raise UserError(f"--batch_tokens={batch_tokens}: at least {self.max_tokens}, one text")
+        self.width = config.d_model
+        self.tokenizer = tokenizer
+        self.fingerprint = _fingerprint(config, params, tokenizer, self.max_tokens)
+        mesh = make_mesh(MeshConfig(), devices or jax.local_devices())
+        graph, abstract = nnx.split(nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0))), nnx.Param)
+        self._params = jax.device_put(params, param_shardings(mesh, abstract))
+        self._rows = batch_sharding(mesh)
+        self._n_devices = mesh.size
+        self._batch_tokens = batch_tokens * mesh.size
+        lengths = {-(-self.max_tokens // 2**halvings) for halvings in range(N_LENGTHS)}
+        self.lengths = sorted(lengths)
+
+        @jax.jit
+        def pooled(params: Any, tokens_bt: jax.Array, n_b: jax.Array) -> jax.Array:
+            # Padding stands at the end, where causal attention keeps it out of the tokens before.
+            hidden_btd = nnx.merge(graph, params).hidden(tokens_bt).astype(jnp.float32)
+            mask_bt = jnp.arange(tokens_bt.shape[1]) < n_b[:, None]
+            return (hidden_btd * mask_bt[..., None]).sum(1) / n_b[:, None]
+
+        self._pooled = pooled
+
+    @classmethod
+    def from_checkpoint(
+        cls, run: Path, step: int | None = None, *, max_tokens: int | None, batch_tokens: int
+    ) -> "Embedder":
+        """Loads a run's folder, or one that `launch/convert.py` wrote.
+
+        Raises:
+          UserError: no run or tokenizer there, no such step, or a damaged one.
+        """
+        read_model_config(run)  # names the folder if it is none
+        tokenizer = load_tokenizer(run / TOKENIZER)
+        config, params = load_model(run, step)
+        return cls(config, params, tokenizer, max_tokens=max_tokens, batch_tokens=batch_tokens)
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        """The mean of the last hidden state over the first `max_tokens` tokens of each text."""
+        return self.start(texts)()
+
+    def start(self, texts: Sequence[str]) -> Callable[[], Embedded]:
+        """Starts embedding and returns a function that waits for the result.
+
+        So the next texts can be tokenized while the devices compute.
+        """
+        rows = self.tokenizer.encode_batch(texts)
+        n_tokens = np.array([len(row) for row in rows], np.int64)
+        order = np.argsort(n_tokens, kind="stable")
+        pending: list[tuple[np.ndarray, jax.Array]] = []
+        start = 0
+        for length in self.lengths:
+            # The last bucket takes everything that is longer, cut.
+            last = length == self.lengths[-1]
+            stop = len(rows) if last else int(np.searchsorted(n_tokens[order], length, "right"))
+            size = max(1, self._batch_tokens // length // self._n_devices) * self._n_devices
+            for first in range(start, stop, size):
+                chosen = order[first : min(first + size, stop)]
+                pending.append((chosen, self._run([rows[i] for i in chosen], size, length)))
+            start = max(start, stop)
+
+        def result() -> Embedded:
+            vectors = np.empty((len(rows), self.width), np.float32)
+            for chosen, vector_bd in pending:
+                vectors[chosen] = np.asarray(vector_bd)[: len(chosen)]
+            return vectors, n_tokens
+
+        return result
+
+    def _run(self, rows: Sequence[Sequence[int]], size: int, length: int) -> jax.Array:
+        tokens_bt = np.full((size, length), self.tokenizer.eot_id, np.int32)
+        n_b = np.ones(size, np.int32)  # an empty text is its end-of-text token
+        for index, row in enumerate(rows):
+            cut = row[:length]
+            tokens_bt[index, : len(cut)] = cut
+            n_b[index] = max(1, len(cut))
+        return self._pooled(
+            self._params,
+            jax.device_put(tokens_bt, self._rows),
+            jax.device_put(n_b, self._rows),
+        )
+
+
+def _fingerprint(config: ModelConfig, params: Any, tokenizer: Tokenizer, max_tokens: int) -> str:
+    """Of the weights themselves: the same weights saved twice are the same embedder."""
+    model = {name: value for name, value in asdict(config).items() if name not in _SPEED}
+    digest = hashlib.sha256(json.dumps(model, sort_keys=True).encode())
+    digest.update(f"{tokenizer.fingerprint}/{max_tokens}".encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()
