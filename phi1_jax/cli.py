@@ -73,7 +73,9 @@ def pairs(holder: flags.FlagHolder) -> dict[str, str]:
     """
     found = dict(item.split("=", 1) for item in holder.value if "=" in item)
     if len(found) != len(holder.value):
-        raise UserError(f"--{holder.name}={','.join(holder.value)}: give pairs such as text=content")
+        raise UserError(
+            f"--{holder.name}={','.join(holder.value)}: give pairs such as text=content"
+        )
     return found
 
 

@@ -17,12 +17,10 @@ from tqdm import tqdm
 from phi1_jax.data.documents import Document, read_all, write_documents
 from phi1_jax.data.embeddings import document_key
 from phi1_jax.data.json_lines import write_json_lines
-from phi1_jax.data.quality import Rubric
+from phi1_jax.data.quality import ANNOTATOR, VALUE, WHY, Rubric
 from phi1_jax.errors import UserError
 from phi1_jax.language_model import LanguageModel, Request
 
-# Where the annotation stands in a document's metadata.
-VALUE, ANNOTATOR, WHY = "annotated_value", "annotator", "annotated_why"
 MAX_GRADE = 5
 # Longer texts are shown from their start; about 3,000 tokens.
 MAX_CHARS = 12_000

@@ -65,9 +65,7 @@ def read_documents(
         raise UserError(f"{path}: yields no document; name a file or folder that does")
 
 
-def read_all(
-    paths: Iterable[Path], columns: Mapping[str, str] | None = None
-) -> Iterator[Document]:
+def read_all(paths: Iterable[Path], columns: Mapping[str, str] | None = None) -> Iterator[Document]:
     """Yields the documents of several files or folders in turn; see `read_documents`."""
     for path in paths:
         yield from read_documents(path, columns=columns or None)

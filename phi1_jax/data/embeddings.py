@@ -6,6 +6,7 @@ with, for n documents, `key` uint64[n], `vector` float32[n, d], `tokens` and `by
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,10 +61,11 @@ def read_parts(folders: Sequence[Path]) -> Iterator[Part]:
             raise UserError(f"{folder}: no part-*.npz here; make them with launch/embed.py")
         for file in files:
             try:
-                with np.load(file, allow_pickle=False) as arrays:
-                    yield Part(*(arrays[name] for name in Part._fields))
-            except (OSError, ValueError, KeyError) as error:
+                with file.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
+                    part = Part(*(arrays[name] for name in Part._fields))
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
                 raise UserError(f"{file}: not a part of vectors: {error}") from error
+            yield part
 
 
 def find_vectors(folders: Sequence[Path], documents: Iterable[Document]) -> np.ndarray:

@@ -5,6 +5,7 @@ It is kept as a skops archive, which holds no pickles; what it may hold is liste
 
 import hashlib
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,11 @@ def load_forest(folder: Path, embedder: str) -> Forest:
             f"{folder}: fitted by scikit-learn {info['sklearn']}, this is {sklearn.__version__};"
             " fit it again"
         )
-    if strange := set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED):
+    try:
+        strange = set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED)
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{folder / MODEL}: not a skops archive; fit the forest again") from error
+    if strange:
         raise UserError(f"{folder / MODEL}: holds {sorted(strange)[0]}, which no forest does")
     classifier = skops.io.loads(data, trusted=TRUSTED)
     if not isinstance(classifier, RandomForestClassifier):

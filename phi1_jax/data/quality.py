@@ -14,6 +14,10 @@ from typing import Any, Protocol
 from phi1_jax.data.documents import Document
 from phi1_jax.data.syntax import parse_python
 
+# Where an annotator's judgement stands in a document's metadata, and the forest's.
+VALUE, ANNOTATOR, WHY = "annotated_value", "annotator", "annotated_why"
+SCORE = "educational_value"
+
 
 class Scorer(Protocol):
     """Gives each document its educational value.

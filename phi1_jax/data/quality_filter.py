@@ -14,10 +14,8 @@ from phi1_jax.data.documents import Document, write_documents
 from phi1_jax.data.embeddings import document_key, embedder_of, read_parts
 from phi1_jax.data.forest import Forest, load_forest
 from phi1_jax.data.json_lines import write_json_lines
+from phi1_jax.data.quality import SCORE
 from phi1_jax.errors import UserError
-
-# Where the score stands in a document's metadata from here on.
-SCORE = "educational_value"
 
 
 class Scores(NamedTuple):

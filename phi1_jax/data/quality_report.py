@@ -9,10 +9,10 @@ import numpy as np
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from phi1_jax.data.annotate import ANNOTATOR, VALUE
 from phi1_jax.data.documents import Document, read_all
 from phi1_jax.data.embeddings import embedder_of, find_vectors
 from phi1_jax.data.forest import fit_forest, save_forest
+from phi1_jax.data.quality import ANNOTATOR, VALUE
 from phi1_jax.errors import UserError
 
 N_READ = 20
@@ -157,6 +157,8 @@ def _excerpt(document: Document, vote: float, value: float) -> str:
     more = len(lines) - _EXCERPT_LINES
     text = "\n".join(lines[:_EXCERPT_LINES]) + (f"\n... {more} more lines" if more > 0 else "")
     # A fence longer than any in the text.
-    fence = "`" * max(3, 1 + max((len(run) for run in text.split() if set(run) == {"`"}), default=0))
+    fence = "`" * max(
+        3, 1 + max((len(run) for run in text.split() if set(run) == {"`"}), default=0)
+    )
     head = f"## {document.source}: {document.id}\n\nforest {vote:.2f}, annotated {value:.2f}"
     return f"{head}\n\n{fence}python\n{text}\n{fence}\n"

@@ -1,0 +1,175 @@
+import hashlib
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import skops.io
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import average_precision_score
+
+from phi1_jax.data.documents import Document, read_documents, write_documents
+from phi1_jax.data.embeddings import Part, document_key, write_info, write_part
+from phi1_jax.data.forest import TRUSTED, fit_forest, load_forest, save_forest
+from phi1_jax.data.json_lines import read_json_lines
+from phi1_jax.data.quality_filter import filter_corpus
+from phi1_jax.data.quality_report import fit_and_report, measure
+from phi1_jax.errors import UserError
+
+N, WIDTH = 400, 16
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    """Documents whose vectors tell their worth, with noise: half annotated, all embedded."""
+    root = tmp_path_factory.mktemp("pool")
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(N, WIDTH)).astype(np.float32)
+    worth = 1 / (1 + np.exp(-2 * vectors[:, 0] - rng.normal(size=N) / 2))
+    documents = [Document(f"d{i}", f"x = {i}\n" * (1 + i % 5), "code") for i in range(N)]
+    annotated = [
+        Document(d.id, d.text, d.source, {"annotated_value": float(w), "annotator": "oracle"})
+        for d, w in zip(documents, worth, strict=True)
+    ][::2]
+    write_documents(root / "pool.jsonl", documents)
+    write_documents(root / "annotated.jsonl", annotated)
+    for name, rows in (("a", slice(0, 250)), ("b", slice(250, N))):
+        folder = root / name
+        folder.mkdir()
+        batch = documents[rows]
+        part = Part(
+            np.array([document_key(d) for d in batch], np.uint64),
+            vectors[rows],
+            np.array([2 * len(d.text) for d in batch]),
+            np.array([len(d.text) for d in batch]),
+        )
+        write_part(folder, 0, part)
+        write_info(folder, "the-embedder")
+    return root, worth
+
+
+@pytest.fixture(scope="module")
+def fitted(pool):
+    root, _ = pool
+    model = root / "model"
+    model.mkdir()
+    report = fit_and_report(
+        [root / "annotated.jsonl"],
+        [root / "a", root / "b"],
+        model,
+        positive_from=0.5,
+        n_trees=60,
+        seed=0,
+    )
+    return model, report
+
+
+def test_the_report_is_out_of_sample_and_shows_documents_to_read(fitted):
+    model, report = fitted
+    figures = report["out_of_sample"]
+    assert 0.75 < figures["roc_auc"] < 0.99
+    assert figures["precision"] > 0.7 and figures["recall"] > 0.7
+    assert (model / "quality.png").read_bytes().startswith(b"\x89PNG")
+    text = (model / "quality.md").read_text()
+    assert f"| precision | {figures['precision']:.3f} |" in text and "oracle" in text
+    for name in ("best", "worst"):
+        assert (model / f"{name}.md").read_text().count("\n## code: d") == 20
+    assert "annotated 0." in (model / "worst.md").read_text()
+
+
+def test_labels_without_meaning_look_like_chance():
+    rng = np.random.default_rng(1)
+    vectors, values = rng.normal(size=(300, WIDTH)), rng.random(300)
+    _, votes = fit_forest(vectors, values, embedder="e", positive_from=0.5, n_trees=50)
+    figures = measure(values >= 0.5, votes)
+    assert abs(figures["roc_auc"] - 0.5) < 0.1  # in sample it would be 1
+
+
+def test_measures_by_hand():
+    good, votes = np.array([True, True, False, False, True]), np.array([0.9, 0.4, 0.6, 0.1, 0.8])
+    figures = measure(good, votes)
+    assert figures["precision"] == figures["recall"] == pytest.approx(2 / 3)
+    assert figures["accuracy"] == 0.6 and figures["share_of_good"] == 0.6
+    assert figures["average_precision"] == average_precision_score(good, votes)
+    assert figures["calibration_error"] == pytest.approx((0.1 + 0.2 + 0.6 + 0.1 + 0.6) / 5)
+
+
+def test_the_best_are_kept_under_a_budget_of_tokens(pool, fitted, tmp_path):
+    root, worth = pool
+    documents = list(read_documents(root / "pool.jsonl"))
+    report = filter_corpus(
+        documents, [root / "a", root / "b"], fitted[0], tmp_path, budget_tokens=4_000
+    )
+    kept = list(read_documents(tmp_path / "filtered.jsonl.zst"))
+    left = list(read_json_lines(tmp_path / "excluded.jsonl.zst"))
+    assert {d.id for d in kept} | {r["id"] for r in left} == {d.id for d in documents}
+    size = sum(2 * len(d.text) for d in kept)
+    assert 3_900 < size == report["out"]["filtered_tokens"] <= 4_000
+    assert {(r["step"], r["reason"]) for r in left} == {("quality", "over_budget")}
+    scores = [d.metadata["educational_value"] for d in kept]
+    assert min(scores) >= max(r["educational_value"] for r in left)
+    assert report["threshold"] == pytest.approx(min(scores), abs=1e-4)
+    unseen = [int(d.id[1:]) for d in kept if int(d.id[1:]) % 2]
+    assert worth[unseen].mean() > worth.mean() + 0.2  # better than a random draw, where not fitted
+    by_bytes = filter_corpus(
+        documents, [root / "a", root / "b"], fitted[0], tmp_path, budget_bytes=2_000, min_score=0.97
+    )
+    assert by_bytes["threshold"] >= 0.97 and set(by_bytes["dropped"]) == {"low_quality"}
+    assert by_bytes["out"]["filtered_bytes"] <= 2_000
+    with pytest.raises(UserError, match="nothing is kept of 400 documents"):
+        filter_corpus(documents, [root / "a", root / "b"], fitted[0], tmp_path, budget_tokens=1)
+    with pytest.raises(UserError, match="document 'd250' of 'code' has no vector"):
+        filter_corpus(documents, [root / "a"], fitted[0], tmp_path)
+
+
+def test_a_forest_of_another_embedder_or_a_changed_one_is_refused(fitted, tmp_path):
+    model, _ = fitted
+    forest = load_forest(model, "the-embedder")
+    vectors = np.random.default_rng(2).normal(size=(9, WIDTH)).astype(np.float32)
+    again = tmp_path / "again"
+    again.mkdir()
+    save_forest(forest, again)
+    assert np.array_equal(load_forest(again, "the-embedder").score(vectors), forest.score(vectors))
+    with pytest.raises(UserError, match="fitted on vectors of embedder the-embedder, these are of"):
+        load_forest(model, "another")
+    with (again / "forest.skops").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(UserError, match=r"not the forest that forest\.json describes"):
+        load_forest(again, "the-embedder")
+
+
+class Hostile:
+    def __reduce__(self):
+        return (eval, ("1/0",))
+
+
+def test_nothing_but_a_forest_is_loaded(fitted, tmp_path):
+    info = json.loads((fitted[0] / "forest.json").read_text())
+
+    def plant(data):
+        (tmp_path / "forest.skops").write_bytes(data)
+        info["sha256"] = hashlib.sha256(data).hexdigest()
+        (tmp_path / "forest.json").write_text(json.dumps(info))
+
+    plant(pickle.dumps(Hostile()))
+    with pytest.raises(UserError, match="not a skops archive"):
+        load_forest(tmp_path, "the-embedder")
+    estimator = RandomForestClassifier(2).fit(np.eye(4), [0, 1, 0, 1])
+    estimator.extra = measure  # a function of ours: no type that a forest is made of
+    plant(skops.io.dumps(estimator))
+    with pytest.raises(UserError, match=r"holds .*measure, which no forest does"):
+        load_forest(tmp_path, "the-embedder")
+    plant(skops.io.dumps({"not": "a forest"}))
+    with pytest.raises(UserError, match="holds a dict, not a forest"):
+        load_forest(tmp_path, "the-embedder")
+    assert TRUSTED == ["sklearn.tree._tree.Tree"]
+    with zipfile.ZipFile(fitted[0] / "forest.skops") as archive:
+        assert not any(name.endswith((".pkl", ".pickle")) for name in archive.namelist())
+
+
+def test_too_few_of_one_kind(pool):
+    with pytest.raises(UserError, match=r"--positive_from=0\.99 makes \d of 50 annotated"):
+        fit_forest(
+            np.zeros((50, 2)), np.linspace(0, 1, 50), embedder="e", positive_from=0.99, n_trees=5
+        )
