@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from phi1_jax.language_model import flags as api
 
 from phi1_jax import cli
 from phi1_jax.errors import UserError
+from phi1_jax.language_model import flags as api
 from phi1_jax.stage import run_stage
 
 CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to sample; repeat for several.")

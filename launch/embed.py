@@ -1,4 +1,4 @@
-"""Embeds documents with a trained model: its last hidden state, mean pooled, for the quality filter.
+"""Embeds documents for the quality filter: a trained model's last hidden state, mean pooled.
 
 Example: python launch/embed.py --corpus=runs/curate/filtered.jsonl.zst \\
              --checkpoint=runs/raw_code --output=runs/embed

@@ -1,0 +1,139 @@
+import json
+import re
+
+import pytest
+from language_model_server import Server, completion
+
+from phi1_jax.data.annotate import (
+    SYSTEM,
+    annotate,
+    by_column,
+    by_language_model,
+    by_rubric,
+    read_grade,
+    sample,
+)
+from phi1_jax.data.documents import Document, read_documents, write_documents
+from phi1_jax.data.json_lines import read_json_lines
+from phi1_jax.data.quality import Rubric
+from phi1_jax.errors import UserError
+from phi1_jax.language_model import LanguageModel, LanguageModelConfig
+
+TEXTS = [f'def f{i}(x):\n    """Add {i} to x."""\n    return x + {i}\n' for i in range(30)]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    path = tmp_path / "corpus.jsonl"
+    rows = [Document(f"d{i}", text, "code", {"path": f"p{i}"}) for i, text in enumerate(TEXTS)]
+    write_documents(path, rows)
+    return path
+
+
+def annotated(folder):
+    return list(read_documents(folder / "annotated.jsonl.zst"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ('{"why": "Clear.", "grade": 4}', (0.8, "Clear.")),
+        ('Sure!\n```json\n{"why": "Data.",\n "grade": 0}\n```', (0.0, "Data.")),
+        ('{"grade": 5}', (1.0, "")),
+        ('{"why": "x", "grade": 6}', None),
+        ('{"why": "x", "grade": -1}', None),
+        ('{"why": "x", "grade": 3.5}', None),
+        ('{"why": "x", "grade": true}', None),
+        ('{"why": "x", "grade": "4"}', None),
+        ('{"why": "x", "grade": 4} or {"why": "y", "grade": 2}', None),
+        ('{"why": "x", "gra', None),
+        ("4", None),
+        ("", None),
+    ],
+)
+def test_a_reply_has_exactly_one_grade_or_is_set_aside(reply, expected):
+    assert read_grade(reply) == expected
+
+
+def test_the_sample_is_the_same_whatever_the_order(corpus, tmp_path):
+    chosen = {d.id for d in sample([corpus], 7)}
+    assert len(chosen) == 7
+    backwards = tmp_path / "backwards.jsonl"
+    write_documents(backwards, list(read_documents(corpus))[::-1])
+    assert {d.id for d in sample([backwards], 7)} == chosen
+    assert len(list(sample([corpus], None))) == len(list(sample([corpus], 99))) == len(TEXTS)
+
+
+def test_the_rubric_annotates_offline(corpus, tmp_path):
+    report = annotate([corpus], 10, by_rubric, tmp_path)
+    rows = annotated(tmp_path)
+    assert len(rows) == report["out"]["annotated"] == sum(report["values"].values()) == 10
+    for row in rows:
+        assert row.metadata["annotated_value"] == Rubric().score([row])[0]
+        assert row.metadata["annotator"] == Rubric.fingerprint
+        assert row.metadata["path"] == f"p{row.id[1:]}"
+
+
+def grade_by_number(body):
+    """A judge that reads the document: d grades by its number, and misbehaves for some."""
+    system, user = (message["content"] for message in body["messages"])
+    assert system == SYSTEM and user.startswith("<document>\ndef f")
+    number = int(re.search(r"def f(\d+)", user)[1])
+    if number == 3:
+        return "I would rather not say."
+    if number == 4:
+        return completion('{"why": "cut', finish_reason="length")
+    return json.dumps({"why": f"number {number}", "grade": number % 6})
+
+
+def test_a_language_model_annotates_and_a_killed_run_pays_for_nothing_twice(corpus, tmp_path):
+    with Server(grade_by_number) as server:
+        settings = LanguageModelConfig("judge", base_url=server.url, api_key_env="")
+
+        def run():
+            with LanguageModel(settings, tmp_path / "replies.sqlite") as model:
+                annotator = by_language_model(model, tmp_path / "unusable.jsonl")
+                return annotate([corpus], None, annotator, tmp_path)
+
+        with LanguageModel(settings, tmp_path / "replies.sqlite") as model:
+            half = by_language_model(model, tmp_path / "unusable.jsonl")
+            killed = half(list(read_documents(corpus)))
+            for _ in range(12):
+                next(killed)
+            killed.close()
+        report = run()
+        # Replies in flight when a run dies may be asked for again; at most one a connection.
+        assert len(TEXTS) <= len(server.bodies) <= len(TEXTS) + settings.concurrency
+        n_asked = len(server.bodies)
+        assert run() == report and len(server.bodies) == n_asked
+    assert report["out"] == {"annotated": 28} and report["dropped"] == {"not_annotated": 2}
+    assert report["annotator"] == "judge"
+    for row in annotated(tmp_path):
+        number = int(row.id[1:])
+        assert row.metadata["annotated_value"] == pytest.approx(number % 6 / 5)
+        assert row.metadata["annotated_why"] == f"number {number}"
+    unusable = {row["id"]: row for row in read_json_lines(tmp_path / "unusable.jsonl")}
+    assert set(unusable) == {"d3", "d4"}
+    assert unusable["d3"]["problem"] == "no_grade" and unusable["d4"]["problem"] == "truncated"
+    assert unusable["d3"]["reply"] == "I would rather not say."
+
+
+def test_labels_of_a_file_are_put_on_one_scale(tmp_path):
+    path = tmp_path / "labelled.jsonl"
+    rows = [{"body": "x = 1\n", "grade": 1}, {"body": "y = 2\n", "grade": 5}, {"body": "z\n"}]
+    rows[2]["grade"] = None
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = {"text": "body", "label": "grade"}
+    report = annotate([path], None, by_column(1, 5, "people"), tmp_path, columns)
+    assert report["dropped"] == {"not_annotated": 1}
+    assert {d.text: d.metadata["annotated_value"] for d in annotated(tmp_path)} == {
+        "x = 1\n": 0.0,
+        "y = 2\n": 1.0,
+    }
+    with pytest.raises(UserError, match="label 5 of .* is outside --label_range=0,4"):
+        annotate([path], None, by_column(0, 4, "people"), tmp_path, columns)
+    with pytest.raises(UserError, match=r"label '.*' of .* is no number"):
+        wrong = {"text": "body", "label": "body"}
+        annotate([path], None, by_column(0, 4, "people"), tmp_path, wrong)
+    with pytest.raises(UserError, match="no column 'score'; it has body, grade"):
+        annotate([path], None, by_column(0, 4, "x"), tmp_path, {"text": "body", "label": "score"})
