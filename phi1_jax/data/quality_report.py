@@ -1,6 +1,7 @@
 """How far to trust the forest: out-of-sample figures, a calibration plot, documents to read."""
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def write_report(
         "",
         "![precision and recall, and calibration](quality.png)",
         "",
-        f"The {N_READ} documents it likes best and least: [best.md](best.md), [worst.md](worst.md).",
+        f"The {N_READ} documents that it likes [best](best.md) and [least](worst.md).",
     ]
     (output / "quality.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     order = np.argsort(-votes_n, kind="stable")
@@ -157,8 +158,6 @@ def _excerpt(document: Document, vote: float, value: float) -> str:
     more = len(lines) - _EXCERPT_LINES
     text = "\n".join(lines[:_EXCERPT_LINES]) + (f"\n... {more} more lines" if more > 0 else "")
     # A fence longer than any in the text.
-    fence = "`" * max(
-        3, 1 + max((len(run) for run in text.split() if set(run) == {"`"}), default=0)
-    )
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     head = f"## {document.source}: {document.id}\n\nforest {vote:.2f}, annotated {value:.2f}"
     return f"{head}\n\n{fence}python\n{text}\n{fence}\n"
