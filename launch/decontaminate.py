@@ -1,17 +1,21 @@
 """Takes out of a corpus whatever gives a benchmark problem away, and proves that nothing remains.
 
 Example: python launch/decontaminate.py --corpus=runs/synth/exercises.jsonl.zst \\
-             --corpus=runs/synth/textbooks.jsonl.zst --benchmark=runs/synth/benchmark.jsonl \\
-             --output=runs/clean
+             --corpus=runs/synth/textbooks.jsonl.zst --benchmark=HumanEval.jsonl.gz \\
+             --tau=0.95,0.9,0.85,0.8 --output=runs/clean
 
 A document goes if its chain of primitives contains a problem's, if it shares a run of words with
-a problem's docstring, or if one of its functions is a problem's solution up to the names (or
-nearly so, with --tau below 1). The benchmark is any file in HumanEval's format.
+a problem's docstring, if one of its functions matches a problem's solution at a rate of at least
+--tau (1: up to names and the order of statements), or if its embedding is within --max_distance.
+The benchmark is any file in HumanEval's format. docs/decontamination.md says what is missed.
 
-Writes each corpus without its leaks, dropped.jsonl.zst (with the reasons), nearest.jsonl (for each
-problem the nearest documents that remain) and report.json.
+Writes each corpus without its leaks (one for each tau, in tau_0.95/ and so on, if there are
+several), dropped.jsonl.zst (with the reasons, and at which tau), nearest.jsonl (for each problem
+the nearest documents, of all and of those left), splits.json (the problems with and without a
+similar document at each tau, for launch/evaluate.py) and report.json.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +30,11 @@ CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to prune; repeat for
 BENCHMARK = flags.DEFINE_string("benchmark", None, "Problems in HumanEval's format.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
 NGRAM = flags.DEFINE_integer("ngram", 13, "Words in a run that count as a leak.", 2)
-TAU = flags.DEFINE_float("tau", 1.0, "Match rate of syntax trees that counts as a leak.", 0.1, 1.0)
+TAU = flags.DEFINE_list("tau", "1.0", "Match rates of syntax trees that count as a leak.")
+MAX_DISTANCE = flags.DEFINE_float(
+    "max_distance", None, "L2 distance of embeddings that counts as a leak; default none.", 0, 2
+)
+WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", 1)
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
 
 
@@ -39,14 +47,20 @@ def main(argv: Sequence[str]) -> None:
             raise UserError(f"--{flag.name} is missing")
     corpora = [Path(corpus) for corpus in CORPUS.value]
     benchmark = Path(BENCHMARK.value)
-    rules = {"ngram": NGRAM.value, "tau": TAU.value}
+    try:
+        taus = tuple(sorted({float(tau) for tau in TAU.value}, reverse=True))
+    except ValueError as error:
+        raise UserError(f"--tau={','.join(TAU.value)}: give numbers, e.g. 0.95,0.9") from error
+    # Here, since they take a while to import; --help need not wait for it.
+    from phi1_jax.data.comparison import Rules
+    from phi1_jax.data.decontaminate import decontaminate
+
+    rules = Rules(NGRAM.value, taus, MAX_DISTANCE.value)
 
     def work(output: Path) -> dict[str, Any]:
-        from phi1_jax.data.decontaminate import decontaminate
+        return decontaminate(corpora, benchmark, output, rules, workers=WORKERS.value)
 
-        return decontaminate(corpora, benchmark, output, **rules)
-
-    inputs = {"corpus": corpora, "benchmark": benchmark, **rules}
+    inputs = {"corpus": corpora, "benchmark": benchmark, "rules": rules}
     run_stage("decontaminate", Path(OUTPUT.value), inputs, work, force=FORCE.value)
 
 

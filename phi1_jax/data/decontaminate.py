@@ -1,19 +1,14 @@
 """Takes out of a corpus whatever gives a benchmark problem away, and shows what is left near it.
 
-Section 5 of the paper prunes CodeExercises by n-grams of docstrings, embeddings and the edit
-distance of syntax trees. Here a document goes if, for some problem,
-
-- composition: its chain of primitives contains the problem's as a contiguous run;
-- text: it shares a run of `ngram` words with the problem's docstring, or contains the whole of a
-  shorter one (one below `WHOLE_WORDS` words only counts as a whole docstring);
-- ast: one of its functions matches the problem's at a rate (1 - edit distance / length) of at
-  least `tau`, over syntax trees with local names normalised. No candidate is missed: shared
-  bigrams bound the rate from above.
+Section 5 of the paper: the exercises near a HumanEval problem go, the model is trained on the rest,
+and HumanEval is split into the problems that had something similar and those that had not. What
+counts as near is in `comparison`; the paper states results for several match rates of syntax
+trees, so several may be asked for at once.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,277 +16,232 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from phi1_jax.data.documents import Document, read_documents, write_documents
-from phi1_jax.data.fingerprints import (
-    BREAK,
-    Fingerprint,
-    fingerprint_document,
-    fingerprint_problem,
-)
-from phi1_jax.data.json_lines import write_json_lines
+from phi1_jax.data.comparison import ROUNDING, WHOLE_WORDS, Benchmark, Rules, Verdict
+from phi1_jax.data.documents import Document, read_documents
+from phi1_jax.data.json_lines import open_json_lines, write_json_lines
+from phi1_jax.data.parallel import ordered_map
 from phi1_jax.data.problems import Problem, read_problems
-from phi1_jax.data.similarity import edit_distance, gram_counts, match_bound, overlaps
 from phi1_jax.errors import UserError
+from phi1_jax.stage import write_json
 
-MEASURES = ("composition", "text", "ast")
-WHOLE_WORDS = 5
-# Words in a gram when texts are compared for the report, tree tokens when trees are.
-_TEXT_GRAM, _TREE_GRAM = 3, 2
-_CHUNK = 10_000
-_Chain = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Leak:
-    """Why a document goes: by which measures, and the first problem that each one names."""
-
-    task_ids: dict[str, str]
-
-    @property
-    def reason(self) -> str:
-        return next(measure for measure in MEASURES if measure in self.task_ids)
+SPLITS = "splits.json"
+# Texts -> float32[texts, d], each row of length 1.
+Embed = Callable[[Sequence[str]], np.ndarray]
+_CHUNK = 1000
+_Chunk = tuple[list[Document], np.ndarray | None]
 
 
-@dataclass
 class Nearest:
-    """The remaining document that is nearest to a problem under one measure."""
+    """For each problem and measure the nearest document: of all, and of those left at each tau."""
 
-    similarity: float = 0.0
-    document: str | None = None
+    def __init__(self, benchmark: Benchmark) -> None:
+        self.measures = benchmark.measures
+        shape = (1 + len(benchmark.rules.taus), len(self.measures), len(benchmark.problems))
+        self.similarity = np.zeros(shape)
+        self.documents = np.full(self.similarity.shape, None, object)
 
+    def note(self, documents: Sequence[Document], verdict: Verdict) -> None:
+        for place in np.argwhere(verdict.nearest > self.similarity):
+            where = tuple(place)
+            self.similarity[where] = verdict.nearest[where]
+            self.documents[where] = documents[verdict.rows[where]]
 
-@dataclass
-class Benchmark:
-    """The problems, prepared for comparison, and their nearest documents so far."""
-
-    problems: Sequence[Problem]
-    ngram: int = 13
-    tau: float = 1.0
-    prints: list[Fingerprint] = field(init=False)
-    nearest: list[dict[str, Nearest]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.prints = [fingerprint_problem(problem) for problem in self.problems]
-        self.nearest = [{measure: Nearest() for measure in MEASURES} for _ in self.problems]
-        self._words = [_array(p.words)[1:-1] for p in self.prints]
-        self._trees = [_array(p.functions[0]) if p.functions else _NONE for p in self.prints]
-        self._runs: dict[_Chain, list[int]] = {}
-        for index, problem in enumerate(self.problems):
-            for run in _runs(problem.composition):
-                self._runs.setdefault(run, []).append(index)
-
-    def find_leaks(self, prints: Sequence[Fingerprint]) -> dict[int, Leak]:
-        """Position -> why it goes, for the documents among `prints` that do."""
-        found: dict[int, dict[str, str]] = {}
-        for measure, pairs in (
-            ("composition", self._same_chain(prints)),
-            ("text", self._same_text(prints)),
-            ("ast", self._same_tree(prints)),
-        ):
-            for document, problem in pairs:
-                task_ids = found.setdefault(document, {})
-                task_ids.setdefault(measure, self.problems[problem].task_id)
-        return {document: Leak(task_ids) for document, task_ids in sorted(found.items())}
-
-    def note_nearest(self, prints: Sequence[Fingerprint]) -> None:
-        """Compares documents that stay with each problem under each measure."""
-        if not prints:
-            return
-        for item in prints:
-            for run in _runs(item.composition):
-                for problem in self._runs.get(run, ()):
-                    share = len(run) / len(self.problems[problem].composition)
-                    self._note("composition", problem, share, item.id)
-        words = [_array(item.words) for item in prints]
-        shared = overlaps(words, self._words, _TEXT_GRAM, repeats=False)
-        sizes = gram_counts(words, _TEXT_GRAM, repeats=False)[:, None]
-        union = sizes + gram_counts(self._words, _TEXT_GRAM, repeats=False)[None] - shared
-        jaccard = shared / np.maximum(union, 1)
-        for problem, document in enumerate(np.argmax(jaccard, axis=0)):
-            self._note("text", problem, float(jaccard[document, problem]), prints[document].id)
-        trees, owners, bound = self._tree_bounds(prints)
-        for problem in range(len(self.problems) if trees else 0):
-            best = self.nearest[problem]["ast"]
-            for tree in np.argsort(-bound[:, problem], kind="stable"):
-                if bound[tree, problem] <= best.similarity:
-                    break
-                rate = _match_rate(trees[tree], self._trees[problem])
-                self._note("ast", problem, rate, prints[owners[tree]].id)
-
-    def _note(self, measure: str, problem: int, similarity: float, document: str) -> None:
-        best = self.nearest[problem][measure]
-        if similarity > best.similarity:
-            best.similarity, best.document = round(similarity, 4), document
-
-    def _same_chain(self, prints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
-        for document, item in enumerate(prints):
-            for run in _runs(item.composition):
-                for problem in self._runs.get(run, ()):
-                    if len(run) == len(self.problems[problem].composition):
-                        yield document, problem
-
-    def _same_text(self, prints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
-        words = [_array(item.words) for item in prints]
-        by_length: dict[int, list[int]] = {}
-        wanted = []
-        for problem, own in enumerate(self._words):
-            if len(own) < WHOLE_WORDS:
-                own = np.r_[BREAK, own, BREAK].astype(np.uint32)
-            wanted.append(own)
-            if len(own) > 2:
-                by_length.setdefault(min(self.ngram, len(own)), []).append(problem)
-        for length, problems in sorted(by_length.items()):
-            shared = overlaps(words, [wanted[p] for p in problems], length, repeats=False)
-            for document, column in np.argwhere(shared):
-                yield int(document), problems[column]
-
-    def _same_tree(self, prints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
-        trees, owners, bound = self._tree_bounds(prints)
-        # 1 - 1/20 need not be the same float as 0.95.
-        tau = self.tau - 1e-9
-        for tree, problem in np.argwhere(bound >= tau):
-            if _match_rate(trees[tree], self._trees[problem]) >= tau:
-                yield owners[tree], int(problem)
-
-    def _tree_bounds(
-        self, prints: Sequence[Fingerprint]
-    ) -> tuple[list[np.ndarray], list[int], np.ndarray]:
-        """Every function, the document it is in, and the match rate it cannot exceed."""
-        trees = [_array(tree) for item in prints for tree in item.functions]
-        owners = [index for index, item in enumerate(prints) for _ in item.functions]
-        if not trees:
-            return [], [], np.zeros((0, len(self.problems)))
-        shared = overlaps(trees, self._trees, _TREE_GRAM, repeats=True)
-        lengths = np.array([len(tree) for tree in trees])[:, None]
-        longest = np.maximum(lengths, np.array([len(tree) for tree in self._trees])[None])
-        bound = match_bound(shared, longest, _TREE_GRAM)
-        # A problem whose code this Python cannot parse has no tree to compare with.
-        bound[:, [not len(tree) for tree in self._trees]] = -1.0
-        return trees, owners, bound
+    def describe(self, level: int, problem: int) -> dict[str, dict[str, Any]]:
+        """Measure -> similarity (of embeddings also the distance), document and text."""
+        result = {}
+        for index, measure in enumerate(self.measures):
+            similarity = float(self.similarity[level, index, problem])
+            document = self.documents[level, index, problem]
+            result[measure] = {
+                "similarity": round(similarity, 4),
+                **({"distance": _distance(similarity)} if measure == "embedding" else {}),
+                "document": document.id if document else None,
+                "text": document.text[:4000] if document else "",
+            }
+        return result
 
 
 def decontaminate(
     corpora: Sequence[Path],
     benchmark: Path,
     output: Path,
+    rules: Rules,
     *,
-    ngram: int = 13,
-    tau: float = 1.0,
+    embed: Embed | None = None,
+    workers: int = 1,
 ) -> dict[str, Any]:
-    """Writes each corpus without its leaks, what was dropped, and the nearest that remain.
+    """Writes each corpus without its leaks, what was dropped, and what is nearest to each problem.
 
-    OUTPUT gets one file a corpus under its own name, `dropped.jsonl.zst` (with reason and
-    task_id) and `nearest.jsonl`. Every file written is read again and compared again: that no
-    leak remains is checked, not assumed.
+    OUTPUT gets one file a corpus under its own name (with several taus: in a folder for each,
+    `tau_0.95`), `dropped.jsonl.zst` (with reason, task_ids and the first tau at which it goes),
+    `nearest.jsonl` (a row a problem) and `splits.json`, the problems with and without a similar
+    document at each tau. Every file written is read again and compared again, embeddings apart:
+    that no leak remains is checked, not assumed.
 
+    Args:
+      embed: gives the embeddings; without it that measure is left out.
+      workers: processes.
     Raises:
       UserError: two corpora of the same name, or a corpus that is nothing but leaks.
     """
-    names = [corpus.name.split(".")[0] + ".jsonl.zst" for corpus in corpora]
+    names = [corpus.name.split(".")[0] for corpus in corpora]
     if repeated := [name for name, n in Counter(names).items() if n > 1]:
         raise UserError(f"--corpus: two are called {repeated[0]}; give them different names")
-    problems = Benchmark(read_problems(benchmark), ngram, tau)
-    counts: dict[str, Any] = {"in": {}, "out": {}}
-    dropped: list[Document] = []
-    for corpus, name in zip(corpora, names, strict=True):
-        before = len(dropped)
-        kept = write_documents(output / name, _prune(corpus, problems, dropped))
-        label = name.split(".")[0]
-        counts["in"][label] = kept + len(dropped) - before
-        counts["out"][label] = kept
-        if not kept:
-            raise UserError(f"{corpus}: every document gives a benchmark problem away")
-    write_documents(output / "dropped.jsonl.zst", dropped)
-    remaining = _count_leaks([output / name for name in names], problems)
+    if rules.max_distance is not None and embed is None:
+        raise UserError("--max_distance: needs embeddings; name an --embedder")
+    problems = read_problems(benchmark)
+    programs = [problem.prompt + problem.canonical_solution for problem in problems]
+    prepared = Benchmark(problems, rules, embed(programs) if embed else None)
+    folders = [output / f"tau_{tau}" if len(rules.taus) > 1 else output for tau in rules.taus]
+    nearest = Nearest(prepared)
+    n_in: dict[str, int] = {}
+    n_out = [dict.fromkeys(names, 0) for _ in rules.taus]
+    reasons: list[Counter[str]] = [Counter() for _ in rules.taus]
+    caught_by: Counter[str] = Counter()
+    with open_json_lines(output / "dropped.jsonl.zst") as drop:
+        for corpus, name in zip(corpora, names, strict=True):
+            n_in[name] = 0
+            with ExitStack() as stack:
+                keep = [
+                    stack.enter_context(open_json_lines(folder / f"{name}.jsonl.zst"))
+                    for folder in folders
+                ]
+                chunks = _chunks(corpus, f"decontaminate {corpus.name}", embed)
+                for (documents, _), verdict in ordered_map(_compare, prepared, chunks, workers):
+                    nearest.note(documents, verdict)
+                    n_in[name] += len(documents)
+                    for row, document in enumerate(documents):
+                        leak = verdict.leaks.get(row)
+                        goes_at = leak.level if leak else len(rules.taus)
+                        for level in range(goes_at):
+                            keep[level](vars(document))
+                            n_out[level][name] += 1
+                        if leak is None:
+                            continue
+                        for level in range(goes_at, len(rules.taus)):
+                            reasons[level][leak.reason] += 1
+                        caught_by.update(leak.task_ids.keys())
+                        about = {
+                            "reason": leak.reason,
+                            "task_ids": leak.task_ids,
+                            "tau": rules.taus[leak.level],
+                            "match_rate": leak.match_rate,
+                        }
+                        metadata = {**document.metadata, "leak": about}
+                        drop({**vars(document), "metadata": metadata})
+            for tau, counts in zip(rules.taus, n_out, strict=True):
+                if not counts[name]:
+                    raise UserError(
+                        f"{corpus}: at tau={tau} every document gives a benchmark problem away"
+                    )
+    remaining = _count_leaks(folders, names, prepared, workers)
     if remaining:
         raise RuntimeError(f"{remaining} leaks remain after pruning")
-    write_json_lines(output / "nearest.jsonl", _describe(problems, [output / n for n in names]))
+    write_json_lines(output / "nearest.jsonl", _describe(problems, rules, nearest))
+    splits = _split(problems, rules, nearest)
+    write_json(output / SPLITS, {"benchmark": str(benchmark), **splits})
     return {
-        **counts,
-        "dropped": dict(Counter(d.metadata["leak"]["reason"] for d in dropped).most_common()),
-        "caught_by": dict(Counter(m for d in dropped for m in d.metadata["leak"]["task_ids"])),
+        "in": n_in,
+        "out": n_out[0] if len(rules.taus) == 1 else _by_tau(rules, n_out),
+        "dropped": dict(reasons[-1].most_common()),
+        "dropped_by_tau": _by_tau(rules, [dict(counts) for counts in reasons]),
+        "caught_by": dict(caught_by),
         "leaks_remaining": remaining,
-        "rules": {"ngram": ngram, "tau": tau, "whole_words": WHOLE_WORDS},
-        "n_problems": len(problems.problems),
+        "rules": {**vars(rules), "whole_words": WHOLE_WORDS, "embedding": embed is not None},
+        "n_problems": len(problems),
+        "n_similar": {str(s["tau"]): len(s["similar"]) for s in splits["splits"]},
         "nearest": {
-            measure: _summarise([near[measure].similarity for near in problems.nearest])
-            for measure in MEASURES
+            measure: _summarise(nearest.similarity[1, index])
+            for index, measure in enumerate(nearest.measures)
         },
         "nearest_per_problem": {
-            problem.task_id: {m: [n.similarity, n.document] for m, n in near.items()}
-            for problem, near in zip(problems.problems, problems.nearest, strict=True)
+            problem.task_id: {
+                measure: [near["similarity"], near["document"]]
+                for measure, near in nearest.describe(1, index).items()
+            }
+            for index, problem in enumerate(problems)
         },
     }
 
 
-def _prune(corpus: Path, problems: Benchmark, dropped: list[Document]) -> Iterator[Document]:
-    for documents, prints in _chunks(corpus, f"decontaminate {corpus.name}"):
-        leaks = problems.find_leaks(prints)
-        for index, document in enumerate(documents):
-            if (leak := leaks.get(index)) is None:
-                yield document
-                continue
-            about = {"reason": leak.reason, "task_ids": leak.task_ids}
-            metadata = {**document.metadata, "leak": about}
-            dropped.append(Document(document.id, document.text, document.source, metadata))
-        problems.note_nearest([item for i, item in enumerate(prints) if i not in leaks])
+def _compare(benchmark: Benchmark, chunk: _Chunk) -> Verdict:
+    return benchmark.compare(*chunk)
 
 
-def _count_leaks(corpora: Iterable[Path], problems: Benchmark) -> int:
-    return sum(
-        len(problems.find_leaks(prints))
-        for corpus in corpora
-        for _, prints in _chunks(corpus, f"check {corpus.name}")
-    )
-
-
-def _chunks(corpus: Path, description: str) -> Iterator[tuple[list[Document], list[Fingerprint]]]:
+def _chunks(corpus: Path, description: str, embed: Embed | None = None) -> Iterator[_Chunk]:
     documents = iter(tqdm(read_documents(corpus), desc=description, unit="doc"))
     while chunk := list(islice(documents, _CHUNK)):
-        yield chunk, [fingerprint_document(document) for document in chunk]
+        yield chunk, embed([document.text for document in chunk]) if embed else None
 
 
-def _describe(problems: Benchmark, corpora: Iterable[Path]) -> Iterator[dict[str, Any]]:
+def _count_leaks(
+    folders: Sequence[Path], names: Sequence[str], benchmark: Benchmark, workers: int
+) -> int:
+    """How many of the documents written should not be there.
+
+    What is left at a lower tau is left at a higher one too: the largest file is compared, and the
+    others against what that found.
+    """
+    found = 0
+    for name in names:
+        goes_at: dict[int, int] = {}
+        chunks = _chunks(folders[0] / f"{name}.jsonl.zst", f"check {name}")
+        for (documents, _), verdict in ordered_map(_compare, benchmark, chunks, workers):
+            for row, leak in verdict.leaks.items():
+                goes_at[hash(documents[row].text)] = leak.level
+        for level, folder in enumerate(folders):
+            written = read_documents(folder / f"{name}.jsonl.zst") if goes_at else ()
+            found += sum(goes_at.get(hash(d.text), len(folders)) <= level for d in written)
+    return found
+
+
+def _split(problems: Sequence[Problem], rules: Rules, nearest: Nearest) -> dict[str, Any]:
+    """The paper's Table 3: which problems have a similar document in the corpora, at each tau."""
+    of_all = dict(zip(nearest.measures, nearest.similarity[0], strict=True))
+    close = of_all.get("embedding", np.zeros(len(problems))) >= rules.min_cosine
+    splits = []
+    for tau in rules.taus:
+        similar = (of_all["ast"] >= tau - ROUNDING) | close
+        pairs = list(zip(problems, similar, strict=True))
+        splits.append(
+            {
+                "tau": tau,
+                "similar": [problem.task_id for problem, is_similar in pairs if is_similar],
+                "non_similar": [problem.task_id for problem, is_similar in pairs if not is_similar],
+            }
+        )
+    measure = "ast" if rules.max_distance is None else f"ast or embedding <= {rules.max_distance}"
+    return {"measure": measure, "splits": splits}
+
+
+def _describe(
+    problems: Sequence[Problem], rules: Rules, nearest: Nearest
+) -> Iterator[dict[str, Any]]:
     """One row a problem, with the text of its nearest documents, for people to read."""
-    wanted = {near.document for row in problems.nearest for near in row.values()}
-    texts = {d.id: d.text for corpus in corpora for d in read_documents(corpus) if d.id in wanted}
-    for problem, row in zip(problems.problems, problems.nearest, strict=True):
+    for index, problem in enumerate(problems):
         yield {
             "task_id": problem.task_id,
             "composition": list(problem.composition),
             "problem": problem.prompt + problem.canonical_solution,
-            "nearest": {
-                measure: {
-                    "similarity": near.similarity,
-                    "document": near.document,
-                    "text": texts.get(near.document or "", "")[:4000],
-                }
-                for measure, near in row.items()
+            "nearest": nearest.describe(0, index),
+            "left": {
+                str(tau): nearest.describe(level, index)
+                for level, tau in enumerate(rules.taus, start=1)
             },
         }
 
 
-def _summarise(similarities: Sequence[float]) -> dict[str, float]:
+def _by_tau(rules: Rules, values: Sequence[Any]) -> dict[str, Any]:
+    return {str(tau): value for tau, value in zip(rules.taus, values, strict=True)}
+
+
+def _distance(cosine: float) -> float:
+    return round(float(np.sqrt(max(2 - 2 * cosine, 0))), 4)
+
+
+def _summarise(similarities: np.ndarray) -> dict[str, float]:
     return {
-        "mean": round(float(np.mean(similarities)), 4),
+        "mean": round(float(similarities.mean()), 4),
         "median": round(float(np.median(similarities)), 4),
-        "max": max(similarities),
+        "max": round(float(similarities.max()), 4),
     }
-
-
-def _runs(chain: _Chain) -> set[_Chain]:
-    """Every contiguous run of a chain, itself included."""
-    n = len(chain)
-    return {chain[i:j] for i in range(n) for j in range(i + 1, n + 1)}
-
-
-def _match_rate(a: np.ndarray, b: np.ndarray) -> float:
-    longest = max(len(a), len(b))
-    return 1 - edit_distance(a.tolist(), b.tolist()) / longest if longest else 0.0
-
-
-def _array(tokens: Any) -> np.ndarray:
-    return np.frombuffer(tokens, np.uint32) if len(tokens) else _NONE
-
-
-_NONE = np.empty(0, np.uint32)

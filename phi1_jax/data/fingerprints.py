@@ -6,6 +6,7 @@ import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from phi1_jax.data.documents import Document
@@ -30,13 +31,14 @@ class Fingerprint:
       id: of the document, or the task_id.
       words: 32-bit hashes of the words of its docstrings and prose (see `normalise_words`); each
         text stands between two `BREAK`s.
-      functions: for each function the hashed tokens of its syntax tree, local names normalised.
+      functions: for each function the hashed tokens of its syntax tree, local names normalised;
+        as written, and with the statements of each block sorted (see `tree_tokens`).
       composition: the primitives that solve it, in order; empty where nobody states them.
     """
 
     id: str
     words: array
-    functions: tuple[array, ...]
+    functions: tuple[tuple[array, array], ...]
     composition: tuple[str, ...] = ()
 
 
@@ -81,62 +83,99 @@ def normalise_words(text: str) -> list[str]:
     return ["0" if word.isdigit() else word for word in words]
 
 
-def tree_tokens(function: _Function) -> array:
-    """The syntax tree in writing order, one 32-bit hash a node.
+def tree_tokens(function: _Function) -> tuple[array, array]:
+    """The syntax tree in writing order, one 32-bit hash a node: as written, and put in order.
 
     Names that the function binds are numbered as they appear; docstrings, annotations and
-    decorators are left out; constants, operators, attributes and names from outside are kept.
+    decorators are left out; constants, operators, attributes and names from outside are kept. In
+    the second the statements of each block are sorted, so that moved ones come to the same place.
     """
     bound = _bound_names(function)
-    numbered: dict[str, str] = {}
-    tokens = array("I")
 
-    def add(token: str) -> None:
-        tokens.append(zlib.crc32(token.encode("utf-8", "replace")))
+    def name_of(name: str) -> int | str:
+        return name if name in bound else _crc(name)
 
-    def name_of(name: str) -> str:
-        if name not in bound:
-            return name
-        return numbered.setdefault(name, f"V{len(numbered)}")
-
-    def visit(node: ast.AST) -> None:
+    def visit(node: ast.AST, parts: list[_Part]) -> None:
         kind = type(node).__name__
         if isinstance(node, ast.Name):
-            add(name_of(node.id))
+            parts.append(name_of(node.id))
             return
         if isinstance(node, ast.Constant):
-            add(f"C{node.value!r}")
+            parts.append(_crc(f"C{node.value!r}"))
             return
         if isinstance(node, ast.arg):
-            add("A" + name_of(node.arg))
+            parts.append(node.arg)
             return
-        add(kind)
+        parts.append(_crc(kind))
         for field, value in ast.iter_fields(node):
             if field in ("returns", "annotation", "decorator_list", "type_comment", "ctx"):
                 continue
             if isinstance(value, list):
-                if field == "body":
-                    value = _without_docstring(value)
+                if field in ("body", "orelse", "finalbody"):
+                    block: list[list[_Part]] = []
+                    for item in _without_docstring(value) if field == "body" else value:
+                        block.append([])
+                        visit(item, block[-1])
+                    parts += (block, _crc("end"))
+                    continue
                 for item in value:
                     if isinstance(item, ast.AST):
-                        visit(item)
+                        visit(item, parts)
                     else:
-                        add(f"S{item}")
-                if field in ("body", "orelse", "args"):
-                    add("end")
+                        parts.append(_crc(f"S{item}"))
+                if field == "args":
+                    parts.append(_crc("end"))
             elif isinstance(value, ast.AST):
                 if kind in ("Slice", "arguments"):
                     # x[2:] and x[::2] differ only in which field is set.
-                    add(field)
-                visit(value)
+                    parts.append(_crc(field))
+                visit(value, parts)
             elif isinstance(value, str):
-                add(name_of(value) if field == "name" else f"S{value}")
+                parts.append(name_of(value) if field == "name" else _crc(f"S{value}"))
 
+    parts: list[_Part] = []
     try:
-        visit(function)
+        visit(function, parts)
+        return _number_names(_flatten(parts, False)), _number_names(_flatten(parts, True))
     except RecursionError:
-        return array("I")
-    return tokens
+        return array("I"), array("I")
+
+
+# A token, the name of something local, or a block: the parts of each of its statements.
+_Part = int | str | list[list[Any]]
+
+
+def _flatten(parts: list[_Part], in_order: bool) -> list[int | str]:
+    flat: list[int | str] = []
+    for part in parts:
+        if not isinstance(part, list):
+            flat.append(part)
+            continue
+        statements = [_flatten(statement, in_order) for statement in part]
+        if in_order and len(statements) > 1:
+            # What a local variable is called must not decide its place.
+            statements.sort(key=lambda tokens: [0 if type(t) is str else t for t in tokens])
+        for statement in statements:
+            flat += statement
+    return flat
+
+
+def _number_names(tokens: list[int | str]) -> array:
+    numbered: dict[str, int] = {}
+    return array(
+        "I",
+        [
+            token
+            if isinstance(token, int)
+            else numbered.setdefault(token, _crc(f"V{len(numbered)}"))
+            for token in tokens
+        ],
+    )
+
+
+@lru_cache(1 << 14)
+def _crc(token: str) -> int:
+    return zlib.crc32(token.encode("utf-8", "replace"))
 
 
 def _hash(words: list[str]) -> array:
@@ -168,7 +207,7 @@ def _bound_names(function: _Function) -> set[str]:
     return names
 
 
-def _read_code(tree: ast.Module) -> tuple[list[str], list[array]]:
+def _read_code(tree: ast.Module) -> tuple[list[str], list[tuple[array, array]]]:
     words = [_BREAK]
     if docstring := ast.get_docstring(tree):
         words += [*normalise_words(docstring), _BREAK]

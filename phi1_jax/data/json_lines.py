@@ -54,16 +54,27 @@ def read_json_lines(path: Path, skip: Skip | None = None) -> Iterator[dict[str, 
 
 def write_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
     """Writes one JSON object a line, atomically; the same records give the same bytes."""
+    count = 0
+    with open_json_lines(path) as write:
+        for record in records:
+            write(record)
+            count += 1
+    return count
+
+
+@contextmanager
+def open_json_lines(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Yields what writes one record; the file is there once the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    count = 0
     with _open_write(temporary, path.suffix) as file:
-        for record in records:
+
+        def write(record: Mapping[str, Any]) -> None:
             file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-            count += 1
+
+        yield write
     temporary.replace(path)
-    return count
 
 
 @contextmanager

@@ -1,8 +1,11 @@
-"""Overlaps of many sequences with a few, and the edit distance between two."""
+"""Overlaps of many sequences with a few, and their edit distances."""
 
+from array import array
 from collections.abc import Sequence
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
+from rapidfuzz.process import cdist
 from scipy import sparse
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -45,44 +48,22 @@ def gram_counts(sequences: Sequence[np.ndarray], n: int, *, repeats: bool) -> np
     return np.bincount(rows, minlength=len(sequences))
 
 
-def edit_distance(a: Sequence[int], b: Sequence[int]) -> int:
-    """Levenshtein distance, a row of the table at a time in the bits of one integer.
+def match_rates(many: Sequence[array], few: Sequence[array]) -> np.ndarray:
+    """1 - edit distance / length of the longer, of every pair; 0 where one is empty.
 
-    Hyyro, "Explaining and extending the bit-parallel approximate string matching algorithm of
-    Myers", 2001. About 60 microseconds for 100 tokens against 100.
+    Every pair is computed: bit-parallel, in C++, 10,000 trees against 164 take 0.3 s.
+
+    Args:
+      many, few: sequences of uint32 tokens.
+    Returns:
+      float32[len(many), len(few)].
     """
-    m = len(a)
-    if m == 0:
-        return len(b)
-    places: dict[int, int] = {}
-    for i, token in enumerate(a):
-        places[token] = places.get(token, 0) | 1 << i
-    mask, last = (1 << m) - 1, 1 << (m - 1)
-    up, down, distance = mask, 0, m
-    for token in b:
-        equal = places.get(token, 0)
-        vertical = equal | down
-        horizontal = (((equal & up) + up) ^ up) | equal
-        plus = down | ~(horizontal | up) & mask
-        minus = up & horizontal
-        if plus & last:
-            distance += 1
-        elif minus & last:
-            distance -= 1
-        plus = (plus << 1 | 1) & mask
-        minus = minus << 1 & mask
-        up = minus | ~(vertical | plus) & mask
-        down = plus & vertical
-    return distance
-
-
-def match_bound(shared: np.ndarray, longest: np.ndarray, n: int) -> np.ndarray:
-    """The highest match rate (1 - distance / longest) that shared n-grams leave possible.
-
-    One edit spoils at most n of the `longest - n + 1` grams, so nothing above the bound exists.
-    """
-    distance = np.ceil(np.maximum(longest - n + 1 - shared, 0) / n)
-    return np.where(longest > 0, 1 - distance / np.maximum(longest, 1), 0.0)
+    if not many or not few:
+        return np.zeros((len(many), len(few)), np.float32)
+    rates = cdist(many, few, scorer=Levenshtein.normalized_similarity, dtype=np.float32)
+    rates[[not len(tokens) for tokens in many]] = 0
+    rates[:, [not len(tokens) for tokens in few]] = 0
+    return rates
 
 
 def _grams(sequences: Sequence[np.ndarray], n: int, repeats: bool) -> tuple[np.ndarray, np.ndarray]:

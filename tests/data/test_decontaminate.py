@@ -6,16 +6,16 @@ from array import array
 import numpy as np
 import pytest
 
-from phi1_jax.data.decontaminate import Benchmark, decontaminate
+from phi1_jax.data.comparison import Benchmark, Rules
+from phi1_jax.data.decontaminate import decontaminate
 from phi1_jax.data.documents import Document, read_documents, write_documents
 from phi1_jax.data.fingerprints import (
-    fingerprint_document,
     fingerprint_problem,
     normalise_words,
     tree_tokens,
 )
 from phi1_jax.data.problems import Problem, write_problems
-from phi1_jax.data.similarity import edit_distance, gram_counts, match_bound, overlaps
+from phi1_jax.data.similarity import gram_counts, match_rates, overlaps
 from phi1_jax.data.syntax import parse_python
 from phi1_jax.errors import UserError
 
@@ -38,6 +38,15 @@ SHORT = Problem(
     "def check(candidate): ...",
     ("vowels", "count"),
 )
+
+SPREAD = Problem(
+    "bench/2",
+    'def spread(a):\n    """The distance between the ends of a."""\n',
+    "spread",
+    "    total = 0\n    top = max(a)\n    low = min(a)\n    return top - low + total\n",
+    "def check(candidate): ...",
+)
+PROBLEMS = [PROBLEM, SHORT, SPREAD]
 
 
 def exercise(name, docstring, body, composition="", arguments="numbers"):
@@ -103,6 +112,36 @@ LEAKS = {
         exercise("vowel", "First, count the vowels of a text. Then stop.", body("return 0")),
         {"text"},
     ),
+    "reordered_statements": (
+        exercise(
+            "spread",
+            "How far a list spreads.",
+            body(
+                "lowest = min(values)",
+                "total = 0",
+                "highest = max(values)",
+                "return highest - lowest + total",
+            ),
+            arguments="values",
+        ),
+        {"ast"},
+    ),
+    "paraphrased_docstring_with_the_same_body": (
+        exercise(
+            "even_squares",
+            "From biggest to smallest, give the second power of whatever 2 divides.",
+            PROBLEM.canonical_solution,
+        ),
+        {"ast"},
+    ),
+    "same_docstring_with_another_body": (
+        Document(
+            "loop",
+            PROBLEM.prompt + body("result = []", "while numbers:", "    result.append(numbers)"),
+            "exercises",
+        ),
+        {"text"},
+    ),
     "in_a_textbook": (
         Document(
             "section",
@@ -128,66 +167,180 @@ CLEAN = [
 ]
 
 
+def compare(documents, problems=PROBLEMS, **rules):
+    return Benchmark(problems, Rules(**rules)).compare(documents).leaks
+
+
 @pytest.mark.parametrize("name", LEAKS)
 def test_a_planted_leak_is_caught(name):
     document, measures = LEAKS[name]
-    leaks = Benchmark([PROBLEM, SHORT]).find_leaks([fingerprint_document(document)])
-    assert set(leaks[0].task_ids) == measures
-    expected = "bench/1" if "short" in name else "bench/0"
-    assert set(leaks[0].task_ids.values()) == {expected}
+    leak = compare([document])[0]
+    assert set(leak.task_ids) == measures
+    expected = {"a_short": "bench/1", "reorder": "bench/2"}.get(name[:7], "bench/0")
+    assert set(leak.task_ids.values()) == {expected}
 
 
 def test_what_only_resembles_the_benchmark_stays():
-    leaks = Benchmark([PROBLEM, SHORT]).find_leaks([fingerprint_document(d) for d in CLEAN])
-    assert leaks == {}
+    assert compare(CLEAN) == {}
 
 
 def test_tau_catches_small_edits_of_the_solution():
-    odd = fingerprint_document(CLEAN[3])
-    assert set(Benchmark([PROBLEM], tau=0.9).find_leaks([odd])[0].task_ids) == {"ast"}
     longer = body(*SOLUTION, "b = sorted(b)", "return sorted(b, reverse=True)")
-    longer_print = fingerprint_document(exercise("more", "One step more.", longer))
-    assert not Benchmark([PROBLEM], tau=0.9).find_leaks([longer_print])
-    assert Benchmark([PROBLEM], tau=0.8).find_leaks([longer_print])
+    documents = [CLEAN[3], exercise("more", "One step more.", longer), CLEAN[0]]
+    leaks = compare(documents, taus=(1.0, 0.9, 0.75))
+    assert {row: (leak.level, leak.reason) for row, leak in leaks.items()} == {
+        0: (1, "ast"),
+        1: (2, "ast"),
+    }
+
+
+def test_what_is_not_caught():
+    """As docs/decontamination.md says; a change here belongs there too."""
+    missed = {
+        "the same idea in other words, other code": exercise(
+            "q",
+            "Even ones, to the second power, downwards.",
+            body("b = filter(is_even, numbers)", "return rank(map(power, b))"),
+        ),
+        "a comprehension written as a loop": exercise(
+            "loop",
+            "A loop.",
+            body(
+                "r = []",
+                "for n in numbers:",
+                "    if n % 2 == 0:",
+                "        r.append(n * n)",
+                "r.sort(reverse=True)",
+                "return r",
+            ),
+        ),
+        "a docstring in another language": exercise(
+            "de", "Behalte die geraden Zahlen und quadriere sie.", body("return 0")
+        ),
+        "code that does not parse": Document("p2", PROBLEM.canonical_solution + "print x", "x"),
+    }
+    assert compare(list(missed.values()), taus=(0.8,)) == {}
+
+
+def read_rows(path):
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
 
 
 def test_the_tool_prunes_reports_and_lists_the_nearest(tmp_path):
     exercises = [d for d, _ in LEAKS.values() if d.source == "exercises"]
     write_documents(tmp_path / "exercises.jsonl.zst", CLEAN[:-1] + exercises)
     write_documents(tmp_path / "textbooks.jsonl.gz", [CLEAN[-1], LEAKS["in_a_textbook"][0]])
-    write_problems(tmp_path / "bench.jsonl", [PROBLEM, SHORT])
+    write_problems(tmp_path / "bench.jsonl", PROBLEMS)
     corpora = [tmp_path / "exercises.jsonl.zst", tmp_path / "textbooks.jsonl.gz"]
-    report = decontaminate(corpora, tmp_path / "bench.jsonl", tmp_path / "out")
-    kept = list(read_documents(tmp_path / "out/exercises.jsonl.zst"))
-    assert kept == CLEAN[:-1]
-    assert list(read_documents(tmp_path / "out/textbooks.jsonl.zst")) == CLEAN[-1:]
-    dropped = {d.id: d for d in read_documents(tmp_path / "out/dropped.jsonl.zst")}
+    out = tmp_path / "out"
+    report = decontaminate(corpora, tmp_path / "bench.jsonl", out, Rules())
+    assert list(read_documents(out / "exercises.jsonl.zst")) == CLEAN[:-1]
+    assert list(read_documents(out / "textbooks.jsonl.zst")) == CLEAN[-1:]
+    dropped = {d.id: d for d in read_documents(out / "dropped.jsonl.zst")}
     assert set(dropped) == {d.id for d, _ in LEAKS.values()}
-    assert dropped["other"].metadata["leak"] == {
-        "reason": "composition",
-        "task_ids": {"composition": "bench/0"},
-    }
-    assert report["in"] == {"exercises": 11, "textbooks": 2}
+    leak = dropped["other"].metadata["leak"]
+    assert leak.pop("match_rate") < 1
+    assert leak == {"reason": "composition", "task_ids": {"composition": "bench/0"}, "tau": 1.0}
+    assert report["in"] == {"exercises": 14, "textbooks": 2}
     assert report["out"] == {"exercises": 5, "textbooks": 1}
-    assert report["dropped"] == {"composition": 2, "text": 3, "ast": 2}
+    assert report["dropped"] == {"composition": 2, "text": 4, "ast": 4}
     assert report["leaks_remaining"] == 0
-    nearest = report["nearest_per_problem"]["bench/0"]
-    assert nearest["composition"] == [pytest.approx(2 / 3, abs=1e-3), "pair"]
-    similarity, document = nearest["ast"]
+    left = report["nearest_per_problem"]["bench/0"]
+    assert left["composition"] == [pytest.approx(2 / 3, abs=1e-3), "pair"]
+    similarity, document = left["ast"]
     assert document == "odd" and 0.9 < similarity < 1
-    assert nearest["text"][1] == "evens"
-    rows = [
-        json.loads(line) for line in (tmp_path / "out/nearest.jsonl").read_text().split("\n")[:-1]
+    assert left["text"][1] == "evens"
+    rows = read_rows(out / "nearest.jsonl")
+    assert [row["task_id"] for row in rows] == ["bench/0", "bench/1", "bench/2"]
+    assert rows[0]["left"]["1.0"]["ast"]["text"] == CLEAN[3].text
+    copy = rows[0]["nearest"]["ast"]
+    assert (copy["similarity"], copy["document"]) == (1.0, "copy")
+
+
+def test_several_taus_give_a_corpus_each_and_the_papers_split(tmp_path):
+    longer = body(*SOLUTION, "b = sorted(b)", "return sorted(b, reverse=True)")
+    documents = [
+        CLEAN[3],
+        *CLEAN[:3],
+        exercise("more", "One step more.", longer),
+        LEAKS["reordered_statements"][0],
+        LEAKS["same_docstring_with_another_body"][0],
     ]
-    assert [row["task_id"] for row in rows] == ["bench/0", "bench/1"]
-    assert rows[0]["nearest"]["ast"]["text"] == CLEAN[3].text
+    # More than one chunk, so that two workers have something to do.
+    rest = [exercise(f"n{i}", f"Number {i}.", body(f"return {i}")) for i in range(1500)]
+    write_documents(tmp_path / "c.jsonl", documents[:3] + rest + documents[3:])
+    write_problems(tmp_path / "bench.jsonl", PROBLEMS)
+    rules = Rules(taus=(1.0, 0.9, 0.75))
+    reports = [
+        decontaminate(
+            [tmp_path / "c.jsonl"], tmp_path / "bench.jsonl", tmp_path / f"{n}", rules, workers=n
+        )
+        for n in (1, 2)
+    ]
+    assert reports[0] == reports[1]
+    for file in sorted((tmp_path / "1").rglob("*.*")):
+        other = tmp_path / "2" / file.relative_to(tmp_path / "1")
+        assert file.is_dir() or file.read_bytes() == other.read_bytes()
+
+    def left(tau):
+        return [d.id for d in read_documents(tmp_path / f"2/tau_{tau}/c.jsonl.zst")]
+
+    assert set(left("1.0")) - set(left("0.9")) == {"odd"}
+    assert set(left("0.9")) - set(left("0.75")) == {"more"}
+    assert len(left("1.0")) == 1505 and not {"spread", "loop"} & set(left("1.0"))
+    assert reports[0]["out"] == {tau: {"c": len(left(tau))} for tau in ("1.0", "0.9", "0.75")}
+    dropped = {
+        d.id: d.metadata["leak"]["tau"] for d in read_documents(tmp_path / "2/dropped.jsonl.zst")
+    }
+    assert dropped == {"odd": 0.9, "more": 0.75, "spread": 1.0, "loop": 1.0}
+    splits = json.loads((tmp_path / "2/splits.json").read_text())
+    assert splits["measure"] == "ast" and splits["benchmark"] == str(tmp_path / "bench.jsonl")
+    assert splits["splits"] == [
+        {"tau": 1.0, "similar": ["bench/2"], "non_similar": ["bench/0", "bench/1"]},
+        {"tau": 0.9, "similar": ["bench/0", "bench/2"], "non_similar": ["bench/1"]},
+        {"tau": 0.75, "similar": ["bench/0", "bench/2"], "non_similar": ["bench/1"]},
+    ]
+    row = read_rows(tmp_path / "2/nearest.jsonl")[0]
+    assert row["nearest"]["ast"]["document"] == row["left"]["1.0"]["ast"]["document"] == "odd"
+    assert row["left"]["0.9"]["ast"]["document"] == "more"
+
+
+def embed_letters(texts):
+    """Counts of letters, of length 1."""
+    counts = np.array([[text.count(c) for c in "abcdefghijklmnopqrstuvwxyz"] for text in texts])
+    return (counts / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_embeddings_are_reported_and_drop_within_the_distance(tmp_path):
+    write_documents(tmp_path / "c.jsonl", CLEAN)
+    write_problems(tmp_path / "bench.jsonl", [PROBLEM])
+    program = PROBLEM.prompt + PROBLEM.canonical_solution
+    distance = np.linalg.norm(
+        embed_letters([d.text for d in CLEAN]) - embed_letters([program]), axis=1
+    )
+    files = [tmp_path / "c.jsonl"], tmp_path / "bench.jsonl"
+    decontaminate(*files, tmp_path / "1", Rules(), embed=embed_letters)
+    near = read_rows(tmp_path / "1/nearest.jsonl")[0]["nearest"]["embedding"]
+    assert near["document"] == CLEAN[int(distance.argmin())].id
+    assert near["distance"] == pytest.approx(distance.min(), abs=1e-3)
+    cut = float(np.sort(distance)[:2].mean())
+    report = decontaminate(
+        *files, tmp_path / "2", Rules(max_distance=cut), embed=embed_letters, workers=1
+    )
+    assert report["dropped"] == {"embedding": 1}
+    assert json.loads((tmp_path / "2/splits.json").read_text())["splits"][0]["similar"] == [
+        "bench/0"
+    ]
+    with pytest.raises(UserError, match="max_distance: needs embeddings"):
+        decontaminate(*files, tmp_path / "3", Rules(max_distance=0.5))
 
 
 def test_humanevals_problems_without_a_composition(tmp_path):
     write_documents(tmp_path / "c.jsonl", [*CLEAN[:4], LEAKS["renamed_variables"][0]])
     bare = Problem(PROBLEM.task_id, PROBLEM.prompt, "even_squares", PROBLEM.canonical_solution, "")
     write_problems(tmp_path / "bench.jsonl", [bare])
-    report = decontaminate([tmp_path / "c.jsonl"], tmp_path / "bench.jsonl", tmp_path / "out")
+    files = [tmp_path / "c.jsonl"], tmp_path / "bench.jsonl"
+    report = decontaminate(*files, tmp_path / "out", Rules())
     assert report["dropped"] == {"ast": 1}
     assert report["nearest_per_problem"]["bench/0"]["composition"] == [0.0, None]
 
@@ -195,16 +348,21 @@ def test_humanevals_problems_without_a_composition(tmp_path):
 def test_bad_input_is_named(tmp_path):
     write_problems(tmp_path / "bench.jsonl", [PROBLEM])
     write_documents(tmp_path / "a.jsonl", [LEAKS["exact_copy"][0]])
-    with pytest.raises(UserError, match=r"a\.jsonl: every document"):
-        decontaminate([tmp_path / "a.jsonl"], tmp_path / "bench.jsonl", tmp_path / "out")
-    with pytest.raises(UserError, match=r"two are called a\.jsonl\.zst"):
-        decontaminate([tmp_path / "a.jsonl"] * 2, tmp_path / "bench.jsonl", tmp_path / "out")
+    with pytest.raises(UserError, match=r"a\.jsonl: at tau=1.0 every document"):
+        decontaminate([tmp_path / "a.jsonl"], tmp_path / "bench.jsonl", tmp_path / "out", Rules())
+    with pytest.raises(UserError, match="two are called a"):
+        decontaminate(
+            [tmp_path / "a.jsonl"] * 2, tmp_path / "bench.jsonl", tmp_path / "out", Rules()
+        )
+    for bad in ({"taus": (0.8, 0.9)}, {"taus": (1.5,)}, {"ngram": 1}, {"max_distance": 3.0}):
+        with pytest.raises(UserError, match=next(iter(bad)).rstrip("s")):
+            Rules(**bad)
 
 
 def tokens_of(code):
     tree = parse_python(code)
     assert tree is not None
-    return tree_tokens(tree.body[0]).tolist()
+    return tree_tokens(tree.body[0])[0].tolist()
 
 
 def test_trees_see_through_names_but_not_through_meaning():
@@ -237,20 +395,22 @@ def plain_distance(a, b):
     return row[-1]
 
 
-def test_edit_distance_and_its_bound_against_the_plain_table():
+def test_match_rates_are_those_of_the_plain_table():
     rng = random.Random(0)
-    for _ in range(500):
-        a = [rng.randrange(4) for _ in range(rng.randrange(1, 90))]
-        b = list(a)
+    many, few = [], []
+    for _ in range(30):
+        few.append([rng.randrange(4) for _ in range(rng.randrange(90))])
+        many.append(list(few[-1]))
         for _ in range(rng.randrange(30)):
-            b.insert(rng.randrange(len(b) + 1), rng.randrange(4))
-            b.pop(rng.randrange(len(b)))
-        distance = plain_distance(a, b)
-        assert edit_distance(a, b) == distance
-        longest = np.array(max(len(a), len(b)))
-        shared = overlaps([array("I", a)], [array("I", b)], 2, repeats=True)[0, 0]
-        assert 1 - distance / longest <= match_bound(shared, longest, 2) + 1e-12
-    assert edit_distance([], [1, 2]) == 2 and edit_distance([1], []) == 1
+            many[-1].insert(rng.randrange(len(many[-1]) + 1), 2**31 + rng.randrange(4))
+            many[-1].pop(rng.randrange(len(many[-1])))
+    few[7] = []
+    rates = match_rates([array("I", a) for a in many], [array("I", b) for b in few])
+    for a, row in zip(many, rates, strict=True):
+        for b, rate in zip(few, row, strict=True):
+            expected = 1 - plain_distance(a, b) / max(len(a), len(b)) if a and b else 0
+            assert rate == pytest.approx(expected, abs=1e-6)
+    assert match_rates([], [array("I", [1])]).shape == (0, 1)
 
 
 def test_overlaps_count_shared_grams():
