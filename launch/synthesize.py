@@ -22,6 +22,7 @@ from phi1_jax.data.offline_teacher import (
     plan_textbooks,
 )
 from phi1_jax.data.synthesize import synthesize
+from phi1_jax.data.verify import VERDICTS
 from phi1_jax.errors import UserError
 from phi1_jax.sandbox import open_sandbox
 from phi1_jax.stage import run_stage
@@ -41,6 +42,9 @@ KINDS = flags.DEFINE_list(
 )
 STEPS = flags.DEFINE_enum("steps", "core", ["core", "all"], "How much of the catalog is in use.")
 N_PHRASINGS = flags.DEFINE_integer("n_phrasings", 2, "Phrasings of each step in use.", 1, 3)
+REQUIRE = flags.DEFINE_enum(
+    "require", "doctest_passes", list(VERDICTS), "What an exercise needs to be kept."
+)
 SEED = flags.DEFINE_integer("seed", 0, "Another seed asks for other exercises.")
 WORKERS = flags.DEFINE_integer("workers", 2, "Sandboxes that run at once.", 1)
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
@@ -65,6 +69,7 @@ def main(argv: Sequence[str]) -> None:
         "n_textbook_sections": N_TEXTBOOKS.value,
         "n_benchmark": N_BENCHMARK.value,
         "seed": SEED.value,
+        "require": REQUIRE.value,
     }
 
     def work(output: Path) -> dict[str, Any]:
@@ -82,6 +87,7 @@ def main(argv: Sequence[str]) -> None:
                 problems,
                 sandbox.run,
                 batch=OFFLINE_BATCH,
+                require=REQUIRE.value,
             ) | {"sandbox": sandbox.backend}
 
     run_stage("synthesize", Path(OUTPUT.value), inputs, work, force=FORCE.value)

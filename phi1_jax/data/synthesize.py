@@ -1,72 +1,57 @@
-"""Asks a teacher for textbooks and exercises, and keeps what can be read and runs as stated.
+"""Asks a teacher for textbooks and exercises, and keeps what can be read and holds when executed.
 
-phi-1 sections 2.2 and 2.3. Executing each exercise with the examples that it states is beyond the
-paper, whose authors say that their generated data has a high error rate.
+phi-1 sections 2.2 and 2.3. Executing the exercises is beyond the paper; see `verify`.
 """
 
-import itertools
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from phi1_jax.data.documents import Document, write_documents
-from phi1_jax.data.exercises import (
-    Exercise,
-    ReplyError,
-    doctest_program,
-    parse_exercise,
-    to_document,
-)
+from phi1_jax.data.exercises import to_document
 from phi1_jax.data.problems import Problem, write_problems
 from phi1_jax.data.teacher import Reply, Request, Teacher
+from phi1_jax.data.verify import PASS, VERDICTS, Run, Verified, verify
 
 BENCHMARK = "benchmark.jsonl"
 TEXTBOOKS = "textbooks.jsonl.zst"
 EXERCISES = "exercises.jsonl.zst"
 REJECTS = "rejects.jsonl.zst"
-PASS = "PASS"
 # A shorter section explains nothing: what came back is a refusal or a torn reply.
 MIN_SECTION_CHARS = 200
-# Not the teacher's errors: what it wrote may be right.
-_BLAMELESS = ("duplicate", "infra")
-
-
-class Outcome(Protocol):
-    """What became of one program; `verdict` is PASS if it ended without an exception."""
-
-    @property
-    def verdict(self) -> str: ...
-
-    @property
-    def message(self) -> str: ...
-
-
-Run = Callable[[Iterable[str]], Iterator[Outcome]]
+# Not the teacher's errors: what it wrote may be right, or nothing of it came through.
+_BLAMELESS = ("duplicate", "infra", "error")
 
 
 class Rejects:
     """Replies set aside, each with the reason and the raw text."""
 
     def __init__(self) -> None:
-        self.documents: list[Document] = []
+        self._documents: list[Document] = []
 
-    def add(self, reply: Reply, reason: str, detail: str = "") -> None:
+    def add(self, reply: Reply, reason: str, detail: str = "", verdict: str = "") -> None:
         request = reply.request
         metadata = {
             "reason": reason,
             "detail": detail,
+            "verdict": verdict,
             "kind": request.kind,
             "topic": request.topic,
             "function_name": request.function_name,
             "seed": request.seed,
         }
-        name = f"{reason}/{len(self.documents)}"
-        self.documents.append(Document(name, reply.text, "rejects", metadata))
+        name = f"{request.kind}/{request.topic}/{request.function_name}/{request.seed}"
+        self._documents.append(Document(name, reply.text, "rejects", metadata))
 
     @property
     def counts(self) -> dict[str, int]:
-        return dict(Counter(d.metadata["reason"] for d in self.documents).most_common())
+        return dict(Counter(d.metadata["reason"] for d in self._documents).most_common())
+
+    def ordered(self) -> list[Document]:
+        """In an order that does not depend on which process ended first."""
+        return sorted(self._documents, key=lambda d: (d.id, d.text))
 
 
 def synthesize(
@@ -77,6 +62,7 @@ def synthesize(
     problems: list[Problem],
     run: Run,
     batch: int = 1,
+    require: str = "doctest_passes",
 ) -> dict[str, Any]:
     """Writes the benchmark, the textbooks, the verified exercises and the rejects.
 
@@ -85,9 +71,12 @@ def synthesize(
       problems: the held-out benchmark, checked here: its own solutions must pass its tests.
       run: runs self-contained programs, in order (`phi1_jax.sandbox.Sandbox.run`).
       batch: how many exercises share a process at first (see `verify`).
+      require: the least of VERDICTS that an exercise needs to be kept.
     Returns:
-      The stage's counts; `teacher_error_rate` is the share of the teacher's replies that are
-      malformed or do not do what they state.
+      The stage's counts. `verdicts` counts the exercises by how far they hold ("off_format": no
+      exercise could be read) and `error_rate_by_verdict` is their share of the exercises judged;
+      `teacher_error_rate` is the share of all replies, textbooks too, that are off-format or do
+      not do what they state, whether kept or not.
     Raises:
       RuntimeError: a problem's canonical solution fails its test.
     """
@@ -96,6 +85,7 @@ def synthesize(
     rejects = Rejects()
     asked: Counter[str] = Counter()
     chars: Counter[str] = Counter()
+    verdicts = Counter(dict.fromkeys(("off_format", *VERDICTS), 0))
 
     def count(requests: Iterable[Request]) -> Iterator[Request]:
         for request in requests:
@@ -107,13 +97,30 @@ def synthesize(
             chars[document.source] += len(document.text)
             yield document
 
-    n_textbooks = write_documents(
-        output / TEXTBOOKS, measure(write_sections(teacher, count(textbooks), rejects))
-    )
-    verified = verify(teacher.replies(count(exercises)), run, rejects, batch)
-    n_exercises = write_documents(output / EXERCISES, measure(map(to_document, verified)))
-    write_documents(output / REJECTS, rejects.documents)
-    wrong = sum(n for reason, n in rejects.counts.items() if reason not in _BLAMELESS)
+    def keep(tried: Iterable[Verified]) -> Iterator[Document]:
+        for verified in tried:
+            if verified.reason not in _BLAMELESS:
+                verdicts[verified.verdict or "off_format"] += 1
+            levels = VERDICTS[VERDICTS.index(require) :]
+            if verified.exercise is None or verified.verdict not in levels:
+                rejects.add(verified.reply, verified.reason, verified.detail, verified.verdict)
+                continue
+            request = verified.reply.request
+            notes = {"teacher": teacher.name, "topic": request.topic}
+            if request.difficulty:
+                notes["difficulty"] = request.difficulty
+            document = to_document(verified.exercise)
+            document.metadata.update(notes)
+            yield document
+
+    sections = write_sections(teacher, count(textbooks), rejects)
+    n_textbooks = write_documents(output / TEXTBOOKS, measure(sections))
+    bad_sections = sum(n for reason, n in rejects.counts.items() if reason not in _BLAMELESS)
+    tried = verify(teacher.replies(count(exercises)), run, batch)
+    n_exercises = write_documents(output / EXERCISES, measure(keep(tried)))
+    write_documents(output / REJECTS, rejects.ordered())
+    judged = max(verdicts.total(), 1)
+    wrong = bad_sections + verdicts.total() - verdicts["doctest_passes"]
     return {
         "in": {"textbook requests": asked["textbook"], "exercise requests": asked["exercise"]},
         "out": {
@@ -123,6 +130,13 @@ def synthesize(
         },
         "dropped": rejects.counts,
         "teacher": teacher.name,
+        "require": require,
+        "verdicts": dict(verdicts),
+        "error_rate_by_verdict": {
+            verdict: round(n / judged, 4)
+            for verdict, n in verdicts.items()
+            if verdict != "doctest_passes"
+        },
         "teacher_error_rate": round(wrong / max(asked.total(), 1), 4),
         "chars": dict(chars),
     }
@@ -146,15 +160,18 @@ def write_sections(
     teacher: Teacher, requests: Iterable[Request], rejects: Rejects
 ) -> Iterator[Document]:
     """Textbook sections as documents, without repeats; their code is shown, not executed."""
-    seen: set[str] = set()
+    seen: set[bytes] = set()
     for number, reply in enumerate(teacher.replies(requests)):
         text = reply.text.replace("\r\n", "\n").strip() + "\n"
-        if len(text) < MIN_SECTION_CHARS:
+        digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest()
+        if reply.problem:
+            rejects.add(reply, reply.problem)
+        elif len(text) < MIN_SECTION_CHARS:
             rejects.add(reply, "short_section")
-        elif text in seen:
+        elif digest in seen:
             rejects.add(reply, "duplicate")
         else:
-            seen.add(text)
+            seen.add(digest)
             request = reply.request
             metadata = {
                 **reply.metadata,
@@ -163,63 +180,3 @@ def write_sections(
                 "audience": request.audience,
             }
             yield Document(f"textbook-{number}", text, "textbooks", metadata)
-
-
-def verify(
-    replies: Iterable[Reply], run: Run, rejects: Rejects, batch: int = 1
-) -> Iterator[Exercise]:
-    """The exercises that can be read, are new, and whose stated examples hold when executed.
-
-    A repeat is one of the same prompt. Replies are read only as fast as `run` takes programs.
-
-    Args:
-      batch: how many exercises share a process, which starts ten times slower than most of them
-        run. If one of them fails, each is run by itself. One exercise could then hide the failure
-        of another, so share processes only between exercises of a trusted teacher.
-    """
-    pending: deque[list[tuple[Reply, Exercise, str]]] = deque()
-    readable = _read(replies, rejects)
-
-    def programs() -> Iterator[str]:
-        while group := list(itertools.islice(readable, batch)):
-            pending.append(group)
-            sources = [program for _, _, program in group]
-            yield sources[0] if len(sources) == 1 else _EACH.format(sources)
-
-    alone: list[tuple[Reply, Exercise, str]] = []
-    for outcome in run(programs()):
-        group = pending.popleft()
-        if outcome.verdict == PASS:
-            yield from (exercise for _, exercise, _ in group)
-        elif len(group) == 1:
-            rejects.add(group[0][0], outcome.verdict.lower(), outcome.message)
-        else:
-            alone += group
-    for (reply, exercise, _), outcome in zip(alone, run(p for _, _, p in alone), strict=True):
-        if outcome.verdict == PASS:
-            yield exercise
-        else:
-            rejects.add(reply, outcome.verdict.lower(), outcome.message)
-
-
-_EACH = 'for source in {!r}:\n    exec(source, {{"__name__": "__main__"}})\n'
-
-
-def _read(replies: Iterable[Reply], rejects: Rejects) -> Iterator[tuple[Reply, Exercise, str]]:
-    """The readable and new exercises, each with the program that checks it."""
-    seen: set[str] = set()
-    for reply in replies:
-        try:
-            exercise = parse_exercise(reply.text, reply.metadata)
-            program = doctest_program(exercise)
-        except ReplyError as error:
-            rejects.add(reply, error.reason, str(error))
-            continue
-        wanted = reply.request.function_name
-        if exercise.entry_point != wanted:
-            rejects.add(reply, "wrong_function_name", f"{exercise.entry_point}, not {wanted}")
-        elif exercise.prompt in seen:
-            rejects.add(reply, "duplicate")
-        else:
-            seen.add(exercise.prompt)
-            yield reply, exercise, program

@@ -19,6 +19,7 @@ class Request:
       topic: what it is about.
       audience: whom a textbook section is for; empty for exercises.
       function_name: the name the exercise's function must have; empty for textbooks.
+      difficulty: how hard the exercise is to be; empty leaves it open.
       seed: tells apart requests that agree in all else; a teacher's only source of randomness.
     """
 
@@ -26,23 +27,35 @@ class Request:
     topic: str
     audience: str = ""
     function_name: str = ""
+    difficulty: str = ""
     seed: int = 0
 
     @property
     def messages(self) -> list[dict[str, str]]:
         """The request as chat messages, for teachers behind a language-model API."""
         system, user = _PROMPTS[self.kind]
-        user = user.format(topic=self.topic, audience=self.audience, name=self.function_name)
+        user = user.format(
+            topic=self.topic,
+            audience=self.audience,
+            name=self.function_name,
+            difficulty=self.difficulty or "any",
+        )
         return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a teacher wrote; `metadata` is JSON-serialisable and travels with the document."""
+    """What a teacher wrote.
+
+    Attributes:
+      metadata: JSON-serialisable; travels with the document.
+      problem: why the text is to be set aside unread, e.g. "truncated"; "" if it is whole.
+    """
 
     request: Request
     text: str
     metadata: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
 
 
 class Teacher(Protocol):
@@ -69,6 +82,6 @@ _PROMPTS = {
         "the task in one or two sentences without ambiguity and gives one or two doctest "
         "examples, and a body that solves it with the standard library. Say in the docstring "
         "what the function returns for empty input if that is not obvious.",
-        "Function name: {name}\nTopic: {topic}\n\nWrite the exercise.",
+        "Function name: {name}\nTopic: {topic}\nDifficulty: {difficulty}\n\nWrite the exercise.",
     ),
 }

@@ -51,7 +51,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a program ended; `message` says more on anything but a pass."""
+    """How a program ended; `message` says more, on a pass what it left in `__result__`."""
 
     verdict: Verdict
     message: str

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from reference_steps import reference
 
-from phi1_jax.data.exercises import doctest_program, parse_exercise
+from phi1_jax.data.exercises import parse_exercise, read_examples
 from phi1_jax.data.offline_teacher import (
     OfflineTeacher,
     TeacherSettings,
@@ -31,6 +31,7 @@ from phi1_jax.data.offline_teacher.solutions import write_body
 from phi1_jax.data.offline_teacher.values import KINDS, draw_value
 from phi1_jax.data.offline_teacher.writer import draw_input
 from phi1_jax.data.teacher import Request
+from phi1_jax.data.trial import try_one
 from phi1_jax.errors import UserError
 
 
@@ -119,7 +120,10 @@ def exercises(n, seed=0, settings=None):
 def test_exercises_run_as_stated_and_are_compact_and_varied():
     made = exercises(1500)
     for exercise in made:
-        exec(doctest_program(exercise), {})
+        level, _, _, detail = try_one(
+            exercise.prompt + exercise.solution, exercise.entry_point, read_examples(exercise)
+        )
+        assert level == "D", detail
         assert ast.get_docstring(ast.parse(exercise.prompt + exercise.solution).body[0])
     assert len({e.prompt for e in made}) == len(made)
     assert sum(len(e.prompt + e.solution) for e in made) / len(made) < 300

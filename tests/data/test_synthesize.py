@@ -32,12 +32,13 @@ class Ended:
 
 def run_here(programs):
     for program in programs:
+        main = {"__name__": "__main__"}
         try:
-            exec(program, {"__name__": "__main__"})
+            exec(program, main)
         except Exception as error:
             yield Ended("FAIL", str(error))
         else:
-            yield Ended("PASS")
+            yield Ended("PASS", main.get("__result__", ""))
 
 
 class Scripted:
@@ -80,9 +81,9 @@ def test_keeps_what_holds_and_sets_the_rest_aside_with_its_reason_and_text(tmp_p
     kept = [from_document(d) for d in read_documents(tmp_path / "exercises.jsonl.zst")]
     assert sorted(e.entry_point for e in kept) == ["again", "twice"]
     rejects = {d.metadata["reason"]: d for d in read_documents(tmp_path / "rejects.jsonl.zst")}
-    assert set(rejects) == {"duplicate", "fail", "wrong_function_name", "no_code_block"}
-    assert rejects["fail"].text == texts[2]
-    assert "gives 6, stated 7" in rejects["fail"].metadata["detail"]
+    assert set(rejects) == {"duplicate", "example_differs", "wrong_function_name", "no_code_block"}
+    assert rejects["example_differs"].text == texts[2]
+    assert "gives 6, stated 7" in rejects["example_differs"].metadata["detail"]
     assert rejects["no_code_block"].metadata["seed"] == 4
     assert report["in"]["exercise requests"] == 6
     assert report["out"]["exercises"] == 2
@@ -91,7 +92,7 @@ def test_keeps_what_holds_and_sets_the_rest_aside_with_its_reason_and_text(tmp_p
 
 
 def test_verdicts_of_the_sandbox_are_reasons(tmp_path):
-    verdicts = iter(["TIMEOUT", "INFRA"])
+    verdicts = iter(["TIMEOUT", "INFRA", "TIMEOUT", "INFRA"])
 
     def run(programs):
         for _ in programs:
@@ -101,6 +102,9 @@ def test_verdicts_of_the_sandbox_are_reasons(tmp_path):
     report = synthesize(tmp_path, Scripted(texts), [], asked("one", "two"), [], run)
     assert report["dropped"] == {"timeout": 1, "infra": 1}
     assert report["teacher_error_rate"] == 0.5
+    assert report["verdicts"] == {
+        "off_format": 0, "parses": 1, "runs": 0, "doctest_passes": 0
+    }  # fmt: skip
     assert report["out"]["exercises"] == 0
 
 
