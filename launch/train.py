@@ -4,7 +4,9 @@ Example:
   python launch/train.py --config=configs/phi1_tiny.py --output=runs/mine \\
       --source=code=runs/shards/code --tokenizer=runs/tokenizer --config.steps=1000
 
-The same command again goes on from the newest checkpoint in --output.
+The same command again goes on from the newest checkpoint in --output. On several hosts run it once
+on each, under Slurm (launch/slurm/train.sbatch) or with JAX_COORDINATOR_ADDRESS=HOST:PORT of the
+first, JAX_NUM_PROCESSES and JAX_PROCESS_ID set; --output is a folder that all of them see.
 """
 
 import json
@@ -16,7 +18,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from phi1_jax import cli
+from phi1_jax import cli, distributed
 from phi1_jax.config import RunConfig, from_dict
 from phi1_jax.errors import UserError
 from phi1_jax.stage import write_json
@@ -43,13 +45,20 @@ def main(argv: Sequence[str]) -> None:
     if not OUTPUT.value:
         raise UserError("--output is missing: name the run's folder")
     cli.start_jax()
+    distributed.start()
+    import jax
+
     from phi1_jax.train.loop import train
 
     start = time.perf_counter()
-    result = train(config, Path(OUTPUT.value), allow_change=ALLOW_CHANGE.value, trace=TRACE.value)
+    with distributed.leaving_together():
+        result = train(
+            config, Path(OUTPUT.value), allow_change=ALLOW_CHANGE.value, trace=TRACE.value
+        )
     result["total_seconds"] = round(time.perf_counter() - start, 2)
-    write_json(Path(OUTPUT.value) / "result.json", result)
-    print(json.dumps(result))
+    if jax.process_index() == 0:
+        write_json(Path(OUTPUT.value) / "result.json", result)
+        print(json.dumps(result))
 
 
 def resolve(values: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ matmuls themselves. A batch is split over `data` and `fsdp`.
 """
 
 import math
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -71,6 +72,23 @@ def param_shardings(mesh: Mesh, state: Any) -> Any:
 
     flat = {path: place(path, param) for path, param in nnx.to_flat_state(state)}
     return nnx.to_pure_dict(nnx.from_flat_state(flat))
+
+
+def constrain(x: jax.Array, *names: str | None) -> jax.Array:
+    """Says along which mesh axes an activation lies, by logical axis names; "batch" is the first.
+
+    Left to itself the compiler may follow the parameters instead: under FSDP it then computes the
+    whole batch on every device. Outside `activations_on` nothing happens.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return x
+    axes = (("data", "fsdp") if name == "batch" else RULES[name] for name in names)
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*axes))
+
+
+def activations_on(mesh: Mesh) -> AbstractContextManager[Any]:
+    """Within it, as a program is traced, `constrain` takes effect."""
+    return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -16,6 +16,7 @@ from phi1_jax.config import ModelConfig
 from phi1_jax.model.attention import Attend, causal
 from phi1_jax.model.linear import Linear
 from phi1_jax.model.rope import rotate, rotation
+from phi1_jax.sharding import constrain
 
 
 class Block(nnx.Module):
@@ -99,7 +100,8 @@ class Phi(nnx.Module):
             attend = causal(config.attention, config.dropout, key_a)
             return block(x_btd, cos_sin, attend, key_b)
 
-        return self.final_norm(self.scan(run, self.embed(tokens_bt), key))
+        x_btd = constrain(self.embed(tokens_bt), "batch", None, None)
+        return self.final_norm(self.scan(run, x_btd, key))
 
     def scan(
         self,
@@ -113,7 +115,8 @@ class Phi(nnx.Module):
 
         def body(x_btd: jax.Array, layer: tuple[Any, jax.Array | None]) -> tuple[jax.Array, None]:
             params, key = layer
-            return run(nnx.merge(graph, params), x_btd, key), None
+            x_btd = run(nnx.merge(graph, params), x_btd, key)
+            return constrain(x_btd, "batch", None, None), None
 
         policies = {
             "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -127,7 +130,7 @@ class Phi(nnx.Module):
 
     def logits(self, x_btd: jax.Array) -> jax.Array:
         """float32[b, t, vocab_size] from the last hidden state."""
-        return self.head(x_btd).astype(jnp.float32)
+        return constrain(self.head(x_btd).astype(jnp.float32), "batch", None, "vocab")
 
 
 class LayerNorm(nnx.Module):

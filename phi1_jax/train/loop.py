@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from tqdm import tqdm
 
+from phi1_jax import distributed
 from phi1_jax.checkpoint import Checkpointer
 from phi1_jax.config import RunConfig, to_dict
 from phi1_jax.data.loader import Loader
@@ -63,6 +64,7 @@ def train(
         closing(Checkpointer(run, config.checkpoint)) as checkpointer,
         closing(MetricsWriter(run, enabled=jax.process_index() == 0)) as writer,
         closing(Trace(run, enabled=trace)) as tracer,
+        distributed.leaving_together(),
     ):
         writer.settings(to_dict(config))
         step, state, saved_with = start(config, trainer, checkpointer)
@@ -87,8 +89,9 @@ def train(
             disable=jax.process_index() > 0,
             mininterval=1,
         )
+        anywhere = distributed.any_process()
         with stop_signal() as stopped, progress:
-            while step < config.steps and not stopped():
+            while step < config.steps and not anywhere(stopped()):
                 batch, examples = next(batches)
                 state, metrics = trainer.step(state, batch)
                 step += 1

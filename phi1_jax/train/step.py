@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from phi1_jax.config import RunConfig
 from phi1_jax.model.phi import Phi
-from phi1_jax.sharding import BATCH, param_shardings, replicated
+from phi1_jax.sharding import BATCH, activations_on, param_shardings, replicated
 from phi1_jax.train.optimizer import make_optimizer
 
 # The axis of accumulation leads; each micro-batch lies over the data-parallel axes.
@@ -59,14 +59,18 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
 
     shardings = _state_shardings(mesh, param_shardings(mesh, abstract), jax.eval_shape(init))
 
+    # rbg is the faster one, but cannot be cut: every device would draw the bits of all of them.
+    dropout_bits = "rbg" if mesh.size == 1 else "threefry2x32"
+
     def total_loss(params: Any, micro: Batch, key: jax.Array | None) -> jax.Array:
-        logits_btv = nnx.merge(graph, params)(micro.tokens[:, :-1], key)
+        with activations_on(mesh):
+            logits_btv = nnx.merge(graph, params)(micro.tokens[:, :-1], key)
         nll_bt = optax.softmax_cross_entropy_with_integer_labels(logits_btv, micro.tokens[:, 1:])
         return jnp.sum(nll_bt * micro.loss)
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         count = jnp.maximum(jnp.sum(batch.loss), 1)
-        key = jax.random.fold_in(jax.random.key(config.seed, impl="rbg"), state.step)
+        key = jax.random.fold_in(jax.random.key(config.seed, impl=dropout_bits), state.step)
         dropping = config.model.dropout > 0
 
         def accumulate(carry: Any, item: Any) -> Any:

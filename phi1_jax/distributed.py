@@ -1,0 +1,178 @@
+"""Several processes: who takes part, how they start, agree to stop, and leave when one is lost."""
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from phi1_jax.errors import UserError
+
+# A process that sends no heartbeat for so long is lost, and the others leave. The heartbeats come
+# from a thread of their own: long compilations and file systems that stall do not hold them up.
+HEARTBEAT_TIMEOUT_S = 60
+
+VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+SLURM_VARIABLES = (
+    "SLURM_JOB_ID",
+    "SLURM_STEP_NODELIST",
+    "SLURM_STEP_NUM_TASKS",
+    "SLURM_STEP_NUM_NODES",
+    "SLURM_PROCID",
+    "SLURM_LOCALID",
+)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """This process's place among those of a run."""
+
+    coordinator: str  # host:port of process 0
+    n_processes: int
+    process: int
+    local_devices: tuple[int, ...] | None = None  # of its host's; None is all
+
+
+def membership(environ: Mapping[str, str]) -> Membership | None:
+    """What the environment says of this run's processes; None if it says nothing.
+
+    `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID` come first; else the
+    variables of a Slurm step with several tasks. Those of a Slurm job alone, as in an interactive
+    allocation, say nothing: nobody else has been started.
+
+    Raises:
+      UserError: some of the variables are missing, or one is not a number in its range.
+    """
+    if any(environ.get(name) for name in VARIABLES):
+        _refuse_missing(environ, VARIABLES)
+        address = environ[VARIABLES[0]]
+        if not re.fullmatch(r".+:\d+", address):
+            raise UserError(f"{VARIABLES[0]}={address}: give HOST:PORT, of process 0")
+        n_processes = _number(environ, VARIABLES[1], 1)
+        process = _number(environ, VARIABLES[2], 0, n_processes)
+        return Membership(address, n_processes, process)
+    if environ.get("SLURM_STEP_NUM_TASKS", "1") != "1":
+        _refuse_missing(environ, SLURM_VARIABLES)
+        n_processes = _number(environ, "SLURM_STEP_NUM_TASKS", 1)
+        # "node[001-003,7],other" -> "node001"
+        first = re.match(r"([^,\[]+)(?:\[(\w+))?", environ["SLURM_STEP_NODELIST"])
+        if first is None:
+            raise UserError(f"SLURM_STEP_NODELIST={environ['SLURM_STEP_NODELIST']} names no host")
+        # The same port for all of a job, in the range that systems leave free.
+        port = 61_440 + _number(environ, "SLURM_JOB_ID", 0) % 4096
+        # One task a node has all of its devices; of several, each has one.
+        one_each = n_processes > _number(environ, "SLURM_STEP_NUM_NODES", 1)
+        return Membership(
+            f"{first[1]}{first[2] or ''}:{port}",
+            n_processes,
+            _number(environ, "SLURM_PROCID", 0, n_processes),
+            (_number(environ, "SLURM_LOCALID", 0),) if one_each else None,
+        )
+    return None
+
+
+def start() -> None:
+    """Joins the other processes, if the environment announces any; before JAX's first array.
+
+    A process on its own opens no port: everything that several need works for it without.
+
+    Raises:
+      UserError: see `membership`; or the others cannot be reached.
+    """
+    place = membership(os.environ)
+    if place is None or place.n_processes == 1:
+        return
+    import jax
+
+    # Its handler of SIGTERM would take the place of ours, know no Ctrl-C and no second signal.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(
+            place.coordinator,
+            place.n_processes,
+            place.process,
+            place.local_devices,
+            cluster_detection_method="deactivate",
+            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
+        )
+    except RuntimeError as error:
+        raise UserError(
+            f"process {place.process} of {place.n_processes} does not reach the others through"
+            f" {place.coordinator}: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def any_process() -> Callable[[bool], bool]:
+    """Lets all processes act on one process's request at the same step.
+
+    Returns:
+      A function that every process calls once a step with its own request. It returns the same
+      everywhere: whether any process had a request at the call before (at this one, if there is
+      one process only). One call's delay keeps the host from waiting for the devices.
+    """
+    import jax
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    if jax.process_count() == 1:
+        return bool
+    mesh = Mesh(np.array(jax.devices()), "all")
+    requests = NamedSharding(mesh, PartitionSpec("all"))
+    shape = (jax.device_count(),)
+    any_of = jax.jit(lambda x: x.any(), out_shardings=NamedSharding(mesh, PartitionSpec()))
+    answers: list[jax.Array] = []
+
+    def ask(request: bool) -> bool:
+        flags = jax.make_array_from_callback(shape, requests, lambda _: np.array([request]))
+        answers.append(any_of(flags))
+        return len(answers) > 1 and bool(answers.pop(0))
+
+    return ask
+
+
+@contextmanager
+def leaving_together() -> Iterator[None]:
+    """Ends this process soon if its work fails while others may wait for it, or it for them.
+
+    What usually runs on the way out (a checkpoint's last barrier, JAX's farewell to the others)
+    waits for minutes for a process that was killed. A process on its own leaves as usual.
+    """
+    try:
+        yield
+    except BaseException as error:
+        import jax
+
+        if isinstance(error, SystemExit) or jax.process_count() == 1:
+            raise
+        if isinstance(error, UserError):
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            os._exit(2)
+        traceback.print_exc()
+        print(
+            f"error: process {jax.process_index()} failed, or lost one of the others, and leaves."
+            " Run the same command again on all of them to go on from the last checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
+
+
+def _refuse_missing(environ: Mapping[str, str], names: tuple[str, ...]) -> None:
+    missing = [name for name in names if not environ.get(name)]
+    if missing:
+        given = next(name for name in names if environ.get(name))
+        raise UserError(
+            f"{missing[0]} is not set although {given}={environ[given]} is; set all of"
+            f" {', '.join(names)}, or none of them for one process"
+        )
+
+
+def _number(environ: Mapping[str, str], name: str, least: int, end: int | None = None) -> int:
+    text = environ[name]
+    if not text.isdecimal() or int(text) < least or (end is not None and int(text) >= end):
+        bound = f"at least {least}" if end is None else f"from {least} to {end - 1}"
+        raise UserError(f"{name}={text} must be a number {bound}")
+    return int(text)
