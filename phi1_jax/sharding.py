@@ -21,6 +21,9 @@ RULES: dict[str | None, str | tuple[str, ...] | None] = {
     "heads": "tensor",
     "mlp": "tensor",
     "vocab": "tensor",
+    # Rows of the embedding: as much split as the other matrices, but along one dimension only; a
+    # table split along both is rematerialized whole.
+    "pieces": ("tensor", "fsdp"),
     "norm": None,
     None: None,
 }
@@ -61,12 +64,13 @@ def param_shardings(mesh: Mesh, state: Any) -> Any:
         names = param.get_metadata().get("out_sharding") or ()
         spec = PartitionSpec(*(RULES[name] for name in names))
         sharding = NamedSharding(mesh, spec)
-        for size, axis in zip(param.shape, spec, strict=False):
-            if axis is not None and size % mesh.shape[axis]:
+        for size, axes in zip(param.shape, spec, strict=False):
+            axes = (axes,) if isinstance(axes, str) else axes or ()
+            if size % math.prod(mesh.shape[axis] for axis in axes):
                 where = "/".join(map(str, path))
                 raise UserError(
-                    f"mesh axis {axis}={mesh.shape[axis]} does not divide a dimension of {size} in"
-                    f" {where}; choose a size that does"
+                    f"mesh {' x '.join(f'{axis}={mesh.shape[axis]}' for axis in axes)} does not"
+                    f" divide a dimension of {size} in {where}; choose a size that does"
                 )
         return sharding
 

@@ -67,7 +67,7 @@ def test_a_mesh_that_does_not_fit_is_refused(run_config):
     with pytest.raises(UserError, match="does not use all 8 devices"):
         make_mesh(MeshConfig(data=3))
     odd = replace(run_config, model=replace(run_config.model, vocab_size=265))
-    with pytest.raises(UserError, match=r"tensor=8 does not divide a dimension of 265"):
+    with pytest.raises(UserError, match=r"tensor=8.* does not divide a dimension of 265"):
         make_trainer(odd, make_mesh(MeshConfig(1, 1, 8)))
 
 
