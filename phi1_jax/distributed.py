@@ -145,19 +145,21 @@ def leaving_together() -> Iterator[None]:
     except BaseException as error:
         import jax
 
-        if isinstance(error, SystemExit) or jax.process_count() == 1:
+        # Too many skipped steps stop every process at the same one.
+        alike = isinstance(error, SystemExit | FloatingPointError)
+        if alike or jax.process_count() == 1:
             raise
         if isinstance(error, UserError):
-            print(f"error: {error}", file=sys.stderr, flush=True)
-            os._exit(2)
-        traceback.print_exc()
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
         print(
             f"error: process {jax.process_index()} failed, or lost one of the others, and leaves."
             " Run the same command again on all of them to go on from the last checkpoint",
             file=sys.stderr,
             flush=True,
         )
-        os._exit(1)
+        os._exit(2 if isinstance(error, UserError) else 1)
 
 
 def _refuse_missing(environ: Mapping[str, str], names: tuple[str, ...]) -> None:

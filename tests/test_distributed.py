@@ -1,0 +1,71 @@
+import jax
+import pytest
+
+from phi1_jax import distributed
+from phi1_jax.distributed import Membership, membership
+from phi1_jax.errors import UserError
+
+JAX = {
+    "JAX_COORDINATOR_ADDRESS": "first:1234",
+    "JAX_NUM_PROCESSES": "4",
+    "JAX_PROCESS_ID": "3",
+}
+SLURM = {
+    "SLURM_JOB_ID": "4097",
+    "SLURM_NTASKS": "2",
+    "SLURM_STEP_NODELIST": "gpu[007-008]",
+    "SLURM_STEP_NUM_TASKS": "2",
+    "SLURM_STEP_NUM_NODES": "2",
+    "SLURM_PROCID": "1",
+    "SLURM_LOCALID": "0",
+}
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, None),
+        (JAX, Membership("first:1234", 4, 3)),
+        # A job without a step of several tasks: an interactive allocation, a plain `python`.
+        ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, None),
+        ({**SLURM, "SLURM_STEP_NUM_TASKS": "1"}, None),
+        (SLURM, Membership("gpu007:61441", 2, 1)),
+        ({**SLURM, "SLURM_STEP_NODELIST": "a-1,b[2-3]"}, Membership("a-1:61441", 2, 1)),
+        ({**SLURM, "SLURM_STEP_NODELIST": "n[3,5-9]"}, Membership("n3:61441", 2, 1)),
+        # Several tasks on a node: one device each.
+        (
+            {**SLURM, "SLURM_STEP_NUM_NODES": "1", "SLURM_LOCALID": "1"},
+            Membership("gpu007:61441", 2, 1, (1,)),
+        ),
+        ({**SLURM, **JAX}, Membership("first:1234", 4, 3)),
+    ],
+)
+def test_the_environment_says_who_takes_part(environ, expected):
+    assert membership(environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({**JAX, "JAX_PROCESS_ID": ""}, "JAX_PROCESS_ID is not set although JAX_COORDINATOR"),
+        ({"JAX_NUM_PROCESSES": "2"}, "JAX_COORDINATOR_ADDRESS is not set"),
+        ({**JAX, "JAX_COORDINATOR_ADDRESS": "first"}, "JAX_COORDINATOR_ADDRESS=first: give HOST:P"),
+        ({**JAX, "JAX_NUM_PROCESSES": "two"}, "JAX_NUM_PROCESSES=two must be a number"),
+        ({**JAX, "JAX_PROCESS_ID": "4"}, "JAX_PROCESS_ID=4 must be a number from 0 to 3"),
+        ({k: v for k, v in SLURM.items() if k != "SLURM_LOCALID"}, "SLURM_LOCALID is not set"),
+    ],
+)
+def test_half_set_variables_are_refused_by_name(environ, words):
+    with pytest.raises(UserError, match=words):
+        membership(environ)
+
+
+def test_a_process_on_its_own_acts_at_once_and_leaves_as_usual(monkeypatch):
+    for name in (*JAX, *SLURM):
+        monkeypatch.delenv(name, raising=False)
+    distributed.start()
+    assert not jax.distributed.is_initialized()
+    ask = distributed.any_process()
+    assert [ask(False), ask(True)] == [False, True]
+    with pytest.raises(ValueError, match="mine"), distributed.leaving_together():
+        raise ValueError("mine")
