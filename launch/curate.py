@@ -30,7 +30,17 @@ BUDGET_MB = flags.DEFINE_float("budget_mb", None, "MB of the best text to keep; 
 POOL_MB = flags.DEFINE_float("pool_mb", None, "MB of the raw pool to sample; default all.", 0)
 MIN_QUALITY = flags.DEFINE_float("min_quality", 0.0, "Drop scores below this.", 0, 1)
 TASKS = flags.DEFINE_integer("tasks", 4, "Parts that the sources are split into, by file.", 1)
-WORKERS = flags.DEFINE_integer("workers", None, "Processes; default one a core.", 1)
+EXECUTOR = flags.DEFINE_enum("executor", "local", ["local", "slurm", "ray"], "Where tasks run.")
+WORKERS = flags.DEFINE_integer(
+    "workers", None, "Tasks at once; default one a core here, no limit on a cluster.", 1
+)
+MEMORY_GB = flags.DEFINE_float("memory_gb", 4, "Memory to ask for, for each task on a cluster.", 0)
+PARTITION = flags.DEFINE_string("slurm_partition", "", "Slurm partition.")
+TIME = flags.DEFINE_string("slurm_time", "08:00:00", "Limit of each Slurm job.")
+SLURM_ARGS = flags.DEFINE_list("slurm_args", [], "More for sbatch, e.g. account=lab,qos=low.")
+RAY_ADDRESS = flags.DEFINE_string(
+    "ray_address", "", "A running Ray cluster; default starts one on this machine."
+)
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
 
 
@@ -52,8 +62,18 @@ def main(argv: Sequence[str]) -> None:
     def work(output: Path) -> dict[str, Any]:
         # datatrove takes a while to import; --help need not wait for it.
         from phi1_jax.data.curate import curate
+        from phi1_jax.data.executors import Execution
 
-        return curate(sources, output, workers=WORKERS.value, **settings)
+        execution = Execution(
+            executor=EXECUTOR.value,
+            workers=WORKERS.value,
+            memory_gb=MEMORY_GB.value,
+            slurm_partition=PARTITION.value,
+            slurm_time=TIME.value,
+            slurm_args=cli.pairs(SLURM_ARGS),
+            ray_address=RAY_ADDRESS.value,
+        )
+        return curate(sources, output.absolute(), execution=execution, **settings)
 
     inputs = {
         "source": SOURCE.value,

@@ -23,6 +23,9 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder for the forest.")
 POSITIVE_FROM = flags.DEFINE_float(
     "positive_from", 0.6, "Educational value from which a document is good.", 0, 1
 )
+POSITIVE_SHARE = flags.DEFINE_float(
+    "positive_share", None, "Instead of --positive_from: so large a share, the best, is good.", 0, 1
+)
 TREES = flags.DEFINE_integer("trees", 300, "Trees of the forest.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the forest.", 0)
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
@@ -35,7 +38,12 @@ def main(argv: Sequence[str]) -> None:
             raise UserError(f"--{flag.name} is missing; see --help for an example")
     annotated = [Path(path) for path in ANNOTATED.value]
     embeddings = [Path(folder) for folder in EMBEDDINGS.value]
-    settings = {"positive_from": POSITIVE_FROM.value, "n_trees": TREES.value, "seed": SEED.value}
+    settings = {
+        "positive_from": POSITIVE_FROM.value if POSITIVE_SHARE.value is None else None,
+        "positive_share": POSITIVE_SHARE.value,
+        "n_trees": TREES.value,
+        "seed": SEED.value,
+    }
 
     def work(output: Path) -> dict[str, Any]:
         # scikit-learn takes a while to import; --help need not wait for it.

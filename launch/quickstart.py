@@ -28,6 +28,8 @@ from phi1_jax.stage import fingerprint, write_json
 
 LAUNCH = Path(__file__).resolve().parent
 CONFIG = LAUNCH.parent / "configs" / "phi1_tiny.py"
+N_ANNOTATED = 1000
+EMBED_TOKENS = 256
 
 OUTPUT = flags.DEFINE_string("output", "runs/quickstart", "Folder for all that is made.")
 SOURCE = flags.DEFINE_multi_string(
@@ -53,16 +55,16 @@ def main(argv: Sequence[str]) -> None:
 
     benchmark = root / "synthesize" / "benchmark.jsonl"
     clean = root / "decontaminate"
+    curated = root / "curate" / "filtered.jsonl.zst"
     corpora = {
         "raw_code": [root / "curate" / "pool.jsonl.zst"],
-        "code_textbook": [root / "curate" / "filtered.jsonl.zst", clean / "textbooks.jsonl.zst"],
+        "code_textbook": [root / "filter" / "filtered.jsonl.zst", clean / "textbooks.jsonl.zst"],
         "code_exercises": [clean / "exercises.jsonl.zst"],
     }
     pipeline.run(
         "curate",
         "curate.py",
         *(f"--source={source}" for source in SOURCE.value),
-        "--budget_mb=2.5",
         "--pool_mb=8",
     )
     pipeline.run(
@@ -91,15 +93,17 @@ def main(argv: Sequence[str]) -> None:
         needs=["decontaminate"],
         output_flag="train_tokenizer",
     )
-    for name, paths in corpora.items():
+
+    def shards(name: str, *needs: str) -> None:
         pipeline.run(
             f"shards_{name}",
             "tokenize_corpus.py",
-            *(f"--corpus={path}" for path in paths),
+            *(f"--corpus={path}" for path in corpora[name]),
             f"--tokenizer={root / 'tokenizer'}",
-            needs=["curate", "decontaminate", "tokenizer"],
+            needs=[*needs, "tokenizer"],
         )
-    for name in corpora:
+
+    def train(name: str) -> None:
         arguments = [
             f"--config={CONFIG}",
             f"--config.optimizer.name={OPTIMIZER.value}",
@@ -114,6 +118,43 @@ def main(argv: Sequence[str]) -> None:
         else:
             arguments.append(f"--config.steps={PRETRAIN_STEPS.value}")
         pipeline.run(name, "train.py", *arguments, needs=needs)
+
+    shards("raw_code", "curate")
+    train("raw_code")
+    # The quality filter of section 2.1. The model trained on raw code is its embedder, the rubric
+    # stands in for GPT-4, and the better half of the sample counts as good.
+    pipeline.run(
+        "embed",
+        "embed.py",
+        f"--corpus={curated}",
+        f"--checkpoint={root / 'raw_code'}",
+        f"--max_tokens={EMBED_TOKENS}",
+        needs=["curate", "raw_code"],
+    )
+    pipeline.run(
+        "annotate", "annotate.py", f"--corpus={curated}", f"--n={N_ANNOTATED}", needs=["curate"]
+    )
+    pipeline.run(
+        "fit_quality",
+        "fit_quality.py",
+        f"--annotated={root / 'annotate' / 'annotated.jsonl.zst'}",
+        f"--embeddings={root / 'embed'}",
+        "--positive_share=0.5",
+        needs=["annotate", "embed"],
+    )
+    pipeline.run(
+        "filter",
+        "filter.py",
+        f"--corpus={curated}",
+        f"--embeddings={root / 'embed'}",
+        f"--model={root / 'fit_quality'}",
+        "--budget_mb=2.5",
+        needs=["curate", "embed", "fit_quality"],
+    )
+    shards("code_textbook", "filter", "decontaminate")
+    shards("code_exercises", "decontaminate")
+    train("code_textbook")
+    train("code_exercises")
     models = {"untrained": f"{root / 'raw_code'}@0", **{name: root / name for name in corpora}}
     pipeline.run(
         "evaluate",

@@ -5,7 +5,6 @@ choice under the budget comes last. Nothing is dropped without a line in `exclud
 """
 
 import hashlib
-import os
 import shutil
 import time
 from collections import Counter, defaultdict
@@ -16,7 +15,8 @@ from typing import Any
 from tqdm import tqdm
 
 from phi1_jax.data.documents import Document, write_documents
-from phi1_jax.data.pipeline import pipeline, read_folder, run_local
+from phi1_jax.data.executors import Execution, executing
+from phi1_jax.data.pipeline import pipeline, read_folder
 from phi1_jax.data.quality import Rubric, Scorer
 from phi1_jax.data.sources import Source
 from phi1_jax.errors import UserError
@@ -38,20 +38,20 @@ def curate(
     pool_bytes: int | None = None,
     min_quality: float = 0.0,
     tasks: int = 4,
-    workers: int | None = None,
+    execution: Execution | None = None,
     scorer: Scorer | None = None,
 ) -> dict[str, Any]:
     """Writes `filtered`, `pool` and `excluded` (.jsonl.zst) and returns the counts.
 
     The pool is the code as read, before any filter: what a model "on raw code" is trained on. The
-    same sources and number of tasks give the same bytes, with any number of workers.
+    same sources and number of tasks give the same bytes, wherever the tasks run.
 
     Args:
       budget_bytes: UTF-8 bytes to keep, best score first; None keeps all that passes.
       pool_bytes: size of the sample of the pool, drawn by hash of the id; None keeps all of it.
       min_quality: documents with a lower score go.
       tasks: parts that the sources are split into, by file.
-      workers: processes; None means one a core.
+      execution: where the tasks run; None is this machine, a process for each core.
     Raises:
       UserError: two sources of one name, a source that yields nothing, or a budget that holds
         nothing.
@@ -62,11 +62,14 @@ def curate(
     work = output / "work"
     seconds: dict[str, float] = {}
     stages = pipeline(sources, work, tasks, scorer or Rubric())
-    with tqdm(stages, desc="curate", unit="stage") as bar:
+    with (
+        executing(execution or Execution(), work / "logs") as run,
+        tqdm(stages, desc="curate", unit="stage") as bar,
+    ):
         for stage in bar:
             bar.set_postfix_str(stage.name)
             start = time.perf_counter()
-            run_local(stage, work / "logs", workers or os.cpu_count() or 1)
+            run(stage)
             seconds[stage.name] = round(time.perf_counter() - start, 2)
             if stage.name == "heuristics":
                 _check_sources(sources, work)

@@ -61,8 +61,9 @@ def fit_forest(
     good_n = values_n >= positive_from
     if min(good_n.sum(), (~good_n).sum()) < 10:
         raise UserError(
-            f"--positive_from={positive_from:g} makes {good_n.sum()} of {len(good_n)} annotated"
-            " documents good; the forest needs 10 of each kind: annotate more or move it"
+            f"{good_n.sum()} of {len(good_n)} annotated documents are good, with a value of"
+            f" {positive_from:g} or more; the forest needs 10 of each kind: annotate more, or move"
+            " --positive_from"
         )
     classifier = RandomForestClassifier(
         n_trees, min_samples_leaf=2, oob_score=True, random_state=seed, n_jobs=-1

@@ -3,16 +3,12 @@
 Readers, heuristics and the score are ours; exact and near duplicates are datatrove's.
 """
 
-import contextlib
-import io
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import datatrove.data
-from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.dedup import (
     ExactDedupConfig,
@@ -104,28 +100,6 @@ def pipeline(sources: Sequence[Source], work: Path, tasks: int, scorer: Scorer) 
             tasks,
         ),
     ]
-
-
-def run_local(stage: Stage, logs: Path, workers: int) -> None:
-    """Runs a stage on this machine; tasks that an interrupted run finished are not run again."""
-    # Stages of datatrove's own steps take less than the start of a worker does.
-    workers = workers if any(isinstance(step, OurStep) for step in stage.steps) else 1
-    executor = LocalPipelineExecutor(
-        stage.steps,
-        tasks=stage.tasks,
-        workers=min(workers, stage.tasks),
-        logging_dir=str(logs / stage.name.replace(" ", "_")),
-    )
-    # datatrove has a progress bar for each file it opens, here and in the workers.
-    before = os.environ.get("TQDM_DISABLE")
-    os.environ["TQDM_DISABLE"] = "1"
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            executor.run()
-    finally:
-        os.environ.pop("TQDM_DISABLE")
-        if before is not None:
-            os.environ["TQDM_DISABLE"] = before
 
 
 class OurStep:

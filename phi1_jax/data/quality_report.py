@@ -25,12 +25,16 @@ def fit_and_report(
     embeddings: Sequence[Path],
     output: Path,
     *,
-    positive_from: float,
+    positive_from: float | None = None,
+    positive_share: float | None = None,
     n_trees: int,
     seed: int,
 ) -> dict[str, Any]:
     """Fits the forest on annotated documents and writes it and its report; returns the figures.
 
+    Args:
+      positive_from: the least value of a good document.
+      positive_share: without `positive_from`, the share of the documents that are good.
     Raises:
       UserError: a document without an annotation or a vector, or too few of one kind.
     """
@@ -41,6 +45,8 @@ def fit_and_report(
                 f"--annotated: document {document.id!r} has no {VALUE}; run launch/annotate.py"
             )
     values_n = np.array([document.metadata[VALUE] for document in documents])
+    if positive_from is None:
+        positive_from = float(np.quantile(values_n, 1 - (positive_share or 0)))
     forest, votes_n = fit_forest(
         find_vectors(embeddings, documents),
         values_n,
@@ -56,6 +62,7 @@ def fit_and_report(
         "in": {"annotated": len(documents)},
         "out": {"good": int((values_n >= positive_from).sum())},
         "annotator": annotator,
+        "positive_from": positive_from,
         "out_of_sample": {name: round(value, 4) for name, value in figures.items()},
         "embedder": forest.embedder,
     }

@@ -14,12 +14,15 @@ import zstandard
 
 from phi1_jax.data.curate import curate
 from phi1_jax.data.documents import read_documents, read_file
+from phi1_jax.data.executors import Execution
 from phi1_jax.data.near_duplicates import CodeSignatures, shingles
 from phi1_jax.data.sources import Source
 from phi1_jax.errors import UserError
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
 WORDS = ("river", "candle", "window", "garden", "engine", "silver", "winter", "letter")
+
+ALONE = Execution(workers=1)
 
 
 def good_file(seed):
@@ -149,7 +152,13 @@ def pool(tmp_path_factory, library):
 def curated(pool, tmp_path_factory):
     output = tmp_path_factory.mktemp("curated") / "out"
     output.mkdir()
-    report = curate([Source("mine", pool)], output, budget_bytes=120_000, tasks=3, workers=1)
+    report = curate(
+        [Source("mine", pool)],
+        output,
+        budget_bytes=120_000,
+        tasks=3,
+        execution=ALONE,
+    )
     return output, report
 
 
@@ -202,7 +211,13 @@ def test_the_pool_is_the_code_as_it_was_read(curated, pool):
 
 def test_more_workers_and_a_second_run_give_the_same_bytes(curated, pool, tmp_path):
     output, report = curated
-    again = curate([Source("mine", pool)], tmp_path, budget_bytes=120_000, tasks=3, workers=2)
+    again = curate(
+        [Source("mine", pool)],
+        tmp_path,
+        budget_bytes=120_000,
+        tasks=3,
+        execution=Execution(workers=2),
+    )
     for name in ("filtered", "excluded", "pool"):
         file = f"{name}.jsonl.zst"
         assert (tmp_path / file).read_bytes() == (output / file).read_bytes()
@@ -220,7 +235,12 @@ def test_pool_sample_min_quality_and_prose(pool, tmp_path):
     sources = [Source("mine", pool), Source("manual", manual, prose=True)]
     (tmp_path / "out").mkdir()
     report = curate(
-        sources, tmp_path / "out", pool_bytes=60_000, min_quality=0.7, tasks=2, workers=1
+        sources,
+        tmp_path / "out",
+        pool_bytes=60_000,
+        min_quality=0.7,
+        tasks=2,
+        execution=ALONE,
     )
     assert report["dropped"]["low_quality"] > 0
     assert 0 < report["out"]["pool_bytes"] <= 60_000
@@ -238,15 +258,21 @@ def test_a_source_or_a_budget_that_leaves_nothing_stops_the_run(pool, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     with pytest.raises(UserError, match=r"hollow: the heuristics drop every document"):
-        curate([Source("hollow", hollow)], tmp_path / "a", tasks=1, workers=1)
+        curate([Source("hollow", hollow)], tmp_path / "a", tasks=1, execution=ALONE)
     shutil.rmtree(tmp_path / "a" / "work")
     (hollow / "tiny.py").write_bytes(b"\0")
     with pytest.raises(UserError, match=r"hollow: yields no document"):
-        curate([Source("hollow", hollow)], tmp_path / "a", tasks=1, workers=1)
+        curate([Source("hollow", hollow)], tmp_path / "a", tasks=1, execution=ALONE)
     with pytest.raises(UserError, match="two are called 'x'"):
         curate([Source("x", pool), Source("x", hollow)], tmp_path / "a")
     with pytest.raises(UserError, match="nothing is kept"):
-        curate([Source("mine", pool)], tmp_path / "b", budget_bytes=10, tasks=1, workers=1)
+        curate(
+            [Source("mine", pool)],
+            tmp_path / "b",
+            budget_bytes=10,
+            tasks=1,
+            execution=ALONE,
+        )
 
 
 def run_script(*arguments, cwd):

@@ -169,7 +169,7 @@ def test_nothing_but_a_forest_is_loaded(fitted, tmp_path):
 
 
 def test_too_few_of_one_kind(pool):
-    with pytest.raises(UserError, match=r"--positive_from=0\.99 makes \d of 50 annotated"):
+    with pytest.raises(UserError, match=r"1 of 50 annotated documents are good"):
         fit_forest(
             np.zeros((50, 2)), np.linspace(0, 1, 50), embedder="e", positive_from=0.99, n_trees=5
         )

@@ -1,0 +1,173 @@
+"""Where the stages of the curation pipeline run: on this machine, on Slurm, on Ray.
+
+The steps are the same objects everywhere; all machines see the work folder (a shared file system),
+which is also where each finished task leaves its mark, so that a rerun does only what is missing.
+"""
+
+import contextlib
+import io
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from datatrove.executor import LocalPipelineExecutor
+from datatrove.executor.base import PipelineExecutor
+from datatrove.executor.slurm import SlurmPipelineExecutor
+
+import phi1_jax
+from phi1_jax.data.pipeline import OurStep, Stage
+from phi1_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the tasks of a stage are run; it changes nothing about the result."""
+
+    executor: Literal["local", "slurm", "ray"] = "local"
+    # Tasks at once; None: one a core here, what the cluster has room for elsewhere.
+    workers: int | None = None
+    memory_gb: float = 4.0  # asked for a task of one core, on a cluster
+    slurm_partition: str = ""
+    slurm_time: str = "08:00:00"
+    slurm_args: Mapping[str, str] = field(default_factory=dict)  # e.g. account, qos
+    ray_address: str = ""  # a running cluster; empty starts one on this machine
+
+    def __post_init__(self) -> None:
+        if self.executor == "slurm" and not self.slurm_partition:
+            raise UserError("--slurm_partition is missing: name one that sinfo lists")
+
+
+@contextmanager
+def executing(execution: Execution, logs: Path) -> Iterator[Callable[[Stage], None]]:
+    """Gives a function that runs a stage to its end; tasks that are done are not run again.
+
+    Raises:
+      UserError: (when a stage is run) a task that failed, with the folder of its log.
+    """
+    with _cluster(execution):
+
+        def run(stage: Stage) -> None:
+            folder = logs / stage.name.replace(" ", "_")
+            executor = _executor(execution, stage, folder)
+            with _quiet():
+                _run(executor)
+            if missing := executor.get_incomplete_ranks(skip_completed=True):
+                raise UserError(
+                    f"curation stage {stage.name!r}: {len(missing)} of {stage.tasks} tasks did not "
+                    f"finish on {execution.executor}; see {folder}. Run the same command again to "
+                    "go on"
+                )
+
+        yield run
+
+
+def _executor(execution: Execution, stage: Stage, folder: Path) -> PipelineExecutor:
+    common = {"tasks": stage.tasks, "logging_dir": str(folder)}
+    at_once = execution.workers or -1
+    ours = any(isinstance(step, OurStep) for step in stage.steps)
+    if execution.executor == "slurm":
+        return _Slurm(
+            stage.steps,
+            **common,
+            time=execution.slurm_time,
+            partition=execution.slurm_partition,
+            mem_per_cpu_gb=execution.memory_gb,
+            workers=at_once,
+            # With fewer workers than tasks, one job does several, and starts Python once for them.
+            tasks_per_job=math.ceil(stage.tasks / (execution.workers or stage.tasks)),
+            job_name=f"curate-{stage.name.replace(' ', '-')}",
+            qos="",
+            env_command=_environment(),
+            # sbatch returns when the job has ended.
+            sbatch_args={"wait": "", **execution.slurm_args},
+            requeue=False,
+            with_srun=False,
+        )
+    if execution.executor == "ray" and (ours or execution.ray_address):
+        from datatrove.executor.ray import RayPipelineExecutor
+
+        return RayPipelineExecutor(
+            stage.steps, **common, workers=at_once, mem_per_cpu_gb=execution.memory_gb
+        )
+    # Stages of datatrove's own steps take less on one machine than the start of a worker does.
+    workers = (execution.workers or os.cpu_count() or 1) if ours else 1
+    return LocalPipelineExecutor(stage.steps, **common, workers=min(workers, stage.tasks))
+
+
+class _Slurm(SlurmPipelineExecutor):
+    """datatrove's executor without the second job, which only adds up statistics."""
+
+    def launch_merge_stats(self) -> None:
+        pass
+
+
+def _run(executor: PipelineExecutor) -> None:
+    try:
+        executor.run()
+    except subprocess.CalledProcessError as error:
+        # The job failed, or was refused; which tasks are missing is reported by the caller.
+        if not executor.logging_dir.isfile("ranks_to_run.json"):
+            raise UserError(f"sbatch failed with status {error.returncode}") from error
+    except FileNotFoundError as error:
+        if error.filename != "sbatch":
+            raise
+        raise UserError("--executor=slurm: no sbatch on PATH; run it on a login node") from error
+
+
+def _environment() -> str:
+    """What a job's shell needs to find this Python and this package."""
+    package = Path(phi1_jax.__file__).resolve().parent.parent
+    return (
+        f"export PATH={Path(sys.executable).parent}:$PATH TQDM_DISABLE=1\n"
+        f"export PYTHONPATH={package}${{PYTHONPATH:+:$PYTHONPATH}}"
+    )
+
+
+@contextmanager
+def _cluster(execution: Execution) -> Iterator[None]:
+    """Connects to Ray, or starts it here; what was started is shut down."""
+    if execution.executor != "ray":
+        if execution.executor == "slurm" and shutil.which("sbatch") is None:
+            raise UserError("--executor=slurm: no sbatch on PATH; run it on a login node")
+        yield
+        return
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("--executor=ray needs `pip install phi1_jax[ray]`") from error
+    options: dict[str, Any] = {"address": execution.ray_address or "local"}
+    if not execution.ray_address:
+        options |= {"num_cpus": execution.workers or os.cpu_count(), "include_dashboard": False}
+    package = str(Path(phi1_jax.__file__).resolve().parent.parent)
+    path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+    environment = {"env_vars": {"PYTHONPATH": path, "TQDM_DISABLE": "1"}}
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray.init(**options, runtime_env=environment, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ValueError) as error:
+        raise UserError(f"--ray_address={execution.ray_address}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """datatrove has a progress bar for each file it opens, here and in the workers."""
+    before = os.environ.get("TQDM_DISABLE")
+    os.environ["TQDM_DISABLE"] = "1"
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        os.environ.pop("TQDM_DISABLE")
+        if before is not None:
+            os.environ["TQDM_DISABLE"] = before
