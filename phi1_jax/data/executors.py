@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -165,7 +166,10 @@ def _quiet() -> Iterator[None]:
     before = os.environ.get("TQDM_DISABLE")
     os.environ["TQDM_DISABLE"] = "1"
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            # datatrove calls Ray's older names in threads: where warnings are errors, it would
+            # wait for ever for the thread that raised.
+            warnings.simplefilter("ignore", DeprecationWarning)
             yield
     finally:
         os.environ.pop("TQDM_DISABLE")

@@ -72,7 +72,7 @@ def same(report, output, local):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::FutureWarning:ray", "ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_ray_gives_the_same_bytes_and_is_shut_down(pool, local, tmp_path):
     ray = pytest.importorskip("ray")
     execution = Execution("ray", workers=2, memory_gb=0.5)
