@@ -1,29 +1,31 @@
-"""Has a teacher write textbooks and exercises, verifies them, and makes a held-out benchmark.
+"""Has a teacher write textbooks and exercises, and verifies the exercises in the sandbox.
 
 Example: python launch/synthesize.py --output=runs/synth --n_exercises=15000
+Example: python launch/synthesize.py --output=runs/synth --teacher=api --model=NAME --dry_run
 
-OUTPUT gets benchmark.jsonl (HumanEval's format), textbooks.jsonl.zst, exercises.jsonl.zst (each
-executed in the sandbox with the examples that it states), rejects.jsonl.zst (the raw replies that
-were not kept, with the reason) and report.json. The offline teacher needs no network.
+OUTPUT gets textbooks.jsonl.zst, exercises.jsonl.zst (each executed with the examples that it
+states), rejects.jsonl.zst (the raw replies that were not kept, with the reason) and report.json.
+The offline teacher needs no network, and adds benchmark.jsonl (HumanEval's format, held out). The
+other teacher is any OpenAI-compatible endpoint: docs/synthesis.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from phi1_jax import cli
-from phi1_jax.data.offline_teacher import (
-    OfflineTeacher,
-    TeacherSettings,
-    build_benchmark,
-    plan_exercises,
-    plan_textbooks,
-)
+from phi1_jax.data import offline_teacher, topics
+from phi1_jax.data.api_teacher import APITeacher
+from phi1_jax.data.course import COURSE
+from phi1_jax.data.offline_teacher import OfflineTeacher, TeacherSettings, build_benchmark
 from phi1_jax.data.synthesize import synthesize
+from phi1_jax.data.teacher import Request
 from phi1_jax.data.verify import VERDICTS
 from phi1_jax.errors import UserError
+from phi1_jax.language_model import flags as language_model
 from phi1_jax.sandbox import open_sandbox
 from phi1_jax.stage import run_stage
 
@@ -31,29 +33,38 @@ from phi1_jax.stage import run_stage
 OFFLINE_BATCH = 16
 
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
-TEACHER = flags.DEFINE_enum("teacher", "offline", ["offline"], "Who writes.")
+TEACHER = flags.DEFINE_enum("teacher", "offline", ["offline", "api"], "Who writes.")
 N_EXERCISES = flags.DEFINE_integer("n_exercises", 15000, "Exercises to ask for.", 0)
 N_TEXTBOOKS = flags.DEFINE_integer("n_textbook_sections", 2500, "Sections to ask for.", 0)
-N_BENCHMARK = flags.DEFINE_integer("n_benchmark", 200, "Held-out problems to make.", 1, 2000)
-LENGTHS = flags.DEFINE_list("lengths", None, "Weights of tasks of 1, 2 and 3 steps.")
-STYLES = flags.DEFINE_list("styles", None, "Weights of comprehension, loop and helper style.")
-KINDS = flags.DEFINE_list(
-    "kinds", None, "Kinds of value in use, e.g. ints,strs,int (default: all)."
-)
-STEPS = flags.DEFINE_enum("steps", "core", ["core", "all"], "How much of the catalog is in use.")
-N_PHRASINGS = flags.DEFINE_integer("n_phrasings", 2, "Phrasings of each step in use.", 1, 3)
 REQUIRE = flags.DEFINE_enum(
     "require", "doctest_passes", list(VERDICTS), "What an exercise needs to be kept."
 )
 SEED = flags.DEFINE_integer("seed", 0, "Another seed asks for other exercises.")
 WORKERS = flags.DEFINE_integer("workers", 2, "Sandboxes that run at once.", 1)
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+TOPICS = flags.DEFINE_string("topics", None, "api: a topic tree of your own, JSON.")
+TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "api: of sampling; negative: not sent.")
+N_BENCHMARK = flags.DEFINE_integer("n_benchmark", 200, "offline: held-out problems.", 1, 2000)
+LENGTHS = flags.DEFINE_list("lengths", None, "offline: weights of tasks of 1, 2 and 3 steps.")
+STYLES = flags.DEFINE_list("styles", None, "offline: weights of comprehension, loop, helper.")
+KINDS = flags.DEFINE_list("kinds", None, "offline: kinds of value, e.g. ints,strs (default: all).")
+STEPS = flags.DEFINE_enum("steps", "core", ["core", "all"], "offline: how much of the catalog.")
+N_PHRASINGS = flags.DEFINE_integer("n_phrasings", 2, "offline: phrasings of each step.", 1, 3)
 
 
 def main(argv: Sequence[str]) -> None:
     del argv
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the results")
+    if TEACHER.value == "offline":
+        run_offline(Path(OUTPUT.value))
+    else:
+        run_api(Path(OUTPUT.value))
+
+
+def run_offline(output: Path) -> None:
+    if language_model.DRY_RUN.value:
+        raise UserError("--dry_run: the offline teacher costs nothing; use it with --teacher=api")
     defaults = TeacherSettings()
     settings = TeacherSettings(
         lengths=weights("lengths", LENGTHS.value) or defaults.lengths,
@@ -62,35 +73,79 @@ def main(argv: Sequence[str]) -> None:
         steps=None if STEPS.value == "all" else defaults.steps,
         n_phrasings=N_PHRASINGS.value,
     )
-    inputs = {
-        "teacher": TEACHER.value,
-        "settings": settings,
-        "n_exercises": N_EXERCISES.value,
-        "n_textbook_sections": N_TEXTBOOKS.value,
-        "n_benchmark": N_BENCHMARK.value,
-        "seed": SEED.value,
-        "require": REQUIRE.value,
-    }
 
-    def work(output: Path) -> dict[str, Any]:
-        from tqdm import tqdm
-
+    def work(folder: Path) -> dict[str, Any]:
         problems = build_benchmark(N_BENCHMARK.value, SEED.value, settings)
         held_out = {problem.composition for problem in problems}
-        exercises = plan_exercises(N_EXERCISES.value, SEED.value, settings)
-        with open_sandbox(workers=WORKERS.value) as sandbox:
+        plan = offline_teacher.plan_exercises(N_EXERCISES.value, SEED.value, settings)
+        with open_sandbox(workers=WORKERS.value) as sandbox, ExitStack() as bars:
             return synthesize(
-                output,
+                folder,
                 OfflineTeacher(settings),
-                plan_textbooks(N_TEXTBOOKS.value, SEED.value, settings, held_out),
-                tqdm(exercises, "exercises", N_EXERCISES.value, unit="", mininterval=1),
+                offline_teacher.plan_textbooks(N_TEXTBOOKS.value, SEED.value, settings, held_out),
+                with_bar(bars, plan, "exercises", N_EXERCISES.value),
                 problems,
                 sandbox.run,
                 batch=OFFLINE_BATCH,
                 require=REQUIRE.value,
             ) | {"sandbox": sandbox.backend}
 
-    run_stage("synthesize", Path(OUTPUT.value), inputs, work, force=FORCE.value)
+    run(output, {"settings": settings, "n_benchmark": N_BENCHMARK.value}, work)
+
+
+def run_api(output: Path) -> None:
+    tree = topics.read_topics(Path(TOPICS.value)) if TOPICS.value else COURSE
+    textbooks = list(topics.plan_textbooks(tree, N_TEXTBOOKS.value, SEED.value))
+    exercises = list(topics.plan_exercises(tree, N_EXERCISES.value, SEED.value))
+
+    def work(folder: Path) -> dict[str, Any]:
+        with open_sandbox(workers=WORKERS.value) as sandbox, ExitStack() as bars:
+            return synthesize(
+                folder,
+                teacher,
+                with_bar(bars, textbooks, "textbooks", len(textbooks)),
+                with_bar(bars, exercises, "exercises", len(exercises)),
+                [],
+                sandbox.run,
+                require=REQUIRE.value,
+            ) | {"sandbox": sandbox.backend, "spent_usd": round(model.cache.spent_usd, 4)}
+
+    with language_model.open_language_model(output) as model:
+        teacher = APITeacher(model, TEMPERATURE.value if TEMPERATURE.value >= 0 else None)
+        for name, plan in (("textbook sections", textbooks), ("exercises", exercises)):
+            print(f"{name}: {model.estimate(map(teacher.completion, plan))}", flush=True)
+        if not language_model.DRY_RUN.value:
+            settings = model.settings
+            run(
+                output,
+                {
+                    "model": settings.model,
+                    "base_url": settings.base_url,
+                    "temperature": teacher.temperature,
+                    "topics": tree,
+                },
+                work,
+            )
+
+
+def run(output: Path, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> None:
+    shared = {
+        "teacher": TEACHER.value,
+        "n_exercises": N_EXERCISES.value,
+        "n_textbook_sections": N_TEXTBOOKS.value,
+        "seed": SEED.value,
+        "require": REQUIRE.value,
+    }
+    run_stage("synthesize", output, shared | inputs, work, force=FORCE.value)
+
+
+def with_bar(
+    bars: ExitStack, requests: Iterable[Request], name: str, total: int
+) -> Iterator[Request]:
+    """Shows how many were asked, from the first on; ended with `bars`, before an error is told."""
+    from tqdm import tqdm
+
+    yield from bars.enter_context(tqdm(requests, name, total, unit="", mininterval=1))
 
 
 def weights(flag: str, given: list[str] | None) -> tuple[float, ...]:

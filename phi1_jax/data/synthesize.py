@@ -68,7 +68,8 @@ def synthesize(
 
     Args:
       output: an existing folder for BENCHMARK, TEXTBOOKS, EXERCISES and REJECTS.
-      problems: the held-out benchmark, checked here: its own solutions must pass its tests.
+      problems: the held-out benchmark, checked here: its own solutions must pass its tests;
+        without problems no BENCHMARK is written.
       run: runs self-contained programs, in order (`phi1_jax.sandbox.Sandbox.run`).
       batch: how many exercises share a process at first (see `verify`).
       require: the least of VERDICTS that an exercise needs to be kept.
@@ -81,7 +82,8 @@ def synthesize(
       RuntimeError: a problem's canonical solution fails its test.
     """
     check_benchmark(problems, run)
-    write_problems(output / BENCHMARK, problems)
+    if problems:
+        write_problems(output / BENCHMARK, problems)
     rejects = Rejects()
     asked: Counter[str] = Counter()
     chars: Counter[str] = Counter()

@@ -9,6 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+DIFFICULTIES = {
+    "easy": "easy; one idea, a body of one to three lines",
+    "medium": "medium; two ideas together, or a loop with a condition",
+    "hard": "hard; several steps, or edge cases that need thought",
+}
+
 
 @dataclass(frozen=True)
 class Request:
@@ -19,7 +25,7 @@ class Request:
       topic: what it is about.
       audience: whom a textbook section is for; empty for exercises.
       function_name: the name the exercise's function must have; empty for textbooks.
-      difficulty: how hard the exercise is to be; empty leaves it open.
+      difficulty: a key of DIFFICULTIES; empty leaves it open.
       seed: tells apart requests that agree in all else; a teacher's only source of randomness.
     """
 
@@ -38,7 +44,7 @@ class Request:
             topic=self.topic,
             audience=self.audience,
             name=self.function_name,
-            difficulty=self.difficulty or "any",
+            difficulty=DIFFICULTIES.get(self.difficulty, "any"),
         )
         return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 

@@ -34,6 +34,7 @@ MAX_TOKENS_PARAMETER = flags.DEFINE_enum(
     ["max_tokens", "max_completion_tokens"],
     "What the endpoint calls the limit on a reply.",
 )
+SEND_SEED = flags.DEFINE_bool("send_seed", True, "Whether requests carry their seed.")
 REPLY_CACHE = flags.DEFINE_string(
     "reply_cache", None, "SQLite file of replies (default: OUTPUT.replies.sqlite)."
 )
@@ -59,6 +60,9 @@ def open_language_model(output: Path) -> LanguageModel:
         timeout_s=TIMEOUT.value,
         max_retries=MAX_RETRIES.value,
         max_tokens_parameter=MAX_TOKENS_PARAMETER.value,
+        send_seed=SEND_SEED.value,
     )
-    beside = output.with_name(output.name + ".replies.sqlite")
-    return LanguageModel(settings, Path(REPLY_CACHE.value or beside))
+    cache = Path(REPLY_CACHE.value or output.with_name(output.name + ".replies.sqlite"))
+    if DRY_RUN.value and not cache.exists():
+        cache = Path(":memory:")  # a dry run leaves nothing behind
+    return LanguageModel(settings, cache)

@@ -104,6 +104,7 @@ class LanguageModelConfig:
       timeout_s: for one try, from sending to the last byte.
       max_retries: tries after the first, when the endpoint is busy, fails or does not answer.
       max_tokens_parameter: newer models of OpenAI want "max_completion_tokens".
+      send_seed: some endpoints refuse the parameter; in the cache seeds count all the same.
     Raises:
       UserError: a field out of range; the message names its flag.
     """
@@ -118,6 +119,7 @@ class LanguageModelConfig:
     timeout_s: float = 120.0
     max_retries: int = 8
     max_tokens_parameter: str = "max_tokens"
+    send_seed: bool = True
 
     def __post_init__(self) -> None:
         if not self.model:

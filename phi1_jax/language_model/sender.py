@@ -111,7 +111,7 @@ class Sender:
         }
         if request.temperature is not None:
             parameters["temperature"] = request.temperature
-        if request.seed is not None:
+        if request.seed is not None and self._settings.send_seed:
             parameters["seed"] = request.seed
         response = await self._client.chat.completions.with_raw_response.create(
             model=self._settings.model,
