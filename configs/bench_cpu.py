@@ -1,0 +1,29 @@
+"""The size at which this project's speed is compared with torch's on a CPU; not a recipe.
+
+Command:  python launch/benchmark.py all --config=configs/bench_cpu.py
+Hardware: 2 CPU cores.
+Expected: benchmarks/README.md.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import phi1_base
+
+
+def get_config() -> ConfigDict:
+    config = phi1_base.get_config()
+    config.model.vocab_size = 8192
+    config.model.n_layers = 8
+    config.model.d_model = 512
+    config.model.d_mlp = 2048
+    config.model.n_heads = 8
+    config.model.max_seq_len = 512
+    config.model.dropout = 0.0
+    config.model.compute_dtype = "float32"
+    config.model.remat = "none"
+    config.data.seq_len = 512
+    config.data.global_batch_size = 4
+    config.mesh.data = -1
+    config.mesh.fsdp = 1
+    config.micro_batch_size = 0
+    return config

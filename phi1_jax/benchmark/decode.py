@@ -1,0 +1,111 @@
+"""Greedy generation from random prompts, end to end: prefill, cache, every token."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from phi1_jax.benchmark import peer
+from phi1_jax.benchmark.report import OURS, Options, Row, compare
+from phi1_jax.benchmark.timing import ceilings, take_turns
+from phi1_jax.config import RunConfig
+from phi1_jax.generate.generator import Generator
+from phi1_jax.model.phi import Phi, compute_dtype
+from phi1_jax.train.flops import matmul_params
+
+
+class Numbers:
+    """A tokenizer whose texts are ids with spaces between; no id ends a text."""
+
+    eot_id, fingerprint = -1, "numbers"
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+
+    def encode(self, text: str) -> list[int]:
+        return list(map(int, text.split()))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return " ".join(map(str, ids))
+
+    def save(self, folder: Any) -> None:
+        raise NotImplementedError("only the benchmark's random prompts are numbers")
+
+
+def measure(
+    config: RunConfig,
+    options: Options,
+    batch_sizes: Sequence[int],
+    prompt_tokens: int,
+    new_tokens: int,
+) -> Iterator[Row]:
+    """A case for each batch size; both sides get the same ids, and must answer with the same.
+
+    The floor is the time to read all weights once a token, and each row's cache, at the speed of
+    the copy measured in the same run.
+    """
+    model = config.model
+    params = random_params(config)
+    generator = Generator(model, params, Numbers(model.vocab_size))
+    ways = peer.decoders(model, params, options.modes) if options.peer else {}
+    bandwidth = ceilings(compute_dtype(model))["copy_bytes_per_s"]
+    for rows in batch_sizes:
+        rng = np.random.default_rng(rows)
+        prompts = rng.integers(1, model.vocab_size, (rows, prompt_tokens))
+        case = f"batch {rows}, {prompt_tokens} + {new_tokens} tokens"
+        contenders: dict[str, Callable[[], np.ndarray]] = {
+            OURS: lambda prompts=prompts: generate(generator, prompts, new_tokens)  # type: ignore[misc]
+        }
+        want = contenders[OURS]()
+        same = {}
+        for name, way in ways.items():
+            try:
+                found = way(prompts, new_tokens)
+            except RuntimeError as error:
+                yield Row(case, name, None, values={"why": str(error).split(".")[0][:80]})
+                continue
+            same[name] = float((found == want).mean())
+            contenders[name] = lambda way=way, prompts=prompts: way(prompts, new_tokens)  # type: ignore[misc]
+        timings = take_turns(contenders, options.calls, block=2)
+        floor_s = new_tokens * _bytes_a_step(config, rows, prompt_tokens + new_tokens) / bandwidth
+        yield from compare(
+            case,
+            timings,
+            {
+                name: {
+                    "tokens_per_s": rows * new_tokens / timing.median_s,
+                    "of_bandwidth_floor": floor_s / timing.median_s,
+                    **({"same_tokens": same[name]} if name in same else {}),
+                }
+                for name, timing in timings.items()
+            },
+        )
+    yield Row("ceiling", "copy", None, values={"bytes_per_s": bandwidth})
+
+
+def random_params(config: RunConfig) -> Any:
+    """The model's initial values."""
+    graph = jax.jit(lambda: nnx.to_pure_dict(_state(config)))
+    return graph()
+
+
+def generate(generator: Generator, prompts: np.ndarray, new_tokens: int) -> np.ndarray:
+    """int[b, new_tokens], greedily."""
+    texts = [" ".join(map(str, row)) for row in prompts.tolist()]
+    found = generator.generate(texts, max_new_tokens=new_tokens, batch_size=len(texts))
+    return np.array([completion.token_ids for (completion,) in found])
+
+
+def _state(config: RunConfig) -> Any:
+    return nnx.state(Phi(config.model, nnx.Rngs(params=config.seed)), nnx.Param)
+
+
+def _bytes_a_step(config: RunConfig, rows: int, context: int) -> float:
+    width = compute_dtype(config.model).itemsize
+    cache = 2 * config.model.n_layers * config.model.d_model * context
+    return width * (matmul_params(config.model) + rows * cache)

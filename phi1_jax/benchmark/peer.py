@@ -1,0 +1,248 @@
+"""The peer: `PhiForCausalLM` of transformers on torch. No other file of the package imports them.
+
+It gets the same weights, tokens, optimizer and cores, and may use all that it offers: every
+implementation of attention that runs here, eager and compiled. The fastest of them counts.
+"""
+
+import importlib.util
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phi1_jax.config import ModelConfig, OptimizerConfig
+from phi1_jax.errors import UserError
+from phi1_jax.interop.huggingface import write_folder
+
+MODES = ("eager", "compiled")
+
+
+def require() -> None:
+    """Raises a UserError if torch or transformers is missing."""
+    missing = [name for name in ("torch", "transformers") if not importlib.util.find_spec(name)]
+    if missing:
+        raise UserError(
+            f"--peer=torch needs {' and '.join(missing)}: `make bench` has an environment with"
+            " both (or pip install torch==2.13.0 'transformers>=5'); --peer=none goes without"
+        )
+
+
+def versions() -> dict[str, str]:
+    import torch
+    import transformers
+
+    return {"torch": torch.__version__, "transformers": transformers.__version__}
+
+
+def load_model(config: ModelConfig, params: Mapping[str, Any]) -> Any:
+    """A `PhiForCausalLM` in float32 with our weights, on the GPU if there is one."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        write_folder(Path(folder), config, params, eot_id=0)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return model.to(_device())
+
+
+def attentions() -> dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]]:
+    """Name -> what to pass to `set_attn_implementation`, and the context to run it in."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    found: dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
+        "eager": ("eager", nullcontext),
+        "sdpa": ("sdpa", nullcontext),
+    }
+    for name, backend in SDPBackend.__members__.items():
+        if name not in ("ERROR", "OVERRIDEABLE"):
+            found[f"sdpa {name.removesuffix('_ATTENTION').lower()}"] = (
+                "sdpa",
+                partial(sdpa_kernel, backend),
+            )
+    return found
+
+
+def training_steps(
+    config: ModelConfig,
+    optimizer: OptimizerConfig,
+    params: Mapping[str, Any],
+    batches: np.ndarray,
+) -> Callable[[str], Iterator[tuple[str, Callable[[], float]]]]:
+    """The ways to train.
+
+    Args:
+      batches: int[n, b, t + 1], taken in turn.
+    Returns:
+      A function of the mode (one of `MODES`) that yields names and functions, each with a model of
+      its own, that make a step (forward, backward, clipping, fused AdamW) and return its loss.
+    """
+    import torch
+
+    device = _device()
+    tokens = [torch.tensor(batch, dtype=torch.long, device=device) for batch in batches]
+    dtype = _dtype(config)
+
+    def make(mode: str, implementation: str, context: Callable[[], Any]) -> Callable[[], float]:
+        model = load_model(config, params).train()
+        model.set_attn_implementation(implementation)
+        groups = [[p for p in model.parameters() if (p.ndim > 1) == matrix] for matrix in (1, 0)]
+        adamw = torch.optim.AdamW(
+            [
+                {"params": group, "weight_decay": decay}
+                for group, decay in zip(groups, (optimizer.weight_decay, 0.0), strict=True)
+            ],
+            lr=optimizer.peak_learning_rate / max(1, optimizer.warmup_steps),
+            betas=(optimizer.b1, optimizer.b2),
+            eps=optimizer.eps,
+            fused=True,
+        )
+
+        def loss_of(rows: torch.Tensor) -> torch.Tensor:
+            with torch.autocast(device, dtype, enabled=dtype != torch.float32):
+                logits = model(rows[:, :-1], use_cache=False).logits
+            targets = rows[:, 1:].flatten()
+            return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets)
+
+        run = torch.compile(loss_of) if mode == "compiled" else loss_of
+        turn = 0
+
+        def step() -> float:
+            nonlocal turn
+            with context():
+                loss = run(tokens[turn % len(tokens)])
+                loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), optimizer.clip_norm)
+            adamw.step()
+            adamw.zero_grad(set_to_none=True)
+            turn += 1
+            return loss.item()  # waits for the device
+
+        return step
+
+    def ways(mode: str) -> Iterator[tuple[str, Callable[[], float]]]:
+        for name, (implementation, context) in attentions().items():
+            yield f"torch {mode}, {name}", make(mode, implementation, context)
+
+    return ways
+
+
+def decoders(
+    config: ModelConfig, params: Mapping[str, Any], modes: tuple[str, ...] = MODES
+) -> dict[str, Callable[[np.ndarray, int], np.ndarray]]:
+    """Ways to generate greedily: name -> f(int[b, t] prompts, new tokens) -> int[b, new tokens]."""
+    import torch
+    from transformers import CompileConfig
+
+    model = load_model(config, params).to(_dtype(config)).eval()
+    # Transformers compiles decoding by itself on a GPU only, unless told so.
+    forced = CompileConfig()
+    forced._compile_all_devices = True
+    ways: dict[str, dict[str, Any]] = {}
+    if "eager" in modes:
+        ways["torch eager, dynamic cache"] = {"disable_compile": True}
+        ways["torch eager, static cache"] = {
+            "cache_implementation": "static",
+            "disable_compile": True,
+        }
+    if "compiled" in modes:
+        ways["torch compiled, static cache"] = {
+            "cache_implementation": "static",
+            "compile_config": forced,
+        }
+
+    def make(options: dict[str, Any]) -> Callable[[np.ndarray, int], np.ndarray]:
+        def generate(prompts: np.ndarray, new_tokens: int) -> np.ndarray:
+            tokens = torch.tensor(prompts, dtype=torch.long, device=model.device)
+            with torch.inference_mode():
+                whole = model.generate(
+                    tokens,
+                    attention_mask=torch.ones_like(tokens),
+                    max_new_tokens=new_tokens,
+                    min_new_tokens=new_tokens,
+                    do_sample=False,
+                    pad_token_id=0,
+                    **options,
+                )
+            return whole[:, tokens.shape[1] :].cpu().numpy()
+
+        return generate
+
+    return {name: make(options) for name, options in ways.items()}
+
+
+def batch_decoder(
+    config: ModelConfig, params: Mapping[str, Any]
+) -> Callable[[list[list[int]], int], int]:
+    """Greedy generation from prompts of different lengths, padded on the left as one batch."""
+    import torch
+
+    model = load_model(config, params).to(_dtype(config)).eval()
+
+    def generate(prompts: list[list[int]], new_tokens: int) -> int:
+        width = max(map(len, prompts))
+        tokens = torch.zeros((len(prompts), width), dtype=torch.long)
+        mask = torch.zeros_like(tokens)
+        for row, ids in enumerate(prompts):
+            tokens[row, width - len(ids) :] = torch.tensor(ids)
+            mask[row, width - len(ids) :] = 1
+        with torch.inference_mode():
+            whole = model.generate(
+                tokens.to(model.device),
+                attention_mask=mask.to(model.device),
+                max_new_tokens=new_tokens,
+                min_new_tokens=new_tokens,
+                do_sample=False,
+                pad_token_id=0,
+            )
+        return int(whole[:, width:].numel())
+
+    return generate
+
+
+def data_loader(tokens_n: np.ndarray, rows: int, seq_len: int) -> Iterator[Any]:
+    """Shuffled batches of rows from a memory map, without end."""
+    import torch
+
+    class Rows(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return (len(tokens_n) - 1) // seq_len
+
+        def __getitem__(self, index: int) -> torch.Tensor:
+            start = index * seq_len
+            return torch.from_numpy(tokens_n[start : start + seq_len + 1].astype(np.int32))
+
+    loader = torch.utils.data.DataLoader(Rows(), rows, shuffle=True, drop_last=True)
+    while True:
+        yield from loader
+
+
+def free() -> None:
+    """Gives the memory of dropped models back."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype(config: ModelConfig) -> Any:
+    import torch
+
+    from phi1_jax.model.phi import compute_dtype
+
+    return getattr(torch, str(compute_dtype(config)))

@@ -1,0 +1,142 @@
+"""Rows of results: a table on the terminal, JSON lines in a file."""
+
+import datetime
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from phi1_jax.benchmark.timing import Timing
+from phi1_jax.errors import UserError
+
+OURS = "ours"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender in one case; `seconds` is None for one that does not run here."""
+
+    case: str
+    contender: str
+    seconds: float | None
+    spread_s: tuple[float, float] | None = None
+    calls: int = 1
+    first_s: float | None = None  # the first call, with compilation
+    ratio: float | None = None  # ours by the fastest of the others; below 1 we are faster
+    values: Mapping[str, Any] = field(default_factory=dict)  # rates, fractions, notes
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a subject needs besides the run's config."""
+
+    peer: bool = False
+    calls: int = 20  # timed calls of each contender, at least
+    modes: tuple[str, ...] = ("eager", "compiled")  # of the peer
+
+
+def compare(
+    case: str, timings: Mapping[str, Timing], values: Mapping[str, Mapping[str, Any]]
+) -> list[Row]:
+    """A row for each contender; ours carries the ratio."""
+    others = [timing.median_s for name, timing in timings.items() if name != OURS]
+    rows = []
+    for name, timing in timings.items():
+        ratio = timing.median_s / min(others) if name == OURS and others else None
+        rows.append(
+            Row(
+                case,
+                name,
+                timing.median_s,
+                timing.spread_s,
+                len(timing.seconds),
+                timing.first_s,
+                ratio,
+                values.get(name, {}),
+            )
+        )
+    return rows
+
+
+def context(config: Mapping[str, Any], peer: bool) -> dict[str, Any]:
+    """What a result means nothing without: when, where, with what."""
+    import flax
+    import jax
+    import jaxlib
+
+    from phi1_jax import __version__
+    from phi1_jax.benchmark import peer as torch_peer
+
+    device = jax.devices()[0]
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "device": f"{len(jax.devices())} x {device.device_kind}",
+        "processor": platform.processor() or platform.machine(),
+        "versions": {
+            "python": platform.python_version(),
+            "phi1_jax": __version__,
+            "jax": jax.__version__,
+            "jaxlib": jaxlib.__version__,
+            "flax": flax.__version__,
+            **(torch_peer.versions() if peer else {}),
+        },
+        "config": config,
+    }
+
+
+def write_lines(output: Path, subject: str, rows: Iterable[Row], about: Mapping[str, Any]) -> None:
+    """Appends a JSON line for each row."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with output.open("a", encoding="utf-8") as file:
+            for row in rows:
+                file.write(json.dumps({"subject": subject, **vars(row), **about}) + "\n")
+    except OSError as error:
+        raise UserError(f"--output={output}: {error.strerror}; name a file to append to") from error
+
+
+def print_table(subject: str, rows: Sequence[Row]) -> None:
+    """Prints the rows in columns."""
+    titles = ("case", "contender", "median", "10%..90%", "calls", "first", "ratio", "")
+    lines = [titles, *map(_cells, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(titles))]
+    print(f"\n{subject}")
+    for line in lines:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        )
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    spread = "..".join(_duration(s) for s in row.spread_s) if row.spread_s else ""
+    return (
+        row.case,
+        row.contender,
+        _median(row),
+        spread,
+        str(row.calls),
+        "" if row.first_s is None else _duration(row.first_s),
+        "" if row.ratio is None else f"{row.ratio:.2f}x",
+        ", ".join(f"{name} {_number(value)}" for name, value in row.values.items()),
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.1f} ms"
+
+
+def _number(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    for size, name in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if name == 'k' else size):.1f}{name}"
+    return f"{value:.3g}"
+
+
+def _median(row: Row) -> str:
+    if row.seconds is None:
+        return "does not run" if "why" in row.values else ""
+    return _duration(row.seconds)

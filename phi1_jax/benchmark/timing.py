@@ -1,0 +1,127 @@
+"""Times of several contenders, taken in turn, and the machine's ceilings beside them."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from phi1_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one contender's timed calls, and of its very first call, which compiles."""
+
+    first_s: float
+    seconds: tuple[float, ...]
+
+    @property
+    def median_s(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def spread_s(self) -> tuple[float, float]:
+        """The 10th and the 90th percentile."""
+        low, high = np.percentile(self.seconds, [10, 90])
+        return float(low), float(high)
+
+
+def take_turns(
+    contenders: Mapping[str, Callable[[], object]], calls: int = 20, block: int = 5
+) -> dict[str, Timing]:
+    """Times every contender at least `calls` times, in blocks A B C, A B C, ...
+
+    Each call must end when its work has ended. The first call of all and the first of each block,
+    which finds the caches full of another's data, are not among the timed ones.
+    """
+    first, seconds = {}, {name: list[float]() for name in contenders}
+    for name, call in contenders.items():
+        first[name] = _time(call)
+    while any(len(times) < calls for times in seconds.values()):
+        for name, call in contenders.items():
+            call()
+            seconds[name] += [_time(call) for _ in range(min(block, calls))]
+    return {name: Timing(first[name], tuple(times)) for name, times in seconds.items()}
+
+
+def ceilings(dtype: jnp.dtype) -> dict[str, float]:
+    """What the device does at best, on random data: FLOP/s of a square matmul, bytes/s of a copy.
+
+    A copy counts what it reads and what it writes.
+    """
+    small = jax.default_backend() == "cpu"
+    n, n_copy = (2048, 1 << 26) if small else (8192, 1 << 30)
+    key = jax.random.key(0, impl="rbg")
+    a, b = (jax.random.normal(k, (n, n), dtype) for k in jax.random.split(key))
+    x = jax.random.normal(key, (n_copy // 4,), jnp.float32)
+    matmul, copy = jax.jit(jnp.matmul), jax.jit(lambda x: x + 1)
+    calls = {
+        "matmul": lambda: jax.block_until_ready(matmul(a, b)),
+        "copy": lambda: jax.block_until_ready(copy(x)),
+    }
+    times = {name: t.median_s for name, t in take_turns(calls, calls=10).items()}
+    return {
+        "matmul_flops": 2 * n**3 / times["matmul"],
+        "copy_bytes_per_s": 2 * x.nbytes / times["copy"],
+    }
+
+
+@dataclass(frozen=True)
+class Process:
+    """What became of a process that was started for its own sake."""
+
+    seconds: float
+    peak_bytes: int  # of resident memory
+    output: str
+
+
+def run_process(command: Sequence[str], env: Mapping[str, str] | None = None) -> Process:
+    """Runs a command of this repository to its end.
+
+    Raises:
+      UserError: it failed; with the end of what it said.
+    """
+    with tempfile.TemporaryFile("w+") as errors:
+        start = time.perf_counter()
+        child = subprocess.Popen(
+            [sys.executable, *command],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            cwd=REPOSITORY,
+            env={**os.environ, **(env or {})},
+        )
+        assert child.stdout
+        output = child.stdout.read()
+        _, status, usage = os.wait4(child.pid, 0)  # subprocess does not tell the memory
+        seconds = time.perf_counter() - start
+        child.returncode = os.waitstatus_to_exitcode(status)
+        errors.seek(0)
+        if child.returncode:
+            tail = " ".join(errors.read().strip().splitlines()[-3:])
+            raise UserError(f"{' '.join(command[:3])} ... failed with {child.returncode}: {tail}")
+    return Process(seconds, usage.ru_maxrss * 1024, output)
+
+
+def last_json(output: str) -> dict:
+    """The record in the last line of a process's output."""
+    return json.loads(output.strip().splitlines()[-1])
+
+
+def _time(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+REPOSITORY = Path(__file__).parents[2]

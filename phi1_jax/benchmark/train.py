@@ -1,0 +1,133 @@
+"""The training step: forward, backward, clipping, AdamW, on random tokens."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from phi1_jax.benchmark import peer
+from phi1_jax.benchmark.report import OURS, Options, Row, compare
+from phi1_jax.benchmark.timing import Timing, ceilings, run_process, take_turns
+from phi1_jax.config import RunConfig
+from phi1_jax.errors import UserError
+from phi1_jax.model.phi import compute_dtype
+from phi1_jax.sharding import make_mesh
+from phi1_jax.train.flops import flops_per_token
+from phi1_jax.train.step import Batch, make_trainer
+
+# What XLA is told on a GPU, each in a process of its own: `--sweep`.
+SWEEP = {
+    "defaults": "",
+    "no command buffers": "--xla_gpu_enable_command_buffer=",
+    "no Triton matmuls": "--xla_gpu_enable_triton_gemm=false",
+    "neither": "--xla_gpu_enable_command_buffer= --xla_gpu_enable_triton_gemm=false",
+}
+_N_BATCHES = 4
+
+
+def measure(config: RunConfig, options: Options) -> Iterator[Row]:
+    """Ours, the fastest eager and the fastest compiled peer in turns; the others on their own.
+
+    A step has `config.data.global_batch_size` rows, accumulated as `micro_batch_size` says; the
+    peer takes them at once.
+    """
+    if options.peer and config.optimizer.name != "adamw":
+        raise UserError(
+            f"config field optimizer.name={config.optimizer.name} is not what the peer has; add"
+            " --config.optimizer.name=adamw"
+        )
+    rows, seq_len = config.data.global_batch_size, config.data.seq_len
+    shape = (_N_BATCHES, rows, seq_len + 1)
+    batches = np.random.default_rng(0).integers(0, config.model.vocab_size, shape, np.int32)
+    case = f"{rows} x {seq_len}, dropout {config.model.dropout:g}"
+    contenders: dict[str, Callable[[], float]] = {}
+    step, params = our_step(config, batches)
+    contenders[OURS] = step
+    if options.peer:
+        loss = step()
+        ways = peer.training_steps(config.model, config.optimizer, params, batches)
+        for mode in options.modes:
+            best: Timing | None = None
+            for name, candidate in ways(mode):
+                try:
+                    _check_loss(config, name, candidate(), loss)
+                    timing = take_turns({name: candidate}, calls=2)[name]
+                except RuntimeError as error:
+                    yield Row(case, name, None, values={"why": str(error).split(".")[0][:80]})
+                    continue
+                yield Row(case, f"{name} (heat)", timing.median_s, calls=2)
+                if best is None or timing.median_s < best.median_s:
+                    contenders = {k: v for k, v in contenders.items() if mode not in k}
+                    best, contenders[name] = timing, candidate
+                del candidate
+                peer.free()
+    timings = take_turns(contenders, options.calls)
+    ceiling = ceilings(compute_dtype(config.model))["matmul_flops"]
+    palm, causal = flops_per_token(config.model, seq_len)
+    values = {}
+    for name, timing in timings.items():
+        rate = rows * seq_len / timing.median_s
+        values[name] = {
+            "tokens_per_s": rate,
+            "palm_flops": rate * palm,
+            "of_matmul_ceiling_palm": rate * palm / ceiling,
+            "of_matmul_ceiling_causal": rate * causal / ceiling,
+        }
+    yield from compare(case, timings, values)
+    yield Row("ceiling", "square matmul", None, values={"flops": ceiling})
+
+
+def our_step(config: RunConfig, batches: np.ndarray) -> tuple[Callable[[], float], dict]:
+    """A function that makes a step and returns its loss, and the parameters before the first."""
+    mesh = make_mesh(config.mesh)
+    trainer = make_trainer(config, mesh)
+    state = trainer.init()
+    params = jax.device_get(state.params)
+    n, rows, width = batches.shape
+    micro = (rows // config.micro_batch_size) if config.micro_batch_size else 1
+    placed = [
+        Batch(
+            jax.numpy.asarray(batch.reshape(micro, rows // micro, width)),
+            jax.numpy.ones((micro, rows // micro, width - 1), bool),
+        )
+        for batch in batches
+    ]
+    turn = 0
+
+    def step() -> float:
+        nonlocal state, turn
+        state, metrics = trainer.step(state, placed[turn % n])
+        turn += 1
+        return float(metrics["loss"])  # waits for the step
+
+    return step, params
+
+
+def sweep(arguments: Sequence[str], output: Path) -> Iterator[Row]:
+    """The same command in fresh processes, each with other flags of XLA.
+
+    Args:
+      arguments: of launch/benchmark.py; the subject and --config.
+    """
+    import json
+
+    for name, flags in SWEEP.items():
+        lines = output / f"{name.replace(' ', '_')}.jsonl"
+        run_process(
+            ["launch/benchmark.py", *arguments, "--peer=none", f"--output={lines}"],
+            {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}"},
+        )
+        for line in lines.read_text(encoding="utf-8").splitlines():
+            found = json.loads(line)
+            if found["contender"] == OURS:
+                kept = {k: found[k] for k in ("seconds", "spread_s", "calls", "first_s", "values")}
+                yield Row(found["case"], name, **kept)
+
+
+def _check_loss(config: RunConfig, name: str, loss: float, ours: float) -> None:
+    """Both have the same weights and tokens; so their first losses must agree."""
+    tolerance = 1e-4 if compute_dtype(config.model) == np.float32 else 1e-2
+    if config.model.dropout == 0 and abs(loss - ours) > tolerance * ours:
+        raise AssertionError(f"{name}: its first loss is {loss}, ours {ours}")
