@@ -25,11 +25,13 @@ from absl import flags
 
 from phi1_jax import cli
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate.benchmarks import MBPP_FORMS, read_benchmark
+from phi1_jax.evaluate.benchmarks import MBPP_FORMS, read_benchmark, read_humaneval
 from phi1_jax.evaluate.download import PUBLIC, download
 from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.robustness import evaluate_robustness
 from phi1_jax.evaluate.samples import CUTS, SamplingPlan, read_samples
 from phi1_jax.evaluate.scoring import DEFAULT_KS, evaluate_model, score_samples
+from phi1_jax.evaluate.split import read_splits
 from phi1_jax.sandbox import Limits, open_sandbox
 from phi1_jax.stage import fingerprint, write_json
 
@@ -57,6 +59,12 @@ MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 384, "Longest completion
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Completions drawn at once.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the sampling.")
 K = flags.DEFINE_list("k", list(map(str, DEFAULT_KS)), "pass@k to report; those above n are not.")
+ROBUSTNESS = flags.DEFINE_bool(
+    "robustness", False, "Ask the checkpoints each problem in other words too; report the drop."
+)
+SPLIT = flags.DEFINE_string(
+    "split", None, "splits.json of launch/decontaminate.py: score its two parts (paper's Table 3)."
+)
 SENSITIVITY = flags.DEFINE_bool("report_sensitivity", False, "Score under the other cuts too.")
 CPU_S = flags.DEFINE_float("cpu_s", Limits().cpu_s, "CPU seconds a program may take.", 0.01)
 MEMORY_MB = flags.DEFINE_integer("memory_mb", Limits().memory_mb, "Memory of a program.", 16)
@@ -73,10 +81,14 @@ def main(argv: Sequence[str]) -> None:
     if not ALLOW.value:
         raise UserError("scoring runs model-written code: agree with --allow_code_execution")
     ks = _whole_numbers(K.value)
+    if ROBUSTNESS.value and SAMPLES.value:
+        raise UserError("--robustness asks a model anew: it needs --checkpoint, not --samples")
     problems = Path(PROBLEMS.value) if PROBLEMS.value else None
     if DOWNLOAD.value and not problems and BENCHMARK.value in PUBLIC:
         problems = download(BENCHMARK.value, Path(DOWNLOAD.value))
     benchmark = read_benchmark(BENCHMARK.value, problems, FORM.value)
+    asked = read_humaneval(BENCHMARK.value, problems) if ROBUSTNESS.value else []
+    splits = read_splits(Path(SPLIT.value), benchmark) if SPLIT.value else []
     output = Path(OUTPUT.value)
     checkpoints = [_Checkpoint(text) for text in CHECKPOINT.value]
     names = [checkpoint.name for checkpoint in checkpoints]
@@ -108,6 +120,7 @@ def main(argv: Sequence[str]) -> None:
                 ks=ks,
                 choices={"samples": SAMPLES.value},
                 sensitivity=SENSITIVITY.value,
+                splits=splits,
             )
             _show(SAMPLES.value, summary)
         summaries = {}
@@ -122,8 +135,15 @@ def main(argv: Sequence[str]) -> None:
                 model=checkpoint.identity(),
                 ks=ks,
                 sensitivity=SENSITIVITY.value,
+                splits=splits,
             )
             _show(checkpoint.name or str(checkpoint.path), summaries[checkpoint.name])
+            if asked:
+                report = evaluate_robustness(
+                    checkpoint, asked, judge, output / checkpoint.name, plan,
+                    model=checkpoint.identity(),
+                )  # fmt: skip
+                _show_drops(report)
         if "" not in summaries and summaries:
             write_json(output / "summary.json", summaries)
 
@@ -170,8 +190,25 @@ def _show(name: str, summary: dict[str, Any]) -> None:
         print(f"{name}: {task_id} is not scored: {reason}")
     if summary["not_scored"]:
         print(f"{name}: the sandbox failed on {summary['not_scored']}; they are not scored")
+    for split in summary.get("splits", []):
+        line = f"{name}: tau {split['tau']}"
+        for part in ("similar", "non_similar"):
+            found = split[part]["pass_at_k"].get("1", {}).get("value")
+            score = "-" if found is None else f"{100 * found:.1f} %"
+            line += f", {split[part]['n_tasks']} {part.replace('_', '-')}: {score}"
+        print(line)
     if found := summary.get("sensitivity"):
         print(f"{name}: pass@1 by rule {found['pass_at_1']}, spread {found['spread']:.4f}")
+
+
+def _show_drops(report: dict[str, Any]) -> None:
+    for name, row in report.items():
+        line = f"{name}: does not apply to any problem"
+        if row["n_tasks"]:
+            line = f"{name}: pass@1 {100 * row['before']:.1f} -> {100 * row['after']:.1f} %"
+            line += f", drop {100 * row['drop']:.1f} [{100 * row['low']:.1f}, "
+            line += f"{100 * row['high']:.1f}] on {row['n_tasks']} problems"
+        print(f"{line}; left out: {len(row['left_out'])}")
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Ben
       UserError: no such file, or not the named benchmark's format.
     """
     if name == unconventional.NAME:
-        return humaneval(unconventional.read_unconventional(), name)
+        return humaneval(read_humaneval(name, None), name)
     if name not in ("humaneval", "mbpp"):
         name, path = Path(name).name, Path(name)
     if path is None:
@@ -100,6 +100,19 @@ def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Ben
     if name == "mbpp":
         return mbpp(path, form)
     return humaneval(read_problems(path), name)
+
+
+def read_humaneval(name: str, path: Path | None) -> list[Problem]:
+    """The problems themselves, of a benchmark in HumanEval's format.
+
+    Raises:
+      UserError: MBPP, a file of another format, or none.
+    """
+    if name == unconventional.NAME:
+        return unconventional.read_unconventional()
+    if name == "mbpp":
+        raise UserError("--robustness needs problems in HumanEval's format, which mbpp is not")
+    return read_problems(path if name == "humaneval" and path else Path(name))
 
 
 def humaneval(problems: Sequence[Problem], name: str) -> Benchmark:
@@ -120,7 +133,7 @@ def humaneval(problems: Sequence[Problem], name: str) -> Benchmark:
 def _helpers(problem: Problem) -> str:
     """The prompt without the function to write: its imports and the helpers that tests call."""
     try:
-        tree = _parse(problem.prompt + problem.canonical_solution)
+        tree = parse_quietly(problem.prompt + problem.canonical_solution)
     except (SyntaxError, ValueError) as error:
         raise UserError(
             f"{problem.task_id}: its canonical solution is no Python: {error}"
@@ -210,8 +223,8 @@ def _mbpp_task(task_id: str, row: Mapping[str, Any], shots: str) -> Task:
 
 def _called(tests: str, code: str) -> list[str]:
     """Names that the tests use and the reference code defines, or that nothing here does."""
-    tree = _parse(tests)
-    defined = {node.name for node in _parse(code).body if isinstance(node, ast.FunctionDef)}
+    tree = parse_quietly(tests)
+    defined = {node.name for node in parse_quietly(code).body if isinstance(node, ast.FunctionDef)}
     own = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     own |= {
         a.asname or a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names
@@ -239,7 +252,7 @@ def _plain(text: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _parse(code: str) -> ast.Module:
+def parse_quietly(code: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the code's own strings: '\\w' in some of MBPP's
         return ast.parse(code)

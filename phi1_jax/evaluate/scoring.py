@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from phi1_jax.data.json_lines import read_json_lines
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark, Task
 from phi1_jax.evaluate.judge import Judge
@@ -25,6 +26,7 @@ from phi1_jax.evaluate.samples import (
     generate_samples,
     program,
 )
+from phi1_jax.evaluate.split import Split
 from phi1_jax.sandbox import Verdict
 from phi1_jax.stage import write_json
 
@@ -41,6 +43,7 @@ def evaluate_model(
     model: str = "",
     ks: Sequence[int] = DEFAULT_KS,
     sensitivity: bool = False,
+    splits: Sequence[Split] = (),
 ) -> dict[str, Any]:
     """Draws completions, saves them, judges them, and returns what `summary.json` holds.
 
@@ -50,6 +53,7 @@ def evaluate_model(
       model: identifies the weights.
       ks: for pass@k; those above `plan.n_samples` are left out.
       sensitivity: also score the same samples under the other rules; see `sensitivity_report`.
+      splits: score the two parts of each too.
     Raises:
       UserError: the judge cannot prove itself on the benchmark.
     """
@@ -60,7 +64,7 @@ def evaluate_model(
     cut = "body" if benchmark.cut_to_body else "stop"
     return score_samples(
         samples, benchmark, judge, output, cut=cut, ks=ks, choices=choices, sensitivity=sensitivity,
-        strip_prompt=plan.strip_prompt,
+        strip_prompt=plan.strip_prompt, splits=splits,
     )  # fmt: skip
 
 
@@ -75,12 +79,14 @@ def score_samples(
     strip_prompt: bool = False,
     choices: Mapping[str, Any] | None = None,
     sensitivity: bool = False,
+    splits: Sequence[Split] = (),
 ) -> dict[str, Any]:
     """Judges samples into `output/results.jsonl`, and returns what `summary.json` holds.
 
     Args:
       cut: how a completion is cut before it is judged, one of `samples.CUTS`.
       choices: further choices that moved the score, reported with it.
+      splits: score the two parts of each too.
     """
     if cut not in CUTS:
         raise UserError(f"--cut={cut!r}: must be one of {', '.join(CUTS)}")
@@ -118,6 +124,8 @@ def score_samples(
         "versions": _versions(),
         "judge_s": _since(start),
     }
+    if splits:
+        summary["splits"] = [_score_parts(verdicts, split, ks) for split in splits]
     if sensitivity:
         summary["sensitivity"] = sensitivity_report(samples, benchmark, judge, strip_prompt)
     write_json(output / "summary.json", summary)
@@ -142,6 +150,27 @@ def estimate(verdicts: Any, ks: Sequence[int]) -> dict[str, dict[str, float]]:
             low, high = bootstrap_interval(values)
             found[str(k)] = {"value": sum(values) / len(values), "low": low, "high": high}
     return found
+
+
+def task_scores(path: Path) -> dict[str, float]:
+    """Of a results.jsonl: task id -> share of its samples that passed; INFRA ones do not count."""
+    verdicts: dict[str, list[bool]] = defaultdict(list)
+    for row in read_json_lines(path):
+        if row["verdict"] != Verdict.INFRA:
+            verdicts[row["task_id"]].append(row["verdict"] == Verdict.PASS)
+    return {task_id: sum(passed) / len(passed) for task_id, passed in verdicts.items()}
+
+
+def _score_parts(
+    verdicts: Mapping[str, Sequence[str]], split: Split, ks: Sequence[int]
+) -> dict[str, Any]:
+    parts = {}
+    for name in ("similar", "non_similar"):
+        part = [
+            verdicts[task_id] for task_id in sorted(getattr(split, name)) if task_id in verdicts
+        ]
+        parts[name] = {"n_tasks": len(part), "pass_at_k": estimate(part, ks)}
+    return {"tau": split.tau, **parts}
 
 
 def sensitivity_report(

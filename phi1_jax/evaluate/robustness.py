@@ -1,0 +1,70 @@
+"""What a model loses when the same problems are asked in other words; see `transformations`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from phi1_jax.data.problems import Problem, write_problems
+from phi1_jax.evaluate.benchmarks import humaneval
+from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.pass_at_k import bootstrap_interval
+from phi1_jax.evaluate.samples import Completes, SamplingPlan
+from phi1_jax.evaluate.scoring import evaluate_model, task_scores
+from phi1_jax.evaluate.transformations import TRANSFORMATIONS, transform
+from phi1_jax.stage import write_json
+
+
+def evaluate_robustness(
+    generator: Completes,
+    problems: Sequence[Problem],
+    judge: Judge,
+    output: Path,
+    plan: SamplingPlan,
+    *,
+    model: str = "",
+) -> dict[str, Any]:
+    """Scores a model on every transformation of problems that it was scored on as they are.
+
+    Args:
+      output: of `evaluate_model` on the unchanged problems with the same plan; each transformation
+        gets a folder `robustness/NAME` in it, with its problems beside samples and results.
+    Returns:
+      What `robustness.json` holds: for each transformation the scores before and after on the
+      problems that it applies to, the drop with its interval, and the problems left out.
+    """
+    before = task_scores(output / "results.jsonl")
+    report: dict[str, Any] = {}
+    for name in TRANSFORMATIONS:
+        changed, left_out = transform(problems, name, plan.seed)
+        report[name] = {"n_tasks": 0, "left_out": left_out}
+        if not changed:
+            continue
+        folder = output / "robustness" / name
+        write_problems(folder / "problems.jsonl", changed)
+        benchmark = humaneval(changed, name)
+        evaluate_model(generator, benchmark, judge, folder, plan, model=model, ks=(1,))
+        report[name] = {**drop(before, task_scores(folder / "results.jsonl")), "left_out": left_out}
+    write_json(output / "robustness.json", report)
+    return report
+
+
+def drop(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """How much lower the mean of `after` is on its problems, with a paired bootstrap interval.
+
+    Args:
+      before, after: task id -> share of its samples that passed; a problem that either lacks does
+        not count.
+    """
+    both = [task_id for task_id in after if task_id in before]
+    if not both:
+        return {"n_tasks": 0}
+    differences = [before[task_id] - after[task_id] for task_id in both]
+    low, high = bootstrap_interval(differences)
+    return {
+        "n_tasks": len(both),
+        "before": sum(before[task_id] for task_id in both) / len(both),
+        "after": sum(after[task_id] for task_id in both) / len(both),
+        "drop": sum(differences) / len(both),
+        "low": low,
+        "high": high,
+    }
