@@ -6,7 +6,8 @@ Example: python launch/decontaminate.py --corpus=runs/synth/exercises.jsonl.zst 
 
 A document goes if its chain of primitives contains a problem's, if it shares a run of words with
 a problem's docstring, if one of its functions matches a problem's solution at a rate of at least
---tau (1: up to names and the order of statements), or if its embedding is within --max_distance.
+--tau (1: up to names and the order of statements), or if the embedding that the model --embedder
+gives it is within --max_distance of a problem's.
 The benchmark is any file in HumanEval's format. docs/decontamination.md says what is missed.
 
 Writes each corpus without its leaks (one for each tau, in tau_0.95/ and so on, if there are
@@ -16,7 +17,7 @@ similar document at each tau, for launch/evaluate.py) and report.json.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ TAU = flags.DEFINE_list("tau", "1.0", "Match rates of syntax trees that count as
 MAX_DISTANCE = flags.DEFINE_float(
     "max_distance", None, "L2 distance of embeddings that counts as a leak; default none.", 0, 2
 )
+EMBEDDER = flags.DEFINE_string("embedder", None, "Run folder of a model to embed texts with.")
 WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", 1)
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
 
@@ -56,12 +58,31 @@ def main(argv: Sequence[str]) -> None:
     from phi1_jax.data.decontaminate import decontaminate
 
     rules = Rules(NGRAM.value, taus, MAX_DISTANCE.value)
+    if MAX_DISTANCE.value is not None and not EMBEDDER.value:
+        raise UserError("--max_distance: needs embeddings; name a model with --embedder")
+    embed, embedder = load_embedder(Path(EMBEDDER.value)) if EMBEDDER.value else (None, None)
 
     def work(output: Path) -> dict[str, Any]:
-        return decontaminate(corpora, benchmark, output, rules, workers=WORKERS.value)
+        return decontaminate(corpora, benchmark, output, rules, embed=embed, workers=WORKERS.value)
 
-    inputs = {"corpus": corpora, "benchmark": benchmark, "rules": rules}
+    inputs = {"corpus": corpora, "benchmark": benchmark, "rules": rules, "embedder": embedder}
     run_stage("decontaminate", Path(OUTPUT.value), inputs, work, force=FORCE.value)
+
+
+def load_embedder(run: Path) -> tuple[Callable[[Sequence[str]], Any], str]:
+    """Texts -> vectors of length 1, and the fingerprint of what makes them."""
+    cli.start_jax()
+    import numpy as np
+
+    from phi1_jax.embed.embedder import Embedder
+
+    embedder = Embedder.from_checkpoint(run, max_tokens=None, batch_tokens=1 << 14)
+
+    def embed(texts: Sequence[str]) -> Any:
+        vectors, _ = embedder.embed(texts)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    return embed, embedder.fingerprint
 
 
 if __name__ == "__main__":

@@ -100,6 +100,7 @@ def main(argv: Sequence[str]) -> None:
             "tokenize_corpus.py",
             *(f"--corpus={path}" for path in corpora[name]),
             f"--tokenizer={root / 'tokenizer'}",
+            "--force",  # when the tokenizer is another one, so are the shards
             needs=[*needs, "tokenizer"],
         )
 

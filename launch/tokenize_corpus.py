@@ -7,19 +7,21 @@ Make shards: python launch/tokenize_corpus.py --tokenizer=runs/tokenizer \\
                  --output=runs/shards/code_textbook
 
 A corpus is a folder, .jsonl, .jsonl.gz, .jsonl.zst or .parquet. Every document is decoded again
-and compared while it goes in; the report gives documents, tokens and bytes/token per source.
+and compared while it goes in; the report gives documents, tokens and bytes/token per source. An
+interrupted run goes on with the first part (4 MB) that is missing, to the same bytes.
 """
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from phi1_jax import cli
-from phi1_jax.data.documents import Document, read_documents
-from phi1_jax.data.shards import write_shards
-from phi1_jax.data.tokenizer import load_tokenizer, sample_texts, train_tokenizer
+from phi1_jax.data.documents import read_all
+from phi1_jax.data.shards import open_shards, write_shards
+from phi1_jax.data.tokenizer import Tokenizer, load_tokenizer, sample_texts, train_tokenizer
 from phi1_jax.errors import UserError
 from phi1_jax.stage import run_stage
 
@@ -31,7 +33,8 @@ VOCAB_SIZE = flags.DEFINE_integer("vocab_size", 2048, "Pieces of the tokenizer t
 SAMPLE_MB = flags.DEFINE_float("sample_mb", 2.0, "MB of each source to train on.", 0.001)
 MAX_TOKENS = flags.DEFINE_integer("max_tokens", None, "Stop after about this many tokens.", 1)
 SHARD_TOKENS = flags.DEFINE_integer("shard_tokens", 1 << 26, "Tokens in each shard.", 1)
-FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes that encode.", 1)
+FORCE = flags.DEFINE_bool("force", False, "Redo what is finished, with another tokenizer too.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -49,6 +52,7 @@ def main(argv: Sequence[str]) -> None:
         run_stage("tokenizer", folder, inputs, lambda to: train(corpora, to), force=FORCE.value)
     if OUTPUT.value:
         tokenizer = load_tokenizer(folder)
+        refuse_another_tokenizer(Path(OUTPUT.value), tokenizer)
         inputs = {
             "corpus": corpora,
             "tokenizer": tokenizer.fingerprint,
@@ -63,6 +67,8 @@ def main(argv: Sequence[str]) -> None:
                 output,
                 shard_tokens=SHARD_TOKENS.value,
                 max_tokens=MAX_TOKENS.value,
+                workers=WORKERS.value,
+                resume=True,
             )
             read = sum(source["bytes"] for source in manifest["sources"].values())
             return {
@@ -71,7 +77,9 @@ def main(argv: Sequence[str]) -> None:
                 "sources": manifest["sources"],
             }
 
-        run_stage("tokenize", Path(OUTPUT.value), inputs, work, force=FORCE.value)
+        run_stage(
+            "tokenize", Path(OUTPUT.value), inputs, work, force=FORCE.value, keep_partial=True
+        )
 
 
 def train(corpora: Sequence[Path], output: Path) -> dict[str, Any]:
@@ -87,9 +95,17 @@ def train(corpora: Sequence[Path], output: Path) -> dict[str, Any]:
     }
 
 
-def read_all(corpora: Sequence[Path]) -> Iterator[Document]:
-    for corpus in corpora:
-        yield from read_documents(corpus)
+def refuse_another_tokenizer(output: Path, tokenizer: Tokenizer) -> None:
+    """Shards that a model was trained on must not turn into others under the same name."""
+    try:
+        found = open_shards(output).fingerprint
+    except UserError:
+        return  # no finished shards
+    if found != tokenizer.fingerprint and not FORCE.value:
+        raise UserError(
+            f"--output={output}: holds shards of tokenizer {found[:12]}, not of this one "
+            f"({tokenizer.fingerprint[:12]}); name another folder, or --force to replace them"
+        )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from phi1_jax.data.tokenizer import END_OF_TEXT, INFO, TOKENIZER_JSON
 from phi1_jax.errors import UserError
@@ -46,6 +47,9 @@ class BytePairTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(map(int, ids)), skip_special_tokens=True))
+
+    def __reduce__(self) -> Any:
+        return BytePairTokenizer, (self.tokenizer_json,)
 
     def save(self, folder: Path) -> None:
         """Writes tokenizer.json, which `tokenizers` alone can load, and what identifies it."""

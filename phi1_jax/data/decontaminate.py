@@ -88,7 +88,7 @@ def decontaminate(
     if repeated := [name for name, n in Counter(names).items() if n > 1]:
         raise UserError(f"--corpus: two are called {repeated[0]}; give them different names")
     if rules.max_distance is not None and embed is None:
-        raise UserError("--max_distance: needs embeddings; name an --embedder")
+        raise UserError("--max_distance: needs embeddings; name a model with --embedder")
     problems = read_problems(benchmark)
     programs = [problem.prompt + problem.canonical_solution for problem in problems]
     prepared = Benchmark(problems, rules, embed(programs) if embed else None)

@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
+from itertools import chain, islice
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
@@ -17,18 +19,26 @@ _work: Callable[[Any], Any]
 
 
 def ordered_map(
-    function: Callable[[State, Item], Result], state: State, items: Iterable[Item], workers: int
+    function: Callable[[State, Item], Result],
+    state: State,
+    items: Iterable[Item],
+    workers: int,
+    at_least: int = 4,
 ) -> Iterator[tuple[Item, Result]]:
     """Yields each item with `function(state, item)`, in the order of the items.
 
     At most two items a worker are under way, however many there are. The workers are fresh
     processes (forking one that runs JAX may hang it), so `function` and `state` must be picklable
-    and a script needs its `__main__` guard; with one worker, all runs in this process.
+    and a script needs its `__main__` guard. With one worker, or fewer items than `at_least`, all
+    runs in this process: starting others takes half a second.
 
     Raises:
       Whatever `function` raises, and BrokenProcessPool if a worker is killed.
     """
-    if workers == 1:
+    items = iter(items)
+    first = list(islice(items, at_least))
+    items = chain(first, items)
+    if workers == 1 or len(first) < at_least:
         for item in items:
             yield item, function(state, item)
         return
@@ -51,7 +61,7 @@ def ordered_map(
 
 def _start(function: Callable[[Any, Any], Any], state: Any) -> None:
     global _work
-    _work = lambda item: function(state, item)  # noqa: E731
+    _work = partial(function, state)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

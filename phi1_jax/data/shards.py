@@ -7,9 +7,9 @@ metadata) and `manifest.json`, written last: a folder without it is not finished
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from phi1_jax.data.documents import Document
 from phi1_jax.data.json_lines import read_json_lines, write_json_lines
+from phi1_jax.data.token_parts import Part, encode_parts
 from phi1_jax.data.tokenizer import Tokenizer
 from phi1_jax.errors import UserError
 from phi1_jax.stage import write_json
@@ -25,8 +26,7 @@ from phi1_jax.stage import write_json
 MANIFEST = "manifest.json"
 INDEX = "documents.jsonl.zst"
 VERSION = 1
-# Enough text for every core to encode, little enough to stay small in memory.
-_BATCH_DOCUMENTS = 512
+_PARTS = "parts"
 
 
 def write_shards(
@@ -36,17 +36,21 @@ def write_shards(
     *,
     shard_tokens: int = 1 << 26,
     max_tokens: int | None = None,
+    workers: int = 1,
+    resume: bool = False,
 ) -> dict[str, Any]:
     """Encodes documents, each followed by end-of-text, and checks each by decoding it again.
 
     phi-1 section 2.3: the documents are joined by <|endoftext|> into one array. A document with
-    `metadata["prompt_chars"]` is an exercise: prompt and solution are encoded apart, so that the
-    boundary that the model sees when it generates is the one it was trained on, and the loss mask
-    is True on the solution and its end-of-text only. For any other document it is True everywhere.
+    `metadata["prompt_chars"]` is an exercise: prompt and solution are encoded apart, and the loss
+    mask is True on the solution and its end-of-text only. For any other document it is True
+    everywhere.
 
     Args:
       shard_tokens: tokens in each shard but the last; a document may run across shards.
       max_tokens: stop after the document that reaches this number.
+      workers: processes that encode; the bytes written are the same for any number.
+      resume: go on with the parts that an interrupted call with the same arguments left.
     Returns:
       The manifest.
     Raises:
@@ -54,26 +58,35 @@ def write_shards(
     """
     output.mkdir(parents=True, exist_ok=True)
     (output / MANIFEST).unlink(missing_ok=True)
+    parts = output / _PARTS
+    if not resume:
+        shutil.rmtree(parts, ignore_errors=True)
     dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-    writer = _ShardWriter(output, np.dtype(dtype), shard_tokens)
+    writer = _ShardWriter(output, shard_tokens)
     sources: dict[str, Counter[str]] = {}
 
     def index() -> Iterator[dict[str, Any]]:
         with tqdm(desc="tokens", unit="tok", unit_scale=True) as progress:
-            for document, prompt, solution in _encode(documents, tokenizer):
-                offset = writer.n_tokens
-                ids = [*prompt, *solution, tokenizer.eot_id]
-                writer.add(ids, len(prompt) if "prompt_chars" in document.metadata else 0)
-                counts = sources.setdefault(document.source, Counter())
-                counts.update(documents=1, tokens=len(ids), bytes=len(document.text.encode()))
-                progress.update(len(ids))
-                yield {
-                    "id": document.id,
-                    "source": document.source,
-                    "offset": offset,
-                    "tokens": len(ids),
-                    "metadata": document.metadata,
-                }
+            for run, part in encode_parts(documents, tokenizer, parts, workers):
+                offsets = writer.n_tokens + np.cumsum(part.lengths) - part.lengths
+                n_documents = len(run)
+                if max_tokens is not None:
+                    n_documents = int(np.searchsorted(offsets, max_tokens))
+                n_tokens = int(part.lengths[:n_documents].sum())
+                writer.add(part.tokens[:n_tokens], _loss_mask(part)[:n_tokens])
+                progress.update(n_tokens)
+                rows = zip(run[:n_documents], offsets, part.lengths, strict=False)
+                for document, offset, length in rows:
+                    counts = sources.setdefault(document.source, Counter())
+                    size = len(document.text.encode())
+                    counts.update(documents=1, tokens=int(length), bytes=size)
+                    yield {
+                        "id": document.id,
+                        "source": document.source,
+                        "offset": int(offset),
+                        "tokens": int(length),
+                        "metadata": document.metadata,
+                    }
                 if max_tokens is not None and writer.n_tokens >= max_tokens:
                     return
 
@@ -96,6 +109,7 @@ def write_shards(
         "shards": writer.close(),
     }
     write_json(output / MANIFEST, manifest)
+    shutil.rmtree(parts)
     return manifest
 
 
@@ -186,44 +200,19 @@ def read_index(folder: Path) -> Iterator[dict[str, Any]]:
     return read_json_lines(folder / INDEX)
 
 
-def _encode(
-    documents: Iterable[Document], tokenizer: Tokenizer
-) -> Iterator[tuple[Document, list[int], list[int]]]:
-    """Yields each document with the ids of its prompt (empty if it has none) and of the rest."""
-    iterator = iter(documents)
-    while batch := list(islice(iterator, _BATCH_DOCUMENTS)):
-        cuts = [int(document.metadata.get("prompt_chars", 0)) for document in batch]
-        texts = [d.text[:cut] for d, cut in zip(batch, cuts, strict=True)]
-        texts += [d.text[cut:] for d, cut in zip(batch, cuts, strict=True)]
-        try:
-            rows = tokenizer.encode_batch(texts)
-        except (UnicodeEncodeError, TypeError) as error:
-            bad = next((d.id for d in batch if not _is_unicode(d.text)), "?")
-            raise UserError(f"document {bad!r}: not valid Unicode text ({error})") from error
-        for document, prompt, rest in zip(batch, rows, rows[len(batch) :], strict=False):
-            if tokenizer.decode(prompt) + tokenizer.decode(rest) != document.text:
-                raise UserError(
-                    f"document {document.id!r} of {document.source!r}: the tokenizer does not give "
-                    "its text back exactly; train one with tokenize_corpus --train_tokenizer"
-                )
-            yield document, prompt, rest
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _loss_mask(part: Part) -> np.ndarray:
+    """False on the prompts: bool[tokens]."""
+    starts = np.cumsum(part.lengths) - part.lengths
+    place = np.arange(len(part.tokens)) - np.repeat(starts, part.lengths)
+    return place >= np.repeat(part.prompts, part.lengths)
 
 
 class _ShardWriter:
     """Cuts a stream of tokens into files of equal length."""
 
-    def __init__(self, output: Path, dtype: np.dtype, shard_tokens: int) -> None:
+    def __init__(self, output: Path, shard_tokens: int) -> None:
         self.n_tokens = 0
         self._output = output
-        self._dtype = dtype
         self._shard_tokens = shard_tokens
         self._masked = False
         self._tokens: list[np.ndarray] = []
@@ -231,12 +220,9 @@ class _ShardWriter:
         self._buffered = 0
         self._shards: list[dict[str, Any]] = []
 
-    def add(self, ids: list[int], n_prompt: int) -> None:
-        tokens = np.asarray(ids, self._dtype)
-        mask = np.ones(len(ids), bool)
-        mask[:n_prompt] = False
-        self._masked |= n_prompt > 0
-        self.n_tokens += len(ids)
+    def add(self, tokens: np.ndarray, mask: np.ndarray) -> None:
+        self._masked |= not mask.all()
+        self.n_tokens += len(tokens)
         while self._buffered + len(tokens) >= self._shard_tokens:
             cut = self._shard_tokens - self._buffered
             self._append(tokens[:cut], mask[:cut])

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import sentencepiece
 
@@ -55,21 +55,27 @@ class SentencePieceTokenizer:
         self._space_mark_ids = [self._id(f"<0x{byte:02X}>") for byte in _SPACE_MARK.encode()]
 
     def encode(self, text: str) -> list[int]:
-        return self.encode_batch([text])[0]
+        if _SPACE_MARK not in text:
+            return self._processor.encode(text)
+        first, *rest = self._processor.encode(text.split(_SPACE_MARK))
+        return first + [i for part in rest for i in self._space_mark_ids + part]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Encodes with all cores; rows in the order of the texts."""
         # A list of one skips the thread pool, which costs more than a short text does.
         threads = min(len(texts), os.cpu_count() or 1)
         rows = self._processor.encode(list(texts), num_threads=max(threads, 1))
-        for index, text in enumerate(texts):
-            if _SPACE_MARK in text:
-                first, *rest = self._processor.encode(text.split(_SPACE_MARK))
-                rows[index] = first + [i for part in rest for i in self._space_mark_ids + part]
-        return rows
+        return [
+            self.encode(text) if _SPACE_MARK in text else row
+            for text, row in zip(texts, rows, strict=True)
+        ]
 
     def decode(self, ids: Sequence[int]) -> str:
-        return str(self._processor.decode(list(map(int, ids))))
+        plain = ids if type(ids) is list else list(map(int, ids))
+        return str(self._processor.decode(plain))
+
+    def __reduce__(self) -> Any:
+        return SentencePieceTokenizer, (self._model,)
 
     def save(self, folder: Path) -> None:
         """Writes the model, which `sentencepiece` alone can load, and what identifies it."""
@@ -168,8 +174,12 @@ def sample_texts(documents: Iterable[Document], bytes_per_source: int) -> list[s
         heap = heaps.setdefault(document.source, [])
         key = hashlib.sha256(f"{document.source}\0{document.id}".encode()).digest()
         heapq.heappush(heap, (-int.from_bytes(key[:8]), document.text))
-        sizes[document.source] = sizes.get(document.source, 0) + len(document.text)
+        sizes[document.source] = sizes.get(document.source, 0) + _n_bytes(document.text)
         # The largest keys go while what stays is still enough.
-        while sizes[document.source] - len(heap[0][1]) >= bytes_per_source:
-            sizes[document.source] -= len(heapq.heappop(heap)[1])
+        while sizes[document.source] - _n_bytes(heap[0][1]) >= bytes_per_source:
+            sizes[document.source] -= _n_bytes(heapq.heappop(heap)[1])
     return [text for _, heap in sorted(heaps.items()) for _, text in sorted(heap, reverse=True)]
+
+
+def _n_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

@@ -9,6 +9,7 @@ import pytest
 import sentencepiece
 import zstandard
 
+from phi1_jax.data import token_parts
 from phi1_jax.data.documents import Document, write_documents
 from phi1_jax.data.shards import open_shards, read_index, write_shards
 from phi1_jax.data.tokenizer import load_tokenizer, train_tokenizer
@@ -141,6 +142,54 @@ def test_a_document_that_does_not_come_back_stops_the_stage(tmp_path, tokenizer)
     assert open_shards(tmp_path).slice(0, 4)[0].tolist() == [97, 98, 99, 0x4E00]
 
 
+def read_folder(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_workers_and_parts_do_not_change_a_byte(tokenizer, tmp_path, monkeypatch):
+    documents = [*CODE, *EXERCISES]
+    whole = write_shards(documents, tokenizer, tmp_path / "1", shard_tokens=3000, max_tokens=20_000)
+    monkeypatch.setattr(token_parts, "PART_CHARS", 3000)
+    write_shards(
+        documents, tokenizer, tmp_path / "2", shard_tokens=3000, max_tokens=20_000, workers=2
+    )
+    assert len(whole["shards"]) == 7 and 20_000 <= whole["n_tokens"] < 20_300
+    assert read_folder(tmp_path / "1") == read_folder(tmp_path / "2")
+
+
+class Counting:
+    """A tokenizer that counts what it is asked to encode, and fails on request."""
+
+    def __init__(self, tokenizer, fail_at=None):
+        self.tokenizer, self.fail_at, self.encoded = tokenizer, fail_at, 0
+
+    def encode_batch(self, texts):
+        # Each document is a prompt, here empty, and the rest.
+        self.encoded += len(texts) // 2
+        if self.fail_at and self.encoded >= self.fail_at:
+            raise KeyboardInterrupt
+        return self.tokenizer.encode_batch(texts)
+
+    def __getattr__(self, name):
+        return getattr(self.tokenizer, name)
+
+
+def test_an_interrupted_run_goes_on_with_the_first_part_missing(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(token_parts, "PART_CHARS", 3000)
+    write_shards(CODE, tokenizer, tmp_path / "undisturbed", shard_tokens=3000)
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(CODE, Counting(tokenizer, 250), tmp_path / "b", shard_tokens=3000)
+    rest = Counting(tokenizer)
+    write_shards(CODE, rest, tmp_path / "b", shard_tokens=3000, resume=True)
+    n_per_part = 3000 / (sum(len(d.text) for d in CODE) / len(CODE))
+    assert 51 <= rest.encoded <= 51 + 1.5 * n_per_part < 150
+    assert read_folder(tmp_path / "undisturbed") == read_folder(tmp_path / "b")
+    # Unless it is asked to go on, a call starts over.
+    again = Counting(tokenizer)
+    write_shards(CODE, again, tmp_path / "b", shard_tokens=3000)
+    assert again.encoded == len(CODE)
+
+
 def run_script(*arguments, cwd):
     script = Path(__file__).parents[2] / "launch/tokenize_corpus.py"
     command = [sys.executable, str(script), *map(str, arguments)]
@@ -160,7 +209,11 @@ def test_the_script_trains_a_tokenizer_and_shards_several_corpora(tmp_path):
     assert {row["source"] for row in read_index(tmp_path / "shards")} == {"code", "exercises"}
     report = json.loads((tmp_path / "shards/report.json").read_text())
     assert report["sources"]["code"]["bytes_per_token"] > 1
+    index = {row["id"]: row for row in read_index(tmp_path / "shards")}
+    assert index["e3"]["metadata"] == EXERCISES[3].metadata
+    run_script("--train_tokenizer=tok2", "--vocab_size=310", *corpora, cwd=tmp_path)
     for flags, message in (
+        (["--tokenizer=tok2", "--output=shards", *corpora], "holds shards of tokenizer"),
         (corpora, "give one of --train_tokenizer=DIR and --tokenizer=DIR"),
         (["--tokenizer=none", "--output=x", *corpora], "none: no tokenizer here"),
         (["--tokenizer=tok", "--output=x", "--corpus=nope"], "nope: no such file or folder"),

@@ -1,0 +1,114 @@
+"""Documents to tokens, a part of some megabytes at a time, over processes; finished parts stay."""
+
+import multiprocessing
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from phi1_jax.data.documents import Document
+from phi1_jax.data.parallel import ordered_map
+from phi1_jax.data.tokenizer import Tokenizer
+from phi1_jax.errors import UserError
+
+# Some seconds of encoding: little to lose, little to hold, and much more than a task costs.
+PART_CHARS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """The tokens of consecutive documents.
+
+    Attributes:
+      tokens: of all of them, each followed by end-of-text; uint16, or uint32 above 65,536 pieces.
+      lengths: int64[documents], tokens of each with its end-of-text.
+      prompts: int64[documents], how many of them belong to an exercise's prompt.
+    """
+
+    tokens: np.ndarray
+    lengths: np.ndarray
+    prompts: np.ndarray
+
+
+def encode_parts(
+    documents: Iterable[Document], tokenizer: Tokenizer, folder: Path, workers: int
+) -> Iterator[tuple[list[Document], Part]]:
+    """Yields runs of documents and their tokens, in order, and keeps each in `folder`.
+
+    A part that is in `folder` already is read, not encoded again: the caller sees to it that it
+    comes from the same documents and tokenizer. A document with `metadata["prompt_chars"]` is
+    encoded in two, so that the boundary that the model sees when it generates is the one it was
+    trained on.
+
+    Raises:
+      UserError: a document that the tokenizer does not give back exactly.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def items() -> Iterator[tuple[Path, list[Document], bool]]:
+        for number, run in enumerate(_cut(documents)):
+            path = folder / f"{number:06d}.npz"
+            yield path, run, path.exists()
+
+    for (path, run, done), part in ordered_map(_encode, tokenizer, items(), workers, 8):
+        if part is None:
+            with np.load(path) as arrays:
+                part = Part(**arrays)
+        elif not done:
+            temporary = path.with_suffix(".tmp")
+            with temporary.open("wb") as file:
+                np.savez(file, **vars(part))
+            temporary.replace(path)
+        yield run, part
+
+
+def _cut(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    run: list[Document] = []
+    size = 0
+    for document in documents:
+        run.append(document)
+        size += len(document.text)
+        if size >= PART_CHARS:
+            yield run
+            run, size = [], 0
+    if run:
+        yield run
+
+
+def _encode(tokenizer: Tokenizer, item: tuple[Path, Sequence[Document], bool]) -> Part | None:
+    _, documents, done = item
+    if done:
+        return None
+    dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    cuts = [int(document.metadata.get("prompt_chars", 0)) for document in documents]
+    texts = [document.text[:cut] for document, cut in zip(documents, cuts, strict=True)]
+    texts += [document.text[cut:] for document, cut in zip(documents, cuts, strict=True)]
+    try:
+        if multiprocessing.parent_process() is None:
+            rows = tokenizer.encode_batch(texts)
+        else:  # one of several workers, which shall not start threads for all cores each
+            rows = [tokenizer.encode(text) if text else [] for text in texts]
+    except (UnicodeEncodeError, TypeError, RuntimeError) as error:  # as the library has it
+        bad = next((d.id for d in documents if not _is_unicode(d.text)), "?")
+        raise UserError(f"document {bad!r}: not valid Unicode text ({error})") from error
+    tokens, lengths, prompts = [], [], []
+    for document, prompt, rest in zip(documents, rows, rows[len(documents) :], strict=False):
+        if (tokenizer.decode(prompt) if prompt else "") + tokenizer.decode(rest) != document.text:
+            raise UserError(
+                f"document {document.id!r} of {document.source!r}: the tokenizer does not give its "
+                "text back exactly; train one with tokenize_corpus --train_tokenizer"
+            )
+        ids = [*prompt, *rest, tokenizer.eot_id]
+        tokens.append(np.array(ids, dtype))
+        lengths.append(len(ids))
+        prompts.append(len(prompt))
+    return Part(np.concatenate(tokens), np.array(lengths), np.array(prompts))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
