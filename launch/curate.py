@@ -3,8 +3,14 @@
 Example: python launch/curate.py --source=stdlib --source=prose --output=runs/curate --budget_mb=8
 
 A source is `stdlib` (all code of the running interpreter's library), `prose` (its manual and
-module docstrings), a folder of code, a .jsonl, .jsonl.gz, .jsonl.zst or .parquet file, or a folder
-of those; NAME=PATH names it, prose:PATH says that it is text for readers, not code.
+module docstrings), a folder of code, a .jsonl, .jsonl.gz, .jsonl.zst or .parquet file, a folder of
+those, or hub:DATASET, streamed from the Hugging Face Hub; NAME=PATH names it, prose:PATH says that
+it is text for readers, not code. @NAME is a public data set with its column map, @NAME:PATH a copy
+of it on disk; configs/sources/public.py lists them and what each wants first.
+
+On a cluster (the work folder must be visible to all machines; finished tasks are not run again):
+  python launch/curate.py --source=@the_stack_dedup --output=/shared/curate --tasks=2000 \\
+      --executor=slurm --slurm_partition=cpu --workers=200
 
 Writes filtered.jsonl.zst, pool.jsonl.zst (the code as read, for the raw-code baseline),
 excluded.jsonl.zst (each document left out, with step and reason) and report.json.
@@ -15,15 +21,21 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
+from ml_collections import config_flags
 
 from phi1_jax import cli
-from phi1_jax.data.sources import parse_source
+from phi1_jax.config import from_dict
+from phi1_jax.data.sources import SourceConfig, parse_source
 from phi1_jax.errors import UserError
 from phi1_jax.stage import run_stage
 
+PUBLIC = Path(__file__).resolve().parent.parent / "configs" / "sources" / "public.py"
 SOURCE = flags.DEFINE_multi_string("source", [], "stdlib, prose, PATH, NAME=PATH or prose:PATH.")
 COLUMNS = flags.DEFINE_list(
     "columns", [], "Column map of the files named, e.g. text=content,id=hexsha,licence=license."
+)
+SOURCES = config_flags.DEFINE_config_file(
+    "sources", str(PUBLIC), "File that declares the sources named @NAME."
 )
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
 BUDGET_MB = flags.DEFINE_float("budget_mb", None, "MB of the best text to keep; default all.", 0)
@@ -51,7 +63,11 @@ def main(argv: Sequence[str]) -> None:
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the result")
     columns = cli.pairs(COLUMNS)
-    sources = [parse_source(text, columns or None) for text in SOURCE.value]
+    declared = {
+        name: from_dict(SourceConfig, values, f"sources.{name}.")
+        for name, values in cli.load_config(SOURCES).items()
+    }
+    sources = [parse_source(text, columns or None, declared) for text in SOURCE.value]
     settings = {
         "budget_bytes": _bytes(BUDGET_MB.value),
         "pool_bytes": _bytes(POOL_MB.value),
@@ -76,7 +92,7 @@ def main(argv: Sequence[str]) -> None:
         return curate(sources, output.absolute(), execution=execution, **settings)
 
     inputs = {
-        "source": SOURCE.value,
+        "source": [repr(source) for source in sources],
         "columns": COLUMNS.value,
         "files": [source.path for source in sources if source.path],
         **settings,

@@ -18,7 +18,7 @@ from phi1_jax.data.documents import Document, write_documents
 from phi1_jax.data.executors import Execution, executing
 from phi1_jax.data.pipeline import pipeline, read_folder
 from phi1_jax.data.quality import Rubric, Scorer
-from phi1_jax.data.sources import Source
+from phi1_jax.data.sources import Source, check_source
 from phi1_jax.errors import UserError
 
 # The steps that exclude, in order, and the reason where a step has only one.
@@ -59,6 +59,8 @@ def curate(
     names = [source.name for source in sources]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise UserError(f"--source: two are called {repeated[0]!r}; name one as NAME=PATH")
+    for source in sources:
+        check_source(source)
     work = output / "work"
     seconds: dict[str, float] = {}
     stages = pipeline(sources, work, tasks, scorer or Rubric())

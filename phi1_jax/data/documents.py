@@ -12,6 +12,8 @@ from phi1_jax.data.json_lines import Skip, read_json_lines, write_json_lines
 from phi1_jax.errors import UserError
 
 FORMATS = (".py", *JSON_LINES, ".parquet")
+# Larger "source files" are data; they are not even read.
+MAX_FILE_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,9 @@ def read_documents(
     Args:
       path: a folder, or a .jsonl, .jsonl.gz, .jsonl.zst or .parquet file.
       source: overrides the source that the records name (default: that, else the file's name).
-      columns: document field -> column, e.g. {"text": "content", "licence": "license"}; a field
-        other than id, text and source lands in the metadata. None: the files that
+      columns: document field -> column, e.g. {"text": "content", "licence": "metadata.license"}
+        (a dot looks inside a record). `prompt` is put before the text, as in an exercise; a field
+        other than those, id and source lands in the metadata. None: the files that
         `write_documents` writes, or any with a column `text`.
       skip: told the name and the reason of each record that is left out; None makes a broken
         record an error.
@@ -99,6 +102,11 @@ def read_file(
     """Yields the documents of one file below `root`; see `read_documents`."""
     name = file.relative_to(root).as_posix()
     if file.suffix == ".py":
+        if file.stat().st_size > MAX_FILE_BYTES:
+            if skip is None:
+                raise UserError(f"{file}: more than {MAX_FILE_BYTES:,} bytes is no source file")
+            skip(name, "huge_file")
+            return
         try:
             text = decode_code(file.read_bytes())
         except (UnicodeDecodeError, SyntaxError) as error:
@@ -109,14 +117,14 @@ def read_file(
             yield Document(name, text, source or root.resolve().name, {"path": name})
         return
     if file.suffix == ".parquet":
-        records = _read_parquet(file, columns)
+        records = _read_parquet(file, columns, skip)
     elif file.name.endswith(JSON_LINES):
         records = read_json_lines(file, skip)
     else:
         known = ", ".join(FORMATS)
         raise UserError(f"{file}: unknown format; give a folder or a file ending in {known}")
     for row, record in enumerate(records):
-        document = _to_document(record, f"{name}:{row}", file, source, columns)
+        document = to_document(record, f"{name}:{row}", str(file), source, columns)
         if document is not None:
             yield document
         elif skip is not None:
@@ -141,34 +149,77 @@ def decode_code(data: bytes) -> str:
     return data.decode(encoding)
 
 
-def _to_document(
+def to_document(
     record: Mapping[str, Any],
     default_id: str,
-    path: Path,
-    source: str | None,
-    columns: Mapping[str, str] | None,
+    origin: str,
+    source: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Document | None:
+    """The document in a row of data, or None if its text is null; see `read_documents`.
+
+    Args:
+      origin: what holds the row, for messages.
+    Raises:
+      UserError: a column that is not there (lists those that are), or a text that is none.
+    """
     column = {"text": "text", "id": "id", "source": "source", **(columns or {})}
-    required = {"text", *(columns or {})}
-    if missing := [column[f] for f in sorted(required) if column[f] not in record]:
-        have = ", ".join(map(str, record))
-        raise UserError(f"{path}: no column {missing[0]!r}; it has {have}; set the column map")
-    text = record[column["text"]]
-    if text is None:
+    fields = {name: _column(record, column[name]) for name in column}
+    for name in sorted({"text", *(columns or {})}):
+        if fields[name] is _MISSING:
+            raise missing_column(origin, column[name], record)
+    texts = [fields[name] for name in ("prompt", "text") if name in fields]
+    if None in texts:
         return None
-    if not isinstance(text, str):
-        raise UserError(f"{path}: column {column['text']!r} holds {type(text).__name__}, not text")
+    for text in texts:
+        if not isinstance(text, str):
+            raise UserError(
+                f"{origin}: column {column['text']!r} holds {type(text).__name__}, not text"
+            )
     metadata = record.get("metadata") if columns is None else None
-    extra = {f: record[c] for f, c in column.items() if f not in ("id", "text", "source")}
+    metadata = dict(metadata) if isinstance(metadata, dict) else {}
+    metadata |= {k: v for k, v in fields.items() if k not in ("id", "text", "source", "prompt")}
+    if "prompt" in fields:
+        metadata["prompt_chars"] = len(texts[0])
+    found_source = fields["source"] if fields["source"] is not _MISSING else None
     return Document(
-        id=str(record.get(column["id"], default_id)),
-        text=text,
-        source=source or str(record.get(column["source"], path.name.split(".")[0])),
-        metadata={**(metadata if isinstance(metadata, dict) else {}), **extra},
+        id=str(default_id if fields["id"] is _MISSING else fields["id"]),
+        text="".join(texts),
+        source=source or str(found_source or Path(origin).name.split(".")[0]),
+        metadata=metadata,
     )
 
 
-def _read_parquet(path: Path, columns: Mapping[str, str] | None) -> Iterator[dict[str, Any]]:
+def missing_column(origin: str, column: str, record: Mapping[str, Any]) -> UserError:
+    """The error for a column that a row does not have."""
+    have = ", ".join(
+        f"{name}.{{{', '.join(value)}}}" if isinstance(value, Mapping) else str(name)
+        for name, value in record.items()
+    )
+    hint = "set the column map"
+    if "blob_id" in record:
+        hint = "its text must be fetched from Software Heritage by blob_id first"
+    return UserError(f"{origin}: no column {column!r}; it has {have}; {hint}")
+
+
+_MISSING = object()
+
+
+def _column(record: Mapping[str, Any], name: str) -> Any:
+    """The value of a column, `a.b` being b inside a; `_MISSING` if there is none."""
+    value: Any = record
+    if name in record:
+        return record[name]
+    for part in name.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return _MISSING
+        value = value[part]
+    return value
+
+
+def _read_parquet(
+    path: Path, columns: Mapping[str, str] | None, skip: Skip | None
+) -> Iterator[dict[str, Any]]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -176,13 +227,19 @@ def _read_parquet(path: Path, columns: Mapping[str, str] | None) -> Iterator[dic
         raise UserError(f"{path}: parquet needs `pip install phi1_jax[data]`") from error
     try:
         file = pyarrow.parquet.ParquetFile(path)
+        names = file.schema_arrow.names
         wanted = None
         if columns is not None:
-            wanted = [c for c in file.schema_arrow.names if c in {"id", "text", *columns.values()}]
-            if missing := [c for c in columns.values() if c not in wanted]:
-                have = ", ".join(file.schema_arrow.names)
-                raise UserError(f"{path}: no column {missing[0]!r}; it has {have}")
+            # Of a column inside a record, the whole record.
+            asked = [c if c in names else c.split(".")[0] for c in columns.values()]
+            if missing := [
+                c for c, name in zip(columns.values(), asked, strict=True) if name not in names
+            ]:
+                raise missing_column(str(path), missing[0], dict.fromkeys(names))
+            wanted = [c for c in names if c in {"id", "text", *asked}]
         for batch in file.iter_batches(batch_size=1024, columns=wanted):
             yield from batch.to_pylist()
-    except pyarrow.ArrowException as error:
-        raise UserError(f"{path}: not a readable parquet file: {error}") from error
+    except (pyarrow.ArrowException, OSError) as error:
+        if skip is None:
+            raise UserError(f"{path}: not a readable parquet file: {error}") from error
+        skip(path.name, "damaged_archive")

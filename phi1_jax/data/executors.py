@@ -6,6 +6,7 @@ which is also where each finished task leaves its mark, so that a rerun does onl
 
 import contextlib
 import io
+import logging
 import math
 import os
 import shutil
@@ -151,7 +152,9 @@ def _cluster(execution: Execution) -> Iterator[None]:
     environment = {"env_vars": {"PYTHONPATH": path, "TQDM_DISABLE": "1"}}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        ray.init(**options, runtime_env=environment, log_to_driver=False, logging_level="ERROR")
+        ray.init(
+            **options, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR
+        )
     except (ConnectionError, ValueError) as error:
         raise UserError(f"--ray_address={execution.ray_address}: {error}") from error
     try:

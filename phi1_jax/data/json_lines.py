@@ -19,6 +19,8 @@ from phi1_jax.errors import UserError
 
 FORMATS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz")
 ZSTD_LEVEL = 3
+# A longer record is not read into memory.
+MAX_LINE_BYTES = 1 << 28
 # Called with the name of what is left out and the reason.
 Skip = Callable[[str, str], None]
 
@@ -33,7 +35,17 @@ def read_json_lines(path: Path, skip: Skip | None = None) -> Iterator[dict[str, 
     number = 0
     try:
         with _open_read(path) as file:
-            for number, line in enumerate(file, start=1):
+            while line := file.readline(MAX_LINE_BYTES):
+                number += 1
+                if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+                    while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+                        pass
+                    if skip is None:
+                        raise UserError(
+                            f"{path}, line {number}: longer than {MAX_LINE_BYTES:,} bytes"
+                        )
+                    skip(f"{path.name}:{number}", "huge_record")
+                    continue
                 if not line.strip():
                     continue
                 try:

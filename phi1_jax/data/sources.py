@@ -1,22 +1,26 @@
 """Where raw text comes from: the interpreter's own library and manual, or any files named."""
 
 import ast
+import hashlib
 import io
 import os
 import re
 import sysconfig
 import tokenize
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from phi1_jax.data.documents import Document, Skip, list_files, read_file
+from phi1_jax.data.documents import Document, Skip, list_files, read_file, to_document
+from phi1_jax.data.hub import Hub, parse_hub, read_rows
 from phi1_jax.data.syntax import parse_python
 from phi1_jax.errors import UserError
 
 STDLIB = "stdlib"
 PROSE = "prose"
+_PYTHON_LICENCE = "PSF-2.0"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -29,46 +33,121 @@ class Source:
       path: a folder or file (see `read_documents`); None for the two that are built in.
       prose: its documents are text for readers, not Python.
       columns: document field -> column, for foreign files.
+      hub: a data set to stream instead of a path.
+      where: field -> the value that a document's metadata must have to be read.
+      licence: of documents that name none themselves.
     """
 
     name: str
     path: Path | None = None
     prose: bool = False
     columns: Mapping[str, str] | None = None
+    hub: Hub | None = None
+    where: Mapping[str, str] = field(default_factory=dict)
+    licence: str = "unknown"
 
 
-def parse_source(text: str, columns: Mapping[str, str] | None = None) -> Source:
-    """Reads `stdlib`, `prose`, `PATH`, `NAME=PATH`, or a path of text as `prose:[NAME=]PATH`.
+@dataclass(frozen=True)
+class SourceConfig:
+    """A source as `configs/sources/` declares it; what each field means stands there."""
 
+    hub: str
+    subset: str = ""
+    data_dir: str = ""
+    split: str = "train"
+    columns: dict = field(default_factory=dict)
+    where: dict = field(default_factory=dict)
+    prose: bool = False
+    licence: str = "unknown"
+    size: str = ""
+    before: str = "nothing"
+    unusable: str = ""
+
+
+def parse_source(
+    text: str,
+    columns: Mapping[str, str] | None = None,
+    declared: Mapping[str, SourceConfig] | None = None,
+) -> Source:
+    """Reads a source as it is given on the command line.
+
+    `stdlib`, `prose`, `PATH`, `NAME=PATH`, `hub:DATASET`, `NAME=hub:DATASET`, each as text for
+    readers with `prose:` before it; `@DECLARED`, or `@DECLARED:PATH` for a copy on disk.
+
+    Args:
+      columns: column map of files and data sets that are not declared.
+      declared: name -> source of a config file.
     Raises:
-      UserError: no such path.
+      UserError: no such path, nothing of that name declared, or a source that cannot be read.
     """
     if text == STDLIB:
-        return Source(STDLIB)
+        return Source(STDLIB, licence=_PYTHON_LICENCE)
     if text == PROSE:
-        return Source(PROSE, prose=True)
-    kind, _, rest = text.rpartition("prose:")
+        return Source(PROSE, prose=True, licence=_PYTHON_LICENCE)
+    if text.startswith("@"):
+        return _declared(text, declared or {})
+    rest = text.removeprefix("prose:")
+    prose = rest != text
+    if match := re.fullmatch(r"(?:([^=:,]*)=)?hub:(.*)", rest):
+        hub = parse_hub(match[2])
+        name = match[1] or hub.name.rpartition("/")[2]
+        return Source(name, prose=prose, columns=columns, hub=hub)
     name, _, path = rest.rpartition("=")
     if not Path(path).exists():
         raise UserError(f"--source={text}: {path} is no file or folder, nor is it stdlib or prose")
     return Source(
         name=name or Path(path).resolve().name.split(".")[0],
         path=Path(path),
-        prose=text.startswith("prose:") and not kind,
+        prose=prose,
         columns=columns,
     )
+
+
+def _declared(text: str, declared: Mapping[str, SourceConfig]) -> Source:
+    name, _, path = text.removeprefix("@").partition(":")
+    if name not in declared:
+        raise UserError(f"--source={text}: --sources declares only {', '.join(declared)}")
+    config = declared[name]
+    if config.unusable and not path:
+        raise UserError(f"--source={text}: {config.unusable}")
+    if path and not Path(path).exists():
+        raise UserError(f"--source={text}: {path} is no file or folder")
+    return Source(
+        name=name,
+        path=Path(path) if path else None,
+        prose=config.prose,
+        columns=config.columns or None,
+        hub=None if path else Hub(config.hub, config.subset, config.data_dir, config.split),
+        where=config.where,
+        licence=config.licence,
+    )
+
+
+def check_source(source: Source) -> None:
+    """Reads one document, so that a wrong column or an empty source stops the run at its start.
+
+    Raises:
+      UserError: as above, or nothing there to read.
+    """
+    reasons: Counter[str] = Counter()
+    if next(read_source(source, lambda name, reason: reasons.update([reason])), None) is None:
+        told = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
+        raise UserError(f"--source={source.name}: yields no document" + (f" ({told})" * bool(told)))
 
 
 def read_source(source: Source, skip: Skip, part: int = 0, n_parts: int = 1) -> Iterator[Document]:
     """Yields part `part` of `n_parts` of a source's documents, split by file and mended.
 
-    Metadata gains `mended`: what was changed (`byte_order_mark`, `line_ends`, `surrogates`) or is
-    unusual but kept (`line_separators`: U+2028 and its kin, which are legal inside strings).
+    Metadata gains the provenance that travels with the document: `licence`, `sha256` of the text,
+    and `mended`: what was changed (`byte_order_mark`, `line_ends`, `surrogates`) or is unusual but
+    kept (`line_separators`: U+2028 and its kin, which are legal inside strings).
 
     Args:
       skip: told the name and the reason of each file or record that cannot be read.
     """
-    if source.path is None:
+    if source.hub is not None:
+        documents = _hub_documents(source, source.hub, skip, part, n_parts)
+    elif source.path is None:
         root = Path(sysconfig.get_path("stdlib"))
         files = _library_files(root)[part::n_parts]
         if source.prose:
@@ -77,15 +156,23 @@ def read_source(source: Source, skip: Skip, part: int = 0, n_parts: int = 1) -> 
             documents = (d for f in files for d in read_file(f, root, source.name, None, skip))
     else:
         root = source.path if source.path.is_dir() else source.path.parent
-        files = list_files(source.path)[part::n_parts]
+        files = list_files(source.path)
+        if part == 0 and source.path.is_dir() and files[0].suffix == ".py":
+            _tell_others(source.path, skip)
+        files = files[part::n_parts]
         documents = (
             d for f in files for d in read_file(f, root, source.name, source.columns, skip)
         )
     for document in documents:
-        if "\0" in document.text:
+        if other := [f for f, v in source.where.items() if document.metadata.get(f) != v]:
+            skip(document.id, f"other_{other[0]}")
+        elif "\0" in document.text:
             skip(document.id, "nul_characters")
         else:
-            yield mend(document)
+            document = mend(document)
+            document.metadata.setdefault("licence", source.licence)
+            document.metadata["sha256"] = hashlib.sha256(document.text.encode()).hexdigest()
+            yield document
 
 
 def mend(document: Document) -> Document:
@@ -106,6 +193,27 @@ def mend(document: Document) -> Document:
     if not mended:
         return document
     return replace(document, text=text, metadata={**document.metadata, "mended": mended})
+
+
+def _hub_documents(
+    source: Source, hub: Hub, skip: Skip, part: int, n_parts: int
+) -> Iterator[Document]:
+    for row, record in enumerate(read_rows(hub, part, n_parts)):
+        name = f"{hub.name}/{hub.split}:{row * n_parts + part}"
+        document = to_document(record, name, f"hub:{hub.name}", source.name, source.columns)
+        if document is None:
+            skip(name, "null_text")
+        else:
+            yield document
+
+
+def _tell_others(root: Path, skip: Skip) -> None:
+    """Names the files of a folder of code that are not read, those of Git and caches excepted."""
+    for folder, below, names in os.walk(root):
+        below[:] = sorted(name for name in below if name not in (".git", "__pycache__"))
+        for name in sorted(names):
+            if not name.endswith(".py"):
+                skip(Path(folder, name).relative_to(root).as_posix(), "not_python")
 
 
 def module_docstring(text: str) -> str | None:

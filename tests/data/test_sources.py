@@ -1,12 +1,24 @@
+import gzip
+import hashlib
+import json
 import sys
 import sysconfig
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
+from configs.sources.public import get_config
+from phi1_jax.config import from_dict
+from phi1_jax.data import documents as documents_module
+from phi1_jax.data import json_lines
 from phi1_jax.data.documents import Document
+from phi1_jax.data.hub import Hub
 from phi1_jax.data.sources import (
     Source,
+    SourceConfig,
+    check_source,
     mend,
     module_docstring,
     parse_source,
@@ -88,10 +100,165 @@ def test_nul_characters_are_told_by_name(tmp_path):
 def test_source_flags(tmp_path):
     path = tmp_path / "pool.jsonl"
     path.write_text("")
-    assert parse_source("stdlib") == Source("stdlib")
-    assert parse_source("prose") == Source("prose", prose=True)
+    assert parse_source("stdlib") == Source("stdlib", licence="PSF-2.0")
+    assert parse_source("prose") == Source("prose", prose=True, licence="PSF-2.0")
     assert parse_source(str(path)) == Source("pool", path)
     assert parse_source(f"x={path}", {"text": "t"}) == Source("x", path, columns={"text": "t"})
     assert parse_source(f"prose:x={path}") == Source("x", path, prose=True)
     with pytest.raises(UserError, match="nowhere is no file or folder"):
         parse_source("nowhere")
+
+
+PUBLIC = {name: from_dict(SourceConfig, values) for name, values in get_config().to_dict().items()}
+
+
+def read(source, part=0, n_parts=1):
+    skipped = []
+    documents = list(read_source(source, lambda *what: skipped.append(what), part, n_parts))
+    return documents, skipped
+
+
+def test_each_document_carries_where_it_is_from(tmp_path):
+    (tmp_path / "a.py").write_bytes(b"x = 1\r\n")
+    [document], _ = read(Source("mine", tmp_path, licence="MIT"))
+    assert document.metadata == {
+        "path": "a.py",
+        "mended": ["line_ends"],
+        "licence": "MIT",
+        "sha256": hashlib.sha256(b"x = 1\n").hexdigest(),
+    }
+
+
+def test_files_of_a_code_folder_that_are_not_python_are_named(tmp_path):
+    for name in ("a.py", "b.c", "sub/README.md", ".git/objects/x", "sub/__pycache__/a.pyc"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x = 1\n")
+    for part in range(2):
+        documents, skipped = read(Source("mine", tmp_path), part, 2)
+        assert [d.id for d in documents] == ["a.py"][part:]
+        assert skipped == [("b.c", "not_python"), ("sub/README.md", "not_python")][2 * part :]
+
+
+def test_what_is_too_large_is_named_and_the_rest_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_lines, "MAX_LINE_BYTES", 64)
+    monkeypatch.setattr(documents_module, "MAX_FILE_BYTES", 64)
+    lines = [{"text": "a"}, {"text": "b" * 500}, {"text": "c"}, {"text": "d" * 51}, {"text": "e"}]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    documents, skipped = read(Source("d", tmp_path / "d.jsonl"))
+    assert [d.text for d in documents] == ["a", "c", "d" * 51, "e"]
+    assert skipped == [("d.jsonl:2", "huge_record")]
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/a.py").write_text("x = 1\n")
+    (tmp_path / "code/b.py").write_text("x = 1\n" * 99)
+    documents, skipped = read(Source("code", tmp_path / "code"))
+    assert [d.id for d in documents] == ["a.py"] and skipped == [("b.py", "huge_file")]
+
+
+def test_broken_members_and_tables_are_named_and_the_rest_read(tmp_path):
+    def member(text):
+        return gzip.compress(json.dumps({"text": text}).encode() + b"\n")
+
+    broken = bytearray(member("x" * 200))
+    broken[-6] ^= 0xFF  # its checksum
+    (tmp_path / "1.jsonl.gz").write_bytes(member("a") + bytes(broken) + member("c"))
+    (tmp_path / "2.jsonl.gz").write_bytes(member("d"))
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["e"]}), tmp_path / "3.parquet")
+    data = (tmp_path / "3.parquet").read_bytes()
+    (tmp_path / "4.parquet").write_bytes(data[: len(data) // 2])
+    documents, skipped = read(Source("d", tmp_path))
+    assert [d.text for d in documents] == ["a", "d", "e"] or (
+        [d.text for d in documents] == ["a", "x" * 200, "d", "e"]
+    )
+    assert skipped == [("1.jsonl.gz", "damaged_archive"), ("4.parquet", "damaged_archive")]
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A data set in several files, as on the Hub: code of two languages, with a nested column."""
+    folder = tmp_path / "data_set"
+    folder.mkdir()
+    for number in range(3):
+        rows = {
+            "content": [f"x = {number}\n", f"y = {number}\u2028\n", "int z;", None],
+            "sha": [f"{number}{i}" for i in range(4)],
+            "lang": ["Python", "Python", "C", "Python"],
+            "meta": [{"license": "MIT", "stars": 1}] * 4,
+        }
+        pyarrow.parquet.write_table(pyarrow.table(rows), folder / f"{number}.parquet")
+    return folder
+
+
+COLUMNS = {"text": "content", "id": "sha", "language": "lang", "licence": "meta.license"}
+
+
+def test_a_hub_data_set_and_its_copy_on_disk_give_the_same_documents(table):
+    pytest.importorskip("datasets")
+    about = {"columns": COLUMNS, "where": {"language": "Python"}}
+    streamed = Source("code", hub=Hub(str(table)), **about)
+    copied = Source("code", table, **about)
+    for n_parts in (1, 2, 3):
+        found = []
+        for source in (streamed, copied):
+            parts = [read(source, part, n_parts) for part in range(n_parts)]
+            found.append(sorted((d for part, _ in parts for d in part), key=lambda d: d.id))
+            reasons = sorted(reason for _, told in parts for _, reason in told)
+            assert reasons == ["null_text"] * 3 + ["other_language"] * 3
+        assert found[0] == found[1]
+        assert [d.id for d in found[1]] == ["00", "01", "10", "11", "20", "21"]
+    assert found[1][1].metadata == {
+        "language": "Python",
+        "licence": "MIT",
+        "mended": ["line_separators"],
+        "sha256": hashlib.sha256("y = 0\u2028\n".encode()).hexdigest(),
+    }
+
+
+def test_wrong_columns_and_empty_sources_stop_the_run_with_what_there_is(table, tmp_path):
+    pytest.importorskip("datasets")
+    wrong = {"text": "content", "licence": "meta.licence"}
+    for source in (
+        Source("s", hub=Hub(str(table)), columns=wrong),
+        Source("s", table, columns=wrong),
+    ):
+        with pytest.raises(UserError, match=r"no column 'meta\.licence'; it has .*license"):
+            check_source(source)
+    with pytest.raises(UserError, match="no column 'text'; it has content, sha, lang, meta"):
+        check_source(Source("s", hub=Hub(str(table))))
+    with pytest.raises(UserError, match=r"s: yields no document \(other_language 9, null_text 3\)"):
+        check_source(Source("s", table, columns=COLUMNS, where={"language": "Lisp"}))
+    with pytest.raises(UserError, match=r"hub:.*nowhere"):
+        check_source(Source("s", hub=Hub(str(tmp_path / "nowhere"))))
+    pyarrow.parquet.write_table(pyarrow.table({"blob_id": ["1"]}), tmp_path / "edu.parquet")
+    with pytest.raises(UserError, match="it has blob_id; its text must be fetched from Software"):
+        check_source(Source("edu", tmp_path / "edu.parquet"))
+
+
+def test_exercises_of_two_columns_keep_their_boundary(tmp_path):
+    row = {"problem": 'def f():\n    """One."""\n', "solution": "    return 1\n"}
+    (tmp_path / "e.jsonl").write_text(json.dumps(row) + "\n")
+    source = parse_source(f"@code_exercises:{tmp_path / 'e.jsonl'}", None, PUBLIC)
+    [document], _ = read(source)
+    assert document.text == row["problem"] + row["solution"]
+    assert document.metadata["prompt_chars"] == len(row["problem"])
+    assert document.metadata["licence"].startswith("CC-BY-NC-SA-4.0")
+
+
+def test_declared_sources(tmp_path):
+    for name, config in PUBLIC.items():
+        assert config.licence and config.before and (config.columns or config.unusable), name
+    assert parse_source("@the_stack_dedup", None, PUBLIC).hub == Hub(
+        "bigcode/the-stack-dedup", data_dir="data/python"
+    )
+    for name in ("python_edu", "stack_edu"):
+        with pytest.raises(UserError, match=f"@{name}: it has no text, only the ids of files"):
+            parse_source(f"@{name}", None, PUBLIC)
+    with pytest.raises(UserError, match="--sources declares only code_exercises, "):
+        parse_source("@nothing", None, PUBLIC)
+    with pytest.raises(UserError, match="nowhere is no file or folder"):
+        parse_source("@stackv2_edu:nowhere", None, PUBLIC)
+    assert parse_source("prose:x=hub:a/b,subset=c,split=d") == Source(
+        "x", prose=True, hub=Hub("a/b", subset="c", split="d")
+    )
+    assert parse_source("hub:a/b").name == "b"
+    with pytest.raises(UserError, match="give hub:NAME with"):
+        parse_source("hub:a/b,revision=c")
