@@ -1,0 +1,82 @@
+"""Grades solutions as section 4 of the paper does: a language model's marks beside hidden tests.
+
+Examples:
+  python launch/evaluate.py --benchmark=unconventional --checkpoint=runs/phi1 \\
+      --output=runs/unconventional --allow_code_execution
+  python launch/grade.py --results=runs/unconventional/results.jsonl --output=runs/grades
+  python launch/grade.py --results=runs/unconventional/results.jsonl --output=runs/grades \\
+      --model=NAME --usd_per_million_input=2 --usd_per_million_output=8 --budget_usd=5
+                                        (first with --dry_run: requests, tokens, cost)
+
+Without --model: the share of hidden tests passed, and the likeness to the reference solution's
+syntax tree. With it also the grades, 0 to 10 after a short evaluation in words, by the rubric in
+phi1_jax/evaluate/grader.py. Replies are cached beside the output, so a run that was killed pays for
+nothing twice. Writes summary.json, with the paper's table beside, grades.jsonl and ungraded.jsonl.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from phi1_jax import cli
+from phi1_jax.errors import UserError
+from phi1_jax.language_model import flags as api
+from phi1_jax.stage import write_json
+
+RESULTS = flags.DEFINE_string("results", None, "results.jsonl of launch/evaluate.py.")
+BENCHMARK = flags.DEFINE_string(
+    "benchmark", "unconventional", "What was solved: unconventional, or a path to problems."
+)
+OUTPUT = flags.DEFINE_string("output", None, "Folder for the summary and the grades.")
+N_GRADES = flags.DEFINE_integer("n_grades", 3, "Grades for each solution.", 1)
+TEMPERATURE = flags.DEFINE_float("temperature", 0.7, "Of the grader.", 0.0)
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    for flag in (RESULTS, OUTPUT):
+        if not flag.value:
+            raise UserError(f"--{flag.name} is missing; see --help for an example")
+    from phi1_jax.evaluate import grader
+    from phi1_jax.evaluate.benchmarks import read_humaneval
+
+    output = Path(OUTPUT.value)
+    solved = grader.read_solved(Path(RESULTS.value), read_humaneval(BENCHMARK.value, None))
+    if api.DRY_RUN.value:
+        with api.open_language_model(output) as model:
+            print(model.estimate(grader.requests_for(solved, N_GRADES.value, TEMPERATURE.value)))
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    summary: dict[str, Any] = {"benchmark": BENCHMARK.value, **grader.offline_scores(solved)}
+    if api.MODEL.value:
+        with api.open_language_model(output) as model:
+            summary["grade"] = grader.grade(
+                model, solved, output, n_grades=N_GRADES.value, temperature=TEMPERATURE.value
+            )
+    summary["paper_section_4"] = grader.PAPER
+    write_json(output / "summary.json", summary)
+    print(table(summary))
+
+
+def table(summary: dict[str, Any]) -> str:
+    """The scores as Markdown, beside the paper's."""
+    lines = ["| score | % | 95% interval |", "|---|---|---|"]
+    for name in ("hidden_tests", "ast_similarity", "grade"):
+        row = summary.get(name)
+        if row and row["n_tasks"]:
+            value, low, high = (f"{row[k]:.1f}" for k in ("percent", "low", "high"))
+            lines.append(f"| {name} | {value} | {low} - {high} |")
+    graded = summary.get("grade")
+    if graded and (graded["ungraded"] or graded["n_solutions_without_a_grade"]):
+        lines.append(
+            f"\nreplies without a grade: {graded['ungraded']}; "
+            f"{graded['n_solutions_without_a_grade']} solutions have none (see ungraded.jsonl)"
+        )
+    paper = ", ".join(f"{name} {percent}" for name, percent in summary["paper_section_4"].items())
+    return "\n".join(lines) + f"\n\nthe paper's grades by GPT-4, on its own 50 problems: {paper}"
+
+
+if __name__ == "__main__":
+    cli.run(main)
