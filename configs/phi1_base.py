@@ -64,6 +64,7 @@ def get_config() -> ConfigDict:
                 "keep_best": 1,
                 "retries": 0,
             },
+            "guard": {"window": 64, "gradient_norm_factor": 10.0, "loss_rise": 2.0},  # [ours]
             "steps": 36_000,
             "micro_batch_size": 4,
             "seed": 0,
@@ -71,5 +72,6 @@ def get_config() -> ConfigDict:
             "log_every_steps": 10,
             "eval_every_steps": 0,
             "max_skipped_steps": 20,
+            "peak_tflops": 0.0,
         }
     )

@@ -31,6 +31,10 @@ SOURCE = flags.DEFINE_multi_string(
 ALLOW_CHANGE = flags.DEFINE_multi_string(
     "allow_change", [], "A field in which a resumed run may differ, e.g. steps; repeatable."
 )
+PROFILE_START = flags.DEFINE_integer("profile_start", 10, "First step that is profiled.", 1)
+PROFILE_STEPS = flags.DEFINE_integer(
+    "profile_steps", 0, "Steps to profile, for TensorBoard; 0: none.", 0
+)
 TRACE = flags.DEFINE_bool(
     "trace",
     False,

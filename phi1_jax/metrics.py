@@ -1,11 +1,14 @@
 """One writer for what a run measures: TensorBoard, a JSONL file and warnings that stop nothing."""
 
 import json
+import math
+import os
+import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from absl import logging
 from tensorboard.compat.proto.event_pb2 import Event
@@ -13,7 +16,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.plugins.hparams import summary_v2 as hparams
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from phi1_jax.config import flatten
 
@@ -21,25 +24,27 @@ from phi1_jax.config import flatten
 class MetricsWriter:
     """Writes below `run`: `tensorboard/` and `metrics.jsonl`.
 
-    A folder that is full or not writable costs the curves, never the training: the first failure
-    is logged and the writer goes quiet.
+    A file that cannot be written costs its curves, never the training: the first failure is logged
+    and that file is left alone from there on; the other goes on.
     """
 
     def __init__(self, run: Path, enabled: bool = True) -> None:
-        self._events: EventFileWriter | None = None
-        self._lines = None
+        self._events = _File("TensorBoard") if enabled else None
+        self._lines = _File("metrics.jsonl") if enabled else None
         if not enabled:
             return
-        try:
-            self._events = EventFileWriter(str(run / "tensorboard"))
-            self._lines = (run / "metrics.jsonl").open("a", encoding="utf-8")
-        except OSError as error:
-            self._give_up(error)
+        # TensorBoard's own writer would write from a thread, whose errors come late and loud.
+        name = f"events.out.tfevents.{time.time():020.9f}.{socket.gethostname()}.{os.getpid()}"
+        self._events.open(run / "tensorboard" / name)
+        self._lines.open(run / "metrics.jsonl")
+        self._event(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One point on each curve."""
         self._write(step, [Summary.Value(tag=k, simple_value=v) for k, v in values.items()])
-        self._line({"step": step, "time": round(time.time(), 3), **values})
+        # JSON knows no NaN; an empty point is null.
+        points = {k: v if math.isfinite(v) else None for k, v in values.items()}
+        self._line({"step": step, "time": round(time.time(), 3), **points})
 
     def text(self, step: int, tag: str, markdown: str) -> None:
         """A page of Markdown."""
@@ -65,36 +70,56 @@ class MetricsWriter:
         self._write(0, hparams.hparams_pb(flat).value)
 
     def close(self) -> None:
-        """Flushes and closes the files."""
-        try:
-            if self._events:
-                self._events.close()
-            if self._lines:
-                self._lines.close()
-        except OSError as error:
-            self._give_up(error)
+        """Closes the files."""
+        for file in (self._events, self._lines):
+            if file:
+                file.close()
 
     def _write(self, step: int, values: Any) -> None:
-        if self._events is None:
-            return
-        try:
-            event = Event(wall_time=time.time(), step=step, summary=Summary(value=values))
-            self._events.add_event(event)
-            self._events.flush()
-        except OSError as error:
-            self._give_up(error)
+        self._event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+
+    def _event(self, event: Event) -> None:
+        if self._events:
+            data = event.SerializeToString()
+            self._events.write(lambda file: RecordWriter(file).write(data))
 
     def _line(self, record: Mapping[str, Any]) -> None:
-        if self._lines is None:
-            return
+        if self._lines:
+            line = json.dumps(record).encode() + b"\n"
+            self._lines.write(lambda file: file.write(line))
+
+
+class _File:
+    """A file that goes quiet when it fails."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._file: IO[bytes] | None = None
+
+    def open(self, path: Path) -> None:
         try:
-            self._lines.write(json.dumps(record) + "\n")
-            self._lines.flush()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab")
         except OSError as error:
             self._give_up(error)
 
+    def write(self, write: Callable[[IO[bytes]], Any]) -> None:
+        if self._file is None:
+            return
+        try:
+            write(self._file)
+            self._file.flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        file, self._file = self._file, None
+        try:
+            if file:
+                file.close()
+        except OSError as error:  # what the last failed write left in the buffer
+            logging.debug("%s: %s", self._name, error)
+
     def _give_up(self, error: OSError) -> None:
-        logging.warning("metrics are not written from here on, training goes on: %s", error)
-        if self._lines:
-            self._lines.close()
-        self._events = self._lines = None
+        logging.warning("%s is not written from here on, training goes on: %s", self._name, error)
+        self.close()

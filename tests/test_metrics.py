@@ -26,12 +26,32 @@ def test_tensorboards_own_reader_sees_every_kind(tmp_path):
     assert [(row["step"], row["train/loss"]) for row in lines] == [(3, 1.5), (4, 1.25)]
 
 
-def test_trouble_with_files_is_a_warning(tmp_path, caplog):
+def test_trouble_with_one_file_is_a_warning_and_the_other_goes_on(tmp_path, caplog):
     (tmp_path / "tensorboard").write_text("in the way")
     writer = MetricsWriter(tmp_path)
     writer.scalars(1, {"train/loss": 1.0})
+    writer.text(1, "samples", "x")
     writer.close()
-    assert "training goes on" in caplog.text
+    assert caplog.text.count("training goes on") == 1
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["train/loss"] == 1.0
+
+
+def test_a_full_disk_is_a_warning(tmp_path, caplog):
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    writer = MetricsWriter(tmp_path)
+    for step in range(3):
+        writer.scalars(step, {"train/loss": float("nan")})
+    writer.close()
+    assert caplog.text.count("metrics.jsonl is not written from here on, training goes on") == 1
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert len(events.Scalars("train/loss")) == 3
+
+
+def test_no_number_is_null(tmp_path):
+    writer = MetricsWriter(tmp_path)
+    writer.scalars(1, {"train/loss": float("nan")})
+    writer.close()
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["train/loss"] is None
 
 
 def test_a_process_that_does_not_write_leaves_no_file(tmp_path):

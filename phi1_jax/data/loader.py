@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from bisect import bisect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import grain
 import numpy as np
 
 from phi1_jax.config import DataConfig
-from phi1_jax.data.shards import TokenShards, open_shards
+from phi1_jax.data.shards import TokenShards, open_shards, read_index
 from phi1_jax.data.tokenizer import load_tokenizer
 from phi1_jax.errors import UserError
 
@@ -39,7 +40,7 @@ class Rows:
         return max(0, (self.shards.n_tokens - 1) // self.seq_len)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        start = int(index) * self.seq_len if self.starts is None else int(self.starts[index])
+        start = self.start(index)
         tokens, loss = self.shards.slice(start, start + self.seq_len + 1)
         if not self.solutions_only:
             loss = np.ones_like(loss)
@@ -49,6 +50,10 @@ class Rows:
             "source": np.int32(self.source),
             "row": np.int64(index),
         }
+
+    def start(self, row: int) -> int:
+        """Where a row begins in the stream of tokens."""
+        return int(row) * self.seq_len if self.starts is None else int(self.starts[row])
 
     def __repr__(self) -> str:
         return f"Rows({self.shards.folder.name}, {self.seq_len})"
@@ -126,6 +131,20 @@ class Loader:
         iterator = iter(self._batches.to_iter_dataset(options))
         iterator.set_state({"next_index": step})
         return iterator
+
+    def documents(self, step: int) -> dict[str, list[str]]:
+        """Ids of the documents that the batch of optimizer step `step` was cut from, by source."""
+        batch = self._batches[step]
+        found = {}
+        for number, (name, rows) in enumerate(zip(self.names, self.sources, strict=True)):
+            starts = sorted(map(rows.start, batch["row"][batch["source"] == number]))
+            found[name] = [
+                entry["id"]
+                for entry in read_index(rows.shards.folder)
+                if (at := bisect(starts, entry["offset"] + entry["tokens"] - 1)) > 0
+                and starts[at - 1] + rows.seq_len >= entry["offset"]
+            ]
+        return found
 
     @property
     def identity(self) -> dict[str, Any]:

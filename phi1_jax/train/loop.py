@@ -17,8 +17,10 @@ from phi1_jax.data.loader import Loader
 from phi1_jax.errors import UserError
 from phi1_jax.metrics import MetricsWriter
 from phi1_jax.sharding import make_mesh
+from phi1_jax.train.guard import report_skipped
 from phi1_jax.train.meter import Meter
-from phi1_jax.train.resume import identity_of, record_start, refuse_changes, start
+from phi1_jax.train.profile import Profile
+from phi1_jax.train.resume import identity_of, record_start, refuse_changes, split, start
 from phi1_jax.train.signals import stop_signal
 from phi1_jax.train.step import MICRO_BATCHES, Batch, make_trainer
 from phi1_jax.train.trace import Trace
@@ -33,6 +35,7 @@ def train(
     evaluators: Mapping[str, Evaluator] | None = None,
     *,
     allow_change: Sequence[str] = (),
+    profile: tuple[int, int] = (0, 0),
     trace: bool = False,
 ) -> dict[str, Any]:
     """Trains to `config.steps`, or goes on from the newest undamaged checkpoint in `run`.
@@ -41,13 +44,14 @@ def train(
 
     Args:
       allow_change: fields in which a resumed run may differ from what it was; see `resume.py`.
+      profile: first step, and number of steps, that the profiler records.
       trace: write a log of loss bits, batch hashes, example ids and state hashes; see `trace.py`.
     Returns:
       start_step (above 0 after a resume), step, steps, tokens (read up to `step`), loss (last
       logged, None without a step), seconds, and `finished`, False after a signal.
     Raises:
       UserError: a setting that does not fit data, devices or the checkpoint in `run`.
-      FloatingPointError: `max_skipped_steps` steps in a row had no finite gradient.
+        Also if `max_skipped_steps` steps in a row were dropped; names their documents.
     """
     mesh = make_mesh(config.mesh)
     micro_batches = _micro_batches(config, mesh)
@@ -64,6 +68,7 @@ def train(
         closing(Checkpointer(run, config.checkpoint)) as checkpointer,
         closing(MetricsWriter(run, enabled=jax.process_index() == 0)) as writer,
         closing(Trace(run, enabled=trace)) as tracer,
+        closing(Profile(run, *profile)) as profiler,
         distributed.leaving_together(),
     ):
         writer.settings(to_dict(config))
@@ -75,7 +80,8 @@ def train(
 
         def save() -> None:
             position = {"step": step, "rows": dict(meter.rows), "identity": identity}
-            checkpointer.save(step, state.params, (state.step, state.optimizer), position)
+            with meter.timed("checkpoint"):
+                checkpointer.save(step, *split(state), position)
 
         if step == 0:
             save()
@@ -92,21 +98,26 @@ def train(
         anywhere = distributed.any_process()
         with stop_signal() as stopped, progress:
             while step < config.steps and not anywhere(stopped()):
-                batch, examples = next(batches)
+                profiler.before(step + 1, state)
+                with meter.timed("data_wait"):
+                    batch, examples = next(batches)
                 state, metrics = trainer.step(state, batch)
                 step += 1
                 meter.add(metrics, examples["source"])
                 tracer.step(step, metrics, examples)
                 progress.update()
                 if step % config.log_every_steps == 0 or step == config.steps:
-                    progress.set_postfix(meter.log(step))
+                    shown, steps = meter.log(step)
+                    progress.set_postfix(shown)
+                    report_skipped(steps, step, config.max_skipped_steps, loader, run)
+                if config.eval_every_steps and step % config.eval_every_steps == 0:
+                    with meter.timed("evaluation"):
+                        for name, evaluate in (evaluators or {}).items():
+                            values = evaluate(step, state.params)
+                            writer.scalars(step, {f"{name}/{k}": v for k, v in values.items()})
                 if checkpointer.due(step):
                     save()
                     saved = step
-                if config.eval_every_steps and step % config.eval_every_steps == 0:
-                    for name, evaluate in (evaluators or {}).items():
-                        values = evaluate(step, state.params)
-                        writer.scalars(step, {f"{name}/{k}": v for k, v in values.items()})
             if saved != step:
                 save()
             tracer.state(step, state)

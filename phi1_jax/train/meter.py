@@ -1,7 +1,10 @@
-"""What a run measures of itself: loss, rates, tokens by source, and MFU."""
+"""What a run measures of itself: loss, rates, tokens by source, MFU, and where the time goes."""
 
 import time
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -13,69 +16,98 @@ from phi1_jax.train.optimizer import schedule
 
 
 class Meter:
-    """Collects metrics on the device and reads them only when a line is due."""
+    """Collects metrics on the device and reads them only when a line is due.
+
+    Rates leave out the first step, which compiles, and the time that checkpoints and evaluation
+    take; these have curves of their own.
+    """
 
     def __init__(
-        self,
-        config: RunConfig,
-        writer: MetricsWriter,
-        rows: dict[str, int],
-        start: int,
+        self, config: RunConfig, writer: MetricsWriter, rows: dict[str, int], start: int
     ) -> None:
-        self._config = config
-        self._writer = writer
+        """Args:
+        rows: read from each source since step 0, by name.
+        """
+        self.rows = rows
+        self._config, self._writer, self._start = config, writer, start
         self._rate = schedule(config.optimizer, config.optimizer.peak_learning_rate, config.steps)
         palm, causal = flops_per_token(config.model, config.data.seq_len)
-        peak = peak_flops(jax.devices()[0].device_kind)
-        self._mfu = {} if peak is None else {"mfu_palm": palm, "mfu_causal": causal}
+        peak = config.peak_tflops * 1e12 or peak_flops(jax.devices()[0].device_kind)
         self._peak = (peak or 1.0) * jax.device_count()
+        self._mfu = {"mfu_palm": palm, "mfu_causal": causal} if peak else {}
         self._pending: list[dict[str, jax.Array]] = []
-        self.rows = rows  # read from each source since step 0
-        self._start = start
         self._loss: float | None = None
-        self._skipped = self._skipped_in_a_row = 0
+        self._spent_s: Counter[str] = Counter()
+        self._untimed = 0  # steps since the last line that no rate counts
+        self._compile_s: float | None = None
         self._begin = self._last = time.perf_counter()
 
     def add(self, metrics: dict[str, jax.Array], sources: np.ndarray) -> None:
+        """One step: what it returned, and the number of the source of each of its rows."""
         self._pending.append(metrics)
-        for name, count in zip(
-            self.rows, np.bincount(sources, minlength=len(self.rows)), strict=True
-        ):
+        counts = np.bincount(sources, minlength=len(self.rows))
+        for name, count in zip(self.rows, counts, strict=True):
             self.rows[name] += int(count)
+        if self._compile_s is None:
+            jax.block_until_ready(metrics)
+            self._compile_s, self._untimed = time.perf_counter() - self._last, 1
+            self._spent_s.clear()
+            self._last = time.perf_counter()
 
-    def log(self, step: int) -> dict[str, str]:
-        """Writes the mean since the last line; returns what the progress bar shows."""
+    @contextmanager
+    def timed(self, what: Literal["data_wait", "checkpoint", "evaluation"]) -> Iterator[None]:
+        """Charges the time within to one curve: the host's, for which the loop stands still."""
+        if what != "data_wait":
+            jax.block_until_ready(self._pending[-1:])  # or the running step would be charged to it
+        begin = time.perf_counter()
+        yield
+        self._spent_s[what] += time.perf_counter() - begin
+
+    def log(self, step: int) -> tuple[dict[str, str], list[dict[str, Any]]]:
+        """Writes the means since the last line.
+
+        Returns:
+          What the progress bar shows, and each step's metrics since the last line.
+        """
         values = jax.device_get(self._pending)
         now = time.perf_counter()
-        seconds, n_steps = now - self._last, len(values)
-        self._pending, self._last = [], now
-        for value in values:
-            self._skipped += int(value["skipped"])
-            self._skipped_in_a_row = (self._skipped_in_a_row + 1) * int(value["skipped"])
-        self._loss = float(np.mean([value["loss"] for value in values]))
+        paused_s = self._spent_s["checkpoint"] + self._spent_s["evaluation"]
+        seconds, n_steps = now - self._last - paused_s, len(values) - self._untimed
         data = self._config.data
-        rate = n_steps * data.global_batch_size * data.seq_len / seconds
-        self._writer.scalars(
-            step,
-            {
-                "train/loss": self._loss,
-                "train/gradient_norm": float(np.mean([v["gradient_norm"] for v in values])),
-                "train/learning_rate": float(self._rate(step - 1)),
-                "train/skipped_steps": self._skipped,
-                "speed/tokens_per_s": rate,
-                "speed/step_ms": seconds / n_steps * 1e3,
-                **{f"speed/{k}": v * rate / self._peak for k, v in self._mfu.items()},
-                "data/tokens_seen": step * data.global_batch_size * data.seq_len,
-                **{f"data/tokens/{name}": rows * data.seq_len for name, rows in self.rows.items()},
-            },
-        )
-        if self._skipped_in_a_row >= self._config.max_skipped_steps:
-            raise FloatingPointError(
-                f"{self._skipped_in_a_row} steps in a row up to step {step} had no finite gradient;"
-                " none of them changed the weights. Lower optimizer.peak_learning_rate or look at"
-                " the data"
-            )
-        return {"loss": f"{self._loss:.3f}", "tok/s": f"{rate:,.0f}"}
+        kept = [value for value in values if not value["skipped"]] or values
+        self._loss = float(np.mean([value["loss"] for value in kept]))
+        norm = float(np.mean([value["gradient_norm"] for value in kept]))
+        skipped = int(values[-1]["skipped_steps"])
+        rate = float(self._rate(max(0, step - 1 - skipped)))
+        curves = {
+            "train/loss": self._loss,
+            "train/gradient_norm": norm,
+            "train/learning_rate": rate,
+            "train/skipped_steps": skipped,
+            "data/tokens_seen": step * data.global_batch_size * data.seq_len,
+        }
+        curves |= {f"data/tokens/{name}": n * data.seq_len for name, n in self.rows.items()}
+        shown = {"loss": f"{self._loss:.3f}", "norm": f"{norm:.2f}", "lr": f"{rate:.1e}"}
+        if self._untimed:
+            curves["speed/first_step_s"] = self._compile_s or 0.0
+        if n_steps:
+            tokens_per_s = n_steps * data.global_batch_size * data.seq_len / seconds
+            curves["speed/tokens_per_s"] = tokens_per_s
+            curves["speed/step_ms"] = seconds / n_steps * 1e3
+            curves["speed/data_wait_ms"] = self._spent_s["data_wait"] / n_steps * 1e3
+            mfu = {name: flops * tokens_per_s / self._peak for name, flops in self._mfu.items()}
+            curves |= {f"speed/{name}": value for name, value in mfu.items()}
+            shown["tok/s"] = f"{tokens_per_s:,.0f}"
+            shown |= {"mfu": f"{mfu['mfu_palm']:.1%}"} if mfu else {}
+        for what in ("checkpoint", "evaluation"):
+            if what in self._spent_s:
+                curves[f"speed/{what}_s"] = self._spent_s[what]
+        shown |= {"skipped": str(skipped)} if skipped else {}
+        self._writer.scalars(step, curves | _memory())
+        self._pending, self._untimed = [], 0
+        self._spent_s.clear()
+        self._last = now
+        return shown, values
 
     def summary(self, step: int) -> dict[str, Any]:
         return {
@@ -87,3 +119,10 @@ class Meter:
             "tokens": step * self._config.data.global_batch_size * self._config.data.seq_len,
             "seconds": round(time.perf_counter() - self._begin, 2),
         }
+
+
+def _memory() -> dict[str, float]:
+    """Of the first device, if it says: GPUs and TPUs do, the CPU does not."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    names = {"bytes_in_use": "memory/in_use_gib", "peak_bytes_in_use": "memory/peak_gib"}
+    return {curve: stats[name] / 2**30 for name, curve in names.items() if name in stats}

@@ -31,6 +31,7 @@ FREE_FIELDS = (
     "log_every_steps",
     "eval_every_steps",
     "max_skipped_steps",
+    "peak_tflops",
     "micro_batch_size",
     "checkpoint.",
     "mesh.",
@@ -117,11 +118,12 @@ def start(
         jax.eval_shape(trainer.init),
         trainer.shardings,
     )
-    restored = checkpointer.restore(shapes.params, (shapes.step, shapes.optimizer))
+    params, rest = split(shapes)
+    restored = checkpointer.restore(params, rest)
     if restored is not None:
-        step, params, (counter, optimizer), position = restored
+        step, params, (counter, optimizer, guard), position = restored
         logging.info("resumed from step %d", step)
-        return step, State(counter, params, optimizer), position
+        return step, State(counter, params, optimizer, guard), position
     state = trainer.init()
     if config.init_from:
         folder, number = _split_step(config.init_from)
@@ -135,6 +137,11 @@ def start(
                 )
         state = state._replace(params=params)
     return 0, state, {}
+
+
+def split(state: State) -> tuple[Any, Any]:
+    """A checkpoint's two items: the weights, and what only training needs."""
+    return state.params, (state.step, state.optimizer, state.guard)
 
 
 def record_start(

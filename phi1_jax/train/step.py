@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from phi1_jax.config import RunConfig
 from phi1_jax.model.phi import Phi
 from phi1_jax.sharding import BATCH, activations_on, param_shardings, replicated
+from phi1_jax.train.guard import Guard, judge, new_guard
 from phi1_jax.train.optimizer import make_optimizer
 
 # The axis of accumulation leads; each micro-batch lies over the data-parallel axes.
@@ -33,6 +34,7 @@ class State(NamedTuple):
     step: Any  # int32[], optimizer steps taken
     params: Any  # nested dict of float32
     optimizer: Any  # optax's state
+    guard: Guard
 
 
 class Trainer(NamedTuple):
@@ -55,7 +57,8 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
     def init() -> State:
         model = Phi(config.model, nnx.Rngs(params=config.seed))
         params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-        return State(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+        guard = new_guard(config.guard)
+        return State(jnp.zeros((), jnp.int32), params, optimizer.init(params), guard)
 
     shardings = _state_shardings(mesh, param_shardings(mesh, abstract), jax.eval_shape(init))
 
@@ -89,13 +92,19 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
         norm = optax.tree.norm(grads)
         updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
         updated = (optax.apply_updates(state.params, updates), optimizer_state)
-        # A step whose gradient is not finite changes nothing. `where`, since 0 * NaN is NaN.
-        good = jnp.isfinite(norm) & jnp.isfinite(loss)
+        keep, guard = judge(config.guard, state.guard, loss, norm)
+        # `where`, since 0 * NaN is NaN.
         params, optimizer_state = jax.tree.map(
-            lambda new, old: jnp.where(good, new, old), updated, (state.params, state.optimizer)
+            lambda new, old: jnp.where(keep, new, old), updated, (state.params, state.optimizer)
         )
-        metrics = {"loss": loss, "gradient_norm": norm, "skipped": ~good}
-        return State(state.step + 1, params, optimizer_state), metrics
+        metrics = {
+            "loss": loss,
+            "gradient_norm": norm,
+            "skipped": ~keep,
+            "skipped_steps": guard.skipped,
+            "skipped_in_a_row": guard.skipped_in_a_row,
+        }
+        return State(state.step + 1, params, optimizer_state, guard), metrics
 
     batch_sharding = NamedSharding(mesh, MICRO_BATCHES)
     return Trainer(

@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from phi1_jax.checkpoint import load_model
 from phi1_jax.errors import UserError
 from phi1_jax.run_folder import damage
+from phi1_jax.train.flops import flops_per_token
 from phi1_jax.train.loop import train
 
 
@@ -148,14 +149,35 @@ def test_an_unwritable_tensorboard_changes_nothing(run_config, finished, tmp_pat
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
 
 
-def test_endless_nan_stops_the_run(run_config, tmp_path):
-    config = replace(
-        run_config,
-        optimizer=replace(run_config.optimizer, peak_learning_rate=1e30, clip_norm=1e30),
-        max_skipped_steps=2,
-    )
-    with pytest.raises(FloatingPointError, match="no finite gradient"):
-        train(config, tmp_path / "nan")
+def test_a_profile_is_recorded_and_changes_nothing(run_config, finished, tmp_path):
+    run = tmp_path / "profiled"
+    train(replace(run_config, peak_tflops=1e-3), run, profile=(3, 2))
+    assert list((run / "tensorboard").rglob("*.xplane.pb"))
+    ours, theirs = load_model(run)[1], load_model(finished[0])[1]
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    palm, causal = flops_per_token(run_config.model, 32)
+    per_flop = last["speed/tokens_per_s"] / (8 * 1e9)
+    assert last["speed/mfu_palm"] == pytest.approx(palm * per_flop)
+    assert last["speed/mfu_causal"] == pytest.approx(causal * per_flop)
+
+
+def test_time_is_accounted_for(finished):
+    rows = [json.loads(line) for line in (finished[0] / "metrics.jsonl").read_text().splitlines()]
+    assert [("speed/first_step_s" in row) for row in rows] == [True] + 5 * [False]
+    # Saved after steps 4, 8 and 12, which is after their lines: it stands in the next one.
+    assert [("speed/checkpoint_s" in row) for row in rows] == [
+        False,
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
+    for row in rows:
+        assert 0 < row["speed/data_wait_ms"] < row["speed/step_ms"]
+        per_step = 16 * 32 * 1e3 / row["speed/step_ms"]
+        assert row["speed/tokens_per_s"] == pytest.approx(per_step)
 
 
 def test_signal_module_is_left_as_found():
