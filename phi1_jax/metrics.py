@@ -29,8 +29,7 @@ class MetricsWriter:
     """
 
     def __init__(self, run: Path, enabled: bool = True) -> None:
-        self._events = _File("TensorBoard") if enabled else None
-        self._lines = _File("metrics.jsonl") if enabled else None
+        self._events, self._lines = _File("TensorBoard"), _File("metrics.jsonl")
         if not enabled:
             return
         # TensorBoard's own writer would write from a thread, whose errors come late and loud.
@@ -71,26 +70,23 @@ class MetricsWriter:
 
     def close(self) -> None:
         """Closes the files."""
-        for file in (self._events, self._lines):
-            if file:
-                file.close()
+        self._events.close()
+        self._lines.close()
 
     def _write(self, step: int, values: Any) -> None:
         self._event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
 
     def _event(self, event: Event) -> None:
-        if self._events:
-            data = event.SerializeToString()
-            self._events.write(lambda file: RecordWriter(file).write(data))
+        data = event.SerializeToString()
+        self._events.write(lambda file: RecordWriter(file).write(data))
 
     def _line(self, record: Mapping[str, Any]) -> None:
-        if self._lines:
-            line = json.dumps(record).encode() + b"\n"
-            self._lines.write(lambda file: file.write(line))
+        line = json.dumps(record).encode() + b"\n"
+        self._lines.write(lambda file: file.write(line))
 
 
 class _File:
-    """A file that goes quiet when it fails."""
+    """A file that goes quiet when it fails; until it is opened, nothing is written."""
 
     def __init__(self, name: str) -> None:
         self._name = name

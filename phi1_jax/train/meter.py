@@ -1,7 +1,7 @@
 """What a run measures of itself: loss, rates, tokens by source, MFU, and where the time goes."""
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -37,7 +37,7 @@ class Meter:
         self._mfu = {"mfu_palm": palm, "mfu_causal": causal} if peak else {}
         self._pending: list[dict[str, jax.Array]] = []
         self._loss: float | None = None
-        self._spent_s: Counter[str] = Counter()
+        self._spent_s: defaultdict[str, float] = defaultdict(float)
         self._untimed = 0  # steps since the last line that no rate counts
         self._compile_s: float | None = None
         self._begin = self._last = time.perf_counter()
@@ -79,7 +79,7 @@ class Meter:
         norm = float(np.mean([value["gradient_norm"] for value in kept]))
         skipped = int(values[-1]["skipped_steps"])
         rate = float(self._rate(max(0, step - 1 - skipped)))
-        curves = {
+        curves: dict[str, float] = {
             "train/loss": self._loss,
             "train/gradient_norm": norm,
             "train/learning_rate": rate,
