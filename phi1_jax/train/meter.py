@@ -71,7 +71,7 @@ class Meter:
         """
         values = jax.device_get(self._pending)
         now = time.perf_counter()
-        paused_s = self._spent_s["checkpoint"] + self._spent_s["evaluation"]
+        paused_s = sum(v for k, v in self._spent_s.items() if k != "data_wait")
         seconds, n_steps = now - self._last - paused_s, len(values) - self._untimed
         data = self._config.data
         kept = [value for value in values if not value["skipped"]] or values
