@@ -3,7 +3,7 @@
 import hashlib
 import json
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from phi1_jax.errors import UserError
 
 
 class Rows:
-    """Token shards cut into rows: a Grain `RandomAccessDataSource`.
+    """Token shards cut into rows.
 
     phi-1 section 2.3: the stream of joined documents is cut at `seq_len`. Row i predicts tokens
     [i * seq_len + 1, (i + 1) * seq_len], so every token but the first is a target exactly once an
@@ -25,10 +25,9 @@ class Rows:
     does, and a document that does not end in one row starts the next.
     """
 
-    def __init__(self, shards: TokenShards, source: int, config: DataConfig) -> None:
+    def __init__(self, shards: TokenShards, config: DataConfig) -> None:
         self.shards = shards
         self.seq_len = config.seq_len
-        self.source = source
         self.solutions_only = config.loss_on == "solutions"
         self.starts = None
         if config.cut == "documents":
@@ -39,17 +38,11 @@ class Rows:
             return len(self.starts)
         return max(0, (self.shards.n_tokens - 1) // self.seq_len)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        start = self.start(index)
+    def __getitem__(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens [seq_len + 1], and bool[seq_len], the targets that count."""
+        start = self.start(row)
         tokens, loss = self.shards.slice(start, start + self.seq_len + 1)
-        if not self.solutions_only:
-            loss = np.ones_like(loss)
-        return {
-            "tokens": tokens.astype(np.int32),  # [seq_len + 1]
-            "loss": loss[1:],  # [seq_len]
-            "source": np.int32(self.source),
-            "row": np.int64(index),
-        }
+        return tokens, loss[1:] if self.solutions_only else np.ones(self.seq_len, bool)
 
     def start(self, row: int) -> int:
         """Where a row begins in the stream of tokens."""
@@ -100,13 +93,13 @@ class Loader:
             raise UserError("config field data.sources is empty: name shards, --source=NAME=DIR")
         self.tokenizer = load_tokenizer(Path(config.tokenizer)) if config.tokenizer else None
         opened = []
-        for number, source in enumerate(config.sources):
+        for source in config.sources:
             shards = open_shards(Path(source.path), verify=True)
             if self.tokenizer and shards.fingerprint != self.tokenizer.fingerprint:
                 raise UserError(
                     f"{source.path}: tokenized with another tokenizer than {config.tokenizer}"
                 )
-            opened.append(Rows(shards, number, config))
+            opened.append(Rows(shards, config))
             if not len(opened[-1]):
                 raise UserError(
                     f"{source.path}: {shards.n_tokens} tokens do not fill one row of"
@@ -116,14 +109,17 @@ class Loader:
         self.vocab_size = max(int(rows.shards.manifest["vocab_size"]) for rows in opened)
         self.names = [source.name for source in config.sources]
         self.config = config
-        # Shuffling and batching on the MapDataset keep the order free of threads and workers.
+        # Shuffling and batching on the MapDataset keep the order free of threads and workers. What
+        # Grain orders are numbers, through all sources; the rows of a batch are read in one go.
+        ends = np.cumsum([len(rows) for rows in opened])
+        self._starts = np.concatenate([[0], ends[:-1]])
         streams = [
-            grain.MapDataset.source(rows).seed(seed + number).shuffle().repeat(None)
-            for number, rows in enumerate(opened)
+            grain.MapDataset.range(start, end).seed(seed + number).shuffle().repeat(None)
+            for number, (start, end) in enumerate(zip(self._starts.tolist(), ends, strict=True))
         ]
         weights = [source.weight for source in config.sources]
         mixed = grain.MapDataset.mix(streams, weights) if len(streams) > 1 else streams[0]
-        self._batches = mixed.batch(config.global_batch_size)
+        self._batches = mixed.batch(config.global_batch_size, batch_fn=self._read)
 
     def batches(self, step: int) -> Iterator[dict[str, np.ndarray]]:
         """Each global batch from optimizer step `step` on, without end."""
@@ -145,6 +141,22 @@ class Loader:
                 and starts[at - 1] + rows.seq_len >= entry["offset"]
             ]
         return found
+
+    def _read(self, numbers: Sequence[int]) -> dict[str, np.ndarray]:
+        """Rows by their number through all sources, stacked."""
+        numbers_b = np.asarray(numbers, np.int64)
+        sources_b = np.searchsorted(self._starts, numbers_b, side="right") - 1
+        rows_b = numbers_b - self._starts[sources_b]
+        n, seq_len = len(numbers_b), self.config.seq_len
+        batch = {
+            "tokens": np.empty((n, seq_len + 1), np.int32),
+            "loss": np.empty((n, seq_len), bool),
+            "source": sources_b.astype(np.int32),
+            "row": rows_b,
+        }
+        for place, (source, row) in enumerate(zip(sources_b, rows_b, strict=True)):
+            batch["tokens"][place], batch["loss"][place] = self.sources[source][row]
+        return batch
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -8,8 +8,10 @@ metadata) and `manifest.json`, written last: a folder without it is not finished
 import hashlib
 import json
 import shutil
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +128,7 @@ class TokenShards:
         masks = [shard["loss"]["file"] for shard in manifest["shards"] if "loss" in shard]
         self.has_mask = bool(masks)
         self._masks = [self._map(name, "bool") for name in masks]
-        self._ends = np.cumsum([len(tokens) for tokens in self.tokens])
+        self._ends = list(accumulate(len(tokens) for tokens in self.tokens))
         if self._ends[-1] != self.n_tokens:
             raise UserError(f"{folder}: {self._ends[-1]} tokens, {MANIFEST} says {self.n_tokens}")
 
@@ -144,14 +146,16 @@ class TokenShards:
         return tokens, self._gather(self._masks, start, stop)
 
     def _gather(self, arrays: list[np.ndarray], start: int, stop: int) -> np.ndarray:
-        first = int(np.searchsorted(self._ends, start, side="right"))
-        parts = [np.empty(0, arrays[0].dtype)]
+        first = bisect_right(self._ends, start)
+        parts = []
         for array, end in zip(arrays[first:], self._ends[first:], strict=True):
-            begin = int(end) - len(array)
+            begin = end - len(array)
             if begin >= stop:
                 break
             parts.append(array[max(start - begin, 0) : stop - begin])
-        return np.concatenate(parts)
+        if len(parts) == 1:
+            return parts[0].copy()
+        return np.concatenate([np.empty(0, arrays[0].dtype), *parts])
 
     def _map(self, name: str, dtype: str) -> np.ndarray:
         try:
@@ -161,7 +165,7 @@ class TokenShards:
         if array.ndim != 1 or array.dtype.name != dtype:
             found = f"{array.dtype.name}{list(array.shape)}"
             raise UserError(f"{self.folder / name}: expected a flat {dtype} array, found {found}")
-        return array
+        return array.view(np.ndarray)  # slices of it cost less than those of a np.memmap
 
     def __reduce__(self) -> Any:
         # Pickling a memory map would copy the whole corpus into every worker.

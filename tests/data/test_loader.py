@@ -31,9 +31,9 @@ def ids(batches) -> list[tuple[int, int]]:
 
 def test_rows_cover_every_token_once_as_a_target(shards):
     opened = open_shards(shards["code"])
-    rows = Rows(opened, 0, DataConfig(seq_len=32))
+    rows = Rows(opened, DataConfig(seq_len=32))
     stream = np.concatenate(opened.tokens)
-    targets = np.concatenate([rows[i]["tokens"][1:] for i in range(len(rows))])
+    targets = np.concatenate([rows[i][0][1:] for i in range(len(rows))])
     np.testing.assert_array_equal(targets, stream[1 : 1 + len(targets)])
     assert len(stream) - 1 - len(targets) < 32
 
@@ -70,11 +70,11 @@ def test_loss_on_solutions_only(data, shards):
         Loader(one, 0).sources[0],
         Loader(replace(one, loss_on="all"), 0).sources[0],
     )
-    row, whole = masked[0], everywhere[0]
-    np.testing.assert_array_equal(row["tokens"], whole["tokens"])
-    assert whole["loss"].all()
-    text = "".join(chr(t) if t < 256 else "$" for t in row["tokens"][1:])
-    learned = "".join(c for c, used in zip(text, row["loss"], strict=True) if used)
+    (tokens, loss), (same, whole) = masked[0], everywhere[0]
+    np.testing.assert_array_equal(tokens, same)
+    assert whole.all()
+    text = "".join(chr(t) if t < 256 else "$" for t in tokens[1:])
+    learned = "".join(c for c, used in zip(text, loss, strict=True) if used)
     # "dd 0\n  return 0\n$add 1\n ..." keeps the bodies and the ends.
     assert text.startswith("dd 0\n  return 0\n$add 1")
     assert learned.startswith("  return 0\n$")
@@ -83,10 +83,10 @@ def test_loss_on_solutions_only(data, shards):
 
 def test_rows_that_start_with_documents_hold_each_document_whole(shards):
     opened = open_shards(shards["exercises"])
-    rows = Rows(opened, 0, DataConfig(seq_len=64, cut="documents"))
+    rows = Rows(opened, DataConfig(seq_len=64, cut="documents"))
     whole = Counter()
     for index in range(len(rows)):
-        text = "".join(chr(t) if t < 256 else "$" for t in rows[index]["tokens"])
+        text = "".join(chr(t) if t < 256 else "$" for t in rows[index][0])
         assert text.startswith("add ")
         whole.update(text.split("$")[:-1])
     # The last row may not be full, and is then dropped.
