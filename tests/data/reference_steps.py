@@ -8,6 +8,8 @@ from functools import reduce
 from itertools import accumulate, pairwise
 from itertools import chain as itertools_chain
 
+from reference_more_steps import MORE
+
 VOWELS = set("aeiouAEIOU")
 
 
@@ -226,4 +228,4 @@ def reference(step, value, constant):
         return value[place] if value else empty_element(step.source)
     if step.name in ("longest", "shortest") and not value:
         return empty_element(step.source)
-    return REFERENCE[step.name](value, constant)
+    return (REFERENCE | MORE)[step.name](value, constant)

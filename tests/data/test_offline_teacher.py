@@ -133,6 +133,15 @@ def test_exercises_run_as_stated_and_are_compact_and_varied():
     assert lengths[2] > lengths[1] > 0 and lengths[3] > 0.1 * len(made)
 
 
+def test_the_whole_catalog_runs_as_stated_without_a_repeat():
+    whole = TeacherSettings(steps=None, n_phrasings=3)
+    made = exercises(4000, settings=whole)
+    for exercise in made:
+        exec(doctest_program(exercise), {"__name__": "__main__"})
+    assert len({e.prompt for e in made}) == len(made)
+    assert len({name for e in made for name in e.composition}) > 380
+
+
 def test_the_same_seed_gives_the_same_texts_and_another_gives_others():
     assert exercises(50) == exercises(50)
     assert exercises(50) == exercises(80)[:50]
@@ -172,6 +181,7 @@ def test_unknown_topic_is_refused():
 def test_textbook_sections_show_code_that_runs_and_results_that_hold():
     teacher = OfflineTeacher()
     requests = list(plan_textbooks(400, 3))
+    requests += plan_textbooks(400, 4, TeacherSettings(steps=None))
     assert {r.audience for r in requests} == set(AUDIENCES)
     assert set(CONCEPTS) & {r.topic for r in requests}
     for reply in teacher.replies(requests):

@@ -7,7 +7,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from phi1_jax.data.offline_teacher import catalog_numbers, catalog_sequences, catalog_tables
+from phi1_jax.data.offline_teacher import (
+    catalog_dates,
+    catalog_maths,
+    catalog_numbers,
+    catalog_objects,
+    catalog_parsing,
+    catalog_search,
+    catalog_sequences,
+    catalog_tables,
+)
 from phi1_jax.data.offline_teacher.primitives import Primitive
 from phi1_jax.data.offline_teacher.values import KINDS, draw_value
 from phi1_jax.errors import UserError
@@ -21,11 +30,21 @@ CATALOG: tuple[Primitive, ...] = (
     *catalog_tables.DICTS,
     *catalog_tables.GROUPS,
     *catalog_tables.ROWS,
+    *catalog_maths.NUMBERS,
+    *catalog_maths.LISTS,
+    *catalog_search.LISTS,
+    *catalog_search.SEQUENCES,
+    *catalog_parsing.TEXTS,
+    *catalog_parsing.PATTERNS,
+    *catalog_parsing.WORDS,
+    *catalog_parsing.FIELDS,
+    *catalog_dates.DATES,
+    *catalog_dates.PAIRS,
+    *catalog_objects.OBJECTS,
+    *catalog_objects.MATRICES,
 )
 STEPS = {(p.name, p.source): p for p in CATALOG}
-VARIANTS = {p.name: [q for q in CATALOG if q.name == p.name] for p in CATALOG}
-FOLLOWERS = {k: [p for p in CATALOG if p.source == k and not p.first_only] for k in KINDS}
-LEADERS = {k: [p for p in CATALOG if p.target == k] for k in KINDS}
+NAMES = frozenset(p.name for p in CATALOG)
 _KIND_OF = {kind.annotation: name for name, kind in KINDS.items()}
 
 # No input or output of an example is longer.
@@ -153,32 +172,52 @@ def makes_sense(steps: tuple[Primitive, ...]) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class Steps:
+    """The steps in use.
+
+    Attributes:
+      by_name: each step's variants.
+      followers, leaders: by kind, the steps that take it and those that give it.
+    """
+
+    by_name: dict[str, list[Primitive]]
+    followers: dict[str, list[Primitive]]
+    leaders: dict[str, list[Primitive]]
+
+
 @functools.cache
-def catalog(
-    kinds: tuple[str, ...] | None = None, names: tuple[str, ...] | None = None
-) -> dict[str, list[Primitive]]:
-    """The steps by name, each with its variants, that stay within some kinds and names.
+def catalog(kinds: tuple[str, ...] | None = None, names: tuple[str, ...] | None = None) -> Steps:
+    """The steps that stay within some kinds and names.
 
     Raises:
       UserError: nothing is left, or a kind or name is unknown.
     """
     unknown = [kind for kind in kinds or () if kind not in KINDS]
-    unknown += [name for name in names or () if name not in VARIANTS]
+    unknown += [name for name in names or () if name not in NAMES]
     if unknown:
         raise UserError(
             f"offline teacher: no kind or step {unknown[0]!r}; kinds: {', '.join(KINDS)}"
         )
-    found: dict[str, list[Primitive]] = {}
-    for p in CATALOG:
-        inside = kinds is None or {p.source, p.target} <= {*kinds, "bool"}
-        if inside and (names is None or p.name in names):
-            found.setdefault(p.name, []).append(p)
-    if not found:
+    inside = [
+        p
+        for p in CATALOG
+        if (kinds is None or {p.source, p.target} <= {*kinds, "bool"})
+        and (names is None or p.name in names)
+    ]
+    if not inside:
         raise UserError("offline teacher: no step stays within the kinds and names asked for")
-    return found
+    by_name: dict[str, list[Primitive]] = {}
+    for p in inside:
+        by_name.setdefault(p.name, []).append(p)
+    return Steps(
+        by_name,
+        {k: [p for p in inside if p.source == k and not p.first_only] for k in KINDS},
+        {k: [p for p in inside if p.target == k] for k in KINDS},
+    )
 
 
-def draw_chain(length: int, rng: random.Random, steps: dict[str, list[Primitive]]) -> Chain:
+def draw_chain(length: int, rng: random.Random, steps: Steps) -> Chain:
     """Draws a chain that makes sense.
 
     It grows both ways from a step drawn evenly by name, so that a step which few others go with
@@ -190,17 +229,17 @@ def draw_chain(length: int, rng: random.Random, steps: dict[str, list[Primitive]
     Raises:
       UserError: the steps make no chain of this length.
     """
-    names = list(steps)
+    names = list(steps.by_name)
     for _ in range(10_000):
-        found: tuple[Primitive, ...] = (rng.choice(steps[rng.choice(names)]),)
+        found: tuple[Primitive, ...] = (rng.choice(steps.by_name[rng.choice(names)]),)
         n_before = rng.randrange(length)
         for index in range(1, length):
             before = index <= n_before
-            pool = LEADERS[found[0].source] if before else FOLLOWERS[found[-1].target]
+            pool = steps.leaders[found[0].source] if before else steps.followers[found[-1].target]
             for _ in range(_PICKS if pool else 0):
                 step = rng.choice(pool)
                 longer = (step, *found) if before else (*found, step)
-                if step in steps.get(step.name, ()) and makes_sense(longer):
+                if makes_sense(longer):
                     found = longer
                     break
             else:
@@ -212,7 +251,8 @@ def draw_chain(length: int, rng: random.Random, steps: dict[str, list[Primitive]
 
 def all_chains(length: int) -> list[Chain]:
     """Every chain of a length that makes sense."""
+    followers = catalog().followers
     found: list[tuple[Primitive, ...]] = [(p,) for p in CATALOG]
     for _ in range(length - 1):
-        found = [(*c, p) for c in found for p in FOLLOWERS[c[-1].target] if makes_sense((*c, p))]
+        found = [(*c, p) for c in found for p in followers[c[-1].target] if makes_sense((*c, p))]
     return [Chain(c) for c in found if makes_sense(c)]

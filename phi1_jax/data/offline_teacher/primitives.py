@@ -34,6 +34,7 @@ class Primitive:
       word: what the step adds to a function name.
       constants: what K may be; empty when the step has no constant.
       wants: traits that make an input interesting (see `draw_value`).
+      imports: the import statement that the code needs, or "".
       first_only: takes only an input of the task, since a computed one may be huge.
       apply: the step as a function of X and K.
     """
@@ -50,6 +51,7 @@ class Primitive:
     word: str
     constants: tuple[Any, ...]
     wants: str
+    imports: str
     first_only: bool
     apply: Callable[[Any, Any], Any]
 
@@ -68,6 +70,7 @@ def steps(
     element: str = "",
     constants: tuple[Any, ...] = (),
     wants: str = "",
+    imports: str = "",
     first_only: bool = False,
 ) -> Iterator[Primitive]:
     """The step on each of `sources` (kinds, space-separated). `target` is the source's by default,
@@ -92,7 +95,7 @@ def steps(
         yield Primitive(
             name, source, result, family, code(expression), code(loop), code(element),
             tuple(words(verb) for verb in verbs.split("|")), words(noun), word, constants, wants,
-            first_only, _compile(code(expression), code(loop)),
+            imports, first_only, _compile(imports, code(expression), code(loop)),
         )  # fmt: skip
 
 
@@ -135,8 +138,9 @@ def _shapes(source: str, target: str, element: str, test: str) -> tuple[str, str
     return expression, f"OUT = {start}\nfor {each}:\n{body}"
 
 
-def _compile(expression: str, loop: str) -> Callable[[Any, Any], Any]:
+def _compile(imports: str, expression: str, loop: str) -> Callable[[Any, Any], Any]:
     names: dict[str, Any] = {}
+    exec(imports, names)
     body = f"return {expression}" if expression else loop + "\nreturn OUT"
     exec("def step(X, K):\n    " + body.replace("\n", "\n    "), names)
     return names["step"]

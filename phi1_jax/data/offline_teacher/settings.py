@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from phi1_jax.data.offline_teacher.chains import catalog
-from phi1_jax.data.offline_teacher.primitives import Primitive
+from phi1_jax.data.offline_teacher.chains import Steps, catalog
 from phi1_jax.errors import UserError
 
 # What the default settings use: about as much as a model of a million parameters learns to chain
@@ -63,6 +62,6 @@ class TeacherSettings:
         _ = self.allowed
 
     @property
-    def allowed(self) -> dict[str, list[Primitive]]:
-        """The steps that may occur, by name."""
+    def allowed(self) -> Steps:
+        """The steps that may occur."""
         return catalog(self.kinds, self.steps)

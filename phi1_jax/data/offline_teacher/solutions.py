@@ -50,7 +50,8 @@ def write_body(
             lines = inner + lines
         lines.append(f"return {code}" if index == last else f"{names[index]} = {code}")
         current = names[index]
-    return "".join(f"    {line}\n" for line in lines)
+    imports = dict.fromkeys(step.imports for step in chain.steps if step.imports)
+    return "".join(f"    {line}\n" for line in (*imports, *lines))
 
 
 def step_code(template: str, value: str, constant: Any, result: str = "") -> str:

@@ -46,18 +46,19 @@ def _explain(chain: Chain, tone: Audience, rng: random.Random) -> str:
     parts = [f"# {_sentence(said)}", _opening(tone, said, described, rng), _why(step, rng)]
     if others:
         parts.append(f'The same task may be put in other words: "{others[0]}".')
+    needed = f"{step.imports}\n" if step.imports else ""
     if step.expression:
         line = step_code(step.expression, argument, constants[0])
         parts += [
             f"Let `{argument}` be {described}, for example `{value!r}`. One line is enough:",
-            _block(f"{argument} = {value!r}\nresult = {line}"),
+            _block(f"{needed}{argument} = {value!r}\nresult = {line}"),
             f"Now `result` is `{result!r}`. {_reading(step, constants[0])}".strip(),
         ]
     if step.loop and (not step.expression or rng.random() < 0.5):
         loop = step_code(step.loop, argument, constants[0], "result")
         parts += [
             "Written as a loop, every move can be seen:",
-            _block(loop),
+            _block(needed + loop),
             f"Before the loop `result` is what we answer for nothing. After it, for `{value!r}`, "
             f"it is `{result!r}`.",
         ]

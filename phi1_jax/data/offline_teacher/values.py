@@ -76,6 +76,26 @@ KINDS = {
         ("groups", "teams", "records", "logs", "series", "samples", "classes", "runs"),
         "list", "lists", "v", "ints", "{}",
     ),
+    "pairs": Kind(
+        "list[tuple[str, int]]", "a list of (name, number) pairs",
+        ("pairs", "results", "entries", "prizes", "loans", "bids", "ranks", "deals"),
+        "pair", "pairs", "p", "pairs", "[]",
+    ),
+    "date": Kind(
+        "tuple[int, int, int]", "a date as (year, month, day)",
+        ("day", "birthday", "start", "due", "moment", "deadline", "holiday", "launch"),
+        "part", "parts", "d", "int", "(2000, 1, 1)",
+    ),
+    "dates": Kind(
+        "list[tuple[int, int, int]]", "a list of dates as (year, month, day)",
+        ("dates", "days", "visits", "events", "trips", "meetings", "exams", "matches"),
+        "date", "dates", "d", "date", "[]",
+    ),
+    "fields": Kind(
+        "str of key=value", "a text of fields such as 'ant=3;bee=5'",
+        ("fields", "setting", "config", "header", "query", "options", "payload", "log"),
+        "field", "fields", "f", "fields", "''",
+    ),
     "bool": Kind("bool", "True or False", (), "answer", "answers", "b", "bool", "False"),
 }  # fmt: skip
 
@@ -110,6 +130,14 @@ def draw_value(kind: str, rng: random.Random, wants: str, near: list[Any], size:
     if kind == "rows":
         return [_list("ints", rng, wants, near, rng.randint("gaps" not in wants, 3))
                 for _ in range(min(size, 3))]  # fmt: skip
+    if kind == "date":
+        return _date(rng, size)
+    if kind == "dates":
+        return [_date(rng, 1) for _ in range(min(size, 3))]
+    if kind in ("pairs", "fields"):
+        names = dict.fromkeys(rng.choice(_WORDS) for _ in range(min(size, 3)))
+        pairs = [(name, _number(rng, numbers, 12)) for name in names]
+        return pairs if kind == "pairs" else ";".join(f"{name}={n}" for name, n in pairs)
     if kind in ("counts", "groups"):
         keys = dict.fromkeys(rng.choice(_WORDS) for _ in range(min(size, 3)))
         if kind == "counts":
@@ -141,6 +169,15 @@ def _number(rng: random.Random, near: list[int], top: int) -> int:
     if near and rng.random() < 0.4:
         return rng.choice(near) * rng.choice((1, 1, 2, 3)) + rng.choice((0, 0, 1, -1))
     return rng.randint(-top // 3, top)
+
+
+def _date(rng: random.Random, size: int) -> tuple[int, int, int]:
+    if size == 0:
+        return (2000, 1, 1)
+    # Near the ends of months and years, where date arithmetic goes wrong.
+    month = rng.choice((1, 2, 2, 3, 4, 6, 9, 11, 12))
+    day = rng.choice((1, 2, 15, 27, 28, rng.randint(1, 28)))
+    return (rng.choice((2000, 2019, 2020, 2023, 2024, 2025)), month, day)
 
 
 def _word(rng: random.Random, wants: str, letters: list[str]) -> str:

@@ -36,7 +36,7 @@ def write_exercise(
     """Writes the exercise; its examples are what its own solution returns.
 
     Raises:
-      RuntimeError: no input gives an example short enough, which is a fault of the catalog.
+      RuntimeError: no input that is not empty is ever drawn, which is a fault of the catalog.
     """
     argument = rng.choice(KINDS[chain.steps[0].source].arguments)
     style = rng.choices(STYLES, settings.styles)[0]
@@ -60,31 +60,30 @@ def draw_examples(
 ) -> tuple[tuple[Any, ...], list[Any]]:
     """Constants, and short inputs for which every step matters and the result is not nothing.
 
-    If none are found soon, any short input that is not empty will do.
+    If none are found soon, the shortest input that is not empty will do.
     """
     sizes = (1, 2, 3) if chain.steps[0].source == "str" else (2, 3, 3, 4)
-    spare: tuple[tuple[Any, ...], Any] | None = None
+    spare: tuple[int, tuple[Any, ...], Any] | None = None
     for _ in range(_TRIES):
         constants = draw_constants(chain, rng)
         found: list[Any] = []
         for _ in range(4 * n_examples):
             value = draw_input(chain, constants, rng, rng.choice(sizes))
             result = apply_chain(chain, constants, value)
-            if max(len(repr(value)), len(repr(result))) > EXAMPLE_CHARS:
+            chars = max(len(repr(value)), len(repr(result)))
+            if value and (spare is None or chars < spare[0]):
+                spare = chars, constants, value
+            if chars > EXAMPLE_CHARS or not value or not (result or chain.target == "bool"):
                 continue
-            telling = value and (result or chain.target == "bool")
-            if telling and all(steps_that_matter(chain, constants, value, result)):
-                if value not in found:
-                    found.append(value)
+            if value not in found and all(steps_that_matter(chain, constants, value, result)):
+                found.append(value)
                 if len(found) == n_examples:
                     return constants, found
-            elif value:
-                spare = constants, value
         if found:
             return constants, found
     if spare is None:
-        raise RuntimeError(f"no example of {chain.topic} has at most {EXAMPLE_CHARS} characters")
-    return spare[0], [spare[1]]
+        raise RuntimeError(f"every input of {chain.topic} is empty")
+    return spare[1], [spare[2]]
 
 
 def draw_input(chain: Chain, constants: Sequence[Any], rng: random.Random, size: int) -> Any:
