@@ -117,13 +117,17 @@ def exercises(n, seed=0, settings=None):
     return [parse_exercise(reply.text, reply.metadata) for reply in replies]
 
 
+def assert_runs_as_stated(exercise):
+    level, _, _, detail = try_one(
+        exercise.prompt + exercise.solution, exercise.entry_point, read_examples(exercise)
+    )
+    assert level == "D", detail
+
+
 def test_exercises_run_as_stated_and_are_compact_and_varied():
     made = exercises(1500)
     for exercise in made:
-        level, _, _, detail = try_one(
-            exercise.prompt + exercise.solution, exercise.entry_point, read_examples(exercise)
-        )
-        assert level == "D", detail
+        assert_runs_as_stated(exercise)
         assert ast.get_docstring(ast.parse(exercise.prompt + exercise.solution).body[0])
     assert len({e.prompt for e in made}) == len(made)
     assert sum(len(e.prompt + e.solution) for e in made) / len(made) < 300
@@ -137,7 +141,7 @@ def test_the_whole_catalog_runs_as_stated_without_a_repeat():
     whole = TeacherSettings(steps=None, n_phrasings=3)
     made = exercises(4000, settings=whole)
     for exercise in made:
-        exec(doctest_program(exercise), {"__name__": "__main__"})
+        assert_runs_as_stated(exercise)
     assert len({e.prompt for e in made}) == len(made)
     assert len({name for e in made for name in e.composition}) > 380
 
