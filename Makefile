@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: quickstart test test-hf lint format type tensorboard clean
+.PHONY: quickstart test test-hf test-faults lint format type tensorboard clean
 
 quickstart: $(VENV)/installed  ## phi-1's whole pipeline at tiny scale on the CPU, in minutes
 	$(BIN)/python launch/quickstart.py $(ARGS)
 
 test: $(VENV)/installed-dev  ## every test that needs no other machine
 	$(BIN)/python -m pytest $(ARGS)
+
+test-faults: $(VENV)/installed-dev  ## kills, full disks, damaged files, lost processes
+	$(BIN)/python -m pytest tests/faults $(ARGS)
 
 test-hf: $(VENV)-hf/installed  ## parity with transformers and torch, in their own environment
 	$(VENV)-hf/bin/python -m pytest tests_hf $(ARGS)
