@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Trains on one machine with eight GPUs, as the paper did: one process drives them all.
+#
+#   launch/train_8gpu.sh --output=runs/phi1_base \
+#       --source=code_textbook=runs/shards/code_textbook --tokenizer=runs/tokenizer
+#
+# Arguments are those of launch/train.py; --config is configs/phi1_base.py unless given. The same
+# command again goes on from the last checkpoint; Ctrl-C or SIGTERM saves first. Prints what the run
+# will need and take before it starts. GPUS and PYTHON name another number and interpreter.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-.venv/bin/python}
+gpus=${GPUS:-8}
+found=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
+if [ "$found" -ne "$gpus" ]; then
+  echo "error: $found GPUs found, not $gpus; GPUS=$found $0 ... uses what is there" >&2
+  exit 2
+fi
+config=--config=configs/phi1_base.py
+for argument in "$@"; do
+  case $argument in --config=*) config=$argument ;; esac
+done
+
+"$python" launch/plan.py "$config" --devices="$gpus" --nocompile
+exec "$python" launch/train.py "$config" "$@"

@@ -1,0 +1,118 @@
+"""Bytes per device, from shapes alone: nothing is allocated and nothing compiled."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh
+
+from phi1_jax.config import RunConfig
+from phi1_jax.model.phi import Phi
+from phi1_jax.train.step import make_trainer
+
+Remat = Literal["none", "dots", "full"]
+REMAT: tuple[Remat, ...] = ("none", "dots", "full")  # from the fastest to the smallest
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on each device for one micro-batch size and remat policy."""
+
+    params: int
+    optimizer: int
+    gradients: int
+    activations: int  # what the forward pass saves for the backward pass
+    working: int  # the largest temporary arrays: logits, or one layer's attention
+
+    @property
+    def total(self) -> int:
+        return sum(dataclasses.astuple(self))
+
+
+def state_bytes(config: RunConfig, mesh: Mesh) -> tuple[int, int]:
+    """Parameters and optimizer state on each device of the mesh, as they are sharded."""
+    trainer = make_trainer(config, mesh)
+    state = jax.eval_shape(trainer.init)
+
+    def held(shapes: Any, shardings: Any) -> int:
+        each = jax.tree.map(
+            lambda x, s: math.prod(s.shard_shape(x.shape)) * x.dtype.itemsize, shapes, shardings
+        )
+        return sum(jax.tree.leaves(each))
+
+    return (
+        held(state.params, trainer.shardings.params),
+        held(state.optimizer, trainer.shardings.optimizer),
+    )
+
+
+def memory(config: RunConfig, mesh: Mesh, *, flash: bool | None = None) -> Memory:
+    """What one device holds at the peak of a step.
+
+    Args:
+      flash: whether attention keeps no [t, t] array (cuDNN); None is what a GPU would do.
+    """
+    params, optimizer = state_bytes(config, mesh)
+    model, t = config.model, config.data.seq_len
+    rows = micro_rows(config, mesh)
+    tensor = mesh.shape["tensor"]
+    if flash is None:
+        flash = uses_flash(config)
+    saved = 0
+    for shape, size in _saved_per_row(config):
+        quadratic = shape.count(t) >= 2 and model.n_heads in shape
+        split = model.d_mlp in shape or model.vocab_size in shape or quadratic
+        if not (quadratic and flash):
+            saved += size // (tensor if split else 1) * rows
+    logits = rows * t * model.vocab_size // tensor
+    attention = 0 if flash else rows * model.n_heads * t * t // tensor
+    # Logits, their softmax and their gradient in float32; scores, weights and their gradients.
+    working = max(3 * 4 * logits, 4 * 4 * attention)
+    if mesh.shape["fsdp"] > 1:
+        # Embedding and head gathered in the compute dtype, and their gradients before the split.
+        working += 2 * model.vocab_size * model.d_model // tensor * (2 + 4)
+    return Memory(params, optimizer, params, saved, working)
+
+
+def uses_flash(config: RunConfig) -> bool:
+    """Whether a GPU runs attention through cuDNN, which has no dropout (`model/attention.py`)."""
+    model = config.model
+    on_gpu = model.compute_dtype in ("auto", "bfloat16") and model.d_head <= 128
+    return model.attention == "cudnn" or (
+        model.attention == "auto" and on_gpu and model.dropout == 0
+    )
+
+
+def micro_rows(config: RunConfig, mesh: Mesh) -> int:
+    """Rows that a device computes at once."""
+    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    return config.micro_batch_size or max(1, config.data.global_batch_size // shards)
+
+
+def _saved_per_row(config: RunConfig) -> list[tuple[tuple[int, ...], int]]:
+    """Shape and bytes, for one row, of each array that the forward pass keeps for the backward.
+
+    The vector-Jacobian product is a pytree whose leaves are those arrays, parameters among them;
+    an activation is what grows with the number of rows.
+    """
+    graph, params = nnx.split(nnx.eval_shape(lambda: Phi(config.model, nnx.Rngs(0))), nnx.Param)
+    dropping = config.model.dropout > 0
+
+    def kept(n_rows: int) -> list[jax.ShapeDtypeStruct]:
+        tokens = jax.ShapeDtypeStruct((n_rows, config.data.seq_len), jnp.int32)
+
+        def backward(params: Any, tokens: jax.Array) -> Any:
+            key = jax.random.key(0) if dropping else None
+            return jax.vjp(lambda p: nnx.merge(graph, p)(tokens, key), params)[1]
+
+        return jax.tree.leaves(jax.eval_shape(backward, params, tokens))
+
+    return [
+        (one.shape, (two.size - one.size) * one.dtype.itemsize)
+        for one, two in zip(kept(1), kept(2), strict=True)
+        if two.size > one.size
+    ]
