@@ -1,21 +1,18 @@
-import io
 import json
 import random
 import shutil
 import subprocess
 import sys
 import sysconfig
-import tokenize
 from pathlib import Path
 
-import numpy as np
 import pytest
 import zstandard
+from planted import rename
 
 from phi1_jax.data.curate import curate
 from phi1_jax.data.documents import read_documents, read_file
 from phi1_jax.data.executors import Execution
-from phi1_jax.data.near_duplicates import CodeSignatures, shingles
 from phi1_jax.data.sources import Source
 from phi1_jax.errors import UserError
 
@@ -45,87 +42,12 @@ def describe_{seed}(name):
 '''
 
 
-def rename(text, rng):
-    """Every variable and function under another name, by tokens."""
-    names = {}
-    bound = ("def", "for", "as", "class")
-    tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
-    for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        assigned = after.string == "=" and before.string != "."
-        if token.type == tokenize.NAME and (assigned or before.string in bound):
-            names[token.string] = f"other_{rng.randrange(10**9)}"
-    out, previous = [], ""
-    for token in tokens:
-        attribute = previous == "."
-        out.append(
-            (token.type, token.string if attribute else names.get(token.string, token.string))
-        )
-        previous = token.string
-    return tokenize.untokenize(out)
-
-
-def move_comments(text, rng):
-    """Comment lines leave their place for another line between statements of the top level."""
-    lines = text.split("\n")
-    comments = [line for line in lines if line.strip().startswith("#")]
-    rest = [line for line in lines if not line.strip().startswith("#")]
-    places = [i for i, line in enumerate(rest) if line.startswith(("def ", "class "))] or [0]
-    for comment in comments:
-        rest.insert(rng.choice(places), comment.strip())
-    return "\n".join(rest)
-
-
-def respace(text, rng):
-    """Two spaces a level, blank lines, trailing space."""
-    out = []
-    for line in text.split("\n"):
-        bare = line.lstrip(" ")
-        out.append(" " * ((len(line) - len(bare)) // 2) + bare + " " * rng.randrange(3))
-        out += [""] * (rng.random() < 0.1)
-    return "\n".join(out)
-
-
-EDITS = {"renamed": rename, "comments": move_comments, "spaces": respace}
-
-
 @pytest.fixture(scope="module")
 def library():
     rng = random.Random(0)
     paths = [p for p in sorted(STDLIB.glob("*.py")) + sorted((STDLIB / "email").glob("*.py"))]
     files = [d for path in paths for d in read_file(path, STDLIB, "stdlib")]
     return rng.sample([d for d in files if 1_000 < len(d.text) < 40_000], 60)
-
-
-def test_planted_near_duplicates_are_found_and_nothing_else(library, tmp_path):
-    signer = CodeSignatures(str(tmp_path))
-    rng = random.Random(1)
-
-    def buckets(text):
-        return list(map(tuple, signer.get_signature(shingles(text).reshape(-1, 1))))
-
-    originals = [buckets(d.text) for d in library]
-    found = 0
-    for document, original in zip(library, originals, strict=True):
-        for edit in EDITS.values():
-            planted = buckets(edit(document.text, rng))
-            found += any(a == b for a, b in zip(original, planted, strict=True))
-    assert found / (len(library) * len(EDITS)) >= 0.95
-    falsely = sum(
-        any(a == b for a, b in zip(one, other, strict=True))
-        for i, one in enumerate(originals)
-        for other in originals[:i]
-    )
-    assert falsely == 0
-
-
-def test_shingles_follow_the_data_and_ignore_names_comments_and_layout():
-    text = "def f(a, b):\n    c = a - b\n    return c * a  # product\n" * 3
-    same = "def g(x, y):\n  # difference\n  z = x-y\n\n  return z*x\n" * 3
-    swapped = "def f(a, b):\n    c = b - a\n    return c * a\n" * 3
-    assert np.array_equal(shingles(text), shingles(same))
-    assert not np.array_equal(shingles(text), shingles(swapped))
-    assert len(shingles("")) == 0 and len(shingles("x")) == 1
-    assert not np.array_equal(shingles("one two", prose=True), shingles("one six", prose=True))
 
 
 @pytest.fixture(scope="module")
