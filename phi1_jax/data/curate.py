@@ -5,6 +5,7 @@ choice under the budget comes last. Nothing is dropped without a line in `exclud
 """
 
 import hashlib
+import resource
 import shutil
 import time
 from collections import Counter, defaultdict
@@ -62,24 +63,40 @@ def curate(
     for source in sources:
         check_source(source)
     work = output / "work"
+    execution = execution or Execution()
     seconds: dict[str, float] = {}
+    core_seconds: dict[str, float] = {}
     stages = pipeline(sources, work, tasks, scorer or Rubric())
     with (
-        executing(execution or Execution(), work / "logs") as run,
+        executing(execution, work / "logs") as run,
         tqdm(stages, desc="curate", unit="stage") as bar,
     ):
         for stage in bar:
             bar.set_postfix_str(stage.name)
-            start = time.perf_counter()
+            start, core_start = time.perf_counter(), _core_seconds()
             run(stage)
             seconds[stage.name] = round(time.perf_counter() - start, 2)
+            core_seconds[stage.name] = _core_seconds() - core_start
             if stage.name == "heuristics":
                 _check_sources(sources, work)
-    start = time.perf_counter()
+    start, core_start = time.perf_counter(), _core_seconds()
     report = _choose(work, output, budget_bytes, pool_bytes, min_quality)
     seconds["choose"] = round(time.perf_counter() - start, 2)
+    core_seconds["choose"] = _core_seconds() - core_start
     shutil.rmtree(work)
-    return {**report, "stage_seconds": seconds}
+    speed = {"stage_seconds": seconds}
+    if execution.executor == "local":
+        megabytes = report["in"]["bytes"] / 1e6
+        speed["mb_per_core_second"] = {
+            name: round(megabytes / spent, 2) for name, spent in core_seconds.items()
+        }
+    return {**report, "speed": speed}
+
+
+def _core_seconds() -> float:
+    """Processor time of this process and of the workers that have ended."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(sum(resource.getrusage(kind)[:2]) for kind in kinds)
 
 
 def _choose(
@@ -151,7 +168,10 @@ def _choose(
     if n_read != n_filtered + n_excluded:
         raise RuntimeError(f"{n_read} documents in, {n_filtered} kept, {n_excluded} excluded")
     return {
-        "in": {"documents": n_read},
+        "in": {
+            "documents": n_read,
+            "bytes": totals["filtered_bytes"] + totals["excluded_bytes"],
+        },
         "out": {
             "filtered": n_filtered,
             "filtered_bytes": totals["filtered_bytes"],
@@ -177,8 +197,8 @@ def _exclude(document: Document, metadata: dict[str, Any], step: str, reason: st
 
 
 def _take(
-    rows: list[tuple[float, str, int]], budget_bytes: int | None
-) -> list[tuple[float, str, int]]:
+    rows: list[tuple[float, int, int]], budget_bytes: int | None
+) -> list[tuple[float, int, int]]:
     """The rows from the start whose sizes together stay within the budget."""
     total = 0
     for index, row in enumerate(rows):
@@ -212,6 +232,7 @@ def _check_sources(sources: Sequence[Source], work: Path) -> None:
             )
 
 
-def _order(document: Document) -> str:
+def _order(document: Document) -> int:
     """Names a document, in an order that has nothing to do with its content."""
-    return hashlib.sha256(f"{document.source}\0{document.id}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{document.source}\0{document.id}".encode()).digest()
+    return int.from_bytes(digest[:8])
