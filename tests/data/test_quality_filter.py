@@ -2,6 +2,7 @@ import hashlib
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from phi1_jax.data.forest import TRUSTED, fit_forest, load_forest, save_forest
 from phi1_jax.data.json_lines import read_json_lines
 from phi1_jax.data.quality_filter import filter_corpus
 from phi1_jax.data.quality_report import fit_and_report, measure
+from phi1_jax.data.shards import read_index, write_shards
+from phi1_jax.data.sources import Source, read_source
 from phi1_jax.errors import UserError
 
 N, WIDTH = 400, 16
@@ -121,6 +124,28 @@ def test_the_best_are_kept_under_a_budget_of_tokens(pool, fitted, tmp_path):
         filter_corpus(documents, [root / "a", root / "b"], fitted[0], tmp_path, budget_tokens=1)
     with pytest.raises(UserError, match="document 'd250' of 'code' has no vector"):
         filter_corpus(documents, [root / "a"], fitted[0], tmp_path)
+
+
+def test_provenance_travels_from_the_source_to_the_shards(pool, fitted, byte_tokenizer, tmp_path):
+    root, _ = pool
+    for document in read_documents(root / "pool.jsonl"):
+        (tmp_path / "code" / f"{document.id}.py").parent.mkdir(exist_ok=True)
+        (tmp_path / "code" / f"{document.id}.py").write_text(document.text)
+    (tmp_path / "code" / "d0.py").write_bytes(b"x = 0\r\n")
+    source = Source("code", tmp_path / "code", licence="MIT")
+    documents = [
+        replace(d, id=d.id.removesuffix(".py")) for d in read_source(source, lambda *what: None)
+    ]
+    filter_corpus(documents, [root / "a", root / "b"], fitted[0], tmp_path)
+    write_shards(read_documents(tmp_path / "filtered.jsonl.zst"), byte_tokenizer, tmp_path / "out")
+    index = {row["id"]: row["metadata"] for row in read_index(tmp_path / "out")}
+    assert len(index) == N
+    for document in documents:
+        found = index[document.id]
+        assert found["path"] == f"{document.id}.py" and found["licence"] == "MIT"
+        assert found["sha256"] == hashlib.sha256(document.text.encode()).hexdigest()
+        assert 0 <= found["educational_value"] <= 1
+    assert index["d0"]["mended"] == ["line_ends"]
 
 
 def test_a_forest_of_another_embedder_or_a_changed_one_is_refused(fitted, tmp_path):
