@@ -1,0 +1,100 @@
+"""SIGKILL, SIGTERM and Ctrl-C at any moment of a run: one process, launch/train.py itself."""
+
+import json
+import random
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+from fault_runs import (
+    assert_same,
+    finish,
+    kill_at,
+    last_step,
+    log,
+    start,
+    states,
+    steps_taken,
+    wait,
+    wait_for,
+)
+
+from phi1_jax import run_folder
+
+STEPS, EVERY = 40, 5
+
+
+@pytest.fixture(scope="module")
+def config(run_config):
+    checkpoint = replace(run_config.checkpoint, every_steps=EVERY)
+    return replace(run_config, steps=STEPS, checkpoint=checkpoint)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config, tmp_path_factory):
+    run = tmp_path_factory.mktemp("undisturbed") / "run"
+    finish(config, run)
+    assert [line["step"] for line in steps_taken(run)] == list(range(1, STEPS + 1))
+    return run
+
+
+def test_three_kills_at_random_steps_change_no_bit(config, undisturbed, tmp_path):
+    run = tmp_path / "run"
+    rng = random.Random()
+    sealed = 0
+    for _ in range(3):
+        target = rng.randint(sealed + 1, min(sealed + 2 * EVERY + 3, STEPS - 2))
+        sealed = kill_at(config, run, target, after_s=rng.uniform(0, 0.03))
+        # One interval, and the steps that were taken while the last save was in flight.
+        assert last_step(run) - sealed <= 2 * EVERY, (target, sealed)
+    finish(config, run)
+    assert_same(run, undisturbed)
+    starts = [line["step"] for line in states(run)]
+    assert starts[-2] == sealed, "the last process went on from the newest sealed step"
+
+
+def test_sigterm_saves_and_leaves_with_0(config, undisturbed, tmp_path):
+    run = tmp_path / "run"
+    process = start(config, run)
+    wait_for(lambda: last_step(run) >= 12, process, run)
+    process.send_signal(signal.SIGTERM)
+    signalled = time.monotonic()
+    wait(process, run)
+    assert time.monotonic() - signalled < 20, "Slurm's grace is 30 s"
+    saved = last_step(run)
+    assert saved < STEPS and run_folder.sealed_steps(run)[-1] == saved
+    result = json.loads((run / "result.json").read_text())
+    assert result["step"] == saved and not result["finished"]
+    assert "SIGTERM: saving, then leaving" in log(run)
+    finish(config, run)
+    assert_same(run, undisturbed)
+    assert len(steps_taken(run)) == STEPS, "no step was taken twice"
+
+
+@pytest.mark.parametrize("where", ["in the loop", "in the background"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_leaves_at_once(config, tmp_path, number, where):
+    """Even when the save that the first one asked for hangs, as on a dead network disk."""
+    run = tmp_path / "run"
+    far = replace(config.checkpoint, every_steps=1000)
+    hang = "import os\nfrom time import sleep\ndef hang(*a):\n"
+    hang += f"    os.path.exists({str(run / 'sealed' / '0.json')!r}) and sleep(600)\n"
+    hang += "import phi1_jax.checkpoint as c\n"
+    if where == "in the loop":
+        hang += "real = c.Checkpointer.save\n"
+        hang += "c.Checkpointer.save = lambda *a: (hang(), real(*a))"
+    else:
+        hang += "real = c.seal\nc.seal = lambda *a: (hang(), real(*a))"
+    process = start(replace(config, steps=5000, checkpoint=far), run, patch=hang)
+    wait_for(lambda: (run / "sealed" / "0.json").exists(), process, run)
+    wait_for(lambda: last_step(run) >= 1, process, run)
+    process.send_signal(number)
+    wait_for(lambda: "saving, then leaving" in log(run), process, run)
+    time.sleep(1)
+    assert process.poll() is None
+    process.send_signal(number)
+    signalled = time.monotonic()
+    wait(process, run, -number)
+    assert time.monotonic() - signalled < 3
+    assert run_folder.sealed_steps(run) == [0]
