@@ -49,6 +49,7 @@ class Checkpointer:
         # One thread seals in order; hashing runs at about 1.8 GB/s a core beside training.
         self._sealer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seal")
         self._saving: tuple[int, Future[None]] | None = None
+        self._held: int | None = None  # the step restored or saved last
         self._failures = 0  # in a row
         self._failure: UserError | None = None  # of the last save, if it failed
         self._retry_at = 0
@@ -67,7 +68,7 @@ class Checkpointer:
         return again or step % self._config.every_steps == 0
 
     def save(self, step: int, params: Any, optimizer: Any, position: Mapping[str, Any]) -> None:
-        """Starts saving; returns once the device arrays are copied.
+        """Starts saving; returns once the device arrays are copied. A step that is there stays.
 
         The old steps that the policy does not keep go once this one is sealed.
 
@@ -78,6 +79,8 @@ class Checkpointer:
             `retries` did in a row.
         """
         self.wait()
+        if step == self._held:
+            return
         try:
             self._refuse_full_disk(step, (params, optimizer))
             self._orbax.save(
@@ -107,7 +110,7 @@ class Checkpointer:
         except Exception as error:
             self._failed(step, error)
         else:
-            self._failures, self._failure = 0, None
+            self._held, self._failures, self._failure = step, 0, None
 
     def close(self) -> None:
         """Finishes the last save and frees Orbax's threads.
@@ -148,6 +151,7 @@ class Checkpointer:
             raise problem
         if step == none:
             return None
+        self._held = step
         restored = self._orbax.restore(
             step_folder(self.run, step),
             args=ocp.args.Composite(

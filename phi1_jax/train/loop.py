@@ -65,6 +65,7 @@ def train(
     changed = refuse_changes(run, identity, allow_change)
     trainer = make_trainer(config, mesh)
     with (
+        stop_signal() as stopped,  # outermost: a second signal must also end a save that hangs
         closing(Checkpointer(run, config.checkpoint)) as checkpointer,
         closing(MetricsWriter(run, enabled=jax.process_index() == 0)) as writer,
         closing(Trace(run, enabled=trace)) as tracer,
@@ -96,7 +97,7 @@ def train(
             mininterval=1,
         )
         anywhere = distributed.any_process()
-        with stop_signal() as stopped, progress:
+        with progress:
             while step < config.steps and not anywhere(stopped()):
                 profiler.before(step + 1, state)
                 with meter.timed("data_wait"):

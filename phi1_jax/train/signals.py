@@ -10,14 +10,17 @@ from absl import logging
 
 @contextmanager
 def stop_signal() -> Iterator[Callable[[], bool]]:
-    """Turns the first SIGTERM or SIGINT into a request; the second acts as usual."""
+    """Turns the first SIGTERM or SIGINT into a request; the second ends the process.
+
+    By the system's own action: a KeyboardInterrupt would wait for the threads of a save that hangs.
+    """
     received: list[int] = []
     previous: dict[int, Any] = {}
 
     def on_signal(number: int, frame: Any) -> None:
         del frame
         received.append(number)
-        signal.signal(number, previous[number])
+        signal.signal(number, signal.SIG_DFL)
         logging.warning("%s: saving, then leaving", signal.Signals(number).name)
 
     for number in (int(signal.SIGTERM), int(signal.SIGINT)):

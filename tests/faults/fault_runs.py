@@ -103,7 +103,7 @@ def kill_at(config: RunConfig, run: Path, step: int, *, after_s: float = 0.0, **
     """Starts or resumes a run and kills it with SIGKILL once it has taken `step`.
 
     Returns:
-      The newest sealed step that the killed process left.
+      The newest sealed step that the killed process left, 0 if there is none.
     """
     before = len(steps_taken(run))
     process = start(config, run, **how)
@@ -111,7 +111,7 @@ def kill_at(config: RunConfig, run: Path, step: int, *, after_s: float = 0.0, **
     time.sleep(after_s)
     process.send_signal(signal.SIGKILL)
     wait(process, run, -signal.SIGKILL)
-    return run_folder.sealed_steps(run)[-1]
+    return max(run_folder.sealed_steps(run), default=0)
 
 
 def assert_same(run: Path, oracle: Path, *, state: bool = True) -> None:

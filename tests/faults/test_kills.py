@@ -41,7 +41,8 @@ def undisturbed(config, tmp_path_factory):
 
 def test_three_kills_at_random_steps_change_no_bit(config, undisturbed, tmp_path):
     run = tmp_path / "run"
-    rng = random.Random()
+    rng = random.Random(seed := random.randrange(10**6))
+    print("seed", seed)
     sealed = 0
     for _ in range(3):
         target = rng.randint(sealed + 1, min(sealed + 2 * EVERY + 3, STEPS - 2))

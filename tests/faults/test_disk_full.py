@@ -1,0 +1,165 @@
+"""The disk fills up: before a save, in the middle of one, under the curves."""
+
+import os
+import resource
+import shutil
+import subprocess
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from phi1_jax import run_folder
+from phi1_jax.checkpoint import load_model
+from phi1_jax.errors import UserError
+from phi1_jax.train.loop import train
+from phi1_jax.train.trace import read_trace
+
+
+@contextmanager
+def small_disk(folder: Path, size: str):
+    """A file system of its own; only root may mount one."""
+    folder.mkdir(parents=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        pytest.skip(f"NOT TESTED on a full disk: mounting is not permitted here: {done.stderr}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path, leave_bytes: int) -> Path:
+    filler = folder / "filler"
+    free = shutil.disk_usage(folder).free
+    filler.write_bytes(bytes(max(0, free - leave_bytes)))
+    return filler
+
+
+def saving_every(config, every: int, **more):
+    checkpoint = replace(config.checkpoint, every_steps=every, keep_last=2, **more)
+    return replace(config, checkpoint=checkpoint, steps=40, log_every_steps=1)
+
+
+def at_step(step: int, action):
+    """An evaluator that acts once; it is called after every step."""
+
+    def evaluate(now: int, params):
+        if now == step:
+            action()
+        return {}
+
+    return {"fault": evaluate}
+
+
+def test_a_save_that_does_not_fit_is_refused_before_it_begins(run_config, tmp_path):
+    config = replace(saving_every(run_config, 10), eval_every_steps=1)
+    with small_disk(tmp_path / "disk", "16m") as disk:
+        run = disk / "run"
+        fault = at_step(12, lambda: fill(disk, 300_000))
+        with pytest.raises(UserError, match=r"checkpoint 20 was not saved: it needs .* GB free"):
+            train(config, run, fault, trace=True)
+        assert read_trace(run)[-1]["step"] == 20, "at once"
+        assert run_folder.steps_in(run) == [0, 10]
+        assert [run_folder.damage(run, step) for step in (0, 10)] == ["", ""]
+        (disk / "filler").unlink()
+        assert train(config, run)["finished"]
+
+
+def test_with_retries_the_run_goes_on_and_saves_once_there_is_room(run_config, tmp_path):
+    config = replace(saving_every(run_config, 10, retries=20), eval_every_steps=1)
+    with small_disk(tmp_path / "disk", "16m") as disk:
+        run = disk / "run"
+
+        def trouble(step: int, params):
+            if step == 12:
+                fill(disk, 300_000)
+            if step == 25:
+                (disk / "filler").unlink()
+            return {}
+
+        result = train(config, run, {"fault": trouble}, trace=True)
+        assert result["finished"]
+        assert run_folder.sealed_steps(run) == [30, 40]
+        plain = tmp_path / "plain"
+        train(config, plain, trace=True)
+        assert read_trace(run) == read_trace(plain)
+
+
+def test_retries_end(run_config, tmp_path):
+    config = replace(saving_every(run_config, 10, retries=2), eval_every_steps=1)
+    with small_disk(tmp_path / "disk", "16m") as disk:
+        run = disk / "run"
+        with pytest.raises(UserError, match="checkpoint 22 was not saved"):
+            train(config, run, at_step(12, lambda: fill(disk, 300_000)), trace=True)
+        assert run_folder.sealed_steps(run) == [0, 10]
+
+
+def full_in_the_middle(config, run, act, undo):
+    """A save begins, since the disk says that there is room, and fails. It shows within steps."""
+    with pytest.raises(UserError, match=r"checkpoint 10 was not saved: .*step 0 is intact"):
+        try:
+            train(config, run, at_step(5, act), trace=True)
+        finally:
+            undo()
+    assert read_trace(run)[-1]["step"] < 30, "not an interval later"
+    assert run_folder.steps_in(run) == run_folder.sealed_steps(run) == [0]
+    assert not list((run / "checkpoints").glob("*tmp*")), "the space is given back"
+    assert run_folder.damage(run, 0) == ""
+    assert train(config, run)["finished"]
+
+
+def test_a_disk_that_fills_during_a_save(run_config, tmp_path, monkeypatch):
+    """As with a quota, which the free space does not show."""
+    config = replace(saving_every(run_config, 10), eval_every_steps=1)
+    with small_disk(tmp_path / "disk", "16m") as disk:
+        real = shutil.disk_usage
+        monkeypatch.setattr(
+            "phi1_jax.checkpoint.shutil.disk_usage", lambda p: real(p)._replace(free=1 << 40)
+        )
+        full_in_the_middle(
+            config,
+            disk / "run",
+            lambda: fill(disk, 100_000),
+            lambda: (disk / "filler").unlink(),
+        )
+
+
+def test_a_write_that_fails_during_a_save(run_config, tmp_path):
+    """Needs no mount: files above a size cannot be written."""
+    config = replace(saving_every(run_config, 10), eval_every_steps=1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    full_in_the_middle(
+        config,
+        tmp_path / "run",
+        lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1])),
+        lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before),
+    )
+
+
+def same_weights(run: Path, other: Path) -> None:
+    ours, theirs = load_model(run)[1], load_model(other)[1]
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
+
+
+def test_curves_that_cannot_be_written_change_no_bit(run_config, tmp_path):
+    plain = tmp_path / "plain"
+    train(run_config, plain, trace=True)
+    line = tmp_path / "line"
+    line.mkdir()
+    (line / "metrics.jsonl").symlink_to("/dev/full")
+    assert train(run_config, line, trace=True)["finished"]
+    assert read_trace(line) == read_trace(plain)
+    same_weights(line, plain)
+    run = tmp_path / "board"
+    with small_disk(run / "tensorboard", "4k") as board:
+        (board / "filler").write_bytes(bytes(os.statvfs(board).f_bavail * 4096))
+        assert train(run_config, run, trace=True)["finished"]
+        assert read_trace(run) == read_trace(plain)
