@@ -81,6 +81,8 @@ class Checkpointer:
         self.wait()
         if step == self._held:
             return
+        if self._first and self._failure is not None:
+            run_folder.clean(self.run)  # what Orbax still wrote while the failed save was removed
         try:
             self._refuse_full_disk(step, (params, optimizer))
             self._orbax.save(
