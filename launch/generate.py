@@ -33,6 +33,9 @@ TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", 0.0)
 TOP_K = flags.DEFINE_integer("top_k", 0, "Draw from the best so many; 0 from all.", 0)
 TOP_P = flags.DEFINE_float("top_p", 1.0, "Draw from the fewest that hold this share.", 0.0, 1.0)
 PENALTY = flags.DEFINE_float("repetition_penalty", 1.0, "Above 1 avoids tokens seen before.", 0.0)
+FREQUENCY = flags.DEFINE_float("frequency_penalty", 0.0, "Cost of a token each time it was used.")
+PRESENCE = flags.DEFINE_float("presence_penalty", 0.0, "Cost of a token that was used at all.")
+NGRAM = flags.DEFINE_integer("no_repeat_ngram_size", 0, "No n-gram of this size twice.", 0)
 N_SAMPLES = flags.DEFINE_integer("n_samples", 1, "Completions of each prompt.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "The same seed, the same samples.")
 STOP = flags.DEFINE_multi_string("stop", [], r"End before this text; \n is a line break.")
@@ -76,7 +79,15 @@ def complete(generator: Any, records: Sequence[dict[str, Any]]) -> None:
         print(records[0]["prompt"], end="", flush=True)
     for progress in generator.stream(
         [record["prompt"] for record in records],
-        Sampling(TEMPERATURE.value, TOP_K.value, TOP_P.value, PENALTY.value),
+        Sampling(
+            TEMPERATURE.value,
+            TOP_K.value,
+            TOP_P.value,
+            PENALTY.value,
+            FREQUENCY.value,
+            PRESENCE.value,
+            NGRAM.value,
+        ),
         max_new_tokens=MAX_NEW_TOKENS.value,
         n_samples=N_SAMPLES.value,
         seed=SEED.value,

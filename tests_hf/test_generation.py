@@ -36,10 +36,11 @@ def both(tmp_path_factory):
     return Generator(config, params, Numbers()), theirs
 
 
-@pytest.mark.parametrize("penalty", [1.0, 1.3])
-def test_greedy(both, penalty):
+@pytest.mark.parametrize(("penalty", "ngram"), [(1.0, 0), (1.3, 0), (1.0, 1), (1.0, 2), (1.1, 3)])
+def test_greedy(both, penalty, ngram):
     ours, theirs = both
-    found = ours.generate(TEXTS, max_new_tokens=60, repetition_penalty=penalty)
+    controls = {"repetition_penalty": penalty, "no_repeat_ngram_size": ngram}
+    found = ours.generate(TEXTS, max_new_tokens=60, **controls)
     lengths = set()
     for prompt, (completion,) in zip(PROMPTS, found, strict=True):
         want = theirs.generate(
@@ -47,8 +48,8 @@ def test_greedy(both, penalty):
             attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
             max_new_tokens=60,
             do_sample=False,
-            repetition_penalty=penalty,
             pad_token_id=0,
+            **controls,
         )[0, len(prompt) :].tolist()
         assert completion.token_ids == want
         lengths.add(tuple(want[:10]))

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from phi1_jax.config import ModelConfig
 from phi1_jax.generate.decoder import State, arrange, begin, bucket, decode, empty_state
-from phi1_jax.generate.sampling import Draw, Sampling
+from phi1_jax.generate.sampling import Draw, Past, Sampling
 from phi1_jax.model.cache import Weights
 
 # Tokens in one prefill: bounds its activations, whatever the batch.
@@ -89,17 +89,11 @@ class Batch:
         """Adds `steps` tokens to every row; what lies past a row's end is for `retire` to drop."""
         assert self._state is not None
         rows = self.rows
-        lengths = np.array([row.length if row else 0 for row in rows], np.int32)
-        seen = None
-        if sampling.rule.penalised:
-            seen = np.zeros((len(rows), self._config.vocab_size), bool)
-            for index, row in enumerate(rows):
-                if row:
-                    seen[index, row.prompt_ids + row.ids] = True
         draw = Draw(
             np.stack([row.key if row else np.zeros(2, np.uint32) for row in rows]),
             np.array([len(row.ids) if row else 0 for row in rows], np.int32),
-            seen,
+            np.array([row.length if row else 0 for row in rows], np.int32),
+            self._past(sampling),
             sampling.numbers,
         )
         self._state, tokens, logprobs = decode(
@@ -110,13 +104,29 @@ class Batch:
             self._steps,
             self._weights,
             self._state,
-            lengths,
             draw,
         )
         for row, ids, values in zip(rows, np.asarray(tokens), np.asarray(logprobs), strict=True):
             if row:
                 row.ids += ids.tolist()
                 row.logprobs += values.tolist()
+
+    def _past(self, sampling: Sampling) -> Past:
+        """What the rule asks about the rows' tokens."""
+        rule, shape = sampling.rule, (len(self.rows), self._config.vocab_size)
+        past = Past(
+            np.zeros(shape, bool) if rule.penalised else None,
+            np.zeros(shape, np.int32) if rule.counted else None,
+            np.zeros((len(self.rows), self._slots), np.int32) if rule.ngram else None,
+        )
+        for index, row in enumerate(self.rows):
+            if row and rule.penalised:
+                past.seen_bv[index, row.prompt_ids + row.ids] = True
+            if row and rule.counted:
+                np.add.at(past.counts_bv[index], row.ids, 1)
+            if row and rule.ngram:
+                past.tokens_bs[index, : row.length] = row.prompt_ids + row.ids
+        return past
 
     def retire(self, index: int) -> None:
         """Frees a row."""

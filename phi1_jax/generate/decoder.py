@@ -88,32 +88,31 @@ def decode(
     steps: int,
     weights: Weights,
     state: State,
-    lengths_b: jax.Array,
     draw: Draw,
 ) -> tuple[State, jax.Array, jax.Array]:
     """Chooses and reads `steps` tokens in every row.
 
     Args:
-      lengths_b: int32[b], tokens in the cache; the largest plus `steps` must fit.
+      draw: its `lengths_b` are the tokens in the cache; the largest plus `steps` must fit.
     Returns:
       The state after, int32[b, steps] tokens and float32[b, steps] their log-probabilities.
     """
+    lengths_b = draw.lengths_b
     b = len(lengths_b)
     recent = constrain(kv.empty_cache(config, b, steps), mesh)
 
     def one(carry: Any, index: jax.Array) -> Any:
-        recent, logits_bv, seen_bv = carry
-        now = draw._replace(counts_b=draw.counts_b + index, seen_bv=seen_bv)
+        recent, logits_bv, past = carry
+        now = draw._replace(counts_b=draw.counts_b + index, lengths_b=lengths_b + index, past=past)
         tokens_b, logprobs_b = choose(rule, logits_bv, now)
-        if seen_bv is not None:
-            seen_bv = seen_bv.at[jnp.arange(b), tokens_b].set(True)
+        past = past.add(tokens_b, now.lengths_b)
         logits_bv, recent = kv.step(
             config, weights, state.cache, recent, tokens_b, lengths_b, index
         )
         recent = constrain(recent, mesh)
-        return (recent, _only_ids(logits_bv, n_ids), seen_bv), (tokens_b, logprobs_b)
+        return (recent, _only_ids(logits_bv, n_ids), past), (tokens_b, logprobs_b)
 
-    carry = (recent, state.logits_bv, draw.seen_bv)
+    carry = (recent, state.logits_bv, draw.past)
     (recent, logits_bv, _), (tokens_nb, logprobs_nb) = jax.lax.scan(one, carry, jnp.arange(steps))
     cache = constrain(kv.merge(state.cache, recent, lengths_b), mesh)
     return State(cache, logits_bv), tokens_nb.T, logprobs_nb.T

@@ -104,6 +104,9 @@ class Generator:
         top_k: int = 0,
         top_p: float = 1.0,
         repetition_penalty: float = 1.0,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        no_repeat_ngram_size: int = 0,
         n_samples: int = 1,
         seed: int = 0,
         stop: Sequence[str] = (),
@@ -129,7 +132,15 @@ class Generator:
         results: list[dict[int, Completion]] = [{} for _ in prompts]
         for progress in self.stream(
             prompts,
-            Sampling(temperature, top_k, top_p, repetition_penalty),
+            Sampling(
+                temperature,
+                top_k,
+                top_p,
+                repetition_penalty,
+                frequency_penalty,
+                presence_penalty,
+                no_repeat_ngram_size,
+            ),
             max_new_tokens=max_new_tokens,
             n_samples=n_samples,
             seed=seed,

@@ -21,12 +21,18 @@ class Sampling:
 
     The repetition penalty (Keskar et al. 2019, as Hugging Face has it) divides the positive and
     multiplies the negative logits of every token that the prompt or the completion holds already.
+    Then, as in OpenAI's interface, each time that the completion holds a token costs it
+    `frequency_penalty`, and that it holds it at all `presence_penalty`. Last, no token that would
+    complete an n-gram which prompt and completion hold already (`no_repeat_ngram_size`).
     """
 
     temperature: float = 0.0
     top_k: int = 0  # 0 keeps all
     top_p: float = 1.0
     repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    no_repeat_ngram_size: int = 0  # 0: repeat freely
 
     def __post_init__(self) -> None:
         for name, ok, expected in (
@@ -34,13 +40,16 @@ class Sampling:
             ("top_k", self.top_k >= 0, "0 (off) or more"),
             ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
             ("repetition_penalty", self.repetition_penalty > 0, "above 0"),
+            ("frequency_penalty", True, "a number"),
+            ("presence_penalty", True, "a number"),
+            ("no_repeat_ngram_size", self.no_repeat_ngram_size >= 0, "0 (off) or more"),
         ):
             if not ok or not math.isfinite(getattr(self, name)):
                 raise UserError(f"{name}={getattr(self, name)} must be {expected}")
 
     @property
     def numbers(self) -> np.ndarray:
-        """float32[4], the fields in order."""
+        """float32[7], the fields in order."""
         return np.array(astuple(self), np.float32)
 
     @property
@@ -48,7 +57,11 @@ class Sampling:
         """What must be compiled in."""
         drawn = self.temperature > 0
         return Rule(
-            drawn, drawn and (self.top_k > 0 or self.top_p < 1), self.repetition_penalty != 1
+            drawn,
+            drawn and (self.top_k > 0 or self.top_p < 1),
+            self.repetition_penalty != 1,
+            (self.frequency_penalty, self.presence_penalty) != (0, 0),
+            self.no_repeat_ngram_size,
         )
 
 
@@ -58,6 +71,26 @@ class Rule(NamedTuple):
     drawn: bool
     filtered: bool
     penalised: bool
+    counted: bool = False
+    ngram: int = 0
+
+
+class Past(NamedTuple):
+    """What each row holds already; None where the rule does not ask for it."""
+
+    seen_bv: Any = None  # bool[b, v], whether prompt or completion hold a token
+    counts_bv: Any = None  # int32[b, v], how often the completion does
+    tokens_bs: Any = None  # int32[b, s], prompt and completion
+
+    def add(self, tokens_b: jax.Array, lengths_b: jax.Array) -> "Past":
+        """The past after one more token at `lengths_b` of each row."""
+        rows_b = jnp.arange(len(tokens_b))
+        seen_bv, counts_bv, tokens_bs = self
+        return Past(
+            None if seen_bv is None else seen_bv.at[rows_b, tokens_b].set(True),
+            None if counts_bv is None else counts_bv.at[rows_b, tokens_b].add(1),
+            None if tokens_bs is None else tokens_bs.at[rows_b, lengths_b].set(tokens_b),
+        )
 
 
 class Draw(NamedTuple):
@@ -65,8 +98,9 @@ class Draw(NamedTuple):
 
     keys_b: Any  # uint32[b, 2], one stream of random numbers per sample
     counts_b: Any  # int32[b], tokens of the completion so far
-    seen_bv: Any  # None or bool[b, v], tokens to penalise
-    numbers: Any  # float32[4], the fields of `Sampling`
+    lengths_b: Any  # int32[b], tokens of prompt and completion so far
+    past: Past
+    numbers: Any  # float32[7], the fields of `Sampling`
 
 
 def stream_key(seed: int, prompt_ids: Sequence[int], sample: int) -> np.ndarray:
@@ -88,11 +122,17 @@ def choose(rule: Rule, logits_bv: jax.Array, draw: Draw) -> tuple[jax.Array, jax
       int32[b] and float32[b], the log-probability of the token under the model itself, that is
       before penalty, temperature and filters.
     """
-    temperature, top_k, top_p, penalty = draw.numbers
-    scores_bv = logits_bv
-    if rule.penalised and draw.seen_bv is not None:
+    temperature, top_k, top_p, penalty, frequency, presence, _ = draw.numbers
+    past, scores_bv = draw.past, logits_bv
+    if rule.penalised:
         penalised = jnp.where(scores_bv > 0, scores_bv / penalty, scores_bv * penalty)
-        scores_bv = jnp.where(draw.seen_bv, jnp.maximum(penalised, _LOWEST), scores_bv)
+        scores_bv = jnp.where(past.seen_bv, jnp.maximum(penalised, _LOWEST), scores_bv)
+    if rule.counted:
+        cost_bv = frequency * past.counts_bv + presence * (past.counts_bv > 0)
+        scores_bv = jnp.maximum(scores_bv - cost_bv, _LOWEST)
+    if rule.ngram:
+        banned_bv = _repeats(rule.ngram, past.tokens_bs, draw.lengths_b, scores_bv.shape[-1])
+        scores_bv = jnp.where(banned_bv, _LOWEST, scores_bv)
     if rule.drawn:
         scores_bv = jnp.maximum(scores_bv / temperature, _LOWEST)
         if rule.filtered:
@@ -105,6 +145,19 @@ def choose(rule: Rule, logits_bv: jax.Array, draw: Draw) -> tuple[jax.Array, jax
         tokens_b = jnp.argmax(scores_bv, axis=-1)
     chosen_b = jnp.take_along_axis(logits_bv, tokens_b[:, None], axis=1)[:, 0]
     return tokens_b, chosen_b - jax.nn.logsumexp(logits_bv, axis=-1)
+
+
+def _repeats(n: int, tokens_bs: jax.Array, lengths_b: jax.Array, v: int) -> jax.Array:
+    """bool[b, v], the tokens that would complete an n-gram which the row holds already."""
+    slots = jnp.arange(tokens_bs.shape[1])
+    # At slot j: j ends an n-gram of the row, and its first n - 1 tokens are the row's last.
+    ends_bs = (slots >= n - 1) & (slots < lengths_b[:, None])
+    for back in range(1, n):
+        last_b1 = jnp.take_along_axis(tokens_bs, (lengths_b - back)[:, None], axis=1, mode="clip")
+        ends_bs &= jnp.roll(tokens_bs, back, axis=1) == last_b1
+    rows_b1 = jnp.arange(len(tokens_bs))[:, None]
+    banned_bv = jnp.zeros((len(tokens_bs), v), bool)
+    return banned_bv.at[rows_b1, jnp.where(ends_bs, tokens_bs, v)].set(True, mode="drop")
 
 
 def _at_share(weights_bv: jax.Array, shares_b: jax.Array) -> jax.Array:

@@ -148,6 +148,11 @@ def test_options_take_effect(generator, greedy):
     [[found]] = generator.generate(["abc"], max_new_tokens=20, repetition_penalty=1e9)
     assert len(set(found.token_ids)) == len(found.token_ids)  # nothing twice
     assert not set(b"abc") & set(found.token_ids)
+    for options in ({"frequency_penalty": 1e9}, {"presence_penalty": 1e9}):
+        [[found]] = generator.generate(["abc"], max_new_tokens=20, **options)
+        assert len(set(found.token_ids)) == len(found.token_ids)
+    found = generator.generate(PROMPTS, max_new_tokens=20, no_repeat_ngram_size=2)
+    assert ids_of(found) != ids_of(greedy)
 
 
 def test_prompts_too_long(generator):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from phi1_jax.errors import UserError
-from phi1_jax.generate.sampling import Draw, Sampling, choose, keep_top, stream_key
+from phi1_jax.generate.sampling import Draw, Past, Sampling, choose, keep_top, stream_key
 
 RNG = np.random.default_rng(0)
 
@@ -14,7 +14,8 @@ def draw(sampling, logits, n, seen=None, seed=0):
     keys = np.stack([stream_key(seed, [1], i) for i in range(n)])
     rows = jnp.broadcast_to(jnp.asarray(logits, jnp.float32), (n, len(logits)))
     seen = None if seen is None else np.broadcast_to(seen, rows.shape)
-    row = Draw(keys, np.zeros(n, np.int32), seen, sampling.numbers)
+    none = np.zeros(n, np.int32)
+    row = Draw(keys, none, none, Past(seen), sampling.numbers)
     tokens, logprobs = jax.jit(choose, static_argnums=0)(sampling.rule, rows, row)
     return np.asarray(tokens), np.asarray(logprobs)
 
@@ -77,6 +78,16 @@ def test_repetition_penalty_as_published():
     np.testing.assert_allclose(np.bincount(found) / 20_000, want, atol=0.015)
 
 
+def test_frequency_and_presence_as_published():
+    sampling = Sampling(frequency_penalty=0.5, presence_penalty=0.25)
+    logits = np.array([2.0, 1.5, 1.0], np.float32)
+    none = np.zeros(1, np.int32)
+    for counts, want in (([0, 0, 5], 0), ([1, 0, 0], 1), ([1, 1, 0], 0), ([2, 2, 0], 2)):
+        past = Past(None, np.array([counts], np.int32))
+        row = Draw(stream_key(0, [1], 0)[None], none, none, past, sampling.numbers)
+        assert choose(sampling.rule, jnp.asarray(logits)[None], row)[0].tolist() == [want]
+
+
 def test_streams_differ():
     streams = {(s, p, n): tuple(stream_key(s, p, n)) for s in (0, 1) for p in ((1,), (2, 3))
                for n in (0, 1)}  # fmt: skip
@@ -89,7 +100,8 @@ def test_streams_differ():
 @pytest.mark.parametrize(
     ("name", "value"),
     [("temperature", -0.1), ("top_k", -1), ("top_p", 0.0), ("top_p", 1.1),
-     ("repetition_penalty", 0.0), ("temperature", float("nan"))],
+     ("repetition_penalty", 0.0), ("temperature", float("nan")),
+     ("frequency_penalty", float("inf")), ("no_repeat_ngram_size", -1)],
 )  # fmt: skip
 def test_values_out_of_range(name, value):
     with pytest.raises(UserError, match=f"{name}=.* must be"):
