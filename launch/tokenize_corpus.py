@@ -8,7 +8,7 @@ Make shards: python launch/tokenize_corpus.py --tokenizer=runs/tokenizer \\
 
 A corpus is a folder, .jsonl, .jsonl.gz, .jsonl.zst or .parquet. Every document is decoded again
 and compared while it goes in; the report gives documents, tokens and bytes/token per source. An
-interrupted run goes on with the first part (4 MB) that is missing, to the same bytes.
+interrupted run goes on with the first part (--part_mb) that is missing, to the same bytes.
 """
 
 import os
@@ -21,6 +21,7 @@ from absl import flags
 from phi1_jax import cli
 from phi1_jax.data.documents import read_all
 from phi1_jax.data.shards import open_shards, write_shards
+from phi1_jax.data.token_parts import PART_CHARS
 from phi1_jax.data.tokenizer import Tokenizer, load_tokenizer, sample_texts, train_tokenizer
 from phi1_jax.errors import UserError
 from phi1_jax.stage import run_stage
@@ -33,6 +34,7 @@ VOCAB_SIZE = flags.DEFINE_integer("vocab_size", 2048, "Pieces of the tokenizer t
 SAMPLE_MB = flags.DEFINE_float("sample_mb", 2.0, "MB of each source to train on.", 0.001)
 MAX_TOKENS = flags.DEFINE_integer("max_tokens", None, "Stop after about this many tokens.", 1)
 SHARD_TOKENS = flags.DEFINE_integer("shard_tokens", 1 << 26, "Tokens in each shard.", 1)
+PART_MB = flags.DEFINE_float("part_mb", PART_CHARS / 1e6, "MB of text encoded at once.", 0.001)
 WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes that encode.", 1)
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished, with another tokenizer too.")
 
@@ -58,6 +60,7 @@ def main(argv: Sequence[str]) -> None:
             "tokenizer": tokenizer.fingerprint,
             "max_tokens": MAX_TOKENS.value,
             "shard_tokens": SHARD_TOKENS.value,
+            "part_chars": round(PART_MB.value * 1e6),
         }
 
         def work(output: Path) -> dict[str, Any]:
@@ -67,6 +70,7 @@ def main(argv: Sequence[str]) -> None:
                 output,
                 shard_tokens=SHARD_TOKENS.value,
                 max_tokens=MAX_TOKENS.value,
+                part_chars=inputs["part_chars"],
                 workers=WORKERS.value,
                 resume=True,
             )

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from datatrove.executor.base import PipelineExecutor
 from datatrove.executor.slurm import SlurmPipelineExecutor
 
 import phi1_jax
+from phi1_jax.data.parallel import leave_with
 from phi1_jax.data.pipeline import OurStep, Stage
 from phi1_jax.errors import UserError
 
@@ -100,7 +102,13 @@ def _executor(execution: Execution, stage: Stage, folder: Path) -> PipelineExecu
         )
     # Stages of datatrove's own steps take less on one machine than the start of a worker does.
     workers = (execution.workers or os.cpu_count() or 1) if ours else 1
-    return LocalPipelineExecutor(stage.steps, **common, workers=min(workers, stage.tasks))
+    steps = [partial(_leave_with, os.getpid()), *stage.steps]
+    return LocalPipelineExecutor(steps, **common, workers=min(workers, stage.tasks))
+
+
+def _leave_with(parent: int, data: Any, rank: int, world_size: int) -> None:
+    """A first step: the workers of a killed run end with it."""
+    leave_with(parent)
 
 
 class _Slurm(SlurmPipelineExecutor):

@@ -2,13 +2,14 @@
 
 import multiprocessing
 import os
+import select
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from functools import partial
+from contextlib import suppress
+from functools import cache, partial
 from itertools import chain, islice
-from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 State = TypeVar("State")
@@ -45,7 +46,7 @@ def ordered_map(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([function.__module__])
     under_way: deque[tuple[Item, Future[Result]]] = deque()
-    with ProcessPoolExecutor(workers, context, _start, (function, state)) as pool:
+    with ProcessPoolExecutor(workers, context, _start, (function, state, os.getpid())) as pool:
         try:
             for item in items:
                 under_way.append((item, pool.submit(_call, item)))
@@ -59,18 +60,29 @@ def ordered_map(
             pool.shutdown(cancel_futures=True)
 
 
-def _start(function: Callable[[Any, Any], Any], state: Any) -> None:
-    global _work
-    _work = partial(function, state)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
+@cache
+def leave_with(parent: int) -> None:
+    """Ends this process once the process `parent` has ended, however it did; in that one, nothing.
 
-    def leave_with_parent() -> None:
-        # Killed, the parent tells nobody; a worker would wait for the next item for ever.
-        wait([parent.sentinel])
+    A parent that is killed tells nobody. Its workers would finish what they have, beside those of
+    the next run, and then wait for more for ever.
+    """
+    if parent == os.getpid():
+        return
+
+    def wait() -> None:
+        # Readable when the process ends; if it has already, there is none to open.
+        with suppress(ProcessLookupError):
+            select.select([os.pidfd_open(parent)], [], [])
         os._exit(1)
 
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _start(function: Callable[[Any, Any], Any], state: Any, parent: int) -> None:
+    global _work
+    _work = partial(function, state)
+    leave_with(parent)
 
 
 def _call(item: Any) -> Any:

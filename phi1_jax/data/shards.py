@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from phi1_jax.data.documents import Document
 from phi1_jax.data.json_lines import read_json_lines, write_json_lines
-from phi1_jax.data.token_parts import Part, encode_parts
+from phi1_jax.data.token_parts import PART_CHARS, Part, encode_parts
 from phi1_jax.data.tokenizer import Tokenizer
 from phi1_jax.errors import UserError
 from phi1_jax.stage import write_json
@@ -38,6 +38,7 @@ def write_shards(
     *,
     shard_tokens: int = 1 << 26,
     max_tokens: int | None = None,
+    part_chars: int = PART_CHARS,
     workers: int = 1,
     resume: bool = False,
 ) -> dict[str, Any]:
@@ -51,6 +52,7 @@ def write_shards(
     Args:
       shard_tokens: tokens in each shard but the last; a document may run across shards.
       max_tokens: stop after the document that reaches this number.
+      part_chars: characters that are encoded at once and kept until all are.
       workers: processes that encode; the bytes written are the same for any number.
       resume: go on with the parts that an interrupted call with the same arguments left.
     Returns:
@@ -69,7 +71,7 @@ def write_shards(
 
     def index() -> Iterator[dict[str, Any]]:
         with tqdm(desc="tokens", unit="tok", unit_scale=True) as progress:
-            for run, part in encode_parts(documents, tokenizer, parts, workers):
+            for run, part in encode_parts(documents, tokenizer, parts, part_chars, workers):
                 offsets = writer.n_tokens + np.cumsum(part.lengths) - part.lengths
                 n_documents = len(run)
                 if max_tokens is not None:

@@ -12,7 +12,7 @@ from phi1_jax.data.parallel import ordered_map
 from phi1_jax.data.tokenizer import Tokenizer
 from phi1_jax.errors import UserError
 
-# Some seconds of encoding: little to lose, little to hold, and much more than a task costs.
+# A second of encoding: little to lose, little to hold, and much more than a task costs.
 PART_CHARS = 4_000_000
 
 
@@ -32,14 +32,18 @@ class Part:
 
 
 def encode_parts(
-    documents: Iterable[Document], tokenizer: Tokenizer, folder: Path, workers: int
+    documents: Iterable[Document],
+    tokenizer: Tokenizer,
+    folder: Path,
+    part_chars: int,
+    workers: int,
 ) -> Iterator[tuple[list[Document], Part]]:
     """Yields runs of documents and their tokens, in order, and keeps each in `folder`.
 
     A part that is in `folder` already is read, not encoded again: the caller sees to it that it
-    comes from the same documents and tokenizer. A document with `metadata["prompt_chars"]` is
-    encoded in two, so that the boundary that the model sees when it generates is the one it was
-    trained on.
+    comes from the same documents, tokenizer and `part_chars`. A document that states its
+    `prompt_chars` is encoded in two, so that the boundary that the model sees when it generates is
+    the one it was trained on.
 
     Raises:
       UserError: a document that the tokenizer does not give back exactly.
@@ -47,7 +51,7 @@ def encode_parts(
     folder.mkdir(parents=True, exist_ok=True)
 
     def items() -> Iterator[tuple[Path, list[Document], bool]]:
-        for number, run in enumerate(_cut(documents)):
+        for number, run in enumerate(_cut(documents, part_chars)):
             path = folder / f"{number:06d}.npz"
             yield path, run, path.exists()
 
@@ -63,13 +67,13 @@ def encode_parts(
         yield run, part
 
 
-def _cut(documents: Iterable[Document]) -> Iterator[list[Document]]:
+def _cut(documents: Iterable[Document], part_chars: int) -> Iterator[list[Document]]:
     run: list[Document] = []
     size = 0
     for document in documents:
         run.append(document)
         size += len(document.text)
-        if size >= PART_CHARS:
+        if size >= part_chars:
             yield run
             run, size = [], 0
     if run:

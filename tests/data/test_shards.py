@@ -9,7 +9,6 @@ import pytest
 import sentencepiece
 import zstandard
 
-from phi1_jax.data import token_parts
 from phi1_jax.data.documents import Document, write_documents
 from phi1_jax.data.shards import open_shards, read_index, write_shards
 from phi1_jax.data.tokenizer import load_tokenizer, train_tokenizer
@@ -146,12 +145,17 @@ def read_folder(folder):
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def test_workers_and_parts_do_not_change_a_byte(tokenizer, tmp_path, monkeypatch):
+def test_workers_and_parts_do_not_change_a_byte(tokenizer, tmp_path):
     documents = [*CODE, *EXERCISES]
     whole = write_shards(documents, tokenizer, tmp_path / "1", shard_tokens=3000, max_tokens=20_000)
-    monkeypatch.setattr(token_parts, "PART_CHARS", 3000)
     write_shards(
-        documents, tokenizer, tmp_path / "2", shard_tokens=3000, max_tokens=20_000, workers=2
+        documents,
+        tokenizer,
+        tmp_path / "2",
+        shard_tokens=3000,
+        max_tokens=20_000,
+        part_chars=3000,
+        workers=2,
     )
     assert len(whole["shards"]) == 7 and 20_000 <= whole["n_tokens"] < 20_300
     assert read_folder(tmp_path / "1") == read_folder(tmp_path / "2")
@@ -174,13 +178,13 @@ class Counting:
         return getattr(self.tokenizer, name)
 
 
-def test_an_interrupted_run_goes_on_with_the_first_part_missing(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(token_parts, "PART_CHARS", 3000)
-    write_shards(CODE, tokenizer, tmp_path / "undisturbed", shard_tokens=3000)
+def test_an_interrupted_run_goes_on_with_the_first_part_missing(tokenizer, tmp_path):
+    cuts = {"shard_tokens": 3000, "part_chars": 3000}
+    write_shards(CODE, tokenizer, tmp_path / "undisturbed", **cuts)
     with pytest.raises(KeyboardInterrupt):
-        write_shards(CODE, Counting(tokenizer, 250), tmp_path / "b", shard_tokens=3000)
+        write_shards(CODE, Counting(tokenizer, 250), tmp_path / "b", **cuts)
     rest = Counting(tokenizer)
-    write_shards(CODE, rest, tmp_path / "b", shard_tokens=3000, resume=True)
+    write_shards(CODE, rest, tmp_path / "b", **cuts, resume=True)
     n_per_part = 3000 / (sum(len(d.text) for d in CODE) / len(CODE))
     assert 51 <= rest.encoded <= 51 + 1.5 * n_per_part < 150
     assert read_folder(tmp_path / "undisturbed") == read_folder(tmp_path / "b")

@@ -1,0 +1,131 @@
+"""Data stages killed at random and run again: the files are those of an undisturbed run."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+from phi1_jax.data.documents import read_documents, write_documents
+from phi1_jax.data.tokenizer import train_tokenizer
+
+pytestmark = pytest.mark.faults
+STDLIB = Path(sysconfig.get_path("stdlib"))
+N_KILLS = 3
+PATIENCE_S = 120
+N_EXERCISES = 5000
+
+
+def command(stage: str, inputs: Path) -> list[str]:
+    arguments = {
+        "curate": [f"--source={STDLIB / 'asyncio'}", "--tasks=3", "--workers=2"],
+        "synthesize": [
+            f"--n_exercises={N_EXERCISES}",
+            "--n_textbook_sections=200",
+            "--n_benchmark=50",
+        ],
+        "decontaminate": [
+            f"--corpus={inputs / 'synthesize/exercises.jsonl.zst'}",
+            f"--corpus={inputs / 'synthesize/textbooks.jsonl.zst'}",
+            f"--benchmark={inputs / 'synthesize/benchmark.jsonl'}",
+            "--tau=0.95,0.8",
+            "--workers=2",
+        ],
+        "tokenize_corpus": [
+            f"--corpus={inputs / 'code.jsonl.zst'}",
+            f"--corpus={inputs / 'synthesize/exercises.jsonl.zst'}",
+            f"--tokenizer={inputs / 'tokenizer'}",
+            "--part_mb=0.2",
+            "--shard_tokens=300000",
+            "--workers=2",
+        ],
+    }
+    return [sys.executable, str(REPOSITORY / f"launch/{stage}.py"), *arguments[stage]]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("inputs")
+    run([*command("synthesize", root), f"--output={root / 'synthesize'}"], root / "log")
+    code = [d for part in ("asyncio", "email", "idlelib") for d in read_documents(STDLIB / part)]
+    write_documents(root / "code.jsonl.zst", code)
+    train_tokenizer([d.text for d in code[:40]], 512).save(root / "tokenizer")
+    return root
+
+
+def start(arguments: list[str], log: Path) -> subprocess.Popen:
+    with log.open("a") as file:
+        return subprocess.Popen(
+            arguments,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+
+
+def run(arguments: list[str], log: Path) -> float:
+    """Runs a command to its end; returns its seconds."""
+    began = time.monotonic()
+    process = start(arguments, log)
+    assert process.wait(PATIENCE_S) == 0, log.read_text()
+    return time.monotonic() - began
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """Every file that a later stage may read, and the report without its times and places."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.name == "report.json":
+            report = json.loads(path.read_text())
+            report = {k: v for k, v in report.items() if not k.endswith("seconds")}
+            files[name] = json.dumps(report).replace(str(folder), "").encode()
+        elif path.is_file() and path.name.endswith((".jsonl", ".zst", ".npy", ".json")):
+            files[name] = path.read_bytes()
+    return files
+
+
+def left_in_session(session: int) -> list[int]:
+    """Processes of a session that is over, for as long as some are there, 10 s at most."""
+    for _ in range(100):
+        left = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session and fields[0] != "Z":
+                left.append(int(stat.parent.name))
+        if not left:
+            break
+        time.sleep(0.1)
+    return left
+
+
+@pytest.mark.parametrize("stage", ["curate", "synthesize", "decontaminate", "tokenize_corpus"])
+def test_killed_at_random_the_result_is_that_of_an_undisturbed_run(stage, inputs, tmp_path):
+    arguments = command(stage, inputs)
+    log = tmp_path / "log"
+    seconds = run([*arguments, f"--output={tmp_path / 'undisturbed'}"], log)
+    rng = random.Random()
+    delays = [rng.uniform(0.05, 0.95) * seconds for _ in range(N_KILLS)]
+    print(f"{stage} takes {seconds:.1f} s; killed after", delays)
+    for delay in delays:
+        process = start([*arguments, f"--output={tmp_path / 'killed'}"], log)
+        time.sleep(delay)
+        process.kill()
+        process.wait()
+        assert left_in_session(process.pid) == []
+    run([*arguments, f"--output={tmp_path / 'killed'}"], log)
+    expected = results(tmp_path / "undisturbed")
+    assert len(expected) >= 4
+    found = results(tmp_path / "killed")
+    assert sorted(found) == sorted(expected)
+    assert [name for name in found if found[name] != expected[name]] == []
