@@ -51,6 +51,7 @@ def get_config() -> ConfigDict:
                 "global_batch_size": 1024,
                 "loss_on": "all",  # [ours]
                 "cut": "stream",
+                "held_out_rows": 0,
             },
             # Mesh, micro-batch and remat change speed and memory only; not yet measured on GPUs.
             "mesh": {"data": 1, "fsdp": -1, "tensor": 1},

@@ -10,6 +10,7 @@ first, JAX_NUM_PROCESSES and JAX_PROCESS_ID set; --output is a folder that all o
 """
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from phi1_jax.stage import write_json
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=value.")
 OUTPUT = flags.DEFINE_string("output", None, "The run's folder; holds everything it writes.")
 SOURCE = flags.DEFINE_multi_string(
-    "source", [], "NAME=SHARDS or NAME=SHARDS:WEIGHT, once for each source of the mixture."
+    "source", [], "NAME=SHARDS, NAME=SHARDS:WEIGHT or NAME=SHARDS:EPOCHSx; for each of the mixture."
 )
 ALLOW_CHANGE = flags.DEFINE_multi_string(
     "allow_change", [], "A field in which a resumed run may differ, e.g. steps; repeatable."
@@ -57,7 +58,11 @@ def main(argv: Sequence[str]) -> None:
     start = time.perf_counter()
     with distributed.leaving_together():
         result = train(
-            config, Path(OUTPUT.value), allow_change=ALLOW_CHANGE.value, trace=TRACE.value
+            config,
+            Path(OUTPUT.value),
+            allow_change=ALLOW_CHANGE.value,
+            profile=(PROFILE_START.value, PROFILE_STEPS.value),
+            trace=TRACE.value,
         )
     result["total_seconds"] = round(time.perf_counter() - start, 2)
     if jax.process_index() == 0:
@@ -77,13 +82,13 @@ def resolve(values: dict[str, Any]) -> dict[str, Any]:
 
 def parse_source(text: str) -> dict[str, Any]:
     name, equals, rest = text.partition("=")
-    path, colon, weight = rest.rpartition(":")
-    try:
-        parsed = {"path": path, "weight": float(weight)} if colon else {"path": rest}
-    except ValueError:
-        parsed = {"path": rest}
+    parsed: dict[str, Any] = {"path": rest}
+    if share := re.fullmatch(r"(.+):(\d+\.?\d*)(x?)", rest):
+        parsed = {"path": share[1], "epochs" if share[3] else "weight": float(share[2])}
     if not (name and equals and rest):
-        raise UserError(f"--source={text}: give NAME=SHARDS or NAME=SHARDS:WEIGHT")
+        raise UserError(
+            f"--source={text}: give NAME=SHARDS, NAME=SHARDS:WEIGHT or NAME=SHARDS:EPOCHSx"
+        )
     return {"name": name, **parsed}
 
 

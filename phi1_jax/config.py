@@ -109,8 +109,10 @@ class SourceConfig:
     name: str
     path: str
     weight: float = 1.0  # share of the sequences, relative to the other sources
+    epochs: float = 0.0  # above 0, in place of weight: passes over it in the whole run
 
     def __post_init__(self) -> None:
+        _check(self.epochs >= 0, f"data.sources {self.name!r} epochs", self.epochs, "0 or more")
         _check(self.weight > 0, f"data.sources {self.name!r} weight", self.weight, "above 0")
 
 
@@ -126,9 +128,12 @@ class DataConfig:
     # stream: rows start anywhere, as in the paper. documents [ours]: rows start with a document, so
     # that a context which holds few exercises does not cut most of them.
     cut: Literal["stream", "documents"] = "stream"
+    # Rows of each source that are never trained on, for curves of loss and bits per byte.
+    held_out_rows: int = 0
 
     def __post_init__(self) -> None:
         _check(self.seq_len >= 2, "data.seq_len", self.seq_len, "at least 2")
+        _check(self.held_out_rows >= 0, "data.held_out_rows", self.held_out_rows, "0 or more")
         _check(
             self.global_batch_size >= 1, "data.global_batch_size", self.global_batch_size, ">= 1"
         )

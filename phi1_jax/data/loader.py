@@ -3,7 +3,7 @@
 import hashlib
 import json
 from bisect import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ import grain
 import numpy as np
 
 from phi1_jax.config import DataConfig
+from phi1_jax.data.mixture import mixed, mixture_weights
 from phi1_jax.data.shards import TokenShards, open_shards, read_index
 from phi1_jax.data.tokenizer import load_tokenizer
 from phi1_jax.errors import UserError
+
+_SPANS = 8  # in which held-out rows lie together
 
 
 class Rows:
@@ -23,33 +26,58 @@ class Rows:
     [i * seq_len + 1, (i + 1) * seq_len], so every token but the first is a target exactly once an
     epoch; a last incomplete row is dropped. With `cut="documents"` a row starts where a document
     does, and a document that does not end in one row starts the next.
+
+    Attributes:
+      trained: int64, rows that are trained on.
+      held_out: int64, rows that never are, in spans spread evenly over the stream.
     """
 
     def __init__(self, shards: TokenShards, config: DataConfig) -> None:
         self.shards = shards
         self.seq_len = config.seq_len
         self.solutions_only = config.loss_on == "solutions"
-        self.starts = None
         if config.cut == "documents":
             self.starts = document_rows(shards, config.seq_len)
+        else:
+            self.starts = np.arange(0, shards.n_tokens - config.seq_len, config.seq_len)
+        spans = np.array_split(np.arange(len(self.starts)), min(_SPANS, config.held_out_rows or 1))
+        sizes = [len(part) for part in np.array_split(np.arange(config.held_out_rows), len(spans))]
+        self.spans = [rows[:size] for rows, size in zip(spans, sizes, strict=True)]
+        self.held_out = np.concatenate(self.spans)
+        self.trained = np.delete(np.arange(len(self.starts)), self.held_out)
 
-    def __len__(self) -> int:
-        if self.starts is not None:
-            return len(self.starts)
-        return max(0, (self.shards.n_tokens - 1) // self.seq_len)
+    def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """int32[n, seq_len + 1] tokens, and bool[n, seq_len], which targets count."""
+        tokens, loss = self.shards.gather(self.starts[rows], self.seq_len + 1)
+        loss = loss[:, 1:]
+        return tokens, loss if self.solutions_only else np.ones_like(loss)
 
-    def __getitem__(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens [seq_len + 1], and bool[seq_len], the targets that count."""
-        start = self.start(row)
-        tokens, loss = self.shards.slice(start, start + self.seq_len + 1)
-        return tokens, loss[1:] if self.solutions_only else np.ones(self.seq_len, bool)
+    def read_held_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """All held-out rows; what counts is in documents that lie whole in them.
 
-    def start(self, row: int) -> int:
-        """Where a row begins in the stream of tokens."""
-        return int(row) * self.seq_len if self.starts is None else int(self.starts[row])
-
-    def __repr__(self) -> str:
-        return f"Rows({self.shards.folder.name}, {self.seq_len})"
+        Of a document that crosses a span's border, the other part is trained on.
+        """
+        eot = self.shards.manifest["eot_id"]
+        tokens, counts = self.read(self.held_out)
+        inside = np.zeros_like(counts)
+        for rows in filter(len, self.spans):
+            mine = np.isin(self.held_out, rows)
+            positions = self.starts[rows][:, None] + np.arange(self.seq_len + 1)
+            ends = positions[tokens[mine] == eot] + 1  # where a document does, another begins
+            begins, untrained = ends, 0
+            if rows[0] == 0:
+                begins = np.append(ends, 0)
+            else:
+                untrained = self.starts[rows[0] - 1] + self.seq_len + 1
+            last = max(ends, default=0)
+            first = min(begins[begins >= untrained], default=last)
+            inside[mine] = (first <= positions[:, 1:]) & (positions[:, 1:] < last)
+        if not (counts & inside).any():
+            raise UserError(
+                f"config field data.held_out_rows={len(self.held_out)}: no document of"
+                f" {self.shards.folder} lies whole in these rows; make it larger"
+            )
+        return tokens, counts & inside
 
 
 def document_rows(shards: TokenShards, seq_len: int) -> np.ndarray:
@@ -79,61 +107,84 @@ class Loader:
 
     Every process of a run reads all rows of a batch and puts its own on its devices: at the
     paper's rate, 147k tokens/s, reading costs under 1% of a core. So the order, the counts and the
-    log are the same everywhere, whatever the hosts and the mesh.
+    log are the same everywhere, whatever the hosts, the threads and the mesh.
     """
 
-    def __init__(self, config: DataConfig, seed: int) -> None:
+    def __init__(self, config: DataConfig, seed: int, steps: int | None = None) -> None:
         """Opens every source and checks it, so that a damaged file is found before step 1.
 
+        Args:
+          steps: of the whole run; needed if a source has `epochs`.
         Raises:
           UserError: no source, shards that are missing, damaged, too short or made with another
-            tokenizer.
+            tokenizer, or epochs that do not fit the run.
         """
         if not config.sources:
             raise UserError("config field data.sources is empty: name shards, --source=NAME=DIR")
+        self.config = config
         self.tokenizer = load_tokenizer(Path(config.tokenizer)) if config.tokenizer else None
-        opened = []
+        self.sources: list[Rows] = []
         for source in config.sources:
             shards = open_shards(Path(source.path), verify=True)
             if self.tokenizer and shards.fingerprint != self.tokenizer.fingerprint:
                 raise UserError(
                     f"{source.path}: tokenized with another tokenizer than {config.tokenizer}"
                 )
-            opened.append(Rows(shards, config))
-            if not len(opened[-1]):
+            rows = Rows(shards, config)
+            if not len(rows.trained) or len(rows.held_out) < config.held_out_rows:
+                held_out = f" beside data.held_out_rows={config.held_out_rows}"
                 raise UserError(
                     f"{source.path}: {shards.n_tokens} tokens do not fill one row of"
-                    f" data.seq_len={config.seq_len}"
+                    f" data.seq_len={config.seq_len}{held_out if config.held_out_rows else ''}"
                 )
-        self.sources = opened
-        self.vocab_size = max(int(rows.shards.manifest["vocab_size"]) for rows in opened)
+            self.sources.append(rows)
+        self.vocab_size = max(int(rows.shards.manifest["vocab_size"]) for rows in self.sources)
         self.names = [source.name for source in config.sources]
-        self.config = config
-        # Shuffling and batching on the MapDataset keep the order free of threads and workers. What
-        # Grain orders are numbers, through all sources; the rows of a batch are read in one go.
-        ends = np.cumsum([len(rows) for rows in opened])
-        self._starts = np.concatenate([[0], ends[:-1]])
-        streams = [
-            grain.MapDataset.range(start, end).seed(seed + number).shuffle().repeat(None)
-            for number, (start, end) in enumerate(zip(self._starts.tolist(), ends, strict=True))
+        lengths = [len(rows.trained) for rows in self.sources]
+        n_rows = None if steps is None else steps * config.global_batch_size
+        self.weights = mixture_weights(config.sources, lengths, n_rows)
+        # What Grain shuffles are numbers of rows; the rows of a batch are read in one go.
+        self._streams = [
+            grain.MapDataset.range(n).seed(seed + number).shuffle().repeat(None)
+            for number, n in enumerate(lengths)
         ]
-        weights = [source.weight for source in config.sources]
-        mixed = grain.MapDataset.mix(streams, weights) if len(streams) > 1 else streams[0]
-        self._batches = mixed.batch(config.global_batch_size, batch_fn=self._read)
 
-    def batches(self, step: int) -> Iterator[dict[str, np.ndarray]]:
-        """Each global batch from optimizer step `step` on, without end."""
-        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
-        iterator = iter(self._batches.to_iter_dataset(options))
+    def batches(self, step: int, threads: int = 1) -> Iterator[dict[str, np.ndarray]]:
+        """Each global batch from optimizer step `step` on, without end; see `__getitem__`."""
+        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4)
+        iterator = iter(grain.MapDataset.source(self).to_iter_dataset(options))
         iterator.set_state({"next_index": step})
         return iterator
 
+    def __len__(self) -> int:
+        return 1 << 40  # Grain asks; a run ends by its number of steps
+
+    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+        """The batch of optimizer step `step`, 0 for the first.
+
+        Returns:
+          tokens int32[b, seq_len + 1], loss bool[b, seq_len] (the targets that count), source
+          int32[b] (number in `data.sources`) and row int64[b] (of that source).
+        """
+        b, t = self.config.global_batch_size, self.config.seq_len
+        source, place = mixed(self.weights, step * b, b)
+        row = np.empty(b, np.int64)
+        tokens, loss = np.empty((b, t + 1), np.int32), np.empty((b, t), bool)
+        for number, (rows, stream) in enumerate(zip(self.sources, self._streams, strict=True)):
+            mine = np.flatnonzero(source == number)
+            row[mine] = rows.trained[[stream[i] for i in place[mine].tolist()]]
+            tokens[mine], loss[mine] = rows.read(row[mine])
+        return {"tokens": tokens, "loss": loss, "source": source.astype(np.int32), "row": row}
+
+    def __repr__(self) -> str:
+        return f"Loader({self.names})"
+
     def documents(self, step: int) -> dict[str, list[str]]:
         """Ids of the documents that the batch of optimizer step `step` was cut from, by source."""
-        batch = self._batches[step]
+        batch = self[step]
         found = {}
         for number, (name, rows) in enumerate(zip(self.names, self.sources, strict=True)):
-            starts = sorted(map(rows.start, batch["row"][batch["source"] == number]))
+            starts = sorted(rows.starts[batch["row"][batch["source"] == number]])
             found[name] = [
                 entry["id"]
                 for entry in read_index(rows.shards.folder)
@@ -142,22 +193,6 @@ class Loader:
             ]
         return found
 
-    def _read(self, numbers: Sequence[int]) -> dict[str, np.ndarray]:
-        """Rows by their number through all sources, stacked."""
-        numbers_b = np.asarray(numbers, np.int64)
-        sources_b = np.searchsorted(self._starts, numbers_b, side="right") - 1
-        rows_b = numbers_b - self._starts[sources_b]
-        n, seq_len = len(numbers_b), self.config.seq_len
-        batch = {
-            "tokens": np.empty((n, seq_len + 1), np.int32),
-            "loss": np.empty((n, seq_len), bool),
-            "source": sources_b.astype(np.int32),
-            "row": rows_b,
-        }
-        for place, (source, row) in enumerate(zip(sources_b, rows_b, strict=True)):
-            batch["tokens"][place], batch["loss"][place] = self.sources[source][row]
-        return batch
-
     @property
     def identity(self) -> dict[str, Any]:
         """What else than settings decides the data: content in place of paths, by config field."""
@@ -165,8 +200,9 @@ class Loader:
             "data.tokenizer": self.sources[0].shards.fingerprint,
             "data.sources": self.names,  # in this order
         }
-        for rows, source in zip(self.sources, self.config.sources, strict=True):
+        total = sum(self.weights)
+        for rows, name, weight in zip(self.sources, self.names, self.weights, strict=True):
             shards = json.dumps(rows.shards.manifest["shards"]).encode()
-            found[f"data.sources.{source.name}.shards"] = hashlib.sha256(shards).hexdigest()[:16]
-            found[f"data.sources.{source.name}.weight"] = source.weight
+            found[f"data.sources.{name}.shards"] = hashlib.sha256(shards).hexdigest()[:16]
+            found[f"data.sources.{name}.share"] = weight / total
         return found

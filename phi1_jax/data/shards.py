@@ -147,6 +147,21 @@ class TokenShards:
             return tokens, np.ones(stop - start, bool)
         return tokens, self._gather(self._masks, start, stop)
 
+    def gather(self, starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Many slices at once: int32[n, length] tokens and their bool[n, length] loss mask."""
+        tokens = np.empty((len(starts), length), np.int32)
+        loss = np.ones((len(starts), length), bool)
+        first = np.searchsorted(self._ends, starts, side="right").tolist()
+        for row, (start, shard) in enumerate(zip(starts.tolist(), first, strict=True)):
+            begin = start - int(self._ends[shard]) + len(self.tokens[shard])
+            if begin + length > len(self.tokens[shard]):  # it goes on in the next file
+                tokens[row], loss[row] = self.slice(start, start + length)
+                continue
+            tokens[row] = self.tokens[shard][begin : begin + length]
+            if self.has_mask:
+                loss[row] = self._masks[shard][begin : begin + length]
+        return tokens, loss
+
     def _gather(self, arrays: list[np.ndarray], start: int, stop: int) -> np.ndarray:
         first = bisect_right(self._ends, start)
         parts = []

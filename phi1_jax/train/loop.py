@@ -1,13 +1,12 @@
 """The training loop, read from top to bottom: open, restore, step, report, save."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from phi1_jax import distributed
@@ -17,12 +16,14 @@ from phi1_jax.data.loader import Loader
 from phi1_jax.errors import UserError
 from phi1_jax.metrics import MetricsWriter
 from phi1_jax.sharding import make_mesh
+from phi1_jax.train.feed import on_device
 from phi1_jax.train.guard import report_skipped
+from phi1_jax.train.held_out import held_out_evaluator
 from phi1_jax.train.meter import Meter
 from phi1_jax.train.profile import Profile
 from phi1_jax.train.resume import identity_of, record_start, refuse_changes, split, start
 from phi1_jax.train.signals import stop_signal
-from phi1_jax.train.step import MICRO_BATCHES, Batch, make_trainer
+from phi1_jax.train.step import make_trainer
 from phi1_jax.train.trace import Trace
 
 # Called with the step and the parameters; returns the curves' names and values.
@@ -55,7 +56,7 @@ def train(
     """
     mesh = make_mesh(config.mesh)
     micro_batches = _micro_batches(config, mesh)
-    loader = Loader(config.data, config.seed)
+    loader = Loader(config.data, config.seed, config.steps)
     if loader.vocab_size > config.model.vocab_size:
         raise UserError(
             f"config field model.vocab_size={config.model.vocab_size} is smaller than the"
@@ -64,6 +65,10 @@ def train(
     identity = identity_of(config, loader)
     changed = refuse_changes(run, identity, allow_change)
     trainer = make_trainer(config, mesh)
+    evaluators = dict(evaluators or {})
+    if config.data.held_out_rows:
+        rows_at_once = config.data.global_batch_size // micro_batches
+        evaluators["held_out"] = held_out_evaluator(trainer, loader, rows_at_once)
     with (
         stop_signal() as stopped,  # outermost: a second signal must also end a save that hangs
         closing(Checkpointer(run, config.checkpoint)) as checkpointer,
@@ -87,7 +92,7 @@ def train(
         if step == 0:
             save()
         saved = step
-        batches = _on_device(loader.batches(step), mesh, micro_batches)
+        batches = on_device(loader.batches(step), mesh, micro_batches)
         progress = tqdm(
             total=config.steps,
             initial=step,
@@ -113,7 +118,7 @@ def train(
                     report_skipped(steps, step, config.max_skipped_steps, loader, run)
                 if config.eval_every_steps and step % config.eval_every_steps == 0:
                     with meter.timed("evaluation"):
-                        for name, evaluate in (evaluators or {}).items():
+                        for name, evaluate in evaluators.items():
                             values = evaluate(step, state.params)
                             writer.scalars(step, {f"{name}/{k}": v for k, v in values.items()})
                 if checkpointer.due(step):
@@ -137,22 +142,3 @@ def _micro_batches(config: RunConfig, mesh: Mesh) -> int:
             f" {shards} data-parallel devices"
         )
     return rows // per_step
-
-
-def _on_device(
-    batches: Iterator[dict[str, np.ndarray]], mesh: Mesh, micro_batches: int
-) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
-    """Puts the next batch on the devices while the current step runs."""
-    sharding = NamedSharding(mesh, MICRO_BATCHES)
-
-    def place(array: np.ndarray) -> jax.Array:
-        array = array.reshape(micro_batches, -1, *array.shape[1:])
-        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
-
-    def placed(batch: dict[str, np.ndarray]) -> tuple[Batch, dict[str, np.ndarray]]:
-        return Batch(place(batch["tokens"]), place(batch["loss"])), batch
-
-    ahead = placed(next(batches))
-    for batch in batches:
-        ready, ahead = ahead, placed(batch)
-        yield ready

@@ -44,6 +44,8 @@ class Trainer(NamedTuple):
     shardings: State
     init: Callable[[], State]
     step: Callable[[State, Batch], tuple[State, Metrics]]
+    # The sum of -log p over the targets of one micro-batch that count, without dropout.
+    loss: Callable[[Any, Batch], jax.Array]
 
 
 def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
@@ -116,6 +118,11 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
             in_shardings=(shardings, batch_sharding),
             out_shardings=(shardings, replicated(mesh)),
             donate_argnums=0,
+        ),
+        jax.jit(
+            lambda params, micro: total_loss(params, micro, None),
+            in_shardings=(shardings.params, NamedSharding(mesh, BATCH)),
+            out_shardings=replicated(mesh),
         ),
     )
 

@@ -42,11 +42,11 @@ def test_every_change_is_refused_by_name(config, run, shards):
         "data.global_batch_size": replace(config, data=replace(config.data, global_batch_size=8)),
         "data.loss_on": replace(config, data=replace(config.data, loss_on="solutions")),
         "data.sources": with_sources(config, exercises, code),
-        "data.sources.code.weight": with_sources(config, replace(code, weight=3.0), exercises),
+        "data.sources.code.share": with_sources(config, replace(code, weight=3.0), exercises),
         "data.sources.code.shards": with_sources(
             config, replace(code, path=str(shards["exercises"])), exercises
         ),
-        "data.sources.exercises.weight": with_sources(config, code),
+        "data.sources.exercises.share": with_sources(config, code),
         "init_from": replace(config, init_from=str(run)),
     }
     before = {name: (run / name).read_bytes() for name in ("config.json", "identity.json")}

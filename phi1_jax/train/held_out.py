@@ -1,0 +1,53 @@
+"""Loss and bits per byte of each source, on rows of it that are never trained on."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from phi1_jax.data.loader import Loader
+from phi1_jax.sharding import batch_sharding
+from phi1_jax.train.feed import place
+from phi1_jax.train.step import Batch, Trainer
+
+
+def held_out_evaluator(
+    trainer: Trainer, loader: Loader, rows_at_once: int
+) -> Callable[[int, Any], dict[str, float]]:
+    """An evaluator for the loop: `loss/SOURCE` in nats a token, `bits_per_byte/SOURCE`.
+
+    Bits per byte do not depend on the tokenizer: the same tokens' loss, over the bytes of UTF-8
+    that they stand for. They are left out if the config names no tokenizer.
+
+    Args:
+      rows_at_once: rows that the devices compute together.
+    Raises:
+      UserError: held-out rows of a source hold no whole document.
+    """
+    read = {}
+    for name, rows in zip(loader.names, loader.sources, strict=True):
+        tokens, counts = rows.read_held_out()
+        n_bytes = 0
+        if loader.tokenizer is not None:
+            n_bytes = len(loader.tokenizer.decode(tokens[:, 1:][counts].tolist()).encode())
+        read[name] = tokens, counts, n_bytes
+    sharding = batch_sharding(trainer.shardings.step.mesh)
+
+    def evaluate(step: int, params: Any) -> dict[str, float]:
+        del step
+        values = {}
+        for name, (tokens, counts, n_bytes) in read.items():
+            nats = 0.0
+            for at in range(0, len(tokens), rows_at_once):
+                rows = slice(at, at + rows_at_once)
+                empty = ((0, rows_at_once - len(tokens[rows])), (0, 0))
+                parts = (np.pad(array[rows], empty) for array in (tokens, counts))
+                batch = Batch(*(place(part, sharding) for part in parts))
+                nats += float(trainer.loss(params, batch))
+            values[f"loss/{name}"] = nats / int(counts.sum())
+            if n_bytes:
+                values[f"bits_per_byte/{name}"] = nats / math.log(2) / n_bytes
+        return values
+
+    return evaluate
