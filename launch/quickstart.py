@@ -253,7 +253,7 @@ def print_result(root: Path, benchmark: Path, summary: dict[str, object]) -> Non
   python launch/evaluate.py --benchmark={benchmark} --checkpoint={best} \\
       --n_samples=10 --temperature=0.4 --k=1,10 --output={root}/evaluate_sampled \\
       --allow_code_execution
-  python launch/train.py --config=configs/phi1_small.py --help      a larger run
+  python launch/train.py --config=configs/phi1_small_base.py --help      a larger run
 
 {summary["total_seconds"]} s in all; {root / "summary.json"}"""
     )

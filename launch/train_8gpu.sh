@@ -17,10 +17,14 @@ if [ "$found" -ne "$gpus" ]; then
   echo "error: $found GPUs found, not $gpus; GPUS=$found $0 ... uses what is there" >&2
   exit 2
 fi
-config=--config=configs/phi1_base.py
+config=
 for argument in "$@"; do
   case $argument in --config=*) config=$argument ;; esac
 done
+if [ -z "$config" ]; then
+  config=--config=configs/phi1_base.py
+  set -- "$config" "$@"
+fi
 
 "$python" launch/plan.py "$config" --devices="$gpus" --nocompile
-exec "$python" launch/train.py "$config" "$@"
+exec "$python" launch/train.py "$@"

@@ -39,7 +39,7 @@ def test_every_config_file_sets_every_field(name):
 
 @pytest.mark.parametrize(
     ("name", "params"),
-    [("phi1_base", 1_418_270_720), ("phi1", 1_418_270_720), ("phi1_small", 356_794_368)],
+    [("phi1_base", 1_418_270_720), ("phi1", 1_418_270_720), ("phi1_small_base", 356_794_368)],
 )
 def test_the_papers_models_have_the_released_number_of_parameters(name, params):
     assert count_params(load(name).model) == params
@@ -55,6 +55,26 @@ def test_the_papers_recipe():
     assert (finetune.optimizer.peak_learning_rate, finetune.optimizer.warmup_steps) == (1e-4, 50)
     assert finetune.optimizer.weight_decay == 0.01
     assert base.optimizer.name == finetune.optimizer.name == "adamw"
+    # Finetuning starts from the step that the paper calls phi-1-base, and keeps every 1,000th.
+    assert finetune.init_from == "runs/phi1_base@24000"
+    assert finetune.checkpoint.keep_every_steps == finetune.checkpoint.every_steps == 1000
+    assert finetune.checkpoint.best_metric
+
+
+def test_the_small_recipe_has_the_small_model_in_both_stages():
+    base, finetune = load("phi1_small_base"), load("phi1_small")
+    assert base.model == finetune.model and count_params(finetune.model) == 356_794_368
+    assert base.optimizer == load("phi1_base").optimizer
+    assert finetune.optimizer == load("phi1").optimizer and finetune.data == load("phi1").data
+    assert finetune.init_from == "runs/phi1_small_base@24000"
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_says_how_to_run_it(name):
+    text = importlib.import_module(f"configs.{name}").__doc__
+    for part in ("Command:  ", "Hardware: ", "Expected: "):
+        assert part in text
+    assert name in ("phi1_tiny", "bench_cpu") or "Time:     " in text
 
 
 def test_round_trip_through_plain_values():

@@ -126,7 +126,7 @@ def _stage_table(stages: list[dict[str, Any]]) -> str:
             stage["name"],
             f"{stage['tokens'] / 1e9:.1f}e9",
             f"{stage['days']:.2f}",
-            f"{stage['gpu_hours']:,.0f}",
+            f"{stage['gpu_hours']:,.{0 if stage['gpu_hours'] >= 100 else 1}f}",
         ]
         row += [f"{stage['usd']:,.0f}"] * cost
         row += [f"{stage['paper_gpu_hours'] or '':}"] * paper

@@ -1,0 +1,35 @@
+"""A phi-1 of 30M parameters for the GPU that Colab lends: a T4 (16 GB) or an L4 (24 GB).
+
+Command:  python launch/train.py --config=configs/phi1_colab.py --output=runs/colab \\
+            --source=code_exercises=runs/quickstart/shards/code_exercises \\
+            --tokenizer=runs/quickstart/tokenizer
+          on the quickstart's data, or on shards of your own.
+Hardware: 1 x L4; on a T4, which has no bfloat16, add --config.model.compute_dtype=float32.
+Time:     10 minutes on an L4 and 2 hours on a T4, by launch/plan.py --peak_tflops=121 --mfu=0.3,
+  and in float32 --peak_tflops=8.1 --mfu=0.4.
+Expected: not measured yet; more of what the quickstart's 1M parameters show.
+
+Departures from the paper as in configs/phi1_tiny.py: Muon, no dropout, a short context.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import phi1_tiny
+
+
+def get_config() -> ConfigDict:
+    config = phi1_tiny.get_config()
+    config.model.vocab_size = 8192
+    config.model.n_layers = 8
+    config.model.d_model = 512
+    config.model.d_mlp = 2048
+    config.model.n_heads = 8
+    config.model.rotary_dim = 32
+    config.model.scan_unroll = 1
+    config.optimizer.warmup_steps = 100
+    config.data.seq_len = 512
+    config.data.global_batch_size = 64
+    config.micro_batch_size = 16
+    config.checkpoint.every_steps = 500
+    config.steps = 3_000
+    return config

@@ -1,0 +1,89 @@
+"""The shell scripts with stand-ins for Slurm, the driver's tool and Python on the path."""
+
+import os
+import subprocess
+
+import pytest
+from conftest import REPOSITORY
+
+SBATCH = REPOSITORY / "launch" / "slurm" / "train.sbatch"
+EIGHT = REPOSITORY / "launch" / "train_8gpu.sh"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a script; what the stand-ins are asked for lands in a log, one line each."""
+    log = tmp_path / "log"
+    stand_ins = {
+        "srun": 'echo "srun $*" >>"$LOG"; shift; SLURM_PROCID=0 "$@"',
+        "scontrol": 'echo "scontrol $*" >>"$LOG"',
+        "nvidia-smi": 'for i in $(seq "$N_GPUS"); do echo "GPU $i"; done',
+        "python": (
+            'echo "python $*" >>"$LOG"; [ -z "$RESULT" ] || echo "$RESULT" >"$WHERE"; exit $CODE'
+        ),
+    }
+    for name, body in stand_ins.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "run").mkdir()
+
+    def start(script, *arguments, finished="true", code=0, n_gpus=8):
+        result = f' "finished": {finished},' if script == SBATCH else ""
+        environment = {
+            **os.environ,
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "PYTHON": "python",
+            "LOG": str(log),
+            "RESULT": result,
+            "WHERE": str(tmp_path / "run" / "result.json"),
+            "CODE": str(code),
+            "N_GPUS": str(n_gpus),
+            "SLURM_JOB_ID": "42",
+        }
+        done = subprocess.run(
+            ["bash", script, *arguments], env=environment, capture_output=True, text=True
+        )
+        return done, log.read_text().splitlines() if log.exists() else []
+
+    return start
+
+
+@pytest.mark.parametrize("script", [SBATCH, EIGHT], ids=lambda path: path.name)
+def test_the_scripts_are_whole(script):
+    assert subprocess.run(["bash", "-n", script]).returncode == 0
+    assert os.access(script, os.X_OK)
+
+
+def test_slurm_goes_back_to_the_queue_until_training_is_finished(run, tmp_path):
+    arguments = ("--config=configs/phi1_base.py", f"--output={tmp_path}/run")
+    done, log = run(SBATCH, *arguments, finished="false")
+    train = f"launch/train.py {' '.join(arguments)}"
+    assert done.returncode == 0, done.stderr
+    assert log == [
+        f"srun --kill-on-bad-exit=1 python {train}",
+        f"python {train}",
+        "scontrol requeue 42",
+    ]
+    done, log = run(SBATCH, *arguments)
+    assert done.returncode == 0 and log[-1] == f"python {train}"
+
+
+def test_slurm_stops_on_a_failure_and_without_output(run, tmp_path):
+    done, log = run(SBATCH, f"--output={tmp_path}/run", finished="false", code=2)
+    assert done.returncode == 2 and not any("requeue" in line for line in log)
+    done, _ = run(SBATCH, "--config=configs/phi1_base.py")
+    assert done.returncode == 2 and "--output=FOLDER is missing" in done.stderr
+
+
+def test_eight_gpus_are_counted_planned_and_used(run):
+    done, log = run(EIGHT, "--config=configs/phi1.py", "--output=x")
+    assert done.returncode == 0, done.stderr
+    assert log == [
+        "python launch/plan.py --config=configs/phi1.py --devices=8 --nocompile",
+        "python launch/train.py --config=configs/phi1.py --output=x",
+    ]
+    done, log = run(EIGHT, "--output=y")
+    assert log[-1] == "python launch/train.py --config=configs/phi1_base.py --output=y"
+    done, _ = run(EIGHT, "--output=x", n_gpus=4)
+    assert done.returncode == 2
+    assert "4 GPUs found, not 8" in done.stderr
