@@ -1,0 +1,57 @@
+"""Notebooks: paired with their scripts, ready for Colab, and they run."""
+
+import os
+import subprocess
+import sys
+
+import jupytext
+import pytest
+from conftest import REPOSITORY
+
+SCRIPTS = sorted((REPOSITORY / "notebooks").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_notebook_and_script_say_the_same(script):
+    """After a change: jupytext --to ipynb notebooks/NAME.py"""
+    notebook = jupytext.read(script.with_suffix(".ipynb"))
+    paired = jupytext.read(script)
+    cells = [[(cell.cell_type, cell.source) for cell in book.cells] for book in (notebook, paired)]
+    assert cells[0] == cells[1]
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_ready_for_colab(script):
+    notebook = jupytext.read(script.with_suffix(".ipynb"))
+    assert notebook.metadata["colab"]["name"] == f"{script.stem}.ipynb"
+    text = script.read_text()
+    badge = f"https://colab.research.google.com/github/OWNER/phi1_jax/blob/main/notebooks/{script.stem}.ipynb"
+    assert badge in notebook.cells[0].source
+    assert "# @param" in text
+    # The JAX that is there stays: it goes into pip's constraints, and nothing else installs it.
+    assert "jax=={version('jax')}" in text and '"--constraint"' in text
+    assert text.count('"install"') == 1
+    forms = [cell for cell in notebook.cells if "# @title" in cell.source]
+    assert forms and all(cell.metadata["cellView"] == "form" for cell in forms)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_runs_at_its_smallest(script, tmp_path):
+    environment = {
+        **os.environ,
+        "PHI1_JAX_SCALE": "smoke",
+        "PHI1_JAX_OUTPUT": str(tmp_path),
+        "PYTHONPATH": str(REPOSITORY),
+        "XLA_FLAGS": "",
+    }
+    notebook = script.with_suffix(".ipynb")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=600", "-q", "-p",
+         "no:cacheprovider", "--rootdir", str(notebook.parent), "-c", os.devnull, str(notebook)],
+        env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert "1 passed" in done.stdout
+    assert list(tmp_path.rglob("summary.json"))
