@@ -5,7 +5,7 @@
       --config.model.remat=none --config.data.global_batch_size=8 --peer=torch --output=h200.jsonl
 
 Subjects: decode, train, input, checkpoint, compile, convert, humaneval, or all of them, each in a
-process of its own. A train step has config.data.global_batch_size rows. Contenders take turns
+process of its own; smoke compares ratios at a small size with stored ones. Contenders take turns
 (A B A B ...) on the same cores; times are medians with the 10th and 90th percentile; ratio is our
 time by that of the fastest other. The machine's ceilings are measured beside them.
 """
@@ -20,6 +20,7 @@ from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
+from tqdm import tqdm
 
 from phi1_jax import cli
 from phi1_jax.config import RunConfig, from_dict
@@ -40,15 +41,17 @@ CHECKPOINT = flags.DEFINE_string("checkpoint", None, "humaneval: a run's folder;
 N_SAMPLES = flags.DEFINE_integer("n_samples", 200, "humaneval: samples of a prompt.", 1)
 N_SAMPLED = flags.DEFINE_integer("n_sampled", 164, "humaneval: prompts that are sampled.", 1)
 SWEEP = flags.DEFINE_bool("sweep", False, "train: each set of XLA's GPU flags, ours only.")
+STORE = flags.DEFINE_string("store", None, "smoke: file to write the ratios to.")
+AGAINST = flags.DEFINE_string("against", None, "smoke: file of ratios not to exceed by far.")
 FIRST_STEP_OF = flags.DEFINE_string("first_step_of", "ours", "What `compile` starts; by itself.")
 
 
 def main(argv: Sequence[str]) -> None:
     subject = argv[1] if len(argv) > 1 else ""
-    if subject not in (*SUBJECTS, "all", "first_step"):
-        raise UserError(f"subject {subject!r}: name one of {', '.join(SUBJECTS)}, all")
+    if subject not in (*SUBJECTS, "all", "smoke", "first_step"):
+        raise UserError(f"subject {subject!r}: name one of {', '.join(SUBJECTS)}, all, smoke")
     config = from_dict(RunConfig, cli.load_config(CONFIG))
-    if PEER.value == "torch":
+    if peer_flag():
         from phi1_jax.benchmark import peer
 
         peer.require()
@@ -75,8 +78,15 @@ def report(subject: str, config: RunConfig) -> None:
     from phi1_jax.benchmark.report import context, print_table, write_lines
     from phi1_jax.config import to_dict
 
-    rows = list(measure(subject, config))
+    rows = list(tqdm(measure(subject, config), desc=subject, unit="row"))
     print_table(subject, rows)
+    if subject == "smoke":
+        from phi1_jax.benchmark import smoke
+
+        if STORE.value:
+            smoke.store(Path(STORE.value), rows)
+        if AGAINST.value:
+            smoke.compare(Path(AGAINST.value), smoke.ratios(rows))
     if OUTPUT.value:
         write_lines(Path(OUTPUT.value), subject, rows, context(to_dict(config), peer_flag()))
 
@@ -89,6 +99,10 @@ def measure(subject: str, config: RunConfig) -> Iterator[Any]:
         from phi1_jax.benchmark import decode
 
         return decode.measure(config, options, BATCH.value, PROMPT_TOKENS.value, NEW_TOKENS.value)
+    if subject == "smoke":
+        from phi1_jax.benchmark import smoke
+
+        return smoke.measure(config)
     if subject == "humaneval":
         from phi1_jax.benchmark import humaneval
 
@@ -149,7 +163,7 @@ def config_arguments() -> list[str]:
 
 
 def peer_flag() -> bool:
-    return PEER.value == "torch"
+    return PEER.value == "torch" or "smoke" in sys.argv[1:2]
 
 
 if __name__ == "__main__":

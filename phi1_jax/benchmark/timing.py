@@ -60,10 +60,10 @@ def ceilings(dtype: jnp.dtype) -> dict[str, float]:
     A copy counts what it reads and what it writes.
     """
     small = jax.default_backend() == "cpu"
-    n, n_copy = (2048, 1 << 26) if small else (8192, 1 << 30)
+    n, n_bytes = (1024, 1 << 26) if small else (8192, 1 << 32)
     key = jax.random.key(0, impl="rbg")
     a, b = (jax.random.normal(k, (n, n), dtype) for k in jax.random.split(key))
-    x = jax.random.normal(key, (n_copy // 4,), jnp.float32)
+    x = jax.random.normal(key, (n_bytes // 4,), jnp.float32)
     matmul, copy = jax.jit(jnp.matmul), jax.jit(lambda x: x + 1)
     calls = {
         "matmul": lambda: jax.block_until_ready(matmul(a, b)),
@@ -102,7 +102,8 @@ def run_process(command: Sequence[str], env: Mapping[str, str] | None = None) ->
             env={**os.environ, **(env or {})},
         )
         assert child.stdout
-        output = child.stdout.read()
+        with child.stdout as pipe:
+            output = pipe.read()
         _, status, usage = os.wait4(child.pid, 0)  # subprocess does not tell the memory
         seconds = time.perf_counter() - start
         child.returncode = os.waitstatus_to_exitcode(status)

@@ -1,0 +1,52 @@
+"""launch/benchmark.py beside its peer, at a small size: both must do the same work."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+SIZE = [
+    "--config=configs/bench_cpu.py",
+    "--config.model.vocab_size=512",
+    "--config.model.n_layers=2",
+    "--config.model.d_model=64",
+    "--config.model.d_mlp=128",
+    "--config.model.n_heads=2",
+    "--config.model.rotary_dim=16",
+    "--config.data.seq_len=32",
+    "--config.data.global_batch_size=2",
+    "--peer=torch",
+    "--peer_modes=eager",
+    "--calls=2",
+]
+
+
+def rows(tmp_path, *arguments):
+    output = tmp_path / "rows.jsonl"
+    subprocess.run(
+        [sys.executable, REPOSITORY / "launch/benchmark.py", *arguments, f"--output={output}"],
+        check=True,
+        cwd=REPOSITORY,
+        env={"JAX_PLATFORMS": "cpu", "PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY)},
+    )
+    return [json.loads(line) for line in output.read_text().splitlines()]
+
+
+def test_train(tmp_path):
+    # A first loss that differs from ours would end the run.
+    found = rows(tmp_path, "train", *SIZE)
+    (ours,) = [row for row in found if row["contender"] == "ours"]
+    (best,) = [row for row in found if "eager" in row["contender"] and row["calls"] > 2]
+    heats = [row["contender"] for row in found if row["contender"].endswith("(heat)")]
+    assert {"torch eager, sdpa (heat)", "torch eager, sdpa math (heat)"} <= set(heats)
+    assert ours["ratio"] == ours["seconds"] / best["seconds"]
+    assert ours["versions"]["torch"] and ours["versions"]["transformers"]
+
+
+def test_decode(tmp_path):
+    flags = ("--batch=1", "--batch=3", "--prompt_tokens=8", "--new_tokens=12")
+    found = rows(tmp_path, "decode", *SIZE, *flags)
+    same = [row["values"]["same_tokens"] for row in found if "torch" in row["contender"]]
+    assert same == [1.0] * 4
+    assert sum(row["ratio"] is not None for row in found) == 2
