@@ -1,6 +1,7 @@
 import sysconfig
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sentencepiece
 
@@ -71,6 +72,10 @@ def test_saved_model_is_read_by_sentencepiece_and_by_us(tokenizer, files, tmp_pa
     assert plain.encode(text) == loaded.encode(text) == tokenizer.encode(text)
     assert loaded.fingerprint == tokenizer.fingerprint
     assert plain.id_to_piece(loaded.eot_id) == "<|endoftext|>"
+    rng = np.random.default_rng(0)
+    for _ in range(300):  # among them half characters, unknowns, ends of text
+        ids = rng.integers(0, 300, 20)
+        assert loaded.decode(ids) == plain.decode(ids.tolist())
 
 
 def test_another_model_under_the_same_name_is_refused(tokenizer, files, tmp_path):

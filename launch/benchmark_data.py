@@ -1,0 +1,138 @@
+"""Times decontamination and tokenization on this machine.
+
+Example: python launch/benchmark_data.py --problems=HumanEval.jsonl.gz --n_documents=88000
+         python launch/benchmark_data.py --mb=40
+
+With --problems: --n_documents exercises against the problems, through the whole of
+launch/decontaminate.py at four taus; the offline teacher's exercises, unverified, each
+--repeats times (a document costs the same whether or not another is like it). With --mb: so much
+of the running interpreter's library through launch/tokenize_corpus.py, beside sentencepiece's bare
+encode. Seconds of processor time are of one process, so that other programs do not count; seconds
+of wall time are with --workers.
+"""
+
+import json
+import os
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from phi1_jax import cli
+from phi1_jax.data.documents import Document
+
+PROBLEMS = flags.DEFINE_string("problems", None, "Benchmark to compare with, e.g. HumanEval.")
+N_DOCUMENTS = flags.DEFINE_integer("n_documents", 880_000, "Exercises to compare.", 1000)
+REPEATS = flags.DEFINE_integer("repeats", 10, "Times that each exercise occurs.", 1)
+MB = flags.DEFINE_float("mb", None, "MB of code to tokenize.", 1)
+VOCAB_SIZE = flags.DEFINE_integer("vocab_size", 8192, "Pieces of the tokenizer.", 300)
+WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", 1)
+N_TIMED = 4000  # exercises that processor time is measured on
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    with tempfile.TemporaryDirectory() as folder:
+        if PROBLEMS.value:
+            print(json.dumps(time_decontamination(Path(folder), Path(PROBLEMS.value)), indent=1))
+        if MB.value:
+            print(json.dumps(time_tokenization(Path(folder)), indent=1))
+
+
+def time_decontamination(folder: Path, problems: Path) -> dict[str, Any]:
+    from phi1_jax.data.comparison import Rules
+    from phi1_jax.data.decontaminate import decontaminate
+    from phi1_jax.data.documents import write_documents
+
+    distinct = list(write_exercises(N_DOCUMENTS.value // REPEATS.value))
+    write_documents(folder / "all.jsonl.zst", chain.from_iterable(repeat(distinct, REPEATS.value)))
+    some = distinct[:N_TIMED]
+    write_documents(folder / "some.jsonl.zst", some)
+    rules = Rules(taus=(0.95, 0.9, 0.85, 0.8))
+
+    def work(corpus: str, workers: int) -> dict[str, Any]:
+        output = folder / f"out_{corpus}"
+        return decontaminate(
+            [folder / f"{corpus}.jsonl.zst"], problems, output, rules, workers=workers
+        )
+
+    work("some", 1)
+    _, cpu, _ = timed(lambda: work("some", 1))
+    report, _, wall = timed(lambda: work("all", WORKERS.value))
+    return {
+        "documents": report["in"]["all"],
+        "distinct": len({document.text for document in distinct}),
+        "mean_chars": round(sum(len(d.text) for d in distinct) / len(distinct)),
+        "problems": report["n_problems"],
+        "left": report["out"],
+        "workers": WORKERS.value,
+        "wall_seconds": round(wall, 1),
+        "cpu_ms_per_document": round(cpu / len(some) * 1e3, 3),
+        "cpu_minutes_for_880k": round(cpu / len(some) * 880_000 / 60, 1),
+    }
+
+
+def write_exercises(n: int) -> Iterator[Document]:
+    from phi1_jax.data.exercises import ReplyError, parse_exercise, to_document
+    from phi1_jax.data.offline_teacher import OfflineTeacher, TeacherSettings, plan_exercises
+
+    settings = TeacherSettings(steps=None, n_phrasings=3)
+    for reply in OfflineTeacher(settings).replies(plan_exercises(n, 0, settings)):
+        try:
+            yield to_document(parse_exercise(reply.text, reply.metadata))
+        except ReplyError:
+            continue
+
+
+def time_tokenization(folder: Path) -> dict[str, Any]:
+    from phi1_jax.data.documents import read_documents
+    from phi1_jax.data.shards import write_shards
+    from phi1_jax.data.tokenizer import sample_texts, train_tokenizer
+
+    documents, size = [], 0
+    source = read_documents(Path(sysconfig.get_path("stdlib")), skip=lambda name, reason: None)
+    for document in source:
+        documents.append(document)
+        size += len(document.text.encode())
+        if size >= MB.value * 1e6:
+            break
+    tokenizer = train_tokenizer(sample_texts(documents, 2_000_000), VOCAB_SIZE.value)
+    size /= 1e6
+    some = documents[::10]
+    some_size = sum(len(document.text.encode()) for document in some) / 1e6
+
+    def work(chosen: list[Document], workers: int) -> Any:
+        return write_shards(chosen, tokenizer, folder / "shards", workers=workers)
+
+    rates: dict[str, list[float]] = {"bare": [], "stage": []}
+    for _ in range(3):
+        _, cpu, _ = timed(lambda: [tokenizer.encode(document.text) for document in some])
+        rates["bare"].append(some_size / cpu)
+        _, cpu, _ = timed(lambda: work(some, 1))
+        rates["stage"].append(some_size / cpu)
+    manifest, _, wall = timed(lambda: work(documents, WORKERS.value))
+    return {
+        "mb": round(size, 1),
+        "pieces": tokenizer.vocab_size,
+        "bytes_per_token": {k: v["bytes_per_token"] for k, v in manifest["sources"].items()},
+        "bare_encode_mb_per_s_core": [round(rate, 2) for rate in rates["bare"]],
+        "stage_mb_per_s_core": [round(rate, 2) for rate in rates["stage"]],
+        "workers": WORKERS.value,
+        "wall_mb_per_s": round(size / wall, 2),
+    }
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
+    """The result, seconds of processor time in this process, and seconds of wall time."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    result = work()
+    return result, time.process_time() - cpu, time.perf_counter() - wall
+
+
+if __name__ == "__main__":
+    cli.run(main)
