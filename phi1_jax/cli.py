@@ -30,6 +30,8 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
     # Orbax and JAX narrate at INFO; progress bars and stage lines are ours.
     absl.logging.set_verbosity(absl.logging.WARNING)
     logging.getLogger("jax").setLevel(logging.ERROR)
+    # When one write of a checkpoint fails, each of the others says so, on pages.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
     def guarded(argv: Sequence[str]) -> None:
         if len(argv) > 1 + positional:

@@ -1,0 +1,74 @@
+"""A run goes on with fewer devices, or with a damaged cache of compiled programs."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+from fault_runs import (
+    assert_same,
+    finish,
+    flip_a_bit,
+    kill_at,
+    log,
+    start,
+    states,
+    steps_taken,
+    wait,
+)
+
+
+def loss(line: dict) -> float:
+    return float(np.uint32(int(line["loss"], 16)).view(np.float32))
+
+
+def test_eight_devices_then_four_then_one(run_config, tmp_path):
+    """Killed twice: the state comes back bit for bit, and the same examples come next."""
+    config = replace(run_config, steps=30)
+    finish(config, tmp_path / "oracle", devices=1)
+    expected = {line["step"]: line for line in steps_taken(tmp_path / "oracle")}
+    run = tmp_path / "run"
+    meshes = {8: {"data": 2, "fsdp": 2, "tensor": 2}, 4: {"data": 1, "fsdp": 4, "tensor": 1}}
+    for devices, target in ((8, 9), (4, 18)):
+        mesh = replace(config.mesh, **meshes[devices])
+        sealed = kill_at(replace(config, mesh=mesh), run, target, devices=devices)
+    assert 8 <= sealed <= 30
+    finish(config, run, devices=1)
+    assert {line["step"] for line in steps_taken(run)} == set(expected)
+    for line in steps_taken(run):
+        assert line["batch"] == expected[line["step"]]["batch"]
+        assert line["examples"] == expected[line["step"]]["examples"]
+        # Sums in another order differ in the last bits, and training makes them grow.
+        np.testing.assert_allclose(loss(line), loss(expected[line["step"]]), rtol=1e-3)
+
+
+def test_the_state_is_the_same_bits_on_any_mesh(run_config, tmp_path):
+    """A finished run that is started again restores its last state, and says its hash."""
+    run = tmp_path / "run"
+    mesh = replace(run_config.mesh, data=2, fsdp=2, tensor=2)
+    finish(replace(run_config, mesh=mesh), run)
+    for devices, sizes in ((8, (1, 8, 1)), (4, (1, 2, 2)), (1, (1, 1, 1))):
+        mesh = replace(run_config.mesh, **dict(zip(("data", "fsdp", "tensor"), sizes, strict=True)))
+        finish(replace(run_config, mesh=mesh), run, devices=devices)
+    fresh, *ends = states(run)
+    assert len(ends) == 7 and len({line["state"] for line in ends}) == 1
+    assert fresh["state"] != ends[0]["state"]
+
+
+def test_a_corrupt_compile_cache_costs_a_compilation_and_changes_no_bit(run_config, tmp_path):
+    cache = tmp_path / "cache"
+    finish(run_config, tmp_path / "first", cache=cache)
+    entries = sorted(path for path in cache.rglob("*") if path.is_file())
+    assert entries
+    rng = random.Random(0)
+    for number, path in enumerate(entries):
+        data = path.read_bytes()
+        if number % 4 == 0:
+            path.write_bytes(data[: len(data) // 2])
+        elif number % 4 == 1:
+            path.write_bytes(b"")
+        else:
+            flip_a_bit(path, rng)
+    process = start(run_config, tmp_path / "second", cache=cache)
+    wait(process, tmp_path / "second")
+    assert_same(tmp_path / "second", tmp_path / "first")
+    print(log(tmp_path / "second"))
