@@ -87,13 +87,10 @@ def start_jax() -> None:
     Compiled programs are kept in `--compile_cache`, so that a second start skips compilation.
     """
     _keep_freed_memory()  # first: it binds only threads that start later
-    import jax
-
     if flags.FLAGS.compile_cache:
-        folder = Path(flags.FLAGS.compile_cache).expanduser()
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        from phi1_jax.compile_cache import use_compile_cache
+
+        use_compile_cache(Path(flags.FLAGS.compile_cache).expanduser())
 
 
 def _keep_freed_memory() -> None:

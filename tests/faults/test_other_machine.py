@@ -10,10 +10,8 @@ from fault_runs import (
     flip_a_bit,
     kill_at,
     log,
-    start,
     states,
     steps_taken,
-    wait,
 )
 
 
@@ -56,19 +54,18 @@ def test_the_state_is_the_same_bits_on_any_mesh(run_config, tmp_path):
 
 def test_a_corrupt_compile_cache_costs_a_compilation_and_changes_no_bit(run_config, tmp_path):
     cache = tmp_path / "cache"
-    finish(run_config, tmp_path / "first", cache=cache)
-    entries = sorted(path for path in cache.rglob("*") if path.is_file())
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    finish(run_config, first, devices=1, cache=cache)
+    entries = sorted(cache.rglob("*-cache"))
     assert entries
     rng = random.Random(0)
-    for number, path in enumerate(entries):
-        data = path.read_bytes()
-        if number % 4 == 0:
-            path.write_bytes(data[: len(data) // 2])
-        elif number % 4 == 1:
-            path.write_bytes(b"")
-        else:
-            flip_a_bit(path, rng)
-    process = start(run_config, tmp_path / "second", cache=cache)
-    wait(process, tmp_path / "second")
-    assert_same(tmp_path / "second", tmp_path / "first")
-    print(log(tmp_path / "second"))
+    for path in entries:
+        flip_a_bit(path, rng)
+    finish(run_config, second, devices=1, cache=cache)
+    assert log(second).count("Error reading persistent compilation cache") == len(entries)
+    assert_same(second, first)
+    for path in entries:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    finish(run_config, third, devices=1, cache=cache)
+    assert log(third).count("Error reading persistent compilation cache") == len(entries)
+    assert_same(third, first)
