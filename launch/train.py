@@ -4,15 +4,21 @@ Example:
   python launch/train.py --config=configs/phi1_tiny.py --output=runs/mine \\
       --source=code=runs/shards/code --tokenizer=runs/tokenizer --config.steps=1000
 
+With pass@1 as a curve in TensorBoard, and completions as text (runs model-written code, confined):
+  python launch/train.py ... --config.eval_every_steps=500 --eval_benchmark=humaneval \\
+      --eval_problems=HumanEval.jsonl.gz --allow_code_execution
+
 The same command again goes on from the newest checkpoint in --output. On several hosts run it once
 on each, under Slurm (launch/slurm/train.sbatch) or with JAX_COORDINATOR_ADDRESS=HOST:PORT of the
 first, JAX_NUM_PROCESSES and JAX_PROCESS_ID set; --output is a folder that all of them see.
 """
 
 import json
+import os
 import re
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +42,18 @@ PROFILE_START = flags.DEFINE_integer("profile_start", 10, "First step that is pr
 PROFILE_STEPS = flags.DEFINE_integer(
     "profile_steps", 0, "Steps to profile, for TensorBoard; 0: none.", 0
 )
+BENCHMARK = flags.DEFINE_string(
+    "eval_benchmark", None, "humaneval, mbpp or a path to problems: pass@1 as a curve."
+)
+PROBLEMS = flags.DEFINE_string(
+    "eval_problems", None, "Your copy of the benchmark, as in evaluate.py."
+)
+ALLOW = flags.DEFINE_bool("allow_code_execution", False, "Yes, run model-written code here.")
+SAMPLE_PROMPT = flags.DEFINE_multi_string(
+    "sample_prompt", [], "A prompt whose completions are shown in TensorBoard; repeatable."
+)
+MAX_NEW_TOKENS = flags.DEFINE_integer("eval_max_new_tokens", 384, "Longest completion.", 1)
+BATCH_SIZE = flags.DEFINE_integer("eval_batch_size", 64, "Completions drawn at once.", 1)
 TRACE = flags.DEFINE_bool(
     "trace",
     False,
@@ -49,25 +67,81 @@ def main(argv: Sequence[str]) -> None:
     config = from_dict(RunConfig, resolve(cli.load_config(CONFIG)))
     if not OUTPUT.value:
         raise UserError("--output is missing: name the run's folder")
-    cli.start_jax()
-    distributed.start()
+    with ExitStack() as stack:
+        # Before JAX starts its threads: the sandbox forks.
+        evaluators = build_evaluators(config, stack)
+        cli.start_jax()
+        distributed.start()
+        result = run(config, evaluators)
+    if result is not None:
+        print(json.dumps(result))
+
+
+def run(config: RunConfig, evaluators: dict[str, Any]) -> dict[str, Any] | None:
+    """Trains; returns the result, on the first process."""
     import jax
 
     from phi1_jax.train.loop import train
 
+    if evaluators and jax.process_count() > 1:
+        raise UserError(
+            "--eval_benchmark and --sample_prompt work in one process; evaluate the checkpoints of"
+            " a run on several with launch/evaluate.py"
+        )
     start = time.perf_counter()
     with distributed.leaving_together():
         result = train(
             config,
             Path(OUTPUT.value),
+            evaluators,
             allow_change=ALLOW_CHANGE.value,
             profile=(PROFILE_START.value, PROFILE_STEPS.value),
             trace=TRACE.value,
         )
+    if jax.process_index() > 0:
+        return None
     result["total_seconds"] = round(time.perf_counter() - start, 2)
-    if jax.process_index() == 0:
-        write_json(Path(OUTPUT.value) / "result.json", result)
-        print(json.dumps(result))
+    write_json(Path(OUTPUT.value) / "result.json", result)
+    return result
+
+
+def build_evaluators(config: RunConfig, stack: ExitStack) -> dict[str, Any]:
+    """What the flags ask to see while training; `stack` keeps the sandbox open."""
+    if not BENCHMARK.value and not SAMPLE_PROMPT.value:
+        return {}
+    from phi1_jax.data.tokenizer import load_tokenizer
+    from phi1_jax.evaluate.benchmarks import read_benchmark
+    from phi1_jax.evaluate.in_training import benchmark_evaluator, samples_evaluator
+    from phi1_jax.evaluate.judge import Judge
+    from phi1_jax.evaluate.samples import SamplingPlan
+    from phi1_jax.sandbox import Limits, open_sandbox
+
+    if not config.eval_every_steps:
+        raise UserError("config field eval_every_steps=0: say how often, --config.eval_every_steps")
+    if not config.data.tokenizer:
+        raise UserError("--tokenizer is missing: completions are drawn with it")
+    tokenizer = load_tokenizer(Path(config.data.tokenizer))
+    evaluators: dict[str, Any] = {}
+    if BENCHMARK.value:
+        if not ALLOW.value:
+            raise UserError(
+                "--eval_benchmark runs model-written code: agree with --allow_code_execution"
+            )
+        problems = Path(PROBLEMS.value) if PROBLEMS.value else None
+        benchmark = read_benchmark(BENCHMARK.value, problems)
+        sandbox = stack.enter_context(open_sandbox(Limits(), os.cpu_count() or 1))
+        judge = Judge(sandbox)
+        print(f"sandbox: {sandbox.backend}; {sandbox.limits}")
+        print(f"the judge on {benchmark.name}: {judge.prove(benchmark)}", flush=True)
+        plan = SamplingPlan(max_new_tokens=MAX_NEW_TOKENS.value, batch_size=BATCH_SIZE.value)
+        evaluators[Path(benchmark.name).stem] = benchmark_evaluator(
+            benchmark, judge, config.model, tokenizer, Path(OUTPUT.value), plan
+        )
+    if SAMPLE_PROMPT.value:
+        evaluators["samples"] = samples_evaluator(
+            SAMPLE_PROMPT.value, config.model, tokenizer, MAX_NEW_TOKENS.value
+        )
+    return evaluators
 
 
 def resolve(values: dict[str, Any]) -> dict[str, Any]:

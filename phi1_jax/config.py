@@ -222,6 +222,12 @@ class RunConfig:
         for name in ("micro_batch_size", "eval_every_steps"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _check(
+            self.eval_every_steps > 0 or not self.data.held_out_rows,
+            "eval_every_steps",
+            self.eval_every_steps,
+            f"above 0 with data.held_out_rows={self.data.held_out_rows}",
+        )
+        _check(
             self.data.seq_len <= self.model.max_seq_len,
             "data.seq_len",
             self.data.seq_len,

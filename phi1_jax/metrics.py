@@ -57,6 +57,15 @@ class MetricsWriter:
         )
         self._write(step, [Summary.Value(tag=tag, metadata=metadata, tensor=tensor)])
 
+    def results(self, step: int, group: str, values: Mapping[str, float | str]) -> None:
+        """An evaluation's: numbers become points of curves, strings pages of Markdown."""
+        points = {f"{group}/{k}": v for k, v in values.items() if not isinstance(v, str)}
+        if points:
+            self.scalars(step, points)
+        for name, value in values.items():
+            if isinstance(value, str):
+                self.text(step, f"{group}/{name}", value)
+
     def image(self, step: int, tag: str, png: bytes) -> None:
         """A PNG file's bytes."""
         width, height = struct.unpack(">II", png[16:24])

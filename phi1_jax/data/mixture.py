@@ -18,6 +18,8 @@ def mixed(weights: Sequence[float], first: int, n: int) -> tuple[np.ndarray, np.
     Returns:
       int64[n] number of the source, and int64[n] place in its own stream.
     """
+    if len(weights) == 1:
+        return np.zeros(n, np.int64), np.arange(first, first + n)
     shares = np.asarray(weights, np.float64) / np.sum(weights)
     # Up to time t there are t examples, give or take half a one of each source.
     margin = 2 * len(shares) + 2

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from absl import logging
 from jax.sharding import Mesh
 from tqdm import tqdm
 
@@ -26,8 +27,8 @@ from phi1_jax.train.signals import stop_signal
 from phi1_jax.train.step import make_trainer
 from phi1_jax.train.trace import Trace
 
-# Called with the step and the parameters; returns the curves' names and values.
-Evaluator = Callable[[int, Any], Mapping[str, float]]
+# Called with the step and the parameters; returns names with points of curves, or Markdown.
+Evaluator = Callable[[int, Any], Mapping[str, float | str]]
 
 
 def train(
@@ -116,11 +117,9 @@ def train(
                     shown, steps = meter.log(step)
                     progress.set_postfix(shown)
                     report_skipped(steps, step, config.max_skipped_steps, loader, run)
-                if config.eval_every_steps and step % config.eval_every_steps == 0:
+                if _evaluation_due(config, step):
                     with meter.timed("evaluation"):
-                        for name, evaluate in evaluators.items():
-                            values = evaluate(step, state.params)
-                            writer.scalars(step, {f"{name}/{k}": v for k, v in values.items()})
+                        _evaluate(evaluators, step, state.params, writer)
                 if checkpointer.due(step):
                     save()
                     saved = step
@@ -128,6 +127,21 @@ def train(
                 save()
             tracer.state(step, state)
         return meter.summary(step)
+
+
+def _evaluation_due(config: RunConfig, step: int) -> bool:
+    every = config.eval_every_steps
+    return every > 0 and (step % every == 0 or step == config.steps)
+
+
+def _evaluate(
+    evaluators: Mapping[str, Evaluator], step: int, params: Any, writer: MetricsWriter
+) -> None:
+    for name, evaluate in evaluators.items():
+        try:
+            writer.results(step, name, evaluate(step, params))
+        except Exception:  # days of training must not end with a benchmark's trouble
+            logging.exception("evaluation %s failed at step %d, training goes on", name, step)
 
 
 def _micro_batches(config: RunConfig, mesh: Mesh) -> int:

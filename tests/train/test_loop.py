@@ -126,18 +126,27 @@ def test_a_vocabulary_that_is_too_small_is_refused(run_config, tmp_path):
         train(small, tmp_path / "small")
 
 
-def test_evaluators_become_curves(run_config, tmp_path):
-    seen = []
+def test_evaluators_become_curves_and_pages_and_their_trouble_stops_nothing(
+    run_config, finished, tmp_path, caplog
+):
+    run = tmp_path / "evaluated"
 
     def evaluate(step, params):
-        seen.append(step)
-        return {"pass@1": float(step)}
+        return {"pass@1": float(step), "samples": f"# after {step}"}
 
-    config = replace(run_config, eval_every_steps=6)
-    train(config, tmp_path / "evaluated", {"benchmark": evaluate})
-    assert seen == [6, 12]
-    events = EventAccumulator(str(tmp_path / "evaluated" / "tensorboard")).Reload()
-    assert [e.value for e in events.Scalars("benchmark/pass@1")] == [6.0, 12.0]
+    def fail(step, params):
+        raise OSError("no sandbox left")
+
+    config = replace(run_config, eval_every_steps=5)
+    train(config, run, {"broken": fail, "benchmark": evaluate})
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    points = [(e.step, e.value) for e in events.Scalars("benchmark/pass@1")]
+    assert points == [(5, 5.0), (10, 10.0), (12, 12.0)]
+    pages = [e.tensor_proto.string_val[0] for e in events.Tensors("benchmark/samples")]
+    assert pages == [b"# after 5", b"# after 10", b"# after 12"]
+    assert caplog.text.count("evaluation broken failed at step") == 3
+    ours, theirs = load_model(run)[1], load_model(finished[0])[1]
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
 
 
 def test_an_unwritable_tensorboard_changes_nothing(run_config, finished, tmp_path):

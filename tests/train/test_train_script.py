@@ -1,0 +1,113 @@
+"""launch/train.py with a benchmark: pass@1 and completions in TensorBoard."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from phi1_jax.data.documents import Document
+from phi1_jax.data.problems import Problem, write_problems
+from phi1_jax.data.shards import write_shards
+from phi1_jax.data.tokenizer import train_tokenizer
+
+PROBLEMS = [
+    Problem(
+        f"own/{i}",
+        f'def add_{i}(x):\n    """Adds {i}."""\n',
+        f"add_{i}",
+        f"    return x + {i}\n",
+        f"def check(f):\n    assert f(1) == {i + 1} and f(5) == {i + 5}\n",
+    )
+    for i in range(1, 6)
+]
+TRAIN = (
+    "--config=configs/phi1_tiny.py", "--config.model.vocab_size=320", "--config.model.d_model=64",
+    "--config.model.d_mlp=128", "--config.model.n_layers=1", "--config.model.scan_unroll=1",
+    "--config.model.max_seq_len=64", "--config.data.seq_len=63", "--config.data.loss_on=all",
+    "--config.optimizer.warmup_steps=5", "--config.steps=200", "--config.log_every_steps=100",
+    "--config.eval_every_steps=100", "--eval_max_new_tokens=16",
+)  # fmt: skip
+
+
+def train(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(REPOSITORY / "launch/train.py"), *TRAIN, *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "XLA_FLAGS": ""},
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("script")
+    write_problems(folder / "own.jsonl", PROBLEMS)
+    texts = [p.prompt + p.canonical_solution for p in PROBLEMS]
+    tokenizer = train_tokenizer(texts * 20, 320)
+    tokenizer.save(folder / "tokenizer")
+    # In any order, or the model learns to count on from the document before.
+    order = random.Random(0).choices(range(5), k=400)
+    documents = [Document(f"{i}", texts[number], "own") for i, number in enumerate(order)]
+    write_shards(documents, tokenizer, folder / "shards")
+    return folder
+
+
+def inputs(folder) -> tuple[str, ...]:
+    return (
+        f"--source=own={folder / 'shards'}",
+        f"--tokenizer={folder / 'tokenizer'}",
+        f"--output={folder / 'run'}",
+    )
+
+
+def test_pass_at_1_becomes_a_curve(folder):
+    done = train(
+        *inputs(folder),
+        f"--eval_benchmark={folder / 'own.jsonl'}",
+        "--allow_code_execution",
+        "--sample_prompt=def add_3(",
+        "--config.data.held_out_rows=16",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "sandbox: " in done.stdout and "the judge on own.jsonl: " in done.stdout
+    events = EventAccumulator(str(folder / "run/tensorboard")).Reload()
+    points = {event.step: event.value for event in events.Scalars("own/pass@1")}
+    assert list(points) == [100, 200]
+    assert points[200] == 1.0  # it has seen the solutions
+    for step, value in points.items():
+        rows = (folder / f"run/evaluate/own.jsonl/{step}/results.jsonl").read_text().splitlines()
+        verdicts = [json.loads(row)["verdict"] for row in rows]
+        assert value == pytest.approx(verdicts.count("PASS") / len(PROBLEMS))
+    first, last = events.Tensors("own/samples")
+    shown = last.tensor_proto.string_val[0].decode()
+    assert (first.step, last.step) == (100, 200)
+    assert "## own/1: PASS" in shown and "        return x + 1\n" in shown
+    (_, drawn) = events.Tensors("samples/completions")
+    assert "    def add_3(x):\n" in drawn.tensor_proto.string_val[0].decode()
+    bits = [event.value for event in events.Scalars("held_out/bits_per_byte/own")]
+    assert len(bits) == 2 and 0 < bits[1] < 1
+    lines = [json.loads(x) for x in (folder / "run/metrics.jsonl").read_text().splitlines()]
+    assert [row["own/pass@1"] for row in lines if "own/pass@1" in row] == list(points.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--eval_benchmark=own.jsonl",), "agree with --allow_code_execution"),
+        (("--eval_benchmark=no.jsonl", "--allow_code_execution"), "no.jsonl"),
+        (("--sample_prompt=x", "--config.eval_every_steps=0"), "eval_every_steps=0"),
+        (("--sample_prompt=x", "--tokenizer="), "--tokenizer is missing"),
+    ],
+)
+def test_a_mistake_gets_one_line(folder, arguments, words):
+    done = train(*inputs(folder), *arguments)
+    assert done.returncode == 2, done.stderr
+    (line,) = [x for x in done.stderr.splitlines() if x.startswith("error: ")]
+    assert words in line and "Traceback" not in done.stderr
