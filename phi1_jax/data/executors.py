@@ -8,15 +8,18 @@ import contextlib
 import io
 import logging
 import math
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,13 +105,35 @@ def _executor(execution: Execution, stage: Stage, folder: Path) -> PipelineExecu
         )
     # Stages of datatrove's own steps take less on one machine than the start of a worker does.
     workers = (execution.workers or os.cpu_count() or 1) if ours else 1
-    steps = [partial(_leave_with, os.getpid()), *stage.steps]
-    return LocalPipelineExecutor(steps, **common, workers=min(workers, stage.tasks))
+    return _Local(stage.steps, **common, workers=min(workers, stage.tasks))
 
 
-def _leave_with(parent: int, data: Any, rank: int, world_size: int) -> None:
-    """A first step: the workers of a killed run end with it."""
-    leave_with(parent)
+class _Local(LocalPipelineExecutor):
+    """datatrove's executor with workers that end when this process is killed.
+
+    An orphan would go on writing to files that the next run opens anew; and a worker that is
+    killed, for its memory say, is an error here, where datatrove's pool would wait for ever.
+    """
+
+    def run(self) -> None:
+        ranks = self.get_incomplete_ranks()
+        if self.workers == 1:
+            for rank in ranks:
+                deepcopy(self)._run_for_rank(rank)  # steps keep state
+            return
+        context = multiprocessing.get_context("forkserver")
+        with ProcessPoolExecutor(self.workers, context, leave_with, (os.getpid(),)) as pool:
+            tasks = [pool.submit(self._run_for_rank, rank) for rank in ranks]
+            try:
+                for task in as_completed(tasks):
+                    task.result()
+            except BrokenProcessPool as error:
+                raise UserError(
+                    "a worker was killed, perhaps for its memory; run the same command again with "
+                    "fewer --workers or more --tasks"
+                ) from error
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 class _Slurm(SlurmPipelineExecutor):

@@ -113,6 +113,10 @@ class CodeSignatures(MinhashDedupSignature):
         super().__init__(output_folder=output_folder, config=MINHASH, language=words)
         self._prose = False
 
+    def check_can_skip_sig_writing(self, rank: int) -> tuple[bool, None]:
+        # datatrove takes files of equal length for whole ones; a killed task may leave such.
+        return False, None
+
     def get_shingles(self, text: str) -> np.ndarray:
         return shingles(text, self._prose).reshape(-1, 1)
 

@@ -207,7 +207,7 @@ def test_the_script_runs_from_anywhere_and_reuses_its_result(pool, curated, tmp_
     flags = [f"--source=mine={pool}", "--output=out", "--budget_mb=0.12", "--tasks=3"]
     first = run_script(*flags, "--workers=1", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    assert "[curate] in: documents 32 | out: filtered" in first.stdout
+    assert "[curate] in: documents 32, bytes " in first.stdout
     filtered = (tmp_path / "out/filtered.jsonl.zst").read_bytes()
     assert filtered == (curated[0] / "filtered.jsonl.zst").read_bytes()
     assert "unchanged, reused" in run_script(*flags, cwd=tmp_path).stdout
