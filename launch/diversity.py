@@ -75,7 +75,7 @@ def topic_tree(own: Path | None, offline: bool) -> tuple[dict[str, str], list[st
     from phi1_jax.data.course import COURSE
     from phi1_jax.data.offline_teacher.chains import catalog
 
-    steps = {name: f"{variants[0].family} > {name}" for name, variants in catalog().items()}
+    steps = {name: f"{variants[0].family} > {name}" for name, variants in catalog().by_name.items()}
     return (steps, sorted(set(steps.values()))) if offline else ({}, COURSE.leaves)
 
 
