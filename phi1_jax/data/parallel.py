@@ -60,15 +60,19 @@ def ordered_map(
             pool.shutdown(cancel_futures=True)
 
 
-@cache
 def leave_with(parent: int) -> None:
     """Ends this process once the process `parent` has ended, however it did; in that one, nothing.
 
     A parent that is killed tells nobody. Its workers would finish what they have, beside those of
     the next run, and then wait for more for ever.
     """
-    if parent == os.getpid():
-        return
+    if parent != os.getpid():
+        _watch(parent, os.getpid())
+
+
+@cache
+def _watch(parent: int, own: int) -> None:
+    """Once in each process; `own` tells a fork, which has no threads, from its original."""
 
     def wait() -> None:
         # Readable when the process ends; if it has already, there is none to open.

@@ -217,6 +217,14 @@ def test_what_is_not_caught():
         "a docstring in another language": exercise(
             "de", "Behalte die geraden Zahlen und quadriere sie.", body("return 0")
         ),
+        "a solution in two functions": Document(
+            "two",
+            "def first(numbers):\n    return [n for n in numbers if n % 2 == 0]\n\n\n"
+            "def second(even):\n    squares = [n * n for n in even]\n"
+            "    return sorted(squares, reverse=True)\n",
+            "x",
+        ),
+        "its examples": exercise("ex", "T.\n    >>> ex([1, 2])\n    [4]\n    ", body("return 1")),
         "code that does not parse": Document("p2", PROBLEM.canonical_solution + "print x", "x"),
     }
     assert compare(list(missed.values()), taus=(0.8,)) == {}

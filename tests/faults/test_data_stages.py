@@ -95,17 +95,14 @@ def results(folder: Path) -> dict[str, bytes]:
 
 
 def workers_left(session: int) -> list[str]:
-    """Commands of a killed run's processes that are there after 10 s.
-
-    Not a plain copy of the main process: datatrove's queue server, which waits and writes nothing.
-    """
+    """Commands of a killed run's processes that are there after 10 s."""
     for _ in range(100):
         left = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
                 fields = stat.read_text().rpartition(")")[2].split()
                 command = (stat.parent / "cmdline").read_text().replace("\0", " ")
-                if int(fields[3]) == session and fields[0] != "Z" and "launch/" not in command:
+                if int(fields[3]) == session and fields[0] != "Z":
                     left.append(command)
         if not left:
             break
