@@ -16,6 +16,8 @@ from phi1_jax.errors import UserError
 from phi1_jax.train.loop import train
 from phi1_jax.train.resume import FREE_FIELDS
 
+pytestmark = pytest.mark.faults
+
 DAMAGE = {
     "missing": lambda path: path.unlink(),
     "truncated": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),

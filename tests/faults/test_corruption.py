@@ -16,6 +16,8 @@ from phi1_jax.train.resume import start
 from phi1_jax.train.step import make_trainer
 from phi1_jax.train.trace import read_trace, state_hash
 
+pytestmark = pytest.mark.faults
+
 NEWEST, BEFORE = 12, 8
 BITS = 40
 

@@ -20,7 +20,10 @@ from phi1_jax.train.loop import train
 from phi1_jax.train.trace import read_trace
 
 # When a write fails, Orbax's other writes report to an event loop that it has closed.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @contextmanager

@@ -22,6 +22,8 @@ from fault_runs import (
 
 from phi1_jax import run_folder
 
+pytestmark = pytest.mark.faults
+
 STEPS, EVERY = 40, 5
 
 
@@ -73,8 +75,10 @@ def test_sigterm_saves_and_leaves_with_0(config, undisturbed, tmp_path):
     assert len(steps_taken(run)) == STEPS, "no step was taken twice"
 
 
-@pytest.mark.parametrize("where", ["in the loop", "in the background"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "where"),
+    [(signal.SIGTERM, "in the loop"), (signal.SIGINT, "in the background")],
+)
 def test_a_second_signal_leaves_at_once(config, tmp_path, number, where):
     """Even when the save that the first one asked for hangs, as on a dead network disk."""
     run = tmp_path / "run"

@@ -1,18 +1,31 @@
 """A run goes on with fewer devices, or with a damaged cache of compiled programs."""
 
+import math
 import random
+from contextlib import closing
 from dataclasses import replace
 
+import jax
 import numpy as np
+import pytest
 from fault_runs import (
     assert_same,
     finish,
     flip_a_bit,
     kill_at,
     log,
-    states,
     steps_taken,
 )
+
+from phi1_jax.checkpoint import Checkpointer
+from phi1_jax.config import MeshConfig
+from phi1_jax.sharding import make_mesh
+from phi1_jax.train.loop import train
+from phi1_jax.train.resume import start
+from phi1_jax.train.step import make_trainer
+from phi1_jax.train.trace import read_trace, state_hash
+
+pytestmark = pytest.mark.faults
 
 
 def loss(line: dict) -> float:
@@ -40,16 +53,16 @@ def test_eight_devices_then_four_then_one(run_config, tmp_path):
 
 
 def test_the_state_is_the_same_bits_on_any_mesh(run_config, tmp_path):
-    """A finished run that is started again restores its last state, and says its hash."""
-    run = tmp_path / "run"
-    mesh = replace(run_config.mesh, data=2, fsdp=2, tensor=2)
-    finish(replace(run_config, mesh=mesh), run)
-    for devices, sizes in ((8, (1, 8, 1)), (4, (1, 2, 2)), (1, (1, 1, 1))):
-        mesh = replace(run_config.mesh, **dict(zip(("data", "fsdp", "tensor"), sizes, strict=True)))
-        finish(replace(run_config, mesh=mesh), run, devices=devices)
-    fresh, *ends = states(run)
-    assert len(ends) == 7 and len({line["state"] for line in ends}) == 1
-    assert fresh["state"] != ends[0]["state"]
+    """Written on 2 x 2 x 2 devices, restored on eight, four and one."""
+    config = replace(run_config, mesh=MeshConfig(data=2, fsdp=2, tensor=2))
+    train(config, tmp_path, trace=True)
+    expected = {"step": config.steps, "state": read_trace(tmp_path)[-1]["state"]}
+    for sizes in ((1, 8, 1), (1, 2, 2), (4, 1, 1), (1, 1, 1)):
+        mesh = make_mesh(MeshConfig(*sizes), jax.devices()[: math.prod(sizes)])
+        with closing(Checkpointer(tmp_path, config.checkpoint)) as checkpointer:
+            step, state, _ = start(config, make_trainer(config, mesh), checkpointer)
+        assert {"step": step, "state": state_hash(state)} == expected
+        assert len(state.params["embed"]["table"].sharding.device_set) == math.prod(sizes)
 
 
 def test_a_corrupt_compile_cache_costs_a_compilation_and_changes_no_bit(run_config, tmp_path):
