@@ -7,24 +7,35 @@ Examples:
       --output=runs/annotate                       (first with --dry_run: requests, tokens, cost)
   python launch/annotate.py --corpus=labelled.parquet --annotator=labels --output=runs/annotate \\
       --columns=text=text,label=score --label_range=0,5
+  python launch/annotate.py --source=@stack_annotations --annotator=labels --output=runs/annotate
 
 Three annotators: `rubric`, offline and transparent; `api`, any OpenAI-compatible endpoint, with the
 prompt in phi1_jax/data/annotate.py, its replies cached beside the output so that a run that was
 killed pays for nothing twice; `labels`, a column of the files themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
+from ml_collections import config_flags
 
 from phi1_jax import cli
+from phi1_jax.data.documents import Document, read_all
+from phi1_jax.data.sources import check_source, declared_sources, parse_source, read_source
 from phi1_jax.errors import UserError
 from phi1_jax.language_model import flags as api
 from phi1_jax.stage import run_stage
 
+PUBLIC = Path(__file__).resolve().parent.parent / "configs" / "sources" / "public.py"
 CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to sample; repeat for several.")
+SOURCE = flags.DEFINE_multi_string(
+    "source", [], "Or a source as launch/curate.py reads it, e.g. @stack_annotations."
+)
+SOURCES = config_flags.DEFINE_config_file(
+    "sources", str(PUBLIC), "File that declares the sources named @NAME."
+)
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
 N = flags.DEFINE_integer("n", None, "Documents to annotate; default all.", 1)
 ANNOTATOR = flags.DEFINE_enum("annotator", "rubric", ["rubric", "api", "labels"], "Who judges.")
@@ -37,38 +48,51 @@ FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged."
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    for flag in (CORPUS, OUTPUT):
-        if not flag.value:
-            raise UserError(f"--{flag.name} is missing; see --help for an example")
+    if bool(CORPUS.value) == bool(SOURCE.value):
+        raise UserError("give --corpus or --source, what to annotate; see --help for an example")
+    if not OUTPUT.value:
+        raise UserError("--output is missing: name a folder for the result")
     corpora, output = [Path(corpus) for corpus in CORPUS.value], Path(OUTPUT.value)
     columns = cli.pairs(COLUMNS)
+    declared = declared_sources(cli.load_config(SOURCES))
+    sources = [parse_source(text, columns or None, declared) for text in SOURCE.value]
+    for source in sources:
+        check_source(source)
     inputs: dict[str, Any] = {
         "corpus": corpora,
         "n": N.value,
         "annotator": ANNOTATOR.value,
         "columns": COLUMNS.value,
+        "source": [repr(source) for source in sources],
+        "files": [source.path for source in sources if source.path],
     }
     from phi1_jax.data import annotate
+
+    def read() -> Iterator[Document]:
+        yield from read_all(corpora, columns)
+        for source in sources:
+            yield from read_source(source, lambda name, reason: None)
 
     if ANNOTATOR.value == "rubric":
         annotator = annotate.by_rubric
     elif ANNOTATOR.value == "labels":
-        if "label" not in columns:
+        maps = [columns] if corpora else [source.columns or {} for source in sources]
+        if not all("label" in mapped for mapped in maps):
             raise UserError("--columns: name the column of the labels, such as label=score")
         low, high = _label_range(LABEL_RANGE.value)
-        annotator = annotate.by_column(low, high, f"column {columns['label']}")
+        annotator = annotate.by_column(low, high, f"column {maps[0]['label']}")
         inputs["label_range"] = LABEL_RANGE.value
     else:
         model = api.open_language_model(output)
         annotator = annotate.by_language_model(model, output / "unusable.jsonl")
         inputs |= {"model": model.settings.model, "prompt": annotate.SYSTEM}
         if api.DRY_RUN.value:
-            sampled = annotate.sample(corpora, N.value, columns)
+            sampled = annotate.sample(read, N.value)
             print(model.estimate(map(annotate.request_for, sampled)))
             return
 
     def work(folder: Path) -> dict[str, Any]:
-        return annotate.annotate(corpora, N.value, annotator, folder, columns)
+        return annotate.annotate(read, N.value, annotator, folder)
 
     run_stage("annotate", output, inputs, work, force=FORCE.value)
 

@@ -24,8 +24,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from phi1_jax import cli
-from phi1_jax.config import from_dict
-from phi1_jax.data.sources import SourceConfig, parse_source
+from phi1_jax.data.sources import declared_sources, parse_source
 from phi1_jax.errors import UserError
 from phi1_jax.stage import run_stage
 
@@ -63,10 +62,7 @@ def main(argv: Sequence[str]) -> None:
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the result")
     columns = cli.pairs(COLUMNS)
-    declared = {
-        name: from_dict(SourceConfig, values, f"sources.{name}.")
-        for name, values in cli.load_config(SOURCES).items()
-    }
+    declared = declared_sources(cli.load_config(SOURCES))
     sources = [parse_source(text, columns or None, declared) for text in SOURCE.value]
     settings = {
         "budget_bytes": _bytes(BUDGET_MB.value),

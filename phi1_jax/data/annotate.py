@@ -8,13 +8,13 @@ import heapq
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from phi1_jax.data.documents import Document, read_all, write_documents
+from phi1_jax.data.documents import Document, write_documents
 from phi1_jax.data.embeddings import document_key
 from phi1_jax.data.json_lines import write_json_lines
 from phi1_jax.data.quality import ANNOTATOR, VALUE, WHY, Rubric
@@ -49,26 +49,22 @@ Answer with one JSON object and nothing else:
 """
 _OBJECT = re.compile(r"\{[^{}]*\}", re.S)
 
+# Reads the documents to draw from, the same ones at each call.
+Read = Callable[[], Iterable[Document]]
 # Documents in, documents with an annotation out, and in some order; told what could not be judged.
 Annotator = Callable[[Iterable[Document]], Iterator[Document]]
 
 
-def annotate(
-    corpora: Sequence[Path],
-    n: int | None,
-    annotator: Annotator,
-    output: Path,
-    columns: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+def annotate(read: Read, n: int | None, annotator: Annotator, output: Path) -> dict[str, Any]:
     """Writes `annotated.jsonl.zst` and returns the counts and how often each value was given.
 
     Args:
+      read: called twice where a sample is drawn.
       n: size of the sample, drawn by hash of source, id and text; None takes all.
-      columns: see `read_documents`.
     Raises:
       UserError: no document, or none that could be annotated.
     """
-    sampled = list(sample(corpora, n, columns))
+    sampled = list(sample(read, n))
     annotated = sorted(annotator(sampled), key=document_key)
     if not annotated:
         raise UserError(f"none of {len(sampled)} documents could be annotated")
@@ -87,16 +83,13 @@ def annotate(
     }
 
 
-def sample(
-    corpora: Sequence[Path], n: int | None, columns: Mapping[str, str] | None = None
-) -> Iterator[Document]:
-    """Yields n documents drawn by hash, in the order of the corpora; holds none in memory."""
+def sample(read: Read, n: int | None) -> Iterator[Document]:
+    """Yields n documents drawn by hash, in the order they are read; holds none in memory."""
     if n is None:
-        yield from read_all(corpora, columns)
+        yield from read()
         return
-    keys = (document_key(document) for document in read_all(corpora, columns))
-    chosen = set(heapq.nsmallest(n, keys))
-    for document in read_all(corpora, columns):
+    chosen = set(heapq.nsmallest(n, map(document_key, read())))
+    for document in read():
         if (key := document_key(document)) in chosen:
             chosen.remove(key)
             yield document

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from phi1_jax.config import from_dict
 from phi1_jax.data.documents import Document, Skip, list_files, read_file, to_document
 from phi1_jax.data.hub import Hub, parse_hub, read_rows
 from phi1_jax.data.syntax import parse_python
@@ -62,6 +64,15 @@ class SourceConfig:
     size: str = ""
     before: str = "nothing"
     unusable: str = ""
+
+
+def declared_sources(values: Mapping[str, Any]) -> dict[str, SourceConfig]:
+    """The sources of a config file, by name.
+
+    Raises:
+      UserError: a field that no source has; names it.
+    """
+    return {name: from_dict(SourceConfig, v, f"sources.{name}.") for name, v in values.items()}
 
 
 def parse_source(

@@ -13,7 +13,7 @@ from phi1_jax.data.annotate import (
     read_grade,
     sample,
 )
-from phi1_jax.data.documents import Document, read_documents, write_documents
+from phi1_jax.data.documents import Document, read_all, read_documents, write_documents
 from phi1_jax.data.json_lines import read_json_lines
 from phi1_jax.data.quality import Rubric
 from phi1_jax.errors import UserError
@@ -28,6 +28,10 @@ def corpus(tmp_path):
     rows = [Document(f"d{i}", text, "code", {"path": f"p{i}"}) for i, text in enumerate(TEXTS)]
     write_documents(path, rows)
     return path
+
+
+def reader(path, columns=None):
+    return lambda: read_all([path], columns)
 
 
 def annotated(folder):
@@ -56,16 +60,20 @@ def test_a_reply_has_exactly_one_grade_or_is_set_aside(reply, expected):
 
 
 def test_the_sample_is_the_same_whatever_the_order(corpus, tmp_path):
-    chosen = {d.id for d in sample([corpus], 7)}
+    chosen = {d.id for d in sample(reader(corpus), 7)}
     assert len(chosen) == 7
     backwards = tmp_path / "backwards.jsonl"
     write_documents(backwards, list(read_documents(corpus))[::-1])
-    assert {d.id for d in sample([backwards], 7)} == chosen
-    assert len(list(sample([corpus], None))) == len(list(sample([corpus], 99))) == len(TEXTS)
+    assert {d.id for d in sample(reader(backwards), 7)} == chosen
+    assert (
+        len(list(sample(reader(corpus), None)))
+        == len(list(sample(reader(corpus), 99)))
+        == len(TEXTS)
+    )
 
 
 def test_the_rubric_annotates_offline(corpus, tmp_path):
-    report = annotate([corpus], 10, by_rubric, tmp_path)
+    report = annotate(reader(corpus), 10, by_rubric, tmp_path)
     rows = annotated(tmp_path)
     assert len(rows) == report["out"]["annotated"] == sum(report["values"].values()) == 10
     for row in rows:
@@ -93,7 +101,7 @@ def test_a_language_model_annotates_and_a_killed_run_pays_for_nothing_twice(corp
         def run():
             with LanguageModel(settings, tmp_path / "replies.sqlite") as model:
                 annotator = by_language_model(model, tmp_path / "unusable.jsonl")
-                return annotate([corpus], None, annotator, tmp_path)
+                return annotate(reader(corpus), None, annotator, tmp_path)
 
         with LanguageModel(settings, tmp_path / "replies.sqlite") as model:
             half = by_language_model(model, tmp_path / "unusable.jsonl")
@@ -124,16 +132,18 @@ def test_labels_of_a_file_are_put_on_one_scale(tmp_path):
     rows[2]["grade"] = None
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     columns = {"text": "body", "label": "grade"}
-    report = annotate([path], None, by_column(1, 5, "people"), tmp_path, columns)
+    report = annotate(reader(path, columns), None, by_column(1, 5, "people"), tmp_path)
     assert report["dropped"] == {"not_annotated": 1}
     assert {d.text: d.metadata["annotated_value"] for d in annotated(tmp_path)} == {
         "x = 1\n": 0.0,
         "y = 2\n": 1.0,
     }
     with pytest.raises(UserError, match=r"label 5 of .* is outside --label_range=0,4"):
-        annotate([path], None, by_column(0, 4, "people"), tmp_path, columns)
+        annotate(reader(path, columns), None, by_column(0, 4, "people"), tmp_path)
     with pytest.raises(UserError, match=r"label '.*' of .* is no number"):
         wrong = {"text": "body", "label": "body"}
-        annotate([path], None, by_column(0, 4, "people"), tmp_path, wrong)
+        annotate(reader(path, wrong), None, by_column(0, 4, "people"), tmp_path)
     with pytest.raises(UserError, match="no column 'score'; it has body, grade"):
-        annotate([path], None, by_column(0, 4, "x"), tmp_path, {"text": "body", "label": "score"})
+        annotate(
+            reader(path, {"text": "body", "label": "score"}), None, by_column(0, 4, "x"), tmp_path
+        )
