@@ -36,7 +36,7 @@ class Source:
       prose: its documents are text for readers, not Python.
       columns: document field -> column, for foreign files.
       hub: a data set to stream instead of a path.
-      where: field -> the value that a document's metadata must have to be read.
+      where: field -> the value that a document's metadata must have to be read, in any case.
       licence: of documents that name none themselves.
     """
 
@@ -175,8 +175,8 @@ def read_source(source: Source, skip: Skip, part: int = 0, n_parts: int = 1) -> 
             d for f in files for d in read_file(f, root, source.name, source.columns, skip)
         )
     for document in documents:
-        if other := [f for f, v in source.where.items() if document.metadata.get(f) != v]:
-            skip(document.id, f"other_{other[0]}")
+        if other := _differs(document, source.where):
+            skip(document.id, f"other_{other}")
         elif "\0" in document.text:
             skip(document.id, "nul_characters")
         else:
@@ -204,6 +204,14 @@ def mend(document: Document) -> Document:
     if not mended:
         return document
     return replace(document, text=text, metadata={**document.metadata, "mended": mended})
+
+
+def _differs(document: Document, where: Mapping[str, str]) -> str:
+    """The field that does not have the value wanted, "" if all do; `python` is `Python`."""
+    for name, value in where.items():
+        if str(document.metadata.get(name)).lower() != value.lower():
+            return name
+    return ""
 
 
 def _hub_documents(

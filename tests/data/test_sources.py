@@ -181,7 +181,7 @@ def table(tmp_path):
         rows = {
             "content": [f"x = {number}\n", f"y = {number}\u2028\n", "int z;", None],
             "sha": [f"{number}{i}" for i in range(4)],
-            "lang": ["Python", "Python", "C", "Python"],
+            "lang": ["Python", "python", "C", "Python"],
             "meta": [{"license": "MIT", "stars": 1}] * 4,
         }
         pyarrow.parquet.write_table(pyarrow.table(rows), folder / f"{number}.parquet")
@@ -206,7 +206,7 @@ def test_a_hub_data_set_and_its_copy_on_disk_give_the_same_documents(table):
         assert found[0] == found[1]
         assert [d.id for d in found[1]] == ["00", "01", "10", "11", "20", "21"]
     assert found[1][1].metadata == {
-        "language": "Python",
+        "language": "python",
         "licence": "MIT",
         "mended": ["line_separators"],
         "sha256": hashlib.sha256("y = 0\u2028\n".encode()).hexdigest(),
