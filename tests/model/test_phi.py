@@ -119,6 +119,20 @@ def test_dropout_on_attention():
     np.testing.assert_allclose(attend(q, q, ones, None), 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("t", [127, 256, 515])
+def test_causal_in_blocks_is_causal(t):
+    q, k, v = np.random.default_rng(0).normal(size=(3, 1, t, 2, 8)).astype(np.float32)
+    mask = np.tril(np.ones((1, t, t), bool))
+
+    def total(q, k, v, mask):
+        return jnp.sum(attend(q, k, v, mask) * np.cos(np.arange(t))[:, None, None])
+
+    both = [jax.jit(jax.grad(total, argnums=(0, 1, 2)))(q, k, v, m) for m in (None, mask)]
+    for ours, want in zip(*both, strict=True):
+        np.testing.assert_allclose(ours, want, atol=2e-6 * float(np.abs(want).max()))
+    np.testing.assert_allclose(attend(q, k, v, None), attend(q, k, v, mask), atol=1e-6)
+
+
 def test_bfloat16_is_close():
     config = dataclasses.replace(SHAPES[0], compute_dtype="float32")
     params = random_params(config, std=0.05)
