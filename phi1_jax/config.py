@@ -68,6 +68,12 @@ class ModelConfig:
             f"xla: cudnn needs a head width that 8 divides, at most 128, not {self.d_head}",
         )
         _check(
+            self.attention != "cudnn" or self.compute_dtype != "float32",
+            "model.attention",
+            self.attention,
+            "xla, or model.compute_dtype=bfloat16: cudnn computes in half precision only",
+        )
+        _check(
             self.attention != "cudnn" or self.dropout == 0,
             "model.attention",
             self.attention,

@@ -7,6 +7,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from phi1_jax.errors import UserError
+
 # q, k, v of shape [b, t, h, k] -> [b, t, h, k]
 Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
@@ -74,11 +76,21 @@ def causal(
 
     JAX gives cuDNN's kernel no dropout, so attention dropout always takes the XLA path; `auto`
     takes cuDNN on a GPU in bfloat16 otherwise.
+
+    Raises:
+      UserError: cuDNN is named and there is no GPU.
     """
+    on_gpu = jax.default_backend() == "gpu"
+    if implementation == "cudnn" and not on_gpu:
+        raise UserError(
+            f"config field model.attention=cudnn needs a GPU, and this is {jax.default_backend()};"
+            " set it to auto or xla"
+        )
     dropping = key is not None and dropout > 0
 
     def run(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-        fits = jax.default_backend() == "gpu" and q.dtype == jnp.bfloat16 and q.shape[-1] <= 128
+        width = q.shape[-1]
+        fits = on_gpu and q.dtype == jnp.bfloat16 and width <= 128 and width % 8 == 0
         if implementation == "cudnn" or (implementation == "auto" and fits and not dropping):
             return jax.nn.dot_product_attention(q, k, v, is_causal=True, implementation="cudnn")
         return attend(q, k, v, None, dropout, key)

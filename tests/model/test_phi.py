@@ -9,7 +9,7 @@ from flax import nnx
 
 from phi1_jax.config import ModelConfig
 from phi1_jax.errors import UserError
-from phi1_jax.model.attention import attend
+from phi1_jax.model.attention import attend, causal
 from phi1_jax.model.phi import Phi, count_params, drop
 
 SHAPES = [
@@ -159,6 +159,11 @@ def test_what_cannot_be_done_is_refused():
         ModelConfig(d_model=48, n_heads=4, rotary_dim=4, attention="cudnn", dropout=0.0)
     with pytest.raises(UserError, match=r"model\.attention.*dropout"):
         ModelConfig(attention="cudnn", dropout=0.1)
+    with pytest.raises(UserError, match=r"model\.attention.*half precision"):
+        ModelConfig(attention="cudnn", dropout=0.0, compute_dtype="float32")
+    if jax.default_backend() != "gpu":
+        with pytest.raises(UserError, match=r"model\.attention=cudnn needs a GPU, and this is cpu"):
+            causal("cudnn", 0.0, None)
     with pytest.raises(UserError, match=r"model\.rotary_dim=3"):
         ModelConfig(rotary_dim=3)
     config = SHAPES[1]
