@@ -64,7 +64,8 @@ class Checkpointer:
         """
         if self._saving is not None and self._saving[1].done():
             self.wait()
-        again = self._failure is not None and step >= self._retry_at
+        failed = self._failure is not None and self._saving is None
+        again = failed and step >= self._retry_at
         return again or step % self._config.every_steps == 0
 
     def save(self, step: int, params: Any, optimizer: Any, position: Mapping[str, Any]) -> None:

@@ -100,6 +100,23 @@ def test_the_state_comes_back(three):
     jax.tree.map(np.testing.assert_array_equal, (params, optimizer), state(6))
 
 
+def test_a_failed_save_is_tried_again_once(tmp_path, monkeypatch):
+    checkpointer = Checkpointer(tmp_path, CheckpointConfig(every_steps=10, retries=1))
+    real = Checkpointer._refuse_full_disk
+
+    def full(*arguments):
+        raise UserError("it is full")
+
+    monkeypatch.setattr(Checkpointer, "_refuse_full_disk", full)
+    checkpointer.save(10, *state(10), {})
+    monkeypatch.setattr(Checkpointer, "_refuse_full_disk", real)
+    assert checkpointer.due(11)
+    checkpointer.save(11, *state(11), {})
+    assert not checkpointer.due(12)  # whether it is done by now or not
+    checkpointer.close()
+    assert run_folder.sealed_steps(tmp_path) == [11]
+
+
 def test_a_run_never_starts_over_by_itself(three, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(three, run)
