@@ -1,16 +1,19 @@
-"""Times decontamination and tokenization on this machine.
+"""Times synthesis, decontamination and tokenization on this machine.
 
-Example: python launch/benchmark_data.py --problems=HumanEval.jsonl.gz --n_documents=88000
+Example: python launch/benchmark_data.py --n_exercises=1050000
+         python launch/benchmark_data.py --problems=HumanEval.jsonl.gz --n_documents=88000
          python launch/benchmark_data.py --mb=40
 
-With --problems: --n_documents exercises against the problems, through the whole of
-launch/decontaminate.py at four taus; the offline teacher's exercises, unverified, each
---repeats times (a document costs the same whether or not another is like it). With --mb: so much
-of the running interpreter's library through launch/tokenize_corpus.py, beside sentencepiece's bare
-encode. Seconds of processor time are of one process, so that other programs do not count; seconds
-of wall time are with --workers.
+With --n_exercises: the offline teacher's whole catalog, written and parsed, not executed, and how
+many of the exercises are distinct. With --problems: --n_documents exercises against the problems,
+through the whole of launch/decontaminate.py at four taus; the offline teacher's exercises,
+unverified, each --repeats times (a document costs the same whether or not another is like it). With
+--mb: so much of the running interpreter's library through launch/tokenize_corpus.py, beside
+sentencepiece's bare encode. Seconds of processor time are of one process, so that other programs do
+not count; seconds of wall time are with --workers.
 """
 
+import hashlib
 import json
 import os
 import sysconfig
@@ -26,6 +29,7 @@ from absl import flags
 from phi1_jax import cli
 from phi1_jax.data.documents import Document
 
+N_EXERCISES = flags.DEFINE_integer("n_exercises", None, "Exercises to write.", 1)
 PROBLEMS = flags.DEFINE_string("problems", None, "Benchmark to compare with, e.g. HumanEval.")
 N_DOCUMENTS = flags.DEFINE_integer("n_documents", 880_000, "Exercises to compare.", 1000)
 REPEATS = flags.DEFINE_integer("repeats", 10, "Times that each exercise occurs.", 1)
@@ -38,10 +42,30 @@ N_TIMED = 4000  # exercises that processor time is measured on
 def main(argv: Sequence[str]) -> None:
     del argv
     with tempfile.TemporaryDirectory() as folder:
+        if N_EXERCISES.value:
+            print(json.dumps(time_synthesis(N_EXERCISES.value), indent=1))
         if PROBLEMS.value:
             print(json.dumps(time_decontamination(Path(folder), Path(PROBLEMS.value)), indent=1))
         if MB.value:
             print(json.dumps(time_tokenization(Path(folder)), indent=1))
+
+
+def time_synthesis(n: int) -> dict[str, Any]:
+    from tqdm import tqdm
+
+    seen: set[bytes] = set()
+
+    def work() -> None:
+        for document in tqdm(write_exercises(n), "exercises", n, mininterval=1):
+            seen.add(hashlib.sha256(document.text.encode()).digest())
+
+    _, cpu, wall = timed(work)
+    return {
+        "exercises": n,
+        "distinct": len(seen),
+        "wall_seconds": round(wall, 1),
+        "per_cpu_second": round(n / cpu),
+    }
 
 
 def time_decontamination(folder: Path, problems: Path) -> dict[str, Any]:
