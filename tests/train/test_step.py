@@ -30,28 +30,6 @@ def losses(config, mesh, n=4, micro=1) -> tuple[list[float], dict]:
     return found, jax.device_get(state.params)
 
 
-@pytest.fixture(scope="module")
-def reference(run_config):
-    return losses(run_config, MeshConfig(data=8))
-
-
-@pytest.mark.parametrize(
-    "mesh",
-    [MeshConfig(1, 8, 1), MeshConfig(2, 1, 4), MeshConfig(2, 2, 2)],
-    ids=["fsdp", "tensor", "mixed"],
-)
-def test_every_mesh_trains_alike(run_config, reference, mesh):
-    # Sums run in another order on another mesh, so the last bits differ.
-    found, _ = losses(run_config, mesh)
-    np.testing.assert_allclose(found, reference[0], rtol=2e-6)
-
-
-def test_accumulation_gives_the_same_step(run_config, reference):
-    found, _ = losses(run_config, MeshConfig(data=8), micro=2)
-    np.testing.assert_allclose(found[0], reference[0][0], rtol=1e-6)
-    np.testing.assert_allclose(found, reference[0], rtol=1e-5)
-
-
 def test_the_state_is_sharded_as_the_rules_say(run_config):
     trainer = make_trainer(run_config, make_mesh(MeshConfig(1, 4, 2)))
     state = trainer.init()
