@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from phi1_jax.config import RunConfig
 from phi1_jax.model.phi import Phi
-from phi1_jax.train.step import make_trainer
+from phi1_jax.train.step import count_micro_batches, make_trainer
 
 Remat = Literal["none", "dots", "full"]
 REMAT: tuple[Remat, ...] = ("none", "dots", "full")  # from the fastest to the smallest
@@ -90,7 +90,7 @@ def uses_flash(config: RunConfig) -> bool:
 def micro_rows(config: RunConfig, mesh: Mesh) -> int:
     """Rows that a device computes at once."""
     shards = mesh.shape["data"] * mesh.shape["fsdp"]
-    return config.micro_batch_size or max(1, config.data.global_batch_size // shards)
+    return config.data.global_batch_size // (count_micro_batches(config, mesh) * shards)
 
 
 def _saved_per_row(config: RunConfig) -> list[tuple[tuple[int, ...], int]]:

@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 
 from phi1_jax.config import RunConfig
 from phi1_jax.plan.memory import micro_rows
-from phi1_jax.train.step import Batch, make_trainer
+from phi1_jax.train.step import Batch, count_micro_batches, make_trainer
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 _OPERATION = re.compile(rf"= (.+?) ({'|'.join(KINDS)})(-start)?\((.*)")
@@ -75,8 +75,8 @@ def compile_step(config: RunConfig, mesh: Mesh) -> Program:
     """Compiles the training step for the mesh from shapes alone."""
     trainer = make_trainer(config, mesh)
     rows, t = micro_rows(config, mesh), config.data.seq_len
-    at_once = rows * mesh.shape["data"] * mesh.shape["fsdp"]
-    shape = (max(1, config.data.global_batch_size // at_once), at_once)
+    n_micro = count_micro_batches(config, mesh)
+    shape = (n_micro, config.data.global_batch_size // n_micro)
     batch = Batch(
         jax.ShapeDtypeStruct((*shape, t + 1), jnp.int32), jax.ShapeDtypeStruct((*shape, t), bool)
     )

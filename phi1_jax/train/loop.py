@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 from absl import logging
-from jax.sharding import Mesh
 from tqdm import tqdm
 
 from phi1_jax import distributed
@@ -24,7 +23,7 @@ from phi1_jax.train.meter import Meter
 from phi1_jax.train.profile import Profile
 from phi1_jax.train.resume import identity_of, record_start, refuse_changes, split, start
 from phi1_jax.train.signals import stop_signal
-from phi1_jax.train.step import make_trainer
+from phi1_jax.train.step import count_micro_batches, make_trainer
 from phi1_jax.train.trace import Trace
 
 # Called with the step and the parameters; returns names with points of curves, or Markdown.
@@ -56,7 +55,7 @@ def train(
         Also if `max_skipped_steps` steps in a row were dropped; names their documents.
     """
     mesh = make_mesh(config.mesh)
-    micro_batches = _micro_batches(config, mesh)
+    micro_batches = count_micro_batches(config, mesh)
     loader = Loader(config.data, config.seed, config.steps)
     if loader.vocab_size > config.model.vocab_size:
         raise UserError(
@@ -142,17 +141,3 @@ def _evaluate(
             writer.results(step, name, evaluate(step, params))
         except Exception:  # days of training must not end with a benchmark's trouble
             logging.exception("evaluation %s failed at step %d, training goes on", name, step)
-
-
-def _micro_batches(config: RunConfig, mesh: Mesh) -> int:
-    """How many times a step accumulates."""
-    shards = mesh.shape["data"] * mesh.shape["fsdp"]
-    rows = config.data.global_batch_size
-    per_step = (config.micro_batch_size or max(1, rows // shards)) * shards
-    if rows % per_step:
-        raise UserError(
-            f"config field data.global_batch_size={rows} must be a multiple of"
-            f" {per_step}: micro_batch_size={config.micro_batch_size or per_step // shards} rows on"
-            f" {shards} data-parallel devices"
-        )
-    return rows // per_step

@@ -10,6 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from phi1_jax.config import RunConfig
+from phi1_jax.errors import UserError
 from phi1_jax.model.phi import Phi
 from phi1_jax.sharding import BATCH, activations_on, param_shardings, replicated
 from phi1_jax.train.guard import Guard, judge, new_guard
@@ -125,6 +126,24 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
             out_shardings=replicated(mesh),
         ),
     )
+
+
+def count_micro_batches(config: RunConfig, mesh: Mesh) -> int:
+    """How many times a step accumulates.
+
+    Raises:
+      UserError: the devices do not divide the global batch into whole micro-batches.
+    """
+    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    rows = config.data.global_batch_size
+    per_step = (config.micro_batch_size or max(1, rows // shards)) * shards
+    if rows % per_step:
+        raise UserError(
+            f"config field data.global_batch_size={rows} must be a multiple of"
+            f" {per_step}: micro_batch_size={config.micro_batch_size or per_step // shards} rows on"
+            f" {shards} data-parallel devices"
+        )
+    return rows // per_step
 
 
 def _state_shardings(mesh: Mesh, params: Any, state: State) -> State:

@@ -87,7 +87,7 @@ def start(run, shards, n_processes=2, steps=STEPS, **changes) -> list[subprocess
     return processes
 
 
-def finish(processes, timeout_s=120) -> list[tuple[int, str, str]]:
+def finish(processes, timeout_s=300) -> list[tuple[int, str, str]]:
     """Exit status, stdout and stderr of each; none of them outlives this call."""
     try:
         results = []
@@ -98,9 +98,10 @@ def finish(processes, timeout_s=120) -> list[tuple[int, str, str]]:
     finally:
         for process in processes:
             process.kill()
+            process.communicate()
 
 
-def wait_for_step(run, step, processes, timeout_s=90) -> None:
+def wait_for_step(run, step, processes, timeout_s=300) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         assert all(process.poll() is None for process in processes), finish(processes)

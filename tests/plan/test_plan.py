@@ -12,6 +12,7 @@ import pytest
 from conftest import REPOSITORY
 
 from phi1_jax.config import MeshConfig, RunConfig, from_dict
+from phi1_jax.errors import UserError
 from phi1_jax.plan import report
 from phi1_jax.plan.memory import memory, state_bytes
 from phi1_jax.plan.program import collectives, compile_step
@@ -70,6 +71,10 @@ def test_remat_trades_memory_for_work_and_the_best_choice_fits():
     (bigger,) = (c for c in found if (c.remat, c.micro_batch_size) == (chosen.remat, size))
     assert bigger.memory.total > 80e9 * report.RECOMMENDED
     assert report.best(found, hbm_gb=3) is None
+    with pytest.raises(UserError, match=r"global_batch_size=1024 must be a multiple of 24"):
+        memory(
+            replace(config, mesh=MeshConfig(3, 1, 1)), make_mesh(MeshConfig(3), jax.devices()[:3])
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
