@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import jupytext
 import pytest
 from conftest import REPOSITORY
@@ -45,6 +46,9 @@ def test_runs_at_its_smallest(script, tmp_path):
         "PHI1_JAX_OUTPUT": str(tmp_path),
         "PYTHONPATH": str(REPOSITORY),
         "XLA_FLAGS": "",
+        # The suite's own cache; see conftest.
+        "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
     }
     notebook = script.with_suffix(".ipynb")
     done = subprocess.run(
