@@ -1,9 +1,9 @@
 """Saves in a forked child that is killed at a chosen moment. Run by test_crashing_saves.py.
 
   python crash_saves.py FOLDER operations   kills at the first change of a file, the second, ...
-  python crash_saves.py FOLDER delays MS ...   kills so long after the third save began
+  python crash_saves.py FOLDER delays MS ...   kills so long after the second save began
 
-Every child makes FOLDER/N afresh with three saves, of which the last alone is kept, and writes
+Every child makes FOLDER/N afresh with two saves, of which the last alone is kept, and writes
 N.sealed, the newest step that it was told is safe. One line of JSON for each child.
 """
 
@@ -31,12 +31,12 @@ def state(step: int):
     return {"w": rng.random((256, 1024), np.float32)}, {"m": rng.random(1 << 18, np.float32)}
 
 
-def save_all(run: Path, on_third) -> None:
+def save_all(run: Path, on_second) -> None:
     checkpointer = Checkpointer(run, CheckpointConfig(keep_last=1))
-    for step in (1, 2, 3):
+    for step in (1, 2):
         params, optimizer = jax.tree.map(jax.numpy.asarray, state(step))
-        if step == 3:
-            on_third()
+        if step == 2:
+            on_second()
         checkpointer.save(step, params, optimizer, {"step": step})
         checkpointer.wait()
         run.with_name(run.name + ".sealed").write_text(str(step))
@@ -66,7 +66,7 @@ def kill_after(run: Path, milliseconds: float) -> None:
     parent_reads, child_writes = os.pipe()
     child = os.fork()
     if child == 0:
-        save_all(run, lambda: os.write(child_writes, b"3"))
+        save_all(run, lambda: os.write(child_writes, b"2"))
         os._exit(0)
     os.read(parent_reads, 1)
     started = time.perf_counter()

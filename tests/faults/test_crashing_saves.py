@@ -53,7 +53,7 @@ def assert_survived(run: Path) -> None:
 
 
 def test_killed_at_every_change_of_a_file(tmp_path):
-    """Of the third save and of the deletion of the second step.
+    """Of the second save and of the deletion of the first step.
 
     The last child outlives its count and is not killed, so that none is left out.
     """
