@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import resource
 import shutil
 import sys
 import time
@@ -38,7 +39,8 @@ def run_stage(
       force: redo a finished stage.
       keep_partial: leave what an interrupted run of the same inputs wrote; `work` resumes from it.
     Returns:
-      The report: `stage`, `fingerprint`, `inputs`, `seconds` and what `work` returned.
+      The report: `stage`, `fingerprint`, `inputs`, `seconds`, `peak_memory_mb` (of the largest
+      process) and what `work` returned.
     Raises:
       UserError: `output` is a file, or a folder with other content in it.
     """
@@ -61,11 +63,18 @@ def run_stage(
         "fingerprint": identity,
         "inputs": {key: str(value) for key, value in inputs.items()},
         "seconds": round(time.perf_counter() - start, 2),
+        "peak_memory_mb": _peak_memory_mb(),
         **result,
     }
     write_json(output / REPORT, report)
     print(summary_line(report), flush=True)
     return report
+
+
+def _peak_memory_mb() -> int:
+    """Of the largest process so far: this one, or a worker that has ended."""
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return max(usage.ru_maxrss for usage in usages) // 1024  # KiB on Linux
 
 
 def summary_line(report: Mapping[str, Any]) -> str:

@@ -87,7 +87,9 @@ def results(folder: Path) -> dict[str, bytes]:
         name = path.relative_to(folder).as_posix()
         if path.name == "report.json":
             report = json.loads(path.read_text())
-            report = {k: v for k, v in report.items() if not k.endswith(("seconds", "speed"))}
+            report = {
+                k: v for k, v in report.items() if not k.endswith(("seconds", "speed", "memory_mb"))
+            }
             files[name] = json.dumps(report).replace(str(folder), "").encode()
         elif path.is_file() and path.name.endswith((".jsonl", ".zst", ".npy", ".json")):
             files[name] = path.read_bytes()
