@@ -15,10 +15,14 @@ _DIGEST_BYTES = 32
 
 
 def use_compile_cache(folder: Path) -> None:
-    """Keeps programs that took longer than 0.2 s to compile in `folder`/checked."""
-    if not hasattr(compilation_cache.compress_executable, "checked"):
-        compress = compilation_cache.compress_executable
-        decompress = compilation_cache.decompress_executable
+    """Keeps programs that took longer than 0.2 s to compile in `folder`/checked.
+
+    A JAX that has no such functions any more has its own cache instead, without the hashes.
+    """
+    compress = getattr(compilation_cache, "compress_executable", None)
+    decompress = getattr(compilation_cache, "decompress_executable", None)
+    name = "checked" if compress and decompress else "unchecked"
+    if compress and decompress and not hasattr(compress, "checked"):
 
         def seal(executable: bytes) -> bytes:
             entry = compress(executable)
@@ -34,6 +38,6 @@ def use_compile_cache(folder: Path) -> None:
         compilation_cache.compress_executable = seal
         compilation_cache.decompress_executable = unseal
     # A folder apart: entries of plain JAX have no hash.
-    jax.config.update("jax_compilation_cache_dir", str(folder / "checked"))
+    jax.config.update("jax_compilation_cache_dir", str(folder / name))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
