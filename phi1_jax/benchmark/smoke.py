@@ -26,7 +26,8 @@ def measure(config: RunConfig) -> Iterator[Row]:
     yield from train.measure(small, options)
     yield from decode.measure(small, options, (1, 16), 32, 16)
     long = dataclasses.replace(data, seq_len=2048, global_batch_size=64)
-    yield from input.measure(dataclasses.replace(config, data=long), options)
+    wide = dataclasses.replace(model, max_seq_len=2048)
+    yield from input.measure(dataclasses.replace(config, model=wide, data=long), options)
 
 
 def ratios(rows: Sequence[Row]) -> dict[str, float]:
