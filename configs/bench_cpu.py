@@ -23,6 +23,8 @@ def get_config() -> ConfigDict:
     config.model.remat = "none"
     config.data.seq_len = 512
     config.data.global_batch_size = 4
+    config.data.held_out_rows = 0
+    config.eval_every_steps = 0
     config.mesh.data = -1
     config.mesh.fsdp = 1
     config.micro_batch_size = 0

@@ -54,7 +54,7 @@ def get_config() -> ConfigDict:
                 "global_batch_size": 1024,
                 "loss_on": "all",  # [ours]
                 "cut": "stream",
-                "held_out_rows": 0,
+                "held_out_rows": 128,  # of each source, for held_out/... [ours]
             },
             # Mesh, micro-batch and remat change speed and memory only. launch/plan.py's choice for
             # 80 GB; not yet measured on GPUs.
@@ -64,7 +64,7 @@ def get_config() -> ConfigDict:
                 "keep_last": 2,
                 "keep_every_steps": 0,
                 "keep_steps": (24_000,),
-                "best_metric": "",  # a curve's name, such as train/loss
+                "best_metric": "",  # a curve's name, such as held_out/loss
                 "best_mode": "min",
                 "keep_best": 1,
                 "retries": 0,
@@ -75,7 +75,7 @@ def get_config() -> ConfigDict:
             "seed": 0,
             "init_from": "",
             "log_every_steps": 10,
-            "eval_every_steps": 0,
+            "eval_every_steps": 1000,
             "max_skipped_steps": 20,
             "peak_tflops": 0.0,
         }

@@ -15,7 +15,7 @@ from phi1_jax.train.step import Batch, Trainer
 def held_out_evaluator(
     trainer: Trainer, loader: Loader, rows_at_once: int
 ) -> Callable[[int, Any], dict[str, float]]:
-    """An evaluator for the loop: `loss/SOURCE` in nats a token, `bits_per_byte/SOURCE`.
+    """An evaluator for the loop: `loss` in nats a token, also by source, `bits_per_byte/SOURCE`.
 
     Bits per byte do not depend on the tokenizer: the same tokens' loss, over the bytes of UTF-8
     that they stand for. They are left out if the config names no tokenizer.
@@ -37,6 +37,7 @@ def held_out_evaluator(
     def evaluate(step: int, params: Any) -> dict[str, float]:
         del step
         values = {}
+        total_nats, total_tokens = 0.0, 0
         for name, (tokens, counts, n_bytes) in read.items():
             nats = 0.0
             for at in range(0, len(tokens), rows_at_once):
@@ -45,9 +46,11 @@ def held_out_evaluator(
                 parts = (np.pad(array[rows], empty) for array in (tokens, counts))
                 batch = Batch(*(place(part, sharding) for part in parts))
                 nats += float(trainer.loss(params, batch))
-            values[f"loss/{name}"] = nats / int(counts.sum())
+            n_tokens = int(counts.sum())
+            total_nats, total_tokens = total_nats + nats, total_tokens + n_tokens
+            values[f"loss/{name}"] = nats / n_tokens
             if n_bytes:
                 values[f"bits_per_byte/{name}"] = nats / math.log(2) / n_bytes
-        return values
+        return {"loss": total_nats / total_tokens, **values}
 
     return evaluate
