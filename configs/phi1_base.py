@@ -56,8 +56,8 @@ def get_config() -> ConfigDict:
                 "cut": "stream",
                 "held_out_rows": 128,  # of each source, for held_out/... [ours]
             },
-            # Mesh, micro-batch and remat change speed and memory only. launch/plan.py's choice for
-            # 80 GB; not yet measured on GPUs.
+            # Mesh, micro-batch and remat change speed and memory only. They fit 80 GB by
+            # launch/plan.py, with room to spare; not yet measured on GPUs.
             "mesh": {"data": 1, "fsdp": -1, "tensor": 1},
             "checkpoint": {
                 "every_steps": 1000,

@@ -39,8 +39,8 @@ def run_stage(
       force: redo a finished stage.
       keep_partial: leave what an interrupted run of the same inputs wrote; `work` resumes from it.
     Returns:
-      The report: `stage`, `fingerprint`, `inputs`, `seconds`, `peak_memory_mb` (of the largest
-      process) and what `work` returned.
+      The report: `stage`, `fingerprint`, `inputs`, `seconds`, `peak_memory_mb` (of this
+      process, without workers) and what `work` returned.
     Raises:
       UserError: `output` is a file, or a folder with other content in it.
     """
@@ -72,9 +72,8 @@ def run_stage(
 
 
 def _peak_memory_mb() -> int:
-    """Of the largest process so far: this one, or a worker that has ended."""
-    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return max(usage.ru_maxrss for usage in usages) // 1024  # KiB on Linux
+    """Of this process; workers are not seen from here."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # KiB on Linux
 
 
 def summary_line(report: Mapping[str, Any]) -> str:

@@ -76,6 +76,18 @@ def ceilings(dtype: jnp.dtype) -> dict[str, float]:
     }
 
 
+# Between this process and the command: Linux counts what the starting process holds as the started
+# one's peak. Its last line on stderr is the command's peak in KiB, which subprocess does not tell.
+_WEIGH = """
+import os, subprocess, sys
+child = subprocess.Popen(sys.argv[1:])
+_, status, usage = os.wait4(child.pid, 0)
+print(usage.ru_maxrss, file=sys.stderr)
+sys.stderr.flush()
+os._exit(os.waitstatus_to_exitcode(status) & 255)
+"""
+
+
 @dataclass(frozen=True)
 class Process:
     """What became of a process that was started for its own sake."""
@@ -94,24 +106,21 @@ def run_process(command: Sequence[str], env: Mapping[str, str] | None = None) ->
     with tempfile.TemporaryFile("w+") as errors:
         start = time.perf_counter()
         child = subprocess.Popen(
-            [sys.executable, *command],
+            [sys.executable, "-c", _WEIGH, sys.executable, *command],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
             cwd=REPOSITORY,
             env={**os.environ, **(env or {})},
         )
-        assert child.stdout
-        with child.stdout as pipe:
-            output = pipe.read()
-        _, status, usage = os.wait4(child.pid, 0)  # subprocess does not tell the memory
+        output, _ = child.communicate()
         seconds = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
         errors.seek(0)
+        *said, peak = errors.read().strip().splitlines()
         if child.returncode:
-            tail = " ".join(errors.read().strip().splitlines()[-3:])
+            tail = " ".join(said[-3:])
             raise UserError(f"{' '.join(command[:3])} ... failed with {child.returncode}: {tail}")
-    return Process(seconds, usage.ru_maxrss * 1024, output)
+    return Process(seconds, int(peak) * 1024, output)
 
 
 def last_json(output: str) -> dict:

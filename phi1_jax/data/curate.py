@@ -5,7 +5,6 @@ choice under the budget comes last. Nothing is dropped without a line in `exclud
 """
 
 import hashlib
-import resource
 import shutil
 import time
 from collections import Counter, defaultdict
@@ -73,30 +72,24 @@ def curate(
     ):
         for stage in bar:
             bar.set_postfix_str(stage.name)
-            start, core_start = time.perf_counter(), _core_seconds()
+            start, core_start = time.perf_counter(), time.process_time()
             run(stage)
             seconds[stage.name] = round(time.perf_counter() - start, 2)
-            core_seconds[stage.name] = _core_seconds() - core_start
+            core_seconds[stage.name] = time.process_time() - core_start
             if stage.name == "heuristics":
                 _check_sources(sources, work)
-    start, core_start = time.perf_counter(), _core_seconds()
+    start, core_start = time.perf_counter(), time.process_time()
     report = _choose(work, output, budget_bytes, pool_bytes, min_quality)
     seconds["choose"] = round(time.perf_counter() - start, 2)
-    core_seconds["choose"] = _core_seconds() - core_start
+    core_seconds["choose"] = time.process_time() - core_start
     shutil.rmtree(work)
     speed = {"stage_seconds": seconds}
-    if execution.executor == "local":
+    if execution.executor == "local" and execution.workers == 1:  # all of it in this process
         megabytes = report["in"]["bytes"] / 1e6
         speed["mb_per_core_second"] = {
             name: round(megabytes / spent, 2) for name, spent in core_seconds.items()
         }
     return {**report, "speed": speed}
-
-
-def _core_seconds() -> float:
-    """Processor time of this process and of the workers that have ended."""
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return sum(sum(resource.getrusage(kind)[:2]) for kind in kinds)
 
 
 def _choose(

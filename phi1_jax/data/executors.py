@@ -11,8 +11,10 @@ import math
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -184,6 +186,7 @@ def _cluster(execution: Execution) -> Iterator[None]:
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     environment = {"env_vars": {"PYTHONPATH": path, "TQDM_DISABLE": "1"}}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             **options, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR
@@ -194,6 +197,8 @@ def _cluster(execution: Execution) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would stay
 
 
 @contextmanager

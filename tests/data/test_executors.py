@@ -73,6 +73,8 @@ def same(report, output, local):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
+# Ray forks and executes at once; in this process other tests may have started JAX's threads.
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 def test_ray_gives_the_same_bytes_and_is_shut_down(pool, local, tmp_path):
     ray = pytest.importorskip("ray")
     execution = Execution("ray", workers=2, memory_gb=0.5)

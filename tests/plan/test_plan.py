@@ -23,6 +23,8 @@ A100 = report.Machine(devices=8, hbm_gb=80, peak_tflops=312, mfu=0.536, link_gb_
 PARAMS = 1_418_270_720
 NAMES = sorted(p.stem for p in (REPOSITORY / "configs").glob("*.py") if p.stem != "__init__")
 
+FOR_ONE_DEVICE = ("bench_cpu", "phi1_1xh100", "phi1_colab")
+
 
 def load(name: str) -> RunConfig:
     if str(REPOSITORY) not in sys.path:
@@ -80,7 +82,7 @@ def test_remat_trades_memory_for_work_and_the_best_choice_fits():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_has_a_plan(name):
     config = load(name)
-    mesh = make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh, jax.devices()[:1] if name in FOR_ONE_DEVICE else None)
     needed = memory(config, mesh)
     assert 0 < needed.params < needed.total
     assert report.stages(config, load("phi1"), A100)[-1].gpu_hours > 0
@@ -176,4 +178,4 @@ def test_the_script_prints_a_plan_and_json(tmp_path):
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=120)
     result = json.loads(done.stdout)
     assert result["mesh"] == {"data": 1, "fsdp": 8, "tensor": 1}
-    assert result["fits"].startswith("yes") and result["best"]["remat"] == "dots"
+    assert result["fits"].startswith("yes") and result["best"]["micro_batch_size"] >= 2
