@@ -29,6 +29,7 @@ from phi1_jax.language_model import flags as api
 from phi1_jax.stage import run_stage
 
 PUBLIC = Path(__file__).resolve().parent.parent / "configs" / "sources" / "public.py"
+flags.adopt_module_key_flags(api)  # so that --help shows them
 CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to sample; repeat for several.")
 SOURCE = flags.DEFINE_multi_string(
     "source", [], "Or a source as launch/curate.py reads it, e.g. @stack_annotations."

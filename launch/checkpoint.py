@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from absl import flags
+from absl import flags, logging
 
 from phi1_jax import cli, run_folder
 from phi1_jax.config import CheckpointConfig, from_dict
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
         "export": export,
     }
     if len(argv) != 3 or argv[1] not in commands:
-        raise UserError(f"give {', '.join(commands)} and a run's folder (see --help)")
+        raise UserError(f"give one of {', '.join(commands)}, and a run's folder (see --help)")
     run = Path(argv[2])
     config = from_dict(
         CheckpointConfig, run_folder.read_config(run).get("checkpoint", {}), "checkpoint."
@@ -89,9 +89,10 @@ def verify(run: Path, config: CheckpointConfig) -> None:
 
 
 def prune(run: Path, config: CheckpointConfig) -> None:
+    sealed = run_folder.sealed_steps(run)
     gone = run_folder.prune(run, config, dry_run=DRY_RUN.value)
-    verb = "would delete" if DRY_RUN.value else "deleted"
-    print(f"{verb} {len(gone)} steps: {gone}; kept {run_folder.sealed_steps(run)}")
+    verb, stay = ("would delete", "would keep") if DRY_RUN.value else ("deleted", "kept")
+    print(f"{verb} {gone}, {stay} {[step for step in sealed if step not in gone]}")
 
 
 def export(run: Path, config: CheckpointConfig) -> None:
@@ -101,6 +102,8 @@ def export(run: Path, config: CheckpointConfig) -> None:
     if output.exists():
         raise UserError(f"--output={output} exists already; name a new folder")
     step = pick(run, config)
+    # Orbax warns that there is nothing to merge when it writes without its own archive format.
+    logging.set_verbosity(logging.ERROR)
     from phi1_jax.checkpoint import load_model, write_model
 
     model, params = load_model(run, step)

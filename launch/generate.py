@@ -117,7 +117,8 @@ def read_prompts(path: Path) -> list[dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--prompt_file={path}: {error}") from error
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise UserError(f"--prompt_file={path}: {reason}") from error
     if path.suffix != ".jsonl":
         return [{"prompt": text}]
     records = []

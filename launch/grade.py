@@ -25,6 +25,7 @@ from phi1_jax.errors import UserError
 from phi1_jax.language_model import flags as api
 from phi1_jax.stage import write_json
 
+flags.adopt_module_key_flags(api)  # so that --help shows them
 RESULTS = flags.DEFINE_string("results", None, "results.jsonl of launch/evaluate.py.")
 BENCHMARK = flags.DEFINE_string(
     "benchmark", "unconventional", "What was solved: unconventional, or a path to problems."

@@ -32,6 +32,7 @@ from phi1_jax.stage import run_stage
 # The offline teacher is trusted, so its exercises may share a process; see `verify`.
 OFFLINE_BATCH = 16
 
+flags.adopt_module_key_flags(language_model)  # so that --help shows them
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 TEACHER = flags.DEFINE_enum("teacher", "offline", ["offline", "api"], "Who writes.")
 N_EXERCISES = flags.DEFINE_integer("n_exercises", 15000, "Exercises to ask for.", 0)

@@ -43,7 +43,9 @@ PROFILE_STEPS = flags.DEFINE_integer(
     "profile_steps", 0, "Steps to profile, for TensorBoard; 0: none.", 0
 )
 BENCHMARK = flags.DEFINE_string(
-    "eval_benchmark", None, "humaneval, mbpp or a path to problems: pass@1 as a curve."
+    "eval_benchmark",
+    None,
+    "humaneval, mbpp, unconventional or a path to problems: pass@1 as a curve.",
 )
 PROBLEMS = flags.DEFINE_string(
     "eval_problems", None, "Your copy of the benchmark, as in evaluate.py."
@@ -67,6 +69,10 @@ def main(argv: Sequence[str]) -> None:
     config = from_dict(RunConfig, resolve(cli.load_config(CONFIG)))
     if not OUTPUT.value:
         raise UserError("--output is missing: name the run's folder")
+    if PROFILE_STEPS.value and PROFILE_START.value > config.steps:
+        raise UserError(f"--profile_start={PROFILE_START.value}: the run ends at {config.steps}")
+    if flags.FLAGS["profile_start"].present and not PROFILE_STEPS.value:
+        raise UserError("--profile_start needs --profile_steps: say how many steps to profile")
     with ExitStack() as stack:
         # Before JAX starts its threads: the sandbox forks.
         evaluators = build_evaluators(config, stack)
@@ -101,7 +107,9 @@ def run(config: RunConfig, evaluators: dict[str, Any]) -> dict[str, Any] | None:
     if jax.process_index() > 0:
         return None
     result["total_seconds"] = round(time.perf_counter() - start, 2)
-    write_json(Path(OUTPUT.value) / "result.json", result)
+    path = Path(OUTPUT.value) / "result.json"
+    if result["step"] > result["start_step"] or not path.exists():  # else nothing new
+        write_json(path, result)
     return result
 
 
@@ -128,12 +136,18 @@ def build_evaluators(config: RunConfig, stack: ExitStack) -> dict[str, Any]:
                 "--eval_benchmark runs model-written code: agree with --allow_code_execution"
             )
         problems = Path(PROBLEMS.value) if PROBLEMS.value else None
+        if BENCHMARK.value in ("humaneval", "mbpp") and problems is None:
+            raise UserError(
+                f"--eval_benchmark={BENCHMARK.value} needs --eval_problems=FILE, your copy"
+            )
         benchmark = read_benchmark(BENCHMARK.value, problems)
         sandbox = stack.enter_context(open_sandbox(Limits(), os.cpu_count() or 1))
         judge = Judge(sandbox)
         print(f"sandbox: {sandbox.backend}; {sandbox.limits}")
         print(f"the judge on {benchmark.name}: {judge.prove(benchmark)}", flush=True)
-        plan = SamplingPlan(max_new_tokens=MAX_NEW_TOKENS.value, batch_size=BATCH_SIZE.value)
+        plan = SamplingPlan(
+            max_new_tokens=MAX_NEW_TOKENS.value, batch_size=BATCH_SIZE.value, on_overflow="left"
+        )
         evaluators[Path(benchmark.name).stem] = benchmark_evaluator(
             benchmark, judge, config.model, tokenizer, Path(OUTPUT.value), plan
         )

@@ -117,7 +117,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except Exception as error:  # a config file is the user's code: anything can come out of it
         # str() of a KeyError is its repr, and ml_collections names only a field's last part.
         text = str(error.args[0] if isinstance(error, KeyError) else error)
-        problem = " ".join(text.replace("\\n", " ").split()).strip("'") or type(error).__name__
+        problem = " ".join(text.replace("\\n", " ").split()) or type(error).__name__
+        if problem[0] == problem[-1] == "'":  # a KeyError's repr
+            problem = problem[1:-1]
         for argument in argv[1:]:
             override = re.match(r"--?(config\.[\w.]+)", argument)
             if not override or isinstance(error, flags.Error):

@@ -61,7 +61,7 @@ def run_stage(
     report = {
         "stage": name,
         "fingerprint": identity,
-        "inputs": {key: str(value) for key, value in inputs.items()},
+        "inputs": json.loads(json.dumps(inputs, default=str)),
         "seconds": round(time.perf_counter() - start, 2),
         "peak_memory_mb": _peak_memory_mb(),
         **result,
@@ -81,12 +81,7 @@ def summary_line(report: Mapping[str, Any]) -> str:
     parts = []
     for key in ("in", "out", "dropped"):
         if value := report.get(key):
-            text = (
-                ", ".join(f"{k} {_number(v)}" for k, v in value.items())
-                if isinstance(value, Mapping)
-                else _number(value)
-            )
-            parts.append(f"{key}: {text}")
+            parts.append(f"{key}: {_words(value)}")
     return f"[{report['stage']}] {' | '.join(parts)} | {report['seconds']:.1f} s"
 
 
@@ -108,12 +103,12 @@ def _identity(value: Any) -> str:
         return "[" + ",".join(_identity(item) for item in value) + "]"
     if not isinstance(value, Path):
         return repr(value)
-    if report := _read(value / REPORT):
-        return str(report["fingerprint"])
+    if mine := _stage_fingerprint(value):
+        return mine
     if value.is_file():
         # The finished stage that wrote the file, if there is one, has already hashed its inputs.
-        if (report := _read(value.parent / REPORT)) is not None:
-            return f"{report['fingerprint']}/{value.name}"
+        if theirs := _stage_fingerprint(value.parent):
+            return f"{theirs}/{value.name}"
         with value.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     if value.is_dir():
@@ -121,6 +116,12 @@ def _identity(value: Any) -> str:
         rows = ((p.relative_to(value), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
         return hashlib.sha256(repr(list(rows)).encode()).hexdigest()
     raise UserError(f"{value}: no such file or folder")
+
+
+def _stage_fingerprint(folder: Path) -> str | None:
+    """Of the finished stage that owns the folder; a report.json may also be somebody else's."""
+    report = _read(folder / REPORT)
+    return report.get("fingerprint") if isinstance(report, dict) else None
 
 
 def _refuse_foreign_folder(output: Path, marker: Path) -> None:
@@ -147,5 +148,10 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _number(value: Any) -> str:
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        inner = {
+            k: f"({_words(v)})" if isinstance(v, Mapping) else _words(v) for k, v in value.items()
+        }
+        return ", ".join(f"{k} {v}" for k, v in inner.items())
     return f"{value:,}" if isinstance(value, int) else str(value)

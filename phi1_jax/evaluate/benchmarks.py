@@ -92,6 +92,10 @@ def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Ben
     if name == unconventional.NAME:
         return humaneval(read_humaneval(name, None), name)
     if name not in ("humaneval", "mbpp"):
+        if not Path(name).is_file():
+            raise UserError(
+                f"benchmark {name}: not humaneval, mbpp or {unconventional.NAME}, and no such file"
+            )
         name, path = Path(name).name, Path(name)
     if path is None:
         raise UserError(f"--benchmark={name} needs --problems=FILE, your copy, or --download=DIR")

@@ -67,10 +67,10 @@ def plan_text(result: Mapping[str, Any]) -> str:
         report.table(
             ("GB on each device", ""),
             [
-                *((name, f"{needed[name] / 1e9:.1f}") for name in _PARTS),
-                ("in all, by shapes", f"{needed['total'] / 1e9:.1f}"),
+                *((name, _short(needed[name] / 1e9)) for name in _PARTS),
+                ("in all, by shapes", _short(needed["total"] / 1e9)),
                 *(
-                    [("as compiled for the CPU", f"{result['compiled_bytes'] / 1e9:.1f}")]
+                    [("as compiled for the CPU", _short(result["compiled_bytes"] / 1e9))]
                     if "compiled_bytes" in result
                     else []
                 ),
@@ -93,7 +93,7 @@ def plan_text(result: Mapping[str, Any]) -> str:
         report.table(
             ("GB in all, by micro-batch", *map(str, sizes)),
             [
-                (f"remat {remat}", *(f"{totals[remat, size] / 1e9:.1f}" for size in sizes))
+                (f"remat {remat}", *(_short(totals[remat, size] / 1e9) for size in sizes))
                 for remat in report.REMAT
             ],
         ),
@@ -107,12 +107,18 @@ def plan_text(result: Mapping[str, Any]) -> str:
         time = result["step_s"]
         sent = sum(row["gb"] for row in result["collectives"])
         parts.append(
-            f"each step: {time['compute']:.1f} s of computation; each device sends {sent:,.0f} GB,"
-            f" {time['hidden']:.1f} s that computation can hide and {time['exposed']:.1f} s that it"
-            f" waits for: {time['best']:.1f} to {time['worst']:.1f} s"
+            f"each step: {_short(time['compute'])} s of computation; each device sends"
+            f" {f'{sent:,.0f}' if sent >= 1 else _short(sent)} GB, {_short(time['hidden'])} s that"
+            f" computation can hide and {_short(time['exposed'])} s that it waits for:"
+            f" {_short(time['best'])} to {_short(time['worst'])} s"
         )
     parts += ["", _stage_table(result["stages"])]
     return "\n".join(parts)
+
+
+def _short(value: float) -> str:
+    """One digit after the point, and enough for a tiny model."""
+    return f"{value:.1f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def _stage_table(stages: list[dict[str, Any]]) -> str:
@@ -124,9 +130,11 @@ def _stage_table(stages: list[dict[str, Any]]) -> str:
     for stage in stages:
         row = [
             stage["name"],
-            f"{stage['tokens'] / 1e9:.1f}e9",
-            f"{stage['days']:.2f}",
-            f"{stage['gpu_hours']:,.{0 if stage['gpu_hours'] >= 100 else 1}f}",
+            f"{_short(stage['tokens'] / 1e9)}e9",
+            f"{stage['days']:.2f}" if stage["days"] >= 0.01 else f"{stage['days']:.1g}",
+            f"{stage['gpu_hours']:,.0f}"
+            if stage["gpu_hours"] >= 100
+            else _short(stage["gpu_hours"]),
         ]
         row += [f"{stage['usd']:,.0f}"] * cost
         row += [f"{stage['paper_gpu_hours'] or '':}"] * paper

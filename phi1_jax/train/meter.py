@@ -114,7 +114,7 @@ class Meter:
             "start_step": self._start,
             "step": step,
             "steps": self._config.steps,
-            "finished": step == self._config.steps,
+            "finished": step >= self._config.steps,
             "loss": self._loss,
             "tokens": step * self._config.data.global_batch_size * self._config.data.seq_len,
             "seconds": round(time.perf_counter() - self._begin, 2),
