@@ -35,8 +35,10 @@ OUTPUT = flags.DEFINE_string("output", "runs/quickstart", "Folder for all that i
 SOURCE = flags.DEFINE_multi_string(
     "source", ["stdlib", "prose"], "Raw code and prose; see launch/curate.py --help."
 )
-PRETRAIN_STEPS = flags.DEFINE_integer("pretrain_steps", 400, "Steps on raw code, and CodeTextbook.")
-FINETUNE_STEPS = flags.DEFINE_integer("finetune_steps", 3600, "Steps on CodeExercises.")
+PRETRAIN_STEPS = flags.DEFINE_integer(
+    "pretrain_steps", 400, "Steps on raw code, and CodeTextbook.", 1
+)
+FINETUNE_STEPS = flags.DEFINE_integer("finetune_steps", 3600, "Steps on CodeExercises.", 1)
 N_EXERCISES = flags.DEFINE_integer("n_exercises", 20_000, "Exercises to synthesize.", 100)
 N_PROBLEMS = flags.DEFINE_integer("n_problems", 200, "Held-out problems.", 10)
 OPTIMIZER = flags.DEFINE_enum("optimizer", "muon", ["muon", "adamw"], "For every model alike.")

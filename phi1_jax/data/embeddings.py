@@ -79,7 +79,7 @@ def find_vectors(folders: Sequence[Path], documents: Iterable[Document]) -> np.n
     found: dict[int, np.ndarray] = {}
     for part in read_parts(folders):
         for row in np.flatnonzero(np.isin(part.key, wanted)):
-            found[int(part.key[row])] = part.vector[row]
+            found[int(part.key[row])] = part.vector[row].copy()  # a view would keep the part
     if missing := sum(int(key) not in found for key in keys):
         raise UserError(
             f"{missing} of {len(keys)} documents have no vector in {', '.join(map(str, folders))};"
