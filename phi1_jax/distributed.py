@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from phi1_jax.errors import UserError
+from phi1_jax.errors import EverywhereError, UserError
 
 # A process that sends no heartbeat for so long is lost, and the others leave. The heartbeats come
 # from a thread of their own: long compilations and file systems that stall do not hold them up.
@@ -145,8 +145,7 @@ def leaving_together() -> Iterator[None]:
     except BaseException as error:
         import jax
 
-        # Too many skipped steps stop every process at the same one.
-        alike = isinstance(error, SystemExit | FloatingPointError)
+        alike = isinstance(error, SystemExit | EverywhereError)
         if alike or jax.process_count() == 1:
             raise
         if isinstance(error, UserError):

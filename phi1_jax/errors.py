@@ -7,3 +7,7 @@ class UserError(ValueError):
     The message is one line: it names the field, flag or file, gives the value at fault, and
     says what to do. Launch scripts print it without a traceback (see `phi1_jax.cli`).
     """
+
+
+class EverywhereError(UserError):
+    """Raised by every process of a run at the same step: none of them waits for another."""

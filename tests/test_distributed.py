@@ -3,7 +3,7 @@ import pytest
 
 from phi1_jax import distributed
 from phi1_jax.distributed import Membership, membership
-from phi1_jax.errors import UserError
+from phi1_jax.errors import EverywhereError, UserError
 
 JAX = {
     "JAX_COORDINATOR_ADDRESS": "first:1234",
@@ -69,3 +69,10 @@ def test_a_process_on_its_own_acts_at_once_and_leaves_as_usual(monkeypatch):
     assert [ask(False), ask(True)] == [False, True]
     with pytest.raises(ValueError, match="mine"), distributed.leaving_together():
         raise ValueError("mine")
+
+
+def test_what_every_process_raises_needs_no_hurry(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(distributed.os, "_exit", lambda status: pytest.fail(f"left with {status}"))
+    with pytest.raises(EverywhereError, match="all of us"), distributed.leaving_together():
+        raise EverywhereError("all of us")

@@ -17,7 +17,7 @@ from absl import logging
 
 from phi1_jax.config import GuardConfig
 from phi1_jax.data.loader import Loader
-from phi1_jax.errors import UserError
+from phi1_jax.errors import EverywhereError
 from phi1_jax.stage import write_json
 
 STOPPED = "stopped.json"
@@ -70,8 +70,8 @@ def report_skipped(
       metrics: of each step since the last report, read from the device; the last is of `step`.
       most: dropped steps in a row that stop the run.
     Raises:
-      UserError: there were so many; names the documents of their batches, and RUN/stopped.json,
-        which has all of them.
+      EverywhereError: there were so many; names the documents of their batches, and
+        RUN/stopped.json, which has all of them.
     """
     numbered = list(enumerate(metrics, start=step - len(metrics) + 1))
     for number, values in numbered:
@@ -84,7 +84,7 @@ def report_skipped(
     if jax.process_index() == 0:
         write_json(run / STOPPED, {"step": end, "documents": documents})
     last = [f"{source}: {', '.join(ids[:_SHOWN])}" for source, ids in documents[end].items()]
-    raise UserError(
+    raise EverywhereError(
         f"{most} steps in a row up to step {end} were dropped and changed nothing; the last had"
         f" {_words(dict(numbered)[end])}, in documents {'; '.join(last)} (all of them in"
         f" {run / STOPPED}). Look at these, lower optimizer.peak_learning_rate, or, if the steps"

@@ -26,7 +26,7 @@ from phi1_jax.train.step import State, Trainer
 IDENTITY = "identity.json"
 CHANGES = "changes.jsonl"
 
-# Fields that change speed or bookkeeping and nothing that is learned.
+# Fields that change speed or bookkeeping and nothing that is learned (but which bits dropout draws).
 FREE_FIELDS = (
     "log_every_steps",
     "eval_every_steps",

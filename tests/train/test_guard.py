@@ -11,7 +11,7 @@ import pytest
 from phi1_jax.config import GuardConfig, MeshConfig
 from phi1_jax.data.loader import Loader
 from phi1_jax.data.shards import open_shards, read_index
-from phi1_jax.errors import UserError
+from phi1_jax.errors import EverywhereError
 from phi1_jax.sharding import make_mesh
 from phi1_jax.train.guard import judge, new_guard
 from phi1_jax.train.loop import train
@@ -75,7 +75,9 @@ def test_endless_trouble_stops_the_run_with_its_documents(run_config, shards, tm
     run = tmp_path / "nan"
     hot = replace(run_config.optimizer, peak_learning_rate=1e30, clip_norm=1e30)
     config = replace(run_config, optimizer=hot, max_skipped_steps=2, steps=8)
-    with pytest.raises(UserError, match=r"2 steps in a row up to step .* were dropped") as error:
+    with pytest.raises(
+        EverywhereError, match=r"2 steps in a row up to step .* were dropped"
+    ) as error:
         train(config, run)
     assert "\n" not in str(error.value) and str(run / "stopped.json") in str(error.value)
     assert "dropped: loss nan" in caplog.text
