@@ -3,7 +3,8 @@
 The paper does not say where it drew the line; here the budget draws it [ours].
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from tqdm import tqdm
 from phi1_jax.data.documents import Document, write_documents
 from phi1_jax.data.embeddings import document_key, embedder_of, read_parts
 from phi1_jax.data.forest import Forest, load_forest
-from phi1_jax.data.json_lines import write_json_lines
+from phi1_jax.data.json_lines import open_json_lines
 from phi1_jax.data.quality import SCORE
 from phi1_jax.errors import UserError
 
@@ -54,9 +55,9 @@ def filter_corpus(
     threshold, kept = choose(scores, budget_tokens, budget_bytes, min_score)
     counts = {"filtered": 0, "filtered_bytes": 0, "filtered_tokens": 0}
     per_source: dict[str, dict[str, int]] = {}
-    dropped: list[dict[str, Any]] = []
+    dropped: Counter[str] = Counter()
 
-    def passing() -> Iterator[Document]:
+    def passing(drop: Callable[[Mapping[str, Any]], None]) -> Iterator[Document]:
         for document in tqdm(documents, desc="filter", unit="doc", unit_scale=True):
             row = _row(scores.key, document)
             score = float(scores.score[row])
@@ -64,7 +65,8 @@ def filter_corpus(
             if not kept[row]:
                 source["excluded"] += 1
                 reason = "low_quality" if score < min_score else "over_budget"
-                dropped.append(
+                dropped[reason] += 1
+                drop(
                     {
                         "id": document.id,
                         "source": document.source,
@@ -81,13 +83,12 @@ def filter_corpus(
             metadata = {**document.metadata, SCORE: round(score, 4)}
             yield Document(document.id, document.text, document.source, metadata)
 
-    write_documents(output / "filtered.jsonl.zst", passing())
-    write_json_lines(output / "excluded.jsonl.zst", dropped)
-    reasons = [record["reason"] for record in dropped]
+    with open_json_lines(output / "excluded.jsonl.zst") as drop:
+        write_documents(output / "filtered.jsonl.zst", passing(drop))
     return {
-        "in": {"documents": counts["filtered"] + len(dropped)},
+        "in": {"documents": counts["filtered"] + dropped.total()},
         "out": counts,
-        "dropped": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        "dropped": dict(sorted(dropped.items())),
         "threshold": round(threshold, 6),
         "quantiles": {
             str(q): round(float(np.quantile(scores.score, q)), 4)

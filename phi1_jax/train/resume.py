@@ -26,7 +26,7 @@ from phi1_jax.train.step import State, Trainer
 IDENTITY = "identity.json"
 CHANGES = "changes.jsonl"
 
-# Fields that change speed or bookkeeping and nothing that is learned (but which bits dropout draws).
+# Fields that change speed or bookkeeping, and of what is learned only the bits that dropout draws.
 FREE_FIELDS = (
     "log_every_steps",
     "eval_every_steps",
