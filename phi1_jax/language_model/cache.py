@@ -37,7 +37,8 @@ class Cache:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript(_TABLES)
-            (self._spent,) = self._db.execute("SELECT TOTAL(usd) FROM tries").fetchone()
+            self._spent, self._version = 0.0, None
+            self._count_others()
         except (OSError, sqlite3.Error) as error:
             raise UserError(f"{path}: not usable as a cache of replies: {error}") from error
 
@@ -64,7 +65,9 @@ class Cache:
 
     def begin(self, key: str, max_usd: float, budget_usd: float | None) -> int | None:
         """Enters a try at its maximum cost; None if that would break the budget."""
-        with self._lock:
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._count_others()
             if budget_usd is not None and self._spent + max_usd > budget_usd:
                 return None
             self._spent += max_usd
@@ -76,7 +79,7 @@ class Cache:
         self, number: int, usd: float, key: str = "", model: str = "", reply: Reply | None = None
     ) -> None:
         """Corrects a try's cost and keeps its reply, both or neither."""
-        with self._lock:
+        with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             (before,) = self._db.execute("SELECT usd FROM tries WHERE id=?", (number,)).fetchone()
             self._db.execute("UPDATE tries SET usd=? WHERE id=?", (usd, number))
@@ -86,5 +89,11 @@ class Cache:
                     (key, model, reply.text, reply.finish_reason, reply.usage.input_tokens,
                      reply.usage.output_tokens),
                 )  # fmt: skip
-            self._db.execute("COMMIT")
             self._spent += usd - before
+
+    def _count_others(self) -> None:
+        """Adds up all tries again if another process has written since."""
+        (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            (self._spent,) = self._db.execute("SELECT TOTAL(usd) FROM tries").fetchone()
+            self._version = version

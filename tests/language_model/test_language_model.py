@@ -17,7 +17,8 @@ from conftest import REPOSITORY
 from language_model_server import Answer, Server, completion, failure
 
 from phi1_jax.errors import UserError
-from phi1_jax.language_model import LanguageModel, LanguageModelConfig, Request, sender
+from phi1_jax.language_model import LanguageModel, LanguageModelConfig, Reply, Request, sender
+from phi1_jax.language_model.cache import Cache
 
 
 @pytest.fixture(autouse=True)
@@ -157,6 +158,20 @@ def test_what_cannot_be_used_says_so_and_is_not_paid_for_twice(answer, problem, 
 
 
 PRICES = {"usd_per_million_input": 10.0, "usd_per_million_output": 100.0}
+
+
+def test_two_programs_at_once_share_one_budget(tmp_path):
+    ours, other = Cache(tmp_path / "c"), Cache(tmp_path / "c")
+    assert ours.begin("a", 3.0, 10.0) and other.begin("b", 3.0, 10.0)
+    assert ours.begin("c", 5.0, 10.0) is None and ours.spent_usd == 6
+    paid = other.begin("d", 4.0, 10.0)
+    other.end(paid, 1.0)
+    number = ours.begin("e", 3.0, 10.0)
+    with pytest.raises(UnicodeEncodeError):
+        ours.end(number, 2.0, "e", "m", Reply("\ud800", "stop"))
+    ours.end(number, 2.0, "e", "m", Reply("text", "stop"))  # the books are still open
+    assert ours.spent_usd == 9 == Cache(tmp_path / "c").spent_usd
+    assert other.find("e").text == "text"
 
 
 def test_budget_is_a_hard_stop_that_counts_what_is_in_flight(tmp_path):
