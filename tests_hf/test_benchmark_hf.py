@@ -49,5 +49,5 @@ def test_decode(tmp_path):
     flags = ("--batch=1", "--batch=3", "--prompt_tokens=8", "--new_tokens=12")
     found = rows(tmp_path, "decode", *SIZE, *flags)
     same = [row["values"]["same_tokens"] for row in found if "torch" in row["contender"]]
-    assert same == [1.0] * 4
+    assert len(same) >= 6 and set(same) == {1.0}  # two heats and a final for each batch, at least
     assert sum(row["ratio"] is not None for row in found) == 2
