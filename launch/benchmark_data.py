@@ -28,6 +28,7 @@ from absl import flags
 
 from phi1_jax import cli
 from phi1_jax.data.documents import Document
+from phi1_jax.errors import UserError
 
 N_EXERCISES = flags.DEFINE_integer("n_exercises", None, "Exercises to write.", 1)
 PROBLEMS = flags.DEFINE_string("problems", None, "Benchmark to compare with, e.g. HumanEval.")
@@ -41,6 +42,8 @@ N_TIMED = 4000  # exercises that processor time is measured on
 
 def main(argv: Sequence[str]) -> None:
     del argv
+    if not (N_EXERCISES.value or PROBLEMS.value or MB.value):
+        raise UserError("give --n_exercises, --problems or --mb, what to time; see --help")
     with tempfile.TemporaryDirectory() as folder:
         if N_EXERCISES.value:
             print(json.dumps(time_synthesis(N_EXERCISES.value), indent=1))

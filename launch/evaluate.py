@@ -23,7 +23,7 @@ from typing import Any
 
 from absl import flags
 
-from phi1_jax import cli
+from phi1_jax import cli, run_folder
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import MBPP_FORMS, read_benchmark, read_humaneval
 from phi1_jax.evaluate.download import PUBLIC, download
@@ -105,6 +105,8 @@ def main(argv: Sequence[str]) -> None:
         strip_prompt=STRIP.value,
         on_overflow=OVERFLOW.value,
     )
+    for checkpoint in checkpoints:
+        checkpoint.refuse_missing()
     limits = Limits(cpu_s=CPU_S.value, memory_mb=MEMORY_MB.value)
     with open_sandbox(limits, WORKERS.value) as sandbox:
         print(f"sandbox: {sandbox.backend}; {limits}")
@@ -160,6 +162,14 @@ class _Checkpoint:
         if not self.path.is_dir():
             raise UserError(f"--checkpoint={text}: {self.path} is not a folder")
         self._generator: Any = None
+
+    def refuse_missing(self) -> None:
+        """Before the judge is proved, which takes seconds; damage is found when it is loaded."""
+        run_folder.read_config(self.path)
+        steps = run_folder.sealed_steps(self.path)
+        if not steps or (self._step is not None and self._step not in steps):
+            wanted = "" if self._step is None else f" {self._step}"
+            raise UserError(f"--checkpoint: {self.path} has no checkpoint{wanted}, but {steps}")
 
     def identity(self) -> str:
         """Changes when the weights do."""
