@@ -108,7 +108,11 @@ def run(config: RunConfig, evaluators: dict[str, Any]) -> dict[str, Any] | None:
         return None
     result["total_seconds"] = round(time.perf_counter() - start, 2)
     path = Path(OUTPUT.value) / "result.json"
-    if result["step"] > result["start_step"] or not path.exists():  # else nothing new
+    old = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    nothing_new = result["step"] == result["start_step"] and all(
+        old.get(name) == result[name] for name in ("step", "steps", "finished")
+    )
+    if not nothing_new:  # a finished run that is started again keeps its loss and time
         write_json(path, result)
     return result
 

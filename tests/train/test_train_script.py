@@ -95,6 +95,11 @@ def test_pass_at_1_becomes_a_curve(folder):
     assert len(bits) == 2 and 0 < bits[1] < 1
     lines = [json.loads(x) for x in (folder / "run/metrics.jsonl").read_text().splitlines()]
     assert [row["own/pass@1"] for row in lines if "own/pass@1" in row] == list(points.values())
+    result = (folder / "run/result.json").read_text()
+    assert json.loads(result)["finished"]
+    again = train(*inputs(folder), "--config.data.held_out_rows=16")
+    assert again.returncode == 0, again.stderr
+    assert (folder / "run/result.json").read_text() == result  # with its loss and seconds
 
 
 @pytest.mark.parametrize(
@@ -102,6 +107,9 @@ def test_pass_at_1_becomes_a_curve(folder):
     [
         (("--eval_benchmark=own.jsonl",), "agree with --allow_code_execution"),
         (("--eval_benchmark=no.jsonl", "--allow_code_execution"), "no.jsonl"),
+        (("--eval_benchmark=mbpp", "--allow_code_execution"), "needs --eval_problems"),
+        (("--profile_start=900", "--profile_steps=2"), "the run ends at 200"),
+        (("--profile_start=9",), "needs --profile_steps"),
         (("--sample_prompt=x", "--config.eval_every_steps=0"), "eval_every_steps=0"),
         (("--sample_prompt=x", "--tokenizer="), "--tokenizer is missing"),
     ],
