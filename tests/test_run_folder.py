@@ -162,9 +162,9 @@ def test_list_and_verify(three, tmp_path):
 def test_prune(three, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(three, run)
-    assert "deleted 0 steps" in script("prune", run)
+    assert "deleted [], kept [2, 4, 6]" in script("prune", run)
     asked = ("prune", run, "--keep_last=1", "--best_mode=max")
-    assert "would delete 1 steps: [2]" in script(*asked, "--dry_run")
+    assert "would delete [2], would keep [4, 6]" in script(*asked, "--dry_run")
     assert run_folder.steps_in(run) == [2, 4, 6]
     script(*asked)
     assert run_folder.steps_in(run) == run_folder.sealed_steps(run) == [4, 6]
@@ -186,7 +186,7 @@ def test_export(three, tmp_path, tiny_model):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("list",), "give list, verify, prune, export and a run's folder"),
+        (("list",), "give one of list, verify, prune, export, and a run's folder"),
         (("list", "tests"), "not a run's folder"),
         (("verify", "RUN", "--step=5"), "has the steps [2, 4, 6]"),
         (("export", "RUN"), "--output is missing"),
