@@ -78,3 +78,20 @@ def test_fingerprints_follow_content(tmp_path):
     assert fingerprint({"p": [path, 1]}) != fingerprint({"p": [path, 2]})
     with pytest.raises(UserError, match="no such file"):
         fingerprint({"p": tmp_path / "missing"})
+
+
+def test_a_report_that_is_no_stages_does_not_stand_for_its_files(tmp_path):
+    path, report = tmp_path / "a", tmp_path / "report.json"
+    path.write_text("x")
+    for foreign in ("[]", '{"title": "mine"}'):
+        report.write_text(foreign)
+        one = fingerprint({"p": path})
+        path.write_text(path.read_text() + "y")
+        assert fingerprint({"p": path}) != one
+
+
+def test_counts_by_group_are_told_in_words(tmp_path, capsys):
+    run_stage("demo", tmp_path / "o", {"p": [tmp_path]}, lambda _: {"out": {"0.9": {"a": 1000}}})
+    assert "out: 0.9 (a 1,000) |" in capsys.readouterr().out
+    report = json.loads((tmp_path / "o" / "report.json").read_text())
+    assert report["inputs"] == {"p": [str(tmp_path)]}
