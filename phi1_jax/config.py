@@ -233,6 +233,16 @@ class RunConfig:
             self.eval_every_steps,
             f"above 0 with data.held_out_rows={self.data.held_out_rows}",
         )
+        # Steps without a point on the curve are no candidates: with others there would be none.
+        metric, every = self.checkpoint.best_metric, self.eval_every_steps
+        _check(
+            metric == ""
+            or metric.startswith("train/")
+            or (every > 0 and self.checkpoint.every_steps % every == 0),
+            "checkpoint.every_steps",
+            self.checkpoint.every_steps,
+            f"a multiple of eval_every_steps={every} (above 0) for best_metric={metric}",
+        )
         _check(
             self.data.seq_len <= self.model.max_seq_len,
             "data.seq_len",

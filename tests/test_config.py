@@ -95,6 +95,13 @@ def test_round_trip_through_plain_values():
         ({"steps": True}, "steps=True must be of type int"),
         ({"optimizer": 3}, "optimizer=3 must be a group"),
         ({"optimizer": {"name": "sgd"}}, "optimizer.name='sgd' must be one of adamw, muon"),
+        (
+            {
+                "eval_every_steps": 1000,
+                "checkpoint": {"best_metric": "held_out/loss", "every_steps": 1500},
+            },
+            "checkpoint.every_steps=1500 must be a multiple of eval_every_steps=1000",
+        ),
         ({"steps": 10}, "optimizer.warmup_steps=750 must be at most steps=10"),
         ({"data": {"seq_len": 4096}}, "data.seq_len=4096 must be at most model.max_seq_len=2048"),
         ({"data": {"sources": [{"name": "a"}]}}, "data.sources[0]"),

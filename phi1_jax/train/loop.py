@@ -140,4 +140,6 @@ def _evaluate(
         try:
             writer.results(step, name, evaluate(step, params))
         except Exception:  # days of training must not end with a benchmark's trouble
+            if jax.process_count() > 1:
+                raise  # the others wait for this one's part: all leave, and can go on
             logging.exception("evaluation %s failed at step %d, training goes on", name, step)
