@@ -15,6 +15,7 @@ from phi1_jax.errors import EverywhereError, UserError
 # A process that sends no heartbeat for so long is lost, and the others leave. The heartbeats come
 # from a thread of their own: long compilations and file systems that stall do not hold them up.
 HEARTBEAT_TIMEOUT_S = 60
+GO_ON = "run the same command again on all of them to go on from the last checkpoint"
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 SLURM_VARIABLES = (
@@ -104,6 +105,13 @@ def start() -> None:
             f"process {place.process} of {place.n_processes} does not reach the others through"
             f" {place.coordinator}: {str(error).splitlines()[0]}"
         ) from error
+    # Said now: a process that waits inside a collective is ended by JAX itself, in JAX's words.
+    print(
+        f"process {place.process} of {place.n_processes}: if one is lost, all leave within"
+        f" {HEARTBEAT_TIMEOUT_S} s; {GO_ON}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def any_process() -> Callable[[bool], bool]:
@@ -153,8 +161,8 @@ def leaving_together() -> Iterator[None]:
         else:
             traceback.print_exc()
         print(
-            f"error: process {jax.process_index()} failed, or lost one of the others, and leaves."
-            " Run the same command again on all of them to go on from the last checkpoint",
+            f"error: process {jax.process_index()} failed, or lost one of the others, and leaves;"
+            f" {GO_ON}",
             file=sys.stderr,
             flush=True,
         )

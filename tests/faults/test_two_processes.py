@@ -201,7 +201,10 @@ def test_a_lost_process_ends_the_other_soon_and_clearly(killed):
     _, results, seconds = killed
     assert results[0][0] not in (0, -signal.SIGKILL), results
     assert seconds < 90
-    assert "lost one of the others" in results[0][2], results[0][2]
+    err = results[0][2]
+    assert "process 0 of 2: if one is lost, all leave within 60 s; run the same command" in err
+    # Ours where the broken connection is seen, JAX's where only the heartbeat is missed.
+    assert "lost one of the others" in err or "another task died" in err, err
 
 
 def test_another_number_of_processes_goes_on_with_the_same_examples(alone, stopped, killed, shards):
