@@ -21,6 +21,7 @@ def get_config() -> ConfigDict:
     config.model.dropout = 0.0
     config.model.compute_dtype = "float32"
     config.model.remat = "none"
+    config.model.scan_unroll = 8  # 0.92 of the time of a scan on 2 cores
     config.data.seq_len = 512
     config.data.global_batch_size = 4
     config.data.held_out_rows = 0

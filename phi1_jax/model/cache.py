@@ -117,9 +117,7 @@ def prefill(
         return plain(q_bthk, k_bthk, v_bthk)
 
     x_btd = _embed(config, weights, tokens_bt)
-    cos_sin = rotation(
-        jnp.broadcast_to(jnp.arange(t), (b, t)), config.rotary_dim, config.rope_theta
-    )
+    cos_sin = rotation(t, config.rotary_dim, config.rope_theta)
     for block in weights.blocks:
         x_btd = _block(config, block)(x_btd, cos_sin, attend)
     return _logits(config, weights, x_btd[jnp.arange(b), lengths_b - 1]), cache
@@ -173,7 +171,8 @@ def step(
         return (old @ cache.v_bhsk[layer] + new @ new_v).swapaxes(1, 2)
 
     positions_b1 = (lengths_b + index)[:, None]
-    cos_sin = rotation(positions_b1, config.rotary_dim, config.rope_theta)
+    tables = rotation(config.max_seq_len, config.rotary_dim, config.rope_theta)
+    cos_sin = (jnp.asarray(tables[0])[positions_b1], jnp.asarray(tables[1])[positions_b1])
     x_b1d = _embed(config, weights, tokens_b[:, None])
     for block in weights.blocks:
         x_b1d = _block(config, block)(x_b1d, cos_sin, attend)

@@ -82,8 +82,9 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
         def accumulate(carry: Any, item: Any) -> Any:
             micro, index = item
             micro_key = jax.random.fold_in(key, index) if dropping else None
-            loss, grads = jax.value_and_grad(total_loss)(state.params, micro, micro_key)
-            return jax.tree.map(jnp.add, carry, (loss, grads)), None
+            # The mean's division is here, at a scalar, not in a pass over the gradients.
+            share = lambda params: total_loss(params, micro, micro_key) / count  # noqa: E731
+            return jax.tree.map(jnp.add, carry, jax.value_and_grad(share)(state.params)), None
 
         n_micro = batch.tokens.shape[0]
         zeros = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params))
@@ -91,7 +92,6 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
             (loss, grads), _ = accumulate(zeros, (jax.tree.map(lambda x: x[0], batch), 0))
         else:
             (loss, grads), _ = jax.lax.scan(accumulate, zeros, (batch, jnp.arange(n_micro)))
-        loss, grads = loss / count, jax.tree.map(lambda g: g / count, grads)
         norm = optax.tree.norm(grads)
         updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
         updated = (optax.apply_updates(state.params, updates), optimizer_state)
