@@ -72,6 +72,7 @@ def get_config() -> ConfigDict:
             "guard": {"window": 64, "gradient_norm_factor": 10.0, "loss_rise": 2.0},  # [ours]
             "steps": 36_000,
             "micro_batch_size": 8,
+            "loss_chunks": 1,
             "seed": 0,
             "init_from": "",
             "log_every_steps": 10,

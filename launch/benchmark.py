@@ -23,7 +23,8 @@ from ml_collections import config_flags
 from tqdm import tqdm
 
 from phi1_jax import cli
-from phi1_jax.config import RunConfig, from_dict
+from phi1_jax.config import RunConfig
+from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
 
 SUBJECTS = ("decode", "train", "input", "checkpoint", "compile", "convert", "humaneval")
@@ -76,7 +77,7 @@ def main(argv: Sequence[str]) -> None:
 
 def report(subject: str, config: RunConfig) -> None:
     from phi1_jax.benchmark.report import context, print_table, write_lines
-    from phi1_jax.config import to_dict
+    from phi1_jax.config_dict import to_dict
 
     rows = list(tqdm(measure(subject, config), desc=subject, unit="row"))
     print_table(subject, rows)

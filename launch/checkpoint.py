@@ -22,7 +22,8 @@ from pathlib import Path
 from absl import flags, logging
 
 from phi1_jax import cli, run_folder
-from phi1_jax.config import CheckpointConfig, from_dict
+from phi1_jax.config import CheckpointConfig
+from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
 
 STEP = flags.DEFINE_string(

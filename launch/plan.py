@@ -19,7 +19,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from phi1_jax import cli
-from phi1_jax.config import RunConfig, from_dict
+from phi1_jax.config import RunConfig
+from phi1_jax.config_dict import from_dict
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=value.")
 DEVICES = flags.DEFINE_integer("devices", 8, "How many GPUs.", lower_bound=1)

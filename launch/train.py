@@ -26,7 +26,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from phi1_jax import cli, distributed
-from phi1_jax.config import RunConfig, from_dict
+from phi1_jax.config import RunConfig
+from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
 from phi1_jax.stage import write_json
 

@@ -78,7 +78,8 @@ import sysconfig
 from matplotlib import pyplot
 
 from configs import phi1_tiny
-from phi1_jax.config import RunConfig, from_dict
+from phi1_jax.config import RunConfig
+from phi1_jax.config_dict import from_dict
 from phi1_jax.data import offline_teacher
 from phi1_jax.data.comparison import Rules
 from phi1_jax.data.decontaminate import decontaminate

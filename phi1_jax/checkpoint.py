@@ -17,7 +17,8 @@ from absl import logging
 from jax.experimental import multihost_utils
 
 from phi1_jax import run_folder
-from phi1_jax.config import CheckpointConfig, ModelConfig, from_dict
+from phi1_jax.config import CheckpointConfig, ModelConfig
+from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
 from phi1_jax.run_folder import (
     CHECKPOINTS,

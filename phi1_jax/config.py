@@ -1,19 +1,14 @@
 """Every setting of a run as frozen dataclasses, and all checks on them.
 
-Launch scripts turn an ml-collections config into a `RunConfig` with `from_dict`; nothing past
-that point sees a ConfigDict. Fields marked [ours] are choices that the paper leaves open.
+Launch scripts turn an ml-collections config into a `RunConfig` with `config_dict.from_dict`;
+nothing past that point sees a ConfigDict. Fields marked [ours] are choices that the paper leaves
+open.
 """
 
-import dataclasses
-import types
-import typing
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from dataclasses import astuple, dataclass, field
+from typing import Literal
 
 from phi1_jax.errors import UserError
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -156,7 +151,7 @@ class MeshConfig:
     tensor: int = 1
 
     def __post_init__(self) -> None:
-        sizes = dataclasses.astuple(self)
+        sizes = astuple(self)
         _check(
             all(size >= 1 or size == -1 for size in sizes) and sizes.count(-1) <= 1,
             "mesh",
@@ -215,6 +210,8 @@ class RunConfig:
     steps: int = 36_000
     # Sequences a device computes at once; 0 is all of its share, without accumulation.
     micro_batch_size: int = 0
+    # Pieces of each row whose logits exist at a time: less memory, for the head's time again.
+    loss_chunks: int = 1
     seed: int = 0
     init_from: str = ""  # a checkpoint folder whose weights start this run
     log_every_steps: int = 10
@@ -250,66 +247,17 @@ class RunConfig:
             f"at most model.max_seq_len={self.model.max_seq_len}",
         )
         _check(
+            self.loss_chunks >= 1 and self.data.seq_len % self.loss_chunks == 0,
+            "loss_chunks",
+            self.loss_chunks,
+            f"a divisor of data.seq_len={self.data.seq_len}",
+        )
+        _check(
             self.optimizer.warmup_steps <= self.steps,
             "optimizer.warmup_steps",
             self.optimizer.warmup_steps,
             f"at most steps={self.steps}",
         )
-
-
-def from_dict(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
-    """Builds the dataclass `kind` from nested plain values, as a config file gives them.
-
-    Raises:
-      UserError: an unknown or missing field, or a value of another type; names the field.
-    """
-    hints = typing.get_type_hints(kind)
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        raise UserError(
-            f"config field {prefix}{unknown[0]} does not exist; the fields are {', '.join(hints)}"
-        )
-    try:
-        return kind(**{k: _convert(hints[k], v, prefix + k) for k, v in values.items()})
-    except TypeError as error:  # a field without a default is absent
-        raise UserError(f"config field {prefix.rstrip('.')}: {error}") from error
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """The inverse of `from_dict`, ready for JSON."""
-    return dataclasses.asdict(config)
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested groups as one level: {"model": {"d_model": 8}} becomes {"model.d_model": 8}."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        nested = isinstance(value, Mapping)
-        flat |= flatten(value, f"{prefix}{key}.") if nested else {prefix + key: value}
-    return flat
-
-
-def _convert(hint: Any, value: Any, name: str) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        if not isinstance(value, Mapping):
-            raise UserError(f"config field {name}={value!r} must be a group of fields")
-        return from_dict(hint, value, f"{name}.")
-    origin = typing.get_origin(hint)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise UserError(f"config field {name}={value!r} must be a list")
-        item = typing.get_args(hint)[0]
-        return tuple(_convert(item, v, f"{name}[{i}]") for i, v in enumerate(value))
-    if origin is Literal:
-        choices = typing.get_args(hint)
-        _check(value in choices, name, repr(value), f"one of {', '.join(choices)}")
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        expected = hint.__name__ if not isinstance(hint, types.UnionType) else str(hint)
-        raise UserError(f"config field {name}={value!r} must be of type {expected}")
-    return value
 
 
 def _check(ok: bool, name: str, value: object, expected: str) -> None:

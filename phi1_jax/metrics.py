@@ -18,7 +18,7 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.plugins.hparams import summary_v2 as hparams
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from phi1_jax.config import flatten
+from phi1_jax.config_dict import flatten
 
 
 class MetricsWriter:

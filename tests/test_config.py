@@ -4,7 +4,8 @@ import importlib
 import pytest
 from conftest import REPOSITORY
 
-from phi1_jax.config import ModelConfig, RunConfig, from_dict, to_dict
+from phi1_jax.config import ModelConfig, RunConfig
+from phi1_jax.config_dict import from_dict, to_dict
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import count_params
 

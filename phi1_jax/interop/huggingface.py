@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax import nnx
 
-from phi1_jax.config import ModelConfig, from_dict
+from phi1_jax.config import ModelConfig
+from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
 from phi1_jax.interop.safetensors import DTYPES, Stored, Tensor, find_tensors, write_tensors
 from phi1_jax.model.phi import Phi

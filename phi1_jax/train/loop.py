@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from phi1_jax import distributed
 from phi1_jax.checkpoint import Checkpointer
-from phi1_jax.config import RunConfig, to_dict
+from phi1_jax.config import RunConfig
+from phi1_jax.config_dict import to_dict
 from phi1_jax.data.loader import Loader
 from phi1_jax.errors import UserError
 from phi1_jax.metrics import MetricsWriter

@@ -17,7 +17,8 @@ import jax
 from absl import logging
 
 from phi1_jax.checkpoint import CONFIG, TOKENIZER, Checkpointer, load_model
-from phi1_jax.config import RunConfig, flatten, to_dict
+from phi1_jax.config import RunConfig
+from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.data.loader import Loader
 from phi1_jax.errors import UserError
 from phi1_jax.stage import write_json
@@ -33,6 +34,7 @@ FREE_FIELDS = (
     "max_skipped_steps",
     "peak_tflops",
     "micro_batch_size",
+    "loss_chunks",
     "checkpoint.",
     "mesh.",
     "model.remat",

@@ -69,10 +69,23 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
     dropout_bits = "rbg" if mesh.size == 1 else "threefry2x32"
 
     def total_loss(params: Any, micro: Batch, key: jax.Array | None) -> jax.Array:
+        model = nnx.merge(graph, params)
+
+        def piece(total: jax.Array, rows: Any) -> tuple[jax.Array, None]:
+            x_btd, targets_bt, counts_bt = rows
+            nll_bt = optax.softmax_cross_entropy_with_integer_labels(
+                model.logits(x_btd), targets_bt
+            )
+            return total + jnp.sum(nll_bt * counts_bt), None
+
         with activations_on(mesh):
-            logits_btv = nnx.merge(graph, params)(micro.tokens[:, :-1], key)
-        nll_bt = optax.softmax_cross_entropy_with_integer_labels(logits_btv, micro.tokens[:, 1:])
-        return jnp.sum(nll_bt * micro.loss)
+            whole = (model.hidden(micro.tokens[:, :-1], key), micro.tokens[:, 1:], micro.loss)
+            if config.loss_chunks == 1:
+                return piece(jnp.zeros(()), whole)[0]
+            # Of each piece's logits, none is kept for the backward pass.
+            recomputed = jax.checkpoint(piece, prevent_cse=False)
+            pieces = jax.tree.map(lambda x: _cut(x, config.loss_chunks), whole)
+            return jax.lax.scan(recomputed, jnp.zeros(()), pieces)[0]
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         count = jnp.maximum(jnp.sum(batch.loss), 1)
@@ -144,6 +157,11 @@ def count_micro_batches(config: RunConfig, mesh: Mesh) -> int:
             f" {shards} data-parallel devices"
         )
     return rows // per_step
+
+
+def _cut(x_bt: jax.Array, n: int) -> jax.Array:
+    """[b, t, ...] -> [n, b, t / n, ...]"""
+    return x_bt.reshape(len(x_bt), n, -1, *x_bt.shape[2:]).swapaxes(0, 1)
 
 
 def _state_shardings(mesh: Mesh, params: Any, state: State) -> State:

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from configs.sources.public import get_config
-from phi1_jax.config import from_dict
+from phi1_jax.config_dict import from_dict
 from phi1_jax.data import documents as documents_module
 from phi1_jax.data import json_lines
 from phi1_jax.data.documents import Document

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 
-from phi1_jax.config import MeshConfig, RunConfig, from_dict
+from phi1_jax.config import MeshConfig, RunConfig
+from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
 from phi1_jax.plan import report
 from phi1_jax.plan.memory import memory, state_bytes

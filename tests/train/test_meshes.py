@@ -58,3 +58,22 @@ def test_accumulation_on_any_number_of_devices_gives_the_same_losses(run_config,
     whole = run(run_config, MESHES["data"])
     found = run(run_config, MeshConfig(data=n_devices), n_devices, micro)
     np.testing.assert_allclose(found, whole, rtol=2e-6)
+
+
+def test_logits_in_pieces_give_the_same_losses(dropping, reference):
+    found = run(replace(dropping, loss_chunks=4), MESHES["mixed"])
+    np.testing.assert_allclose(found, reference, rtol=2e-6)
+
+
+def test_logits_in_pieces_take_less_room(run_config):
+    v, rows = 8192, 16
+    config = replace(run_config, model=replace(run_config.model, vocab_size=v))
+
+    def scratch(config) -> int:
+        trainer = make_trainer(config, make_mesh(MeshConfig(1, 1, 1), jax.devices()[:1]))
+        batch = Batch(*(jax.ShapeDtypeStruct((1, rows, n), "int32") for n in (33, 32)))
+        compiled = trainer.step.lower(jax.eval_shape(trainer.init), batch).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    logits = rows * 32 * v * 4
+    assert scratch(replace(config, loss_chunks=8)) < scratch(config) - logits

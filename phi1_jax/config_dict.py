@@ -1,0 +1,67 @@
+"""Dataclasses from nested plain values, as a config file gives them, and back."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from phi1_jax.errors import UserError
+
+T = TypeVar("T")
+
+
+def from_dict(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
+    """Builds the dataclass `kind` from nested plain values, as a config file gives them.
+
+    Raises:
+      UserError: an unknown or missing field, or a value of another type; names the field.
+    """
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise UserError(
+            f"config field {prefix}{unknown[0]} does not exist; the fields are {', '.join(hints)}"
+        )
+    try:
+        return kind(**{k: _convert(hints[k], v, prefix + k) for k, v in values.items()})
+    except TypeError as error:  # a field without a default is absent
+        raise UserError(f"config field {prefix.rstrip('.')}: {error}") from error
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The inverse of `from_dict`, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested groups as one level: {"model": {"d_model": 8}} becomes {"model.d_model": 8}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping)
+        flat |= flatten(value, f"{prefix}{key}.") if nested else {prefix + key: value}
+    return flat
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise UserError(f"config field {name}={value!r} must be a group of fields")
+        return from_dict(hint, value, f"{name}.")
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise UserError(f"config field {name}={value!r} must be a list")
+        item = typing.get_args(hint)[0]
+        return tuple(_convert(item, v, f"{name}[{i}]") for i, v in enumerate(value))
+    if origin is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise UserError(f"config field {name}={value!r} must be one of {', '.join(choices)}")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        expected = hint.__name__ if not isinstance(hint, types.UnionType) else str(hint)
+        raise UserError(f"config field {name}={value!r} must be of type {expected}")
+    return value
