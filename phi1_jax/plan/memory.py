@@ -64,7 +64,8 @@ def memory(config: RunConfig, mesh: Mesh, *, flash: bool | None = None) -> Memor
         flash = uses_flash(config)
     saved = 0
     for shape, size in _saved_per_row(config):
-        quadratic = shape.count(t) >= 2 and model.n_heads in shape
+        # [..., h, t, s] of a block of queries; what grows with t alone has the head width there.
+        quadratic = shape[-3:-2] == (model.n_heads,) and model.d_head not in shape[-2:]
         split = model.d_mlp in shape or model.vocab_size in shape or quadratic
         if not (quadratic and flash):
             saved += size // (tensor if split else 1) * rows

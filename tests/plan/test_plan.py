@@ -60,6 +60,23 @@ def test_state_is_counted_as_it_is_sharded():
     assert split[1] == pytest.approx(2 * split[0], rel=1e-6)
 
 
+def test_with_flash_attention_nothing_kept_grows_with_the_square_of_the_length():
+    config = load("phi1_1xh100")
+    mesh = make_mesh(config.mesh, jax.devices()[:1])
+
+    def kept(seq_len, flash) -> int:
+        rows = config.micro_batch_size * config.data.seq_len // seq_len
+        data = replace(config.data, seq_len=seq_len)
+        changed = replace(config, data=data, micro_batch_size=rows)
+        return memory(changed, mesh, flash=flash).activations
+
+    assert kept(2048, True) == pytest.approx(kept(512, True), rel=0.05)
+    assert kept(2048, False) > 2 * kept(512, False)
+    # Per token and layer: a block's input, its LayerNorm, q, k, v and their like, two of the MLP's.
+    vectors = kept(2048, True) / (4 * 2048 * 24 * 2048 * 2)
+    assert 14 < vectors < 22
+
+
 def test_remat_trades_memory_for_work_and_the_best_choice_fits():
     config = replace(load("phi1_base"), mesh=MeshConfig(1, 8, 1))
     found = report.choices(config, make_mesh(config.mesh))
