@@ -79,7 +79,15 @@ def report(subject: str, config: RunConfig) -> None:
     from phi1_jax.benchmark.report import context, print_table, write_lines
     from phi1_jax.config_dict import to_dict
 
-    rows = list(tqdm(measure(subject, config), desc=subject, unit="row"))
+    if subject in ("convert", "compile") or SWEEP.value:
+        # The processes that they start need the GPU's memory.
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    rows = []
+    for row in tqdm(measure(subject, config), desc=subject, unit="row"):
+        rows.append(row)
+        if OUTPUT.value:  # at once: what was measured stands, whatever becomes of the rest
+            about = context(to_dict(config), peer_flag())
+            write_lines(Path(OUTPUT.value), subject, [row], about)
     print_table(subject, rows)
     if subject == "smoke":
         from phi1_jax.benchmark import smoke
@@ -88,8 +96,6 @@ def report(subject: str, config: RunConfig) -> None:
             smoke.store(Path(STORE.value), rows)
         if AGAINST.value:
             smoke.compare(Path(AGAINST.value), smoke.ratios(rows))
-    if OUTPUT.value:
-        write_lines(Path(OUTPUT.value), subject, rows, context(to_dict(config), peer_flag()))
 
 
 def measure(subject: str, config: RunConfig) -> Iterator[Any]:

@@ -18,7 +18,16 @@ DOORS = {
     "evaluate": {"generate", "data", "sandbox"},
     "embed": {"model", "data"},
     "plan": {"train", "model", "data"},
-    "benchmark": {"train", "generate", "interop", "model", "data", "sandbox", "evaluate"},
+    "benchmark": {
+        "train",
+        "generate",
+        "interop",
+        "model",
+        "data",
+        "sandbox",
+        "evaluate",
+        "plan",
+    },
 }
 # Packages that any room may import, as it may the ground-level modules.
 GROUND = {"language_model"}

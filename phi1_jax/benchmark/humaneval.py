@@ -48,7 +48,7 @@ def measure(
         rows = [ids[-context:] for ids in generator.tokenizer.encode_batch(prompts)]
         theirs = peer.batch_decoder(config.model, random_params(config))
         contenders["torch eager, dynamic cache"] = lambda: theirs(rows, new_tokens)
-    timings = take_turns(contenders, max(2, options.calls // 10), block=1)
+    timings = take_turns(contenders, max(2, options.calls // 10), block=1, warm=False)
     n_tokens = contenders[OURS]()
     values = {name: {"tokens_per_s": n_tokens / t.median_s} for name, t in timings.items()}
     yield from compare(f"{len(prompts)} prompts, greedy, one batch", timings, values)

@@ -37,19 +37,24 @@ class Timing:
 
 
 def take_turns(
-    contenders: Mapping[str, Callable[[], object]], calls: int = 20, block: int = 5
+    contenders: Mapping[str, Callable[[], object]],
+    calls: int = 20,
+    block: int = 5,
+    warm: bool = True,
 ) -> dict[str, Timing]:
     """Times every contender at least `calls` times, in blocks A B C, A B C, ...
 
-    Each call must end when its work has ended. The first call of all and the first of each block,
-    which finds the caches full of another's data, are not among the timed ones.
+    Each call must end when its work has ended. The first call of all is not among the timed ones,
+    nor, unless `warm` is off, the first of each block, which finds the caches full of another's
+    data: that is nothing beside calls of many seconds.
     """
     first, seconds = {}, {name: list[float]() for name in contenders}
     for name, call in contenders.items():
         first[name] = _time(call)
     while any(len(times) < calls for times in seconds.values()):
         for name, call in contenders.items():
-            call()
+            if warm:
+                call()
             seconds[name] += [_time(call) for _ in range(min(block, calls))]
     return {name: Timing(first[name], tuple(times)) for name, times in seconds.items()}
 

@@ -60,6 +60,9 @@ def test_take_turns_interleaves_and_leaves_the_first_of_each_block_out():
     timings = take_turns(calls, calls=4, block=2)
     assert "".join(order) == "ab" + "aaabbb" * 2
     assert [len(timings[name].seconds) for name in "ab"] == [4, 4]
+    order.clear()
+    take_turns(calls, calls=2, block=1, warm=False)
+    assert "".join(order) == "ab" + "ab" * 2
 
 
 def test_times_and_ratio():
@@ -85,7 +88,12 @@ def test_train_and_decode(tmp_path):
     assert "tokens_per_s" in run("train", *SIZE, f"--output={output}")
     run("decode", *SIZE, "--batch=3", "--prompt_tokens=4", "--new_tokens=5", f"--output={output}")
     ours = [row for row in rows_of(output) if row["contender"] == OURS]
-    assert [row["case"] for row in ours] == ["2 x 16, dropout 0", "batch 3, 4 + 5 tokens"]
+    assert [row["case"] for row in ours] == [
+        "2 x 16, dropout 0",
+        "2 x 16, dropout 0.1",
+        "batch 3, 4 + 5 tokens",
+    ]
+    assert ours[1]["values"]["remat"] == "none"
     for row in ours:
         low, high = row["spread_s"]
         assert 0 < low <= row["seconds"] <= high < row["first_s"] * 2
