@@ -36,13 +36,14 @@ def rows(tmp_path, *arguments):
 def test_train(tmp_path):
     # A first loss that differs from ours would end the run.
     found = rows(tmp_path, "train", *SIZE)
-    (ours,) = [row for row in found if row["contender"] == "ours"]
+    (ours, with_dropout) = [row for row in found if row["contender"] == "ours"]
     heats = [row["contender"] for row in found if row["contender"].endswith("(heat)")]
     ran = [row for row in found if row["contender"].startswith("torch") and row["seconds"]]
     (best,) = [row for row in ran if row["contender"] not in heats]
     assert {"torch eager, sdpa (heat)", "torch eager, sdpa math (heat)"} <= set(heats)
     assert ours["ratio"] == ours["seconds"] / best["seconds"]
     assert ours["versions"]["torch"] and ours["versions"]["transformers"]
+    assert with_dropout["case"].endswith("dropout 0.1") and with_dropout["seconds"] > 0
 
 
 def test_decode(tmp_path):

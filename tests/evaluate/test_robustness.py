@@ -187,6 +187,24 @@ def test_a_model_that_only_remembers_loses_everything(judge, tmp_path):
     assert json.loads((tmp_path / "robustness.json").read_text()) == report
 
 
+def test_a_problem_that_a_change_breaks_is_left_out_and_named(judge, tmp_path):
+    problem = Problem(
+        "own/locals",
+        'def f(x):\n    """Return x plus one."""\n',
+        "f",
+        '    return locals()["x"] + 1\n',
+        "def check(candidate):\n    assert candidate(1) == 2\n",
+    )
+    parrot, plan = Parrot([problem]), SamplingPlan()
+    evaluate_model(parrot, humaneval([problem], "own"), judge, tmp_path, plan)
+    report = evaluate_robustness(parrot, [problem], judge, tmp_path, plan)
+    assert report["renamed_arguments"] == {
+        "n_tasks": 0,
+        "left_out": {"own/locals": "the reference solution no longer passes: FAIL"},
+    }
+    assert report["longer_prompt"]["n_tasks"] == 1
+
+
 def test_parts_of_a_split_are_scored_apart(judge, tmp_path):
     benchmark = read_benchmark("unconventional", None)
     ids = [task.task_id for task in benchmark.tasks]
