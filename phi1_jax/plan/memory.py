@@ -1,7 +1,6 @@
 """Bytes per device, from shapes alone: nothing is allocated and nothing compiled."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from jax.sharding import Mesh
 
 from phi1_jax.config import RunConfig
 from phi1_jax.model.phi import Phi
+from phi1_jax.train.state_size import state_bytes
 from phi1_jax.train.step import count_micro_batches, make_trainer
 
 Remat = Literal["none", "dots", "full"]
@@ -33,30 +33,13 @@ class Memory:
         return sum(dataclasses.astuple(self))
 
 
-def state_bytes(config: RunConfig, mesh: Mesh) -> tuple[int, int]:
-    """Parameters and optimizer state on each device of the mesh, as they are sharded."""
-    trainer = make_trainer(config, mesh)
-    state = jax.eval_shape(trainer.init)
-
-    def held(shapes: Any, shardings: Any) -> int:
-        each = jax.tree.map(
-            lambda x, s: math.prod(s.shard_shape(x.shape)) * x.dtype.itemsize, shapes, shardings
-        )
-        return sum(jax.tree.leaves(each))
-
-    return (
-        held(state.params, trainer.shardings.params),
-        held(state.optimizer, trainer.shardings.optimizer),
-    )
-
-
 def memory(config: RunConfig, mesh: Mesh, *, flash: bool | None = None) -> Memory:
     """What one device holds at the peak of a step.
 
     Args:
       flash: whether attention keeps no [t, t] array (cuDNN); None is what a GPU would do.
     """
-    params, optimizer = state_bytes(config, mesh)
+    params, optimizer = state_bytes(make_trainer(config, mesh))
     model, t = config.model, config.data.seq_len
     rows = micro_rows(config, mesh)
     tensor = mesh.shape["tensor"]

@@ -24,6 +24,7 @@ from phi1_jax.train.meter import Meter
 from phi1_jax.train.profile import Profile
 from phi1_jax.train.resume import identity_of, record_start, refuse_changes, split, start
 from phi1_jax.train.signals import stop_signal
+from phi1_jax.train.state_size import require_memory
 from phi1_jax.train.step import count_micro_batches, make_trainer
 from phi1_jax.train.trace import Trace
 
@@ -66,6 +67,7 @@ def train(
     identity = identity_of(config, loader)
     changed = refuse_changes(run, identity, allow_change)
     trainer = make_trainer(config, mesh)
+    require_memory(trainer)
     evaluators = dict(evaluators or {})
     if config.data.held_out_rows:
         rows_at_once = config.data.global_batch_size // micro_batches

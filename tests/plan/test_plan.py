@@ -15,9 +15,10 @@ from phi1_jax.config import MeshConfig, RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
 from phi1_jax.plan import report
-from phi1_jax.plan.memory import memory, state_bytes
+from phi1_jax.plan.memory import memory
 from phi1_jax.plan.program import collectives, compile_step
 from phi1_jax.sharding import make_mesh
+from phi1_jax.train.state_size import state_bytes
 from phi1_jax.train.step import make_trainer
 
 A100 = report.Machine(devices=8, hbm_gb=80, peak_tflops=312, mfu=0.536, link_gb_per_s=300)
@@ -51,10 +52,10 @@ def test_the_papers_stages_take_what_the_paper_says():
 
 def test_state_is_counted_as_it_is_sharded():
     config = load("phi1_base")
-    whole = state_bytes(config, make_mesh(MeshConfig(8, 1, 1)))
+    whole = state_bytes(make_trainer(config, make_mesh(MeshConfig(8, 1, 1))))
     assert whole[0] == 4 * PARAMS
     assert whole[1] == pytest.approx(8 * PARAMS, rel=1e-6)  # two moments, some counters
-    split = state_bytes(config, make_mesh(MeshConfig(1, 8, 1)))
+    split = state_bytes(make_trainer(config, make_mesh(MeshConfig(1, 8, 1))))
     # All but the biases and norms.
     assert split[0] * 8 == pytest.approx(whole[0], rel=4e-3) and split[0] * 8 > whole[0]
     assert split[1] == pytest.approx(2 * split[0], rel=1e-6)

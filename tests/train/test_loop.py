@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from phi1_jax.checkpoint import load_model
 from phi1_jax.errors import UserError
 from phi1_jax.run_folder import damage
+from phi1_jax.train import state_size
 from phi1_jax.train.flops import flops_per_token
 from phi1_jax.train.loop import train
 
@@ -50,6 +51,15 @@ def test_a_run_trains_and_reports(run_config, finished):
     } <= tags
     (seen,) = [event.value for event in events.Scalars("data/tokens_seen") if event.step == 12]
     assert seen == 12 * 16 * 32
+
+
+def test_what_cannot_fit_is_refused_before_anything_is_allocated(run_config, tmp_path, monkeypatch):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable: 8 kB\n")
+    monkeypatch.setattr(state_size, "_MEMINFO", meminfo)
+    with pytest.raises(UserError, match=r"take 0\.\d GB on each device, and 0\.0 GB are there"):
+        train(run_config, tmp_path / "run")
+    assert not (tmp_path / "run/checkpoints").exists()
 
 
 def test_kept_checkpoints_are_sealed(finished):
