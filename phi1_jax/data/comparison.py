@@ -91,8 +91,8 @@ class Leak:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a comparison says of a chunk of documents.
+class Findings:
+    """What a comparison finds in a chunk of documents.
 
     Attributes:
       leaks: row -> why it goes.
@@ -106,7 +106,7 @@ class Verdict:
     rows: np.ndarray
 
 
-class Benchmark:
+class Comparison:
     """The problems, prepared for comparison."""
 
     def __init__(
@@ -127,7 +127,7 @@ class Benchmark:
 
     def compare(
         self, documents: Sequence[Document], embeddings: np.ndarray | None = None
-    ) -> Verdict:
+    ) -> Findings:
         """Compares documents (and float32[documents, d]) with every problem under each measure."""
         prints = [fingerprint_document(document) for document in documents]
         similarity = np.zeros((len(self.measures), len(prints), len(self.problems)), np.float32)
@@ -146,7 +146,7 @@ class Benchmark:
             int(row): self._leak(caught[:, row], similarity[:, row])
             for row in np.flatnonzero(caught.any((0, 2)))
         }
-        return Verdict(leaks, *self._nearest(similarity, leaks))
+        return Findings(leaks, *self._nearest(similarity, leaks))
 
     def _leak(self, caught: np.ndarray, similarity: np.ndarray) -> Leak:
         rate = float(similarity[2].max())

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from phi1_jax.data.comparison import ROUNDING, WHOLE_WORDS, Benchmark, Rules, Verdict
+from phi1_jax.data.comparison import ROUNDING, WHOLE_WORDS, Comparison, Findings, Rules
 from phi1_jax.data.documents import Document, read_documents
 from phi1_jax.data.json_lines import open_json_lines, write_json_lines
 from phi1_jax.data.parallel import ordered_map
@@ -34,17 +34,17 @@ _Chunk = tuple[list[Document], np.ndarray | None]
 class Nearest:
     """For each problem and measure the nearest document: of all, and of those left at each tau."""
 
-    def __init__(self, benchmark: Benchmark) -> None:
-        self.measures = benchmark.measures
-        shape = (1 + len(benchmark.rules.taus), len(self.measures), len(benchmark.problems))
+    def __init__(self, comparison: Comparison) -> None:
+        self.measures = comparison.measures
+        shape = (1 + len(comparison.rules.taus), len(self.measures), len(comparison.problems))
         self.similarity = np.zeros(shape)
         self.documents = np.full(self.similarity.shape, None, object)
 
-    def note(self, documents: Sequence[Document], verdict: Verdict) -> None:
-        for place in np.argwhere(verdict.nearest > self.similarity):
+    def note(self, documents: Sequence[Document], found: Findings) -> None:
+        for place in np.argwhere(found.nearest > self.similarity):
             where = tuple(place)
-            self.similarity[where] = verdict.nearest[where]
-            self.documents[where] = documents[verdict.rows[where]]
+            self.similarity[where] = found.nearest[where]
+            self.documents[where] = documents[found.rows[where]]
 
     def describe(self, level: int, problem: int) -> dict[str, dict[str, Any]]:
         """Measure -> similarity (of embeddings also the distance), document and text."""
@@ -91,9 +91,9 @@ def decontaminate(
         raise UserError("--max_distance: needs embeddings; name a model with --embedder")
     problems = read_problems(benchmark)
     programs = [problem.prompt + problem.canonical_solution for problem in problems]
-    prepared = Benchmark(problems, rules, embed(programs) if embed else None)
+    comparison = Comparison(problems, rules, embed(programs) if embed else None)
     folders = [output / f"tau_{tau}" if len(rules.taus) > 1 else output for tau in rules.taus]
-    nearest = Nearest(prepared)
+    nearest = Nearest(comparison)
     n_in: dict[str, int] = {}
     n_out = [dict.fromkeys(names, 0) for _ in rules.taus]
     reasons: list[Counter[str]] = [Counter() for _ in rules.taus]
@@ -107,11 +107,11 @@ def decontaminate(
                     for folder in folders
                 ]
                 chunks = _chunks(corpus, f"decontaminate {corpus.name}", embed)
-                for (documents, _), verdict in ordered_map(_compare, prepared, chunks, workers):
-                    nearest.note(documents, verdict)
+                for (documents, _), found in ordered_map(_compare, comparison, chunks, workers):
+                    nearest.note(documents, found)
                     n_in[name] += len(documents)
                     for row, document in enumerate(documents):
-                        leak = verdict.leaks.get(row)
+                        leak = found.leaks.get(row)
                         goes_at = leak.level if leak else len(rules.taus)
                         for level in range(goes_at):
                             keep[level](vars(document))
@@ -134,7 +134,7 @@ def decontaminate(
                     raise UserError(
                         f"{corpus}: at tau={tau} every document gives a benchmark problem away"
                     )
-    remaining = _count_leaks(folders, names, prepared, workers)
+    remaining = _count_leaks(folders, names, comparison, workers)
     if remaining:
         raise RuntimeError(f"{remaining} leaks remain after pruning")
     write_json_lines(output / "nearest.jsonl", _describe(problems, rules, nearest))
@@ -164,8 +164,8 @@ def decontaminate(
     }
 
 
-def _compare(benchmark: Benchmark, chunk: _Chunk) -> Verdict:
-    return benchmark.compare(*chunk)
+def _compare(comparison: Comparison, chunk: _Chunk) -> Findings:
+    return comparison.compare(*chunk)
 
 
 def _chunks(corpus: Path, description: str, embed: Embed | None = None) -> Iterator[_Chunk]:
@@ -175,24 +175,29 @@ def _chunks(corpus: Path, description: str, embed: Embed | None = None) -> Itera
 
 
 def _count_leaks(
-    folders: Sequence[Path], names: Sequence[str], benchmark: Benchmark, workers: int
+    folders: Sequence[Path], names: Sequence[str], comparison: Comparison, workers: int
 ) -> int:
     """How many of the documents written should not be there.
 
     What is left at a lower tau is left at a higher one too: the largest file is compared, and the
     others against what that found.
     """
-    found = 0
+    n_found = 0
     for name in names:
         goes_at: dict[int, int] = {}
         chunks = _chunks(folders[0] / f"{name}.jsonl.zst", f"check {name}")
-        for (documents, _), verdict in ordered_map(_compare, benchmark, chunks, workers):
-            for row, leak in verdict.leaks.items():
-                goes_at[hash(documents[row].text)] = leak.level
+        for (documents, _), found in ordered_map(_compare, comparison, chunks, workers):
+            for row, leak in found.leaks.items():
+                goes_at[_compared(documents[row])] = leak.level
         for level, folder in enumerate(folders):
             written = read_documents(folder / f"{name}.jsonl.zst") if goes_at else ()
-            found += sum(goes_at.get(hash(d.text), len(folders)) <= level for d in written)
-    return found
+            n_found += sum(goes_at.get(_compared(d), len(folders)) <= level for d in written)
+    return n_found
+
+
+def _compared(document: Document) -> int:
+    """Equal for documents between which the comparison sees no difference, embeddings apart."""
+    return hash((document.text, tuple(document.metadata.get("composition") or ())))
 
 
 def _split(problems: Sequence[Problem], rules: Rules, nearest: Nearest) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class SourceConfig:
+class DeclaredSource:
     """A source as `configs/sources/` declares it; what each field means stands there."""
 
     hub: str
@@ -66,19 +66,19 @@ class SourceConfig:
     unusable: str = ""
 
 
-def declared_sources(values: Mapping[str, Any]) -> dict[str, SourceConfig]:
+def declared_sources(values: Mapping[str, Any]) -> dict[str, DeclaredSource]:
     """The sources of a config file, by name.
 
     Raises:
       UserError: a field that no source has; names it.
     """
-    return {name: from_dict(SourceConfig, v, f"sources.{name}.") for name, v in values.items()}
+    return {name: from_dict(DeclaredSource, v, f"sources.{name}.") for name, v in values.items()}
 
 
 def parse_source(
     text: str,
     columns: Mapping[str, str] | None = None,
-    declared: Mapping[str, SourceConfig] | None = None,
+    declared: Mapping[str, DeclaredSource] | None = None,
 ) -> Source:
     """Reads a source as it is given on the command line.
 
@@ -114,7 +114,7 @@ def parse_source(
     )
 
 
-def _declared(text: str, declared: Mapping[str, SourceConfig]) -> Source:
+def _declared(text: str, declared: Mapping[str, DeclaredSource]) -> Source:
     name, _, path = text.removeprefix("@").partition(":")
     if name not in declared:
         raise UserError(f"--source={text}: --sources declares only {', '.join(declared)}")

@@ -6,8 +6,8 @@ from array import array
 import numpy as np
 import pytest
 
-from phi1_jax.data.comparison import Benchmark, Rules
-from phi1_jax.data.decontaminate import decontaminate
+from phi1_jax.data.comparison import Comparison, Rules
+from phi1_jax.data.decontaminate import _count_leaks, decontaminate
 from phi1_jax.data.documents import Document, read_documents, write_documents
 from phi1_jax.data.fingerprints import (
     fingerprint_problem,
@@ -168,7 +168,7 @@ CLEAN = [
 
 
 def compare(documents, problems=PROBLEMS, **rules):
-    return Benchmark(problems, Rules(**rules)).compare(documents).leaks
+    return Comparison(problems, Rules(**rules)).compare(documents).leaks
 
 
 @pytest.mark.parametrize("name", LEAKS)
@@ -311,6 +311,19 @@ def test_several_taus_give_a_corpus_each_and_the_papers_split(tmp_path):
     row = read_rows(tmp_path / "2/nearest.jsonl")[0]
     assert row["nearest"]["ast"]["document"] == row["left"]["1.0"]["ast"]["document"] == "odd"
     assert row["left"]["0.9"]["ast"]["document"] == "more"
+
+
+def test_the_check_finds_a_leak_whose_text_also_stands_where_it_may(tmp_path):
+    """Only the chain tells the two apart: it gives one away at every tau, its tree both at 0.9."""
+    chain = {"composition": list(PROBLEM.composition)}
+    left_behind = Document("chained", CLEAN[3].text, "exercises", chain)
+    for folder in ("tau_1.0", "tau_0.9"):
+        (tmp_path / folder).mkdir()
+    write_documents(tmp_path / "tau_1.0/c.jsonl.zst", [left_behind, CLEAN[3], CLEAN[0]])
+    write_documents(tmp_path / "tau_0.9/c.jsonl.zst", [CLEAN[0]])
+    comparison = Comparison(PROBLEMS, Rules(taus=(1.0, 0.9)))
+    folders = [tmp_path / "tau_1.0", tmp_path / "tau_0.9"]
+    assert _count_leaks(folders, ["c"], comparison, 1) == 1
 
 
 def embed_letters(texts):

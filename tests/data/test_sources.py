@@ -16,8 +16,8 @@ from phi1_jax.data import json_lines
 from phi1_jax.data.documents import Document
 from phi1_jax.data.hub import Hub
 from phi1_jax.data.sources import (
+    DeclaredSource,
     Source,
-    SourceConfig,
     check_source,
     mend,
     module_docstring,
@@ -109,7 +109,9 @@ def test_source_flags(tmp_path):
         parse_source("nowhere")
 
 
-PUBLIC = {name: from_dict(SourceConfig, values) for name, values in get_config().to_dict().items()}
+PUBLIC = {
+    name: from_dict(DeclaredSource, values) for name, values in get_config().to_dict().items()
+}
 
 
 def read(source, part=0, n_parts=1):

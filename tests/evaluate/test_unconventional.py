@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from phi1_jax.data.comparison import Benchmark, Rules
+from phi1_jax.data.comparison import Comparison, Rules
 from phi1_jax.data.documents import Document
 from phi1_jax.data.problems import Problem, read_problems
 from phi1_jax.evaluate.benchmarks import read_benchmark
@@ -84,7 +84,7 @@ def test_none_is_like_a_problem_of_humaneval_or_mbpp():
     known = [*read_problems(DATA / "HumanEval.jsonl.gz"), *mbpp_problems(DATA / "mbpp.jsonl")]
     assert len(known) > 1000
     documents = [Document(p.task_id, p.prompt + p.canonical_solution, "own") for p in PROBLEMS]
-    verdict = Benchmark(known, Rules(ngram=7, taus=(0.5,))).compare(documents)
+    verdict = Comparison(known, Rules(ngram=7, taus=(0.5,))).compare(documents)
     _, text, tree = verdict.nearest[0]
     print(f"nearest of {len(known)} problems: text {text.max():.3f}, tree {tree.max():.3f}")
     assert not verdict.leaks
@@ -95,4 +95,4 @@ def test_no_two_are_alike():
     documents = [Document(p.task_id, p.prompt + p.canonical_solution, "own") for p in PROBLEMS]
     for at, problem in enumerate(PROBLEMS):
         others = documents[:at] + documents[at + 1 :]
-        assert not Benchmark([problem], Rules(ngram=9, taus=(0.5,))).compare(others).leaks
+        assert not Comparison([problem], Rules(ngram=9, taus=(0.5,))).compare(others).leaks
