@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -221,8 +222,6 @@ class Checkpointer:
 
 def write_model(run: Path, model: ModelConfig, params: Any, tokenizer: Path | None) -> None:
     """Writes weights alone as step 0 of a new run folder, for generation or as `init_from`."""
-    from dataclasses import asdict
-
     run = run.absolute()
     run.mkdir(parents=True, exist_ok=True)
     write_json(run / CONFIG, {"model": asdict(model)})
@@ -279,8 +278,12 @@ def load_model(
 
 
 def read_model_config(run: Path) -> ModelConfig:
-    """The model part of a run's config.json."""
+    """The model part of a run's config.json, as it is used after training.
+
+    cuDNN's attention is a choice for the devices of the training run; `auto` takes it where it can.
+    """
     values = run_folder.read_config(run)
     if "model" not in values:
         raise UserError(f"{run / CONFIG} is not a run's config: it has no field model")
-    return from_dict(ModelConfig, values["model"], "model.")
+    config = from_dict(ModelConfig, values["model"], "model.")
+    return replace(config, attention="auto") if config.attention == "cudnn" else config

@@ -1,13 +1,21 @@
 """Tokenizers that Hugging Face's `tokenizers` runs, as the released phi-1 has one: CodeGen's."""
 
+import codecs
 import hashlib
+import json
+import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from phi1_jax.data.tokenizer import END_OF_TEXT, INFO, TOKENIZER_JSON
 from phi1_jax.errors import UserError
 from phi1_jax.stage import write_json
+
+# A U+FFFD for each byte of a cut character, as SentencePiece has it.
+_MARK_EACH_BYTE = "phi1_jax.mark_each_byte"
+codecs.register_error(_MARK_EACH_BYTE, lambda e: ("\ufffd" * (e.end - e.start), e.end))  # type: ignore[attr-defined]
 
 
 class BytePairTokenizer:
@@ -46,7 +54,29 @@ class BytePairTokenizer:
         return [list(row.ids) for row in rows]
 
     def decode(self, ids: Sequence[int]) -> str:
+        if self._pieces is not None:
+            return b"".join(map(self._pieces.__getitem__, ids)).decode(errors=_MARK_EACH_BYTE)
         return str(self._tokenizer.decode(list(map(int, ids)), skip_special_tokens=True))
+
+    @cached_property
+    def _pieces(self) -> list[bytes] | None:
+        """The bytes of each piece, for an exported SentencePiece model; None for any other.
+
+        The library's byte fallback loses a whole run of bytes when its last character is cut: a
+        text that grows token by token would lose what it had.
+        """
+        decoders = [{"type": "ByteFallback"}, {"type": "Fuse"}]
+        decoder = json.loads(self.tokenizer_json)["decoder"]
+        if decoder != {"type": "Sequence", "decoders": decoders}:
+            return None
+        pieces = [b""] * self.vocab_size
+        for piece, index in self._tokenizer.get_vocab(with_added_tokens=True).items():
+            byte = re.fullmatch("<0x([0-9A-F]{2})>", piece)
+            pieces[index] = bytes.fromhex(byte[1]) if byte else piece.encode()
+        for index, token in self._tokenizer.get_added_tokens_decoder().items():
+            if token.special:
+                pieces[index] = b""
+        return pieces
 
     def __reduce__(self) -> Any:
         return BytePairTokenizer, (self.tokenizer_json,)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -215,5 +217,11 @@ def test_from_checkpoint(tmp_path, tiny_model, params, greedy, monkeypatch, byte
         loaded = Generator.from_checkpoint(tmp_path / "run", chunk_tokens=8, **options)
         assert loaded.mesh == options.get("mesh")
         assert ids_of(loaded.generate(PROMPTS, max_new_tokens=20)) == ids_of(greedy)
+    # Attention was chosen for the devices that trained; these have no cuDNN.
+    trained = dataclasses.replace(tiny_model, attention="cudnn", compute_dtype="bfloat16")
+    write_model(tmp_path / "gpu", trained, params, tmp_path / "tokenizer")
+    loaded = Generator.from_checkpoint(tmp_path / "gpu", chunk_tokens=8)
+    assert loaded.config == dataclasses.replace(trained, attention="auto")
+    assert len(loaded.generate(["x"], max_new_tokens=4)[0][0].token_ids) == 4
     with pytest.raises(UserError, match="not a run's folder"):
         Generator.from_checkpoint(tmp_path / "nothing")

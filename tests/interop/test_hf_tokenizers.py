@@ -3,10 +3,12 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+import sentencepiece
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from phi1_jax.data.tokenizer import load_tokenizer, train_tokenizer
 from phi1_jax.errors import UserError
+from phi1_jax.generate.stopping import find_end, printable
 from phi1_jax.interop.tokenizers import codegen, read_tokenizer, write_tokenizer
 
 NASTY = [
@@ -99,6 +101,51 @@ def test_sentencepiece_gives_the_same_ids(texts, tmp_path):
     write_tokenizer(tmp_path / "again", tmp_path / "hf2", 512)
     files = [tmp_path / name / "tokenizer.json" for name in ("hf", "hf2")]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A SentencePiece tokenizer, and what comes back from its export."""
+    folder = tmp_path_factory.mktemp("exported")
+    ours = train_tokenizer([Path(json.__file__).read_text() * 3], 400)
+    ours.save(folder / "run")
+    write_tokenizer(folder / "run", folder / "hf", 512)
+    return ours, read_tokenizer(folder / "hf")
+
+
+def test_cut_characters_decode_as_sentencepiece_has_them(exported):
+    text = "\u00e9\u3042 def \U0001f600x\n\u6f22\u00e9\u2581" + "".join(NASTY)
+    ids = exported[0].encode(text)
+    ids.insert(40, exported[0].eot_id)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=exported[0]._model)
+    for start in range(6):
+        for stop in range(start, len(ids) + 1):
+            ours, theirs = (tokenizer.decode(ids[start:stop]) for tokenizer in exported)
+            assert ours == theirs == processor.decode(ids[start:stop])
+
+
+def test_the_end_does_not_depend_on_the_export_or_on_the_chunk(exported):
+    cut = exported[0].encode("\u00e9\u3042")[:3] + exported[0].encode("xyz")
+    whole = exported[0].encode("ab\u00e9\u3042\U0001f600c STOP d")
+    for ids, stop, limit in (
+        (cut, ("\u00e9",), 99),
+        (cut, (), 3),
+        (cut, ("xy",), 99),
+        (whole, ("\u3042",), 99),
+        (whole, ("STOP",), 99),
+    ):
+        ends = []
+        for tokenizer in exported:
+            shown = ""
+            for chunk in (1, 2, len(ids)):
+                for n in range(chunk, len(ids) + chunk, chunk):
+                    if end := find_end(tokenizer, ids[:n], n - chunk, limit, stop):
+                        break
+                    now = printable(tokenizer.decode(ids[:n]), stop)
+                    assert now.startswith(shown) or chunk > 1
+                    shown = now
+                ends.append(end)
+        assert ends[0] is not None and set(ends) == {ends[0]}
 
 
 def test_no_end_of_text(gpt2_like, tmp_path):
