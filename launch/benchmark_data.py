@@ -105,8 +105,9 @@ def time_decontamination(folder: Path, problems: Path) -> dict[str, Any]:
 
 
 def write_exercises(n: int) -> Iterator[Document]:
-    from phi1_jax.data.exercises import ReplyError, parse_exercise, to_document
+    from phi1_jax.data.exercises import parse_exercise, to_document
     from phi1_jax.data.offline_teacher import OfflineTeacher, TeacherSettings, plan_exercises
+    from phi1_jax.data.replies import ReplyError
 
     settings = TeacherSettings(steps=None, n_phrasings=3)
     for reply in OfflineTeacher(settings).replies(plan_exercises(n, 0, settings)):

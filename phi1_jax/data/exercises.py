@@ -9,21 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from phi1_jax.data.documents import Document
+from phi1_jax.data.replies import ReplyError, refuse_control_characters, refuse_refusals
 
 SOURCE = "exercises"
 _BLOCK = re.compile(r"^```(?:python|py)?[ \t]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
-
-
-class ReplyError(ValueError):
-    """A reply that holds no usable exercise.
-
-    Attributes:
-      reason: a short key to count by, e.g. "syntax_error".
-    """
-
-    def __init__(self, reason: str, detail: str = ""):
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -78,6 +67,8 @@ def parse_exercise(text: str, metadata: Mapping[str, Any] | None = None) -> Exer
     Raises:
       ReplyError: anything else; `reason` says what.
     """
+    refuse_control_characters(text)
+    refuse_refusals(text)
     blocks = _BLOCK.findall(text.replace("\r\n", "\n"))
     if len(blocks) != 1:
         raise ReplyError("several_code_blocks" if blocks else "no_code_block")
@@ -91,8 +82,9 @@ def parse_exercise(text: str, metadata: Mapping[str, Any] | None = None) -> Exer
         raise ReplyError("no_function_last", type(function).__name__)
     if other := [n for n in before if not isinstance(n, ast.Import | ast.ImportFrom)]:
         raise ReplyError("code_outside_function", type(other[0]).__name__)
-    if ast.get_docstring(function) is None:
+    if (docstring := ast.get_docstring(function)) is None:
         raise ReplyError("no_docstring")
+    refuse_refusals(docstring)
     if len(function.body) < 2:
         raise ReplyError("no_body")
     lines = source.splitlines(keepends=True)

@@ -12,6 +12,7 @@ from typing import Any
 from phi1_jax.data.documents import Document, write_documents
 from phi1_jax.data.exercises import to_document
 from phi1_jax.data.problems import Problem, write_problems
+from phi1_jax.data.replies import ReplyError, parse_section
 from phi1_jax.data.teacher import Reply, Request, Teacher
 from phi1_jax.data.verify import PASS, VERDICTS, Run, Verified, verify
 
@@ -19,8 +20,6 @@ BENCHMARK = "benchmark.jsonl"
 TEXTBOOKS = "textbooks.jsonl.zst"
 EXERCISES = "exercises.jsonl.zst"
 REJECTS = "rejects.jsonl.zst"
-# A shorter section explains nothing: what came back is a refusal or a torn reply.
-MIN_SECTION_CHARS = 200
 # Not the teacher's errors: what it wrote may be right, or nothing of it came through.
 _BLAMELESS = ("duplicate", "infra", "error")
 
@@ -164,13 +163,16 @@ def write_sections(
     """Textbook sections as documents, without repeats; their code is shown, not executed."""
     seen: set[bytes] = set()
     for number, reply in enumerate(teacher.replies(requests)):
-        text = reply.text.replace("\r\n", "\n").strip() + "\n"
-        digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest()
         if reply.problem:
             rejects.add(reply, reply.problem)
-        elif len(text) < MIN_SECTION_CHARS:
-            rejects.add(reply, "short_section")
-        elif digest in seen:
+            continue
+        try:
+            text = parse_section(reply.text)
+        except ReplyError as error:
+            rejects.add(reply, error.reason, str(error))
+            continue
+        digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest()
+        if digest in seen:
             rejects.add(reply, "duplicate")
         else:
             seen.add(digest)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from phi1_jax.data import trial
-from phi1_jax.data.exercises import Exercise, ReplyError, parse_exercise, read_examples
+from phi1_jax.data.exercises import Exercise, parse_exercise, read_examples
+from phi1_jax.data.replies import ReplyError
 from phi1_jax.data.teacher import Reply
 
 # How far an exercise holds, from least to most: it can be read; its examples, or where it states

@@ -7,12 +7,12 @@ import pytest
 from phi1_jax.data.documents import read_documents, write_documents
 from phi1_jax.data.exercises import (
     Exercise,
-    ReplyError,
     from_document,
     parse_exercise,
     read_examples,
     to_document,
 )
+from phi1_jax.data.replies import ReplyError
 
 PROMPT = '''def even_sum(nums):
     """Keep the even numbers, then sum the numbers.
@@ -55,11 +55,12 @@ def test_comments_and_inner_functions_stay_in_the_body():
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        ("I cannot help with that.", "no_code_block"),
+        ("I cannot help with that.", "refused"),
+        ("What a name!", "no_code_block"),
         ("```python\ndef f(x):\n    return x\n", "no_code_block"),
         (fenced(PROMPT + SOLUTION) * 2, "several_code_blocks"),
         (fenced("def f(x:\n    pass\n"), "syntax_error"),
-        (fenced("x = '\0'\n"), "syntax_error"),
+        (fenced("x = '\0'\n"), "control_character"),
         (fenced(""), "no_function_last"),
         (fenced("import math\n"), "no_function_last"),
         (fenced(PROMPT + SOLUTION + "\nprint(even_sum([2]))\n"), "no_function_last"),

@@ -118,6 +118,28 @@ def test_textbook_sections_carry_topic_and_audience_without_repeats(tmp_path):
     assert report["dropped"] == {"duplicate": 1, "short_section": 1}
 
 
+def test_refused_and_torn_sections_are_set_aside_raw_and_counted(tmp_path):
+    section = "# Lists\n\n" + "A list holds values. " * 20
+    refusal = "I'm sorry, but as an AI language model I cannot write this section for you."
+    texts = [
+        section,
+        "\n".join([refusal] * 4),
+        section + "\0" + section,
+        section + "\n```python\n" + "x" * 400,
+        section.removeprefix("# Lists\n\n"),
+    ]
+    requests = [Request("textbook", "lists", seed=i) for i in range(len(texts))]
+    report = synthesize(tmp_path, Scripted(texts), requests, [], [], run_here)
+    (kept,) = read_documents(tmp_path / "textbooks.jsonl.zst")
+    assert kept.text == section.strip() + "\n"
+    rejects = {d.metadata["reason"]: d for d in read_documents(tmp_path / "rejects.jsonl.zst")}
+    reasons = ("refused", "control_character", "open_code_block", "no_heading")
+    assert [rejects[reason].text for reason in reasons] == texts[1:]
+    assert "as an AI" in rejects["refused"].metadata["detail"]
+    assert report["dropped"] == dict.fromkeys(reasons, 1)
+    assert report["teacher_error_rate"] == 0.8
+
+
 def test_offline_teacher_end_to_end(tmp_path):
     problems = build_benchmark(20, seed=5)
     report = synthesize(

@@ -1,0 +1,114 @@
+"""What no reply may hold, and how a textbook section is read (exercises: `exercises`)."""
+
+import doctest
+import re
+import textwrap
+
+from phi1_jax.data.syntax import parse_python
+
+# A shorter section explains nothing: what came back is a torn reply.
+MIN_SECTION_CHARS = 200
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+# Said in the first person, and of the writing itself, so that a textbook's prose does not match.
+_REFUSAL = re.compile(
+    r"\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b[^.]{0,60}\b(?:i|my)\b"
+    r"|\bi(?:'m| am) (?:just |only )?an? (?:ai|(?:large )?language model)\b"
+    r"|\bi(?:'m| am) (?:very |so |truly )?(?:sorry|afraid)\b.{0,40}\bi\b"
+    r"|^\W*(?:sorry|apologies|unfortunately)\b.{0,40}\bi\b"
+    r"|\bi (?:must|have to) (?:decline|refuse)\b"
+    r"|\bi(?:'m| am)? (?:cannot|can't|can not|won't|will not|unable to|not able to)"
+    r" (?:\w+ )?(?:write|create|generate|produce|provide|give|help|assist|fulfil|fulfill|comply|"
+    r"continue|complete|answer|do that|do this)\b",
+    re.IGNORECASE,
+)
+_FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([^`\n]*)$")
+_PYTHON = ("python", "python3", "py", "pycon")
+
+
+class ReplyError(ValueError):
+    """A reply that holds nothing usable.
+
+    Attributes:
+      reason: a short key to count by, e.g. "syntax_error".
+    """
+
+    def __init__(self, reason: str, detail: str = ""):
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+def refuse_control_characters(text: str) -> None:
+    """NUL, say, cuts or breaks much that would read the text.
+
+    Raises:
+      ReplyError: "control_character".
+    """
+    if found := _CONTROL.search(text):
+        raise ReplyError("control_character", f"{found[0]!r} at character {found.start()}")
+
+
+def refuse_refusals(text: str) -> None:
+    """Looks into the first three lines and the last, where models refuse.
+
+    Raises:
+      ReplyError: "refused", with the line.
+    """
+    lines = [line for line in text.replace("\u2019", "'").split("\n") if line.strip()]
+    for line in (*lines[:3], *lines[-1:]):
+        if _REFUSAL.search(line):
+            raise ReplyError("refused", line.strip()[:200])
+
+
+def parse_section(text: str) -> str:
+    """A textbook section as it goes into the corpus: markdown that begins with a heading.
+
+    Raises:
+      ReplyError: a refusal or a control character, no heading, too short, a code block that does
+        not end, or one that calls itself Python and is not; `reason` says which.
+    """
+    text = text.replace("\r\n", "\n").strip() + "\n"
+    refuse_control_characters(text)
+    refuse_refusals(text)
+    if len(text) < MIN_SECTION_CHARS:
+        raise ReplyError("short_section", f"{len(text)} characters")
+    if not re.match(r"#{1,6} +\S|[^\n]*\w[^\n]*\n(?:=+|-+)\n", text):
+        raise ReplyError("no_heading", text.split("\n", 1)[0][:200])
+    for language, code in _code_blocks(text):
+        if language in _PYTHON and not _is_python(code):
+            raise ReplyError("code_syntax_error", code[:200])
+    return text
+
+
+def _code_blocks(text: str) -> list[tuple[str, str]]:
+    """Fenced blocks as (language, code), by CommonMark's rule of what ends one.
+
+    Raises:
+      ReplyError: "open_code_block".
+    """
+    blocks: list[tuple[str, str]] = []
+    fence, language, code = "", "", ""
+    for line in text.split("\n"):
+        found = _FENCE.match(line)
+        if not fence and found:
+            fence, words = found[1], found[2].split()
+            language, code = (words[0].strip("{}.,:").lower() if words else ""), ""
+        elif fence and found and found[1].startswith(fence) and not found[2]:
+            blocks.append((language, code))
+            fence = ""
+        elif fence:
+            code += line + "\n"
+    if fence:
+        raise ReplyError("open_code_block", code[:200])
+    return blocks
+
+
+def _is_python(code: str) -> bool:
+    """A program, or what an interactive session shows."""
+    code = textwrap.dedent(code)
+    if not code.lstrip().startswith(">>>"):
+        return parse_python(code) is not None
+    try:
+        examples = doctest.DocTestParser().get_examples(code)
+    except ValueError:
+        return False
+    return all(parse_python(example.source) is not None for example in examples)
