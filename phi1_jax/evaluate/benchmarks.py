@@ -7,7 +7,6 @@ both, told apart by their keys.
 import ast
 import builtins
 import gzip
-import hashlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from phi1_jax.data.problems import Problem, read_problems
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate import unconventional
 from phi1_jax.evaluate.evalplus import examiner_of
+from phi1_jax.evaluate.saved import sha256
 
 # Where a completion of a function's body ends: at the next thing on the top level.
 HUMANEVAL_STOP = ("\ndef ", "\nclass ", "\nif ", "\nprint", "\n#", "\n@", "\n>>>")
@@ -75,8 +75,7 @@ class Benchmark:
 
     @property
     def fingerprint(self) -> str:
-        text = repr((self.template, self.stop, self.cut_to_body, self.tasks))
-        return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+        return sha256(repr((self.template, self.stop, self.cut_to_body, self.tasks)))
 
 
 def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Benchmark:

@@ -20,7 +20,9 @@ from phi1_jax.data.problems import Problem
 from phi1_jax.data.similarity import match_rates
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.pass_at_k import bootstrap_interval
+from phi1_jax.evaluate.saved import sha256
 from phi1_jax.language_model import LanguageModel, Request
+from phi1_jax.sandbox import Verdict
 
 RUBRIC = """\
 You grade students' solutions to a programming exercise in Python. You get the exercise (the
@@ -72,14 +74,23 @@ def read_solved(results: Path, problems: Sequence[Problem]) -> list[Solved]:
     by_id = {problem.task_id: problem for problem in problems}
     solved = []
     for number, row in enumerate(read_json_lines(results), start=1):
-        if not {"task_id", "completion", "verdict"} <= set(row):
+        text = row.get("completion", row.get("solution"))
+        if not isinstance(text, str) or row.get("verdict") not in list(Verdict):
             raise UserError(f"{results}, line {number}: not a results.jsonl of launch/evaluate.py")
-        if row["task_id"] not in by_id:
-            raise UserError(f"{results}, line {number}: {row['task_id']!r} is not in the benchmark")
-        problem, text = by_id[row["task_id"]], row["completion"]
-        whole = re.search(rf"^def {re.escape(problem.entry_point)}\b", text, re.MULTILINE)
-        passed = None if row["verdict"] == "INFRA" else row["verdict"] == "PASS"
-        solved.append(Solved(problem, text if whole else problem.prompt + text, passed))
+        problem = by_id.get(str(row.get("task_id")))
+        if problem is None:
+            raise UserError(
+                f"{results}, line {number}: {row.get('task_id')!r} is not in the benchmark"
+            )
+        prompts = (problem.prompt, problem.prompt.rstrip()) if "completion" in row else ("",)
+        programs = {sha256(prompt + text): prompt + text for prompt in prompts}
+        if row.get("program_sha256") not in programs:
+            raise UserError(
+                f"{results}, line {number}: {problem.task_id} was judged with another prompt, or by"
+                " an older version; name its problems with --benchmark, or evaluate again"
+            )
+        passed = None if row["verdict"] == Verdict.INFRA else row["verdict"] == Verdict.PASS
+        solved.append(Solved(problem, programs[row["program_sha256"]], passed))
     if not solved:
         raise UserError(f"{results}: holds no result")
     return solved

@@ -48,6 +48,8 @@ def benchmark_evaluator(
                 parts.append(f"## {row['task_id']}: {row['verdict']}\n\n{code}")
         # Without a verdict on any problem there is no point on the curve.
         points = {f"pass@{k}": found["value"] for k, found in summary["pass_at_k"].items()}
+        if summary["n_not_judged"]:  # the sandbox failed; they are not in pass@k
+            points["not_judged"] = float(summary["n_not_judged"])
         return {**points, "samples": "\n".join(parts)}
 
     return evaluate

@@ -72,6 +72,11 @@ class Judge:
             bad = [task.task_id for task in self._fooled(tasks)]
             _refuse(benchmark, bad, "other problems' solutions do not fail")
             proof["another problem's solution"] = len(tasks)
+        else:
+            print(
+                f"not proved on {benchmark.name}: that other problems' solutions fail; it needs"
+                f" more than {_OTHERS} functions"
+            )
         return proof
 
     def _fooled(self, tasks: Sequence[Task]) -> list[Task]:

@@ -1,8 +1,11 @@
 """pass@k: the unbiased estimator of Chen et al. 2021 (arXiv 2107.03374), and its interval."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+
+from phi1_jax.sandbox import Verdict
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -35,3 +38,65 @@ def bootstrap_interval(
     ]
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
+
+
+def score(verdicts: Iterable[Sequence[str]], ks: Sequence[int]) -> dict[str, Any]:
+    """pass@k, and in words why one of `ks` cannot be estimated.
+
+    Args:
+      verdicts: for each task the verdicts of its samples.
+    Returns:
+      n_tasks; n_scored, those with a judged sample; n_not_judged, samples with the verdict INFRA;
+      pass_at_k, see `estimate`; not_estimated, k -> reason.
+    """
+    groups = [list(group) for group in verdicts]
+    judged = [n for group in groups if (n := len(group) - group.count(Verdict.INFRA))]
+    found = estimate(groups, ks)
+    reasons = {}
+    for k in ks:
+        if str(k) in found:
+            continue
+        if k > min(map(len, groups), default=0):
+            fewest = min(map(len, groups), default=0)
+            reasons[str(k)] = f"needs {k} samples of each problem, and there is one with {fewest}"
+        else:
+            bound = sum(_values(groups, k)) / len(groups)
+            reasons[str(k)] = (
+                f"too few samples of a problem were judged: {min(judged, default=0)}; "
+                f"it is {bound:.4f} with those not judged as failures"
+            )
+    return {
+        "n_tasks": len(groups),
+        "n_scored": len(judged),
+        "n_not_judged": sum(group.count(Verdict.INFRA) for group in groups),
+        "pass_at_k": found,
+        "not_estimated": reasons,
+    }
+
+
+def estimate(verdicts: Iterable[Sequence[str]], ks: Sequence[int]) -> dict[str, dict[str, float]]:
+    """pass@k with its 95% interval for each k that every task has samples enough for.
+
+    Args:
+      verdicts: for each task the verdicts of its samples; INFRA ones do not count.
+    Returns:
+      k -> value, low, high, and infra_as_failure: the value if those that were not judged failed.
+    """
+    groups = [list(group) for group in verdicts]
+    judged = [[v for v in group if v != Verdict.INFRA] for group in groups]
+    judged = [group for group in judged if group]
+    found = {}
+    for k in ks:
+        if judged and k <= min(map(len, judged)):
+            values = _values(judged, k)
+            low, high = bootstrap_interval(values)
+            found[str(k)] = {
+                "value": sum(values) / len(values), "low": low, "high": high,
+                "infra_as_failure": sum(_values(groups, k)) / len(groups),
+            }  # fmt: skip
+    return found
+
+
+def _values(groups: Sequence[Sequence[str]], k: int) -> list[float]:
+    """pass@k of each task; what is no pass is a failure."""
+    return [pass_at_k(len(group), list(group).count(Verdict.PASS), k) for group in groups]

@@ -38,14 +38,18 @@ def evaluate_robustness(
     for name in TRANSFORMATIONS:
         changed, left_out = transform(problems, name, plan.seed)
         changed = _still_solved(changed, name, judge, left_out)
-        report[name] = {"n_tasks": 0, "left_out": left_out}
+        report[name] = {"n_tasks": 0, "left_out": left_out, "n_not_judged": 0}
         if not changed:
             continue
         folder = output / "robustness" / name
         write_problems(folder / "problems.jsonl", changed)
         benchmark = humaneval(changed, name)
-        evaluate_model(generator, benchmark, judge, folder, plan, model=model, ks=(1,))
-        report[name] = {**drop(before, task_scores(folder / "results.jsonl")), "left_out": left_out}
+        summary = evaluate_model(generator, benchmark, judge, folder, plan, model=model, ks=(1,))
+        report[name] = {
+            **drop(before, task_scores(folder / "results.jsonl")),
+            "left_out": left_out,
+            "n_not_judged": summary["n_not_judged"],
+        }
     write_json(output / "robustness.json", report)
     return report
 

@@ -4,15 +4,16 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from phi1_jax.data.documents import read_json_lines
+from phi1_jax.data.json_lines import read_json_lines
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark, Task
-from phi1_jax.stage import write_json
+from phi1_jax.evaluate.saved import DRAWN, JUDGED, note_settings, read_rows, write_rows
 
 CUTS = ("none", "stop", "body")
 
@@ -110,16 +111,15 @@ def generate_samples(
       model: identifies the weights, so that a resumed run does not mix two models.
     """
     output.mkdir(parents=True, exist_ok=True)
-    path, settings_path = output / "samples.jsonl", output / "sampling.json"
+    path = output / "samples.jsonl"
     settings = {"model": model, "benchmark": benchmark.fingerprint, **asdict(plan)}
-    _set_aside_other(path, settings_path, settings)
-    write_json(settings_path, settings)
-    rows = _read_kept(path, benchmark.tasks, plan.n_samples)
+    note_settings(output / "sampling.json", settings, DRAWN + JUDGED)
+    expected = [task.task_id for task in benchmark.tasks for _ in range(plan.n_samples)]
+    pairs = zip(read_rows(path), expected, strict=False)
+    rows = [row for row, _ in takewhile(lambda pair: _is_of(*pair), pairs)]
     done = len(rows) // plan.n_samples
     rows = rows[: done * plan.n_samples]
-    temporary = path.with_name("samples.jsonl.tmp")
-    temporary.write_text("".join(map(_line, rows)), encoding="utf-8")
-    temporary.replace(path)
+    write_rows(path, rows)
     with (
         path.open("a", encoding="utf-8") as file,
         tqdm(total=len(benchmark.tasks), initial=done, desc=f"generating {benchmark.name}") as bar,
@@ -129,7 +129,7 @@ def generate_samples(
         for at in range(done, len(benchmark.tasks), per_chunk):
             tasks = benchmark.tasks[at : at + per_chunk]
             groups = generator.generate(
-                [task.prompt.rstrip() if plan.strip_prompt else task.prompt for task in tasks],
+                [shown_prompt(task, plan) for task in tasks],
                 max_new_tokens=plan.max_new_tokens,
                 temperature=plan.temperature,
                 top_p=plan.top_p,
@@ -144,12 +144,17 @@ def generate_samples(
                 for task, group in zip(tasks, groups, strict=True)
                 for c in group
             ]
-            file.write("".join(map(_line, new)))
+            file.writelines(json.dumps(row) + "\n" for row in new)
             file.flush()
             os.fsync(file.fileno())
             rows += new
             bar.update(len(tasks))
     return [Sample(row["task_id"], row["completion"]) for row in rows]
+
+
+def shown_prompt(task: Task, plan: SamplingPlan) -> str:
+    """What the model completes."""
+    return task.prompt.rstrip() if plan.strip_prompt else task.prompt
 
 
 def program(task: Task, sample: Sample, cut: str, stop: Sequence[str], strip_prompt: bool) -> str:
@@ -178,34 +183,5 @@ def cut_completion(text: str, cut: str, stop: Sequence[str]) -> str:
     return text
 
 
-def _set_aside_other(path: Path, settings_path: Path, settings: Mapping[str, Any]) -> None:
-    if not path.exists():
-        return
-    before = json.loads(settings_path.read_text()) if settings_path.exists() else {}
-    if before == settings:
-        return
-    number = next(i for i in range(1, 10_000) if not (path.parent / f"samples.{i}.jsonl").exists())
-    aside = path.parent / f"samples.{number}.jsonl"
-    path.replace(aside)
-    changed = [key for key in settings if before.get(key) != settings[key]]
-    print(f"{path} was drawn with another {', '.join(changed)}; it is now {aside.name}")
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    return json.dumps(row) + "\n"
-
-
-def _read_kept(path: Path, tasks: Sequence[Task], n_samples: int) -> list[dict[str, Any]]:
-    """The rows that an earlier run finished; what a kill left of the last line is dropped."""
-    rows: list[dict[str, Any]] = []
-    expected = [task.task_id for task in tasks for _ in range(n_samples)]
-    lines = path.read_bytes().split(b"\n") if path.exists() else []
-    for task_id, line in zip(expected, lines, strict=False):
-        try:
-            row = json.loads(line)
-            if row["task_id"] != task_id or not isinstance(row["completion"], str):
-                break
-        except (ValueError, KeyError, TypeError):
-            break
-        rows.append(row)
-    return rows
+def _is_of(row: Mapping[str, Any], task_id: str) -> bool:
+    return row.get("task_id") == task_id and isinstance(row.get("completion"), str)

@@ -4,7 +4,7 @@ import json
 import platform
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,11 +12,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+import phi1_jax
 from phi1_jax.data.json_lines import read_json_lines
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate.benchmarks import Benchmark, Task
+from phi1_jax.evaluate.benchmarks import Benchmark
 from phi1_jax.evaluate.judge import Judge
-from phi1_jax.evaluate.pass_at_k import bootstrap_interval, pass_at_k
+from phi1_jax.evaluate.pass_at_k import estimate, score
 from phi1_jax.evaluate.samples import (
     CUTS,
     Completes,
@@ -25,6 +26,15 @@ from phi1_jax.evaluate.samples import (
     cut_completion,
     generate_samples,
     program,
+)
+from phi1_jax.evaluate.saved import (
+    DRAWN,
+    JUDGED,
+    note_settings,
+    read_rows,
+    set_aside,
+    sha256,
+    write_rows,
 )
 from phi1_jax.evaluate.split import Split
 from phi1_jax.sandbox import Verdict
@@ -93,20 +103,26 @@ def score_samples(
     proof = judge.prove(benchmark)
     output.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    tasks = {task.task_id: task for task in benchmark.tasks}
-    jobs = [
-        (tasks[s.task_id], program(tasks[s.task_id], s, cut, benchmark.stop, strip_prompt))
-        for s in samples
-    ]
-    texts = [s.text if s.whole else cut_completion(s.text, cut, benchmark.stop) for s in samples]
-    rows = list(_judged(jobs, texts, benchmark, judge, output))
+    versions = _versions()
+    settings = {
+        "benchmark": benchmark.fingerprint,
+        "samples": sha256("\0".join(map(repr, samples))),
+        "cut": cut,
+        "strip_prompt": strip_prompt,
+        "limits": asdict(judge.sandbox.limits),
+        "backend": judge.sandbox.backend,
+        "versions": {name: versions[name] for name in ("python", "phi1_jax")},
+    }
+    if not _were_drawn(samples, output):
+        set_aside(output, DRAWN + JUDGED, "run")
+    note_settings(output / "judging.json", settings, JUDGED)
+    rows = _judge(samples, benchmark, judge, output / "results.jsonl", cut, strip_prompt)
     verdicts: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         verdicts[row["task_id"]].append(row["verdict"])
     summary = {
         "benchmark": benchmark.name,
-        "n_tasks": len(benchmark.tasks),
-        "pass_at_k": estimate(verdicts.values(), ks),
+        **score(verdicts.values(), ks),
         "verdicts": dict(Counter(row["verdict"] for row in rows)),
         "not_scored": sorted(t for t, v in verdicts.items() if set(v) == {Verdict.INFRA}),
         "unjudged": dict(benchmark.unjudged),
@@ -121,7 +137,7 @@ def score_samples(
         },
         "proof": proof,
         "sandbox": {"backend": judge.sandbox.backend, **asdict(judge.sandbox.limits)},
-        "versions": _versions(),
+        "versions": versions,
         "judge_s": _since(start),
     }
     if splits:
@@ -130,26 +146,6 @@ def score_samples(
         summary["sensitivity"] = sensitivity_report(samples, benchmark, judge, strip_prompt)
     write_json(output / "summary.json", summary)
     return summary
-
-
-def estimate(verdicts: Any, ks: Sequence[int]) -> dict[str, dict[str, float]]:
-    """pass@k with its 95% interval for each k that every task has samples enough for.
-
-    Args:
-      verdicts: for each task the verdicts of its samples; INFRA ones do not count.
-    """
-    counts = [
-        (sum(v is not Verdict.INFRA for v in map(Verdict, task)), list(task).count(Verdict.PASS))
-        for task in verdicts
-    ]
-    counts = [(n, c) for n, c in counts if n]
-    found = {}
-    for k in ks:
-        if counts and k <= min(n for n, _ in counts):
-            values = [pass_at_k(n, c, k) for n, c in counts]
-            low, high = bootstrap_interval(values)
-            found[str(k)] = {"value": sum(values) / len(values), "low": low, "high": high}
-    return found
 
 
 def task_scores(path: Path) -> dict[str, float]:
@@ -169,7 +165,7 @@ def _score_parts(
         part = [
             verdicts[task_id] for task_id in sorted(getattr(split, name)) if task_id in verdicts
         ]
-        parts[name] = {"n_tasks": len(part), "pass_at_k": estimate(part, ks)}
+        parts[name] = score(part, ks)
     return {"tau": split.tau, **parts}
 
 
@@ -178,7 +174,8 @@ def sensitivity_report(
 ) -> dict[str, Any]:
     """pass@1 of the same samples under every rule for cutting and stripping, and the spread."""
     tasks = {task.task_id: task for task in benchmark.tasks}
-    scores = {}
+    scores: dict[str, float] = {}
+    n_not_judged = 0
     for cut in CUTS:
         for strip in ("no strip", "strip", "strip newlines"):
             programs = []
@@ -194,60 +191,74 @@ def sensitivity_report(
             verdicts: dict[str, list[str]] = defaultdict(list)
             for sample, outcome in zip(samples, judge.judge(programs), strict=True):
                 verdicts[sample.task_id].append(outcome.verdict)
-            scores[f"{cut} cut, {strip}"] = estimate(verdicts.values(), [1])["1"]["value"]
-    return {"pass_at_1": scores, "spread": max(scores.values()) - min(scores.values())}
+            n_not_judged += sum(group.count(Verdict.INFRA) for group in verdicts.values())
+            if found := estimate(verdicts.values(), [1]):
+                scores[f"{cut} cut, {strip}"] = found["1"]["value"]
+    spread = max(scores.values(), default=0.0) - min(scores.values(), default=0.0)
+    return {"pass_at_1": scores, "spread": spread, "n_not_judged": n_not_judged}
 
 
-def _judged(
-    jobs: Sequence[tuple[Task, str]],
-    texts: Sequence[str],
+def _were_drawn(samples: Sequence[Sample], output: Path) -> bool:
+    """False if the folder holds drawn samples, and others than these."""
+    if not (output / "sampling.json").exists():
+        return True
+    there = [(row.get("task_id"), row.get("completion")) for row in read_rows(output / DRAWN[0])]
+    return there == [(sample.task_id, sample.text) for sample in samples]
+
+
+def _judge(
+    samples: Sequence[Sample],
     benchmark: Benchmark,
     judge: Judge,
-    output: Path,
-) -> Iterator[dict[str, Any]]:
-    """The row of each job; those that an interrupted run finished are not judged again."""
-    path, settings_path = output / "results.jsonl", output / "judging.json"
-    settings = {
-        "benchmark": benchmark.fingerprint,
-        "limits": asdict(judge.sandbox.limits),
-        "backend": judge.sandbox.backend,
-    }
-    same = settings_path.exists() and json.loads(settings_path.read_text()) == settings
-    write_json(settings_path, settings)
-    rows = []
-    for (task, _), text, line in zip(
-        jobs, texts, path.read_bytes().split(b"\n") if same and path.exists() else [], strict=False
-    ):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            break
-        if (row["task_id"], row["completion"]) != (task.task_id, text):
-            break
-        if row["verdict"] == Verdict.INFRA:
-            break
-        rows.append(row)
-    yield from rows
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
-        left = jobs[len(rows) :]
-        bar = tqdm(judge.judge(left), f"judging {benchmark.name}", len(jobs), initial=len(rows))
-        for outcome, (task, _), text in zip(bar, left, texts[len(rows) :], strict=True):
-            row = {
-                "task_id": task.task_id,
-                "completion": text,
+    path: Path,
+    cut: str,
+    strip_prompt: bool,
+) -> list[dict[str, Any]]:
+    """The row of each sample; those in `path` are not judged again, unless the sandbox failed.
+
+    A row is known by its task and the hash of its whole program.
+    """
+    tasks = {task.task_id: task for task in benchmark.tasks}
+    jobs, rows = [], []
+    for s in samples:
+        task = tasks[s.task_id]
+        code = program(task, s, cut, benchmark.stop, strip_prompt)
+        text = {"solution": s.text} if s.whole else {
+            "completion": cut_completion(s.text, cut, benchmark.stop)
+        }  # fmt: skip
+        jobs.append((task, code))
+        rows.append({"task_id": s.task_id, **text, "program_sha256": sha256(code)})
+    finished = defaultdict(list)
+    for row in read_rows(path):
+        if row.get("verdict") in [verdict for verdict in Verdict if verdict != Verdict.INFRA]:
+            finished[str(row.get("task_id")), str(row.get("program_sha256"))].append(row)
+    left = []
+    for at, row in enumerate(rows):
+        known = finished[row["task_id"], row["program_sha256"]]
+        if known:
+            rows[at] = {**known.pop(0), **row}
+        else:
+            left.append(at)
+    write_rows(path, [row for row in rows if "verdict" in row])
+    outcomes = judge.judge([jobs[at] for at in left])
+    bar = tqdm(outcomes, f"judging {benchmark.name}", len(rows), initial=len(rows) - len(left))
+    with path.open("a", encoding="utf-8") as file:
+        for at, outcome in zip(left, bar, strict=True):
+            rows[at] |= {
                 "verdict": str(outcome.verdict),
                 "seconds": round(outcome.seconds, 4),
                 "message": outcome.message,
             }
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(rows[at]) + "\n")
             file.flush()
-            yield row
+    write_rows(path, rows)  # in the samples' order
+    return rows
 
 
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in ("phi1_jax", "jax", "flax"):
+    found["phi1_jax"] = phi1_jax.__version__
+    for package in ("jax", "flax"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -21,6 +21,7 @@ from phi1_jax.evaluate.grader import (
     read_solved,
     requests_for,
 )
+from phi1_jax.evaluate.saved import sha256
 from phi1_jax.evaluate.unconventional import read_unconventional
 from phi1_jax.language_model import LanguageModel, LanguageModelConfig
 
@@ -150,16 +151,25 @@ def results(path, rows):
     return path
 
 
-def test_both_forms_of_results_are_read(tmp_path):
+def test_every_form_of_results_is_read(tmp_path):
     problem = PROBLEMS[0]
-    row = {"task_id": problem.task_id, "verdict": "PASS", "completion": problem.canonical_solution}
-    whole = {**row, "verdict": "INFRA", "completion": problem.prompt + problem.canonical_solution}
-    first, second = read_solved(results(tmp_path / "r.jsonl", [row, whole]), PROBLEMS)
-    assert first.code == second.code == problem.prompt + problem.canonical_solution
-    assert (first.passed, second.passed) == (True, None)
+    code = problem.prompt + problem.canonical_solution
+    row = {"task_id": problem.task_id, "verdict": "PASS", "completion": problem.canonical_solution,
+           "program_sha256": sha256(code)}  # fmt: skip
+    whole = {"task_id": problem.task_id, "verdict": "INFRA", "solution": code,
+             "program_sha256": sha256(code)}  # fmt: skip
+    stripped = problem.prompt.rstrip() + "\n    return 1"
+    third = {**row, "completion": "\n    return 1", "program_sha256": sha256(stripped)}
+    found = read_solved(results(tmp_path / "r.jsonl", [row, whole, third]), PROBLEMS)
+    assert [(one.code, one.passed) for one in found] == [
+        (code, True), (code, None), (stripped, True)
+    ]  # fmt: skip
     for rows, message in (
         ([{"task_id": "x"}], "line 1: not a results.jsonl"),
-        ([{**row, "task_id": "x"}], "line 1: 'x' is not in the benchmark"),
+        ([{**row, "verdict": "FINE"}], "line 1: not a results.jsonl"),
+        ([{**row, "completion": 5}], "line 1: not a results.jsonl"),
+        ([row, {**row, "task_id": "x"}], "line 2: 'x' is not in the benchmark"),
+        ([{**row, "completion": "pass"}], "judged with another prompt"),
         ([], "holds no result"),
     ):
         with pytest.raises(UserError, match=message):
@@ -169,7 +179,7 @@ def test_both_forms_of_results_are_read(tmp_path):
 def test_the_script(tmp_path):
     rows = [
         {"task_id": s.problem.task_id, "verdict": "PASS" if s.passed else "FAIL",
-         "completion": s.code.removeprefix(s.problem.prompt)}
+         "completion": s.code.removeprefix(s.problem.prompt), "program_sha256": sha256(s.code)}
         for s in SOLVED
     ]  # fmt: skip
     path = results(tmp_path / "results.jsonl", rows)

@@ -195,8 +195,15 @@ GOOD = [
 ]
 
 
-def test_own_problems_are_proved(judge):
-    assert set(judge.prove(humaneval(GOOD, "own")).values()) == {4}
+def test_own_problems_are_proved(judge, capsys):
+    assert set(Judge(judge.sandbox).prove(humaneval(GOOD, "own")).values()) == {4}
+    assert "not proved" not in capsys.readouterr().out
+
+
+def test_what_few_problems_cannot_prove_is_said(judge, capsys):
+    proof = Judge(judge.sandbox).prove(humaneval(GOOD[:3], "few"))
+    assert "another problem's solution" not in proof
+    assert "not proved on few: that other problems' solutions fail" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

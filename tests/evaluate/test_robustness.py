@@ -201,6 +201,7 @@ def test_a_problem_that_a_change_breaks_is_left_out_and_named(judge, tmp_path):
     assert report["renamed_arguments"] == {
         "n_tasks": 0,
         "left_out": {"own/locals": "the reference solution no longer passes: FAIL"},
+        "n_not_judged": 0,
     }
     assert report["longer_prompt"]["n_tasks"] == 1
 

@@ -10,9 +10,9 @@ from phi1_jax.data.problems import Problem
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import HUMANEVAL_STOP, humaneval
 from phi1_jax.evaluate.judge import Judge
-from phi1_jax.evaluate.pass_at_k import pass_at_k
+from phi1_jax.evaluate.pass_at_k import estimate, pass_at_k, score
 from phi1_jax.evaluate.samples import Sample, SamplingPlan, cut_completion, read_samples
-from phi1_jax.evaluate.scoring import estimate, evaluate_model, score_samples
+from phi1_jax.evaluate.scoring import evaluate_model, score_samples
 from phi1_jax.sandbox import Limits, Outcome, Verdict, open_sandbox
 
 PROBLEMS = [
@@ -79,7 +79,8 @@ def test_greedy_evaluation(judge, tmp_path):
     assert [s["task_id"] for s in samples] == [r["task_id"] for r in results]
     assert samples[0]["completion"].endswith("print('more')\n")  # as drawn
     assert results[0]["completion"] == "    return x + 1\n"  # as judged
-    assert set(results[0]) == {"task_id", "completion", "verdict", "seconds", "message"}
+    fields = {"task_id", "completion", "program_sha256", "verdict", "seconds", "message"}
+    assert set(results[0]) == fields
     assert "AssertionError" in results[4]["message"]
     choices = summary["choices"]
     assert choices["template"] == "humaneval"
@@ -161,7 +162,7 @@ def test_samples_of_other_settings_are_set_aside(judge, tmp_path, capsys):
     summary = evaluate_model(Writer(right=[]), BENCHMARK, judge, tmp_path, model="two")
     assert summary["pass_at_k"]["1"]["value"] == 0
     assert (tmp_path / "samples.1.jsonl").read_bytes() == old
-    assert "drawn with another model; it is now samples.1.jsonl" in capsys.readouterr().out
+    assert "samples.jsonl is of another model; it is now samples.1.jsonl" in capsys.readouterr().out
 
 
 def test_samples_are_saved_before_the_first_is_judged(judge, tmp_path, monkeypatch):
@@ -199,8 +200,27 @@ def test_infra_is_reported_and_not_scored(judge, tmp_path, monkeypatch):
     assert summary["verdicts"] == {"INFRA": 2, "PASS": 6}
     assert summary["not_scored"] == ["own/1", "own/2"]
     assert summary["pass_at_k"]["1"]["value"] == 1.0
+    assert summary["pass_at_k"]["1"]["infra_as_failure"] == 0.75
+    assert (summary["n_tasks"], summary["n_scored"], summary["n_not_judged"]) == (8, 6, 2)
     monkeypatch.undo()
     assert score_samples(samples, BENCHMARK, judge, tmp_path)["verdicts"] == {"PASS": 8}
+
+
+def test_what_was_not_judged_is_counted_and_bounds_the_score():
+    half = score([["PASS"]] * 5 + [["INFRA"]] * 5, [1])
+    assert (half["n_tasks"], half["n_scored"], half["n_not_judged"]) == (10, 5, 5)
+    assert half["pass_at_k"]["1"]["value"] == 1.0
+    assert half["pass_at_k"]["1"]["infra_as_failure"] == 0.5
+    one = score([["PASS"] * 100] * 99 + [["INFRA"] + ["FAIL"] * 99], [1, 100, 1000])
+    assert list(one["pass_at_k"]) == ["1"]
+    assert one["not_estimated"] == {
+        "100": "too few samples of a problem were judged: 99; it is 0.9900 with those not judged"
+        " as failures",
+        "1000": "needs 1000 samples of each problem, and there is one with 100",
+    }
+    none = score([["INFRA"]], [1])
+    assert (none["pass_at_k"], none["n_scored"]) == ({}, 0)
+    assert "were judged: 0; it is 0.0000" in none["not_estimated"]["1"]
 
 
 def test_estimate_leaves_out_infra_only():

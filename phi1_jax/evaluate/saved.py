@@ -1,0 +1,75 @@
+"""What an evaluation leaves in its folder: read back after a kill, set aside by another one."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from phi1_jax.stage import write_json
+
+DRAWN = ("samples.jsonl", "sampling.json")
+JUDGED = ("results.jsonl", "summary.json", "robustness.json", "judging.json")
+_SETTINGS = ("sampling.json", "judging.json")
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields what an earlier run finished; nothing from the first damaged line on."""
+    for line in path.read_bytes().split(b"\n") if path.exists() else []:
+        try:
+            row = json.loads(line)
+        except ValueError:  # a kill struck in mid-line
+            return
+        if not isinstance(row, dict):
+            return
+        yield row
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Puts the rows in place of what `path` holds, at once."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        # In ASCII: a completion may hold half a surrogate pair.
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    temporary.replace(path)
+
+
+def note_settings(path: Path, settings: Mapping[str, Any], files: Iterable[str]) -> None:
+    """Writes the settings to `path`; `files` beside it that come of others are set aside first."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # damaged: nobody knows what they were
+        before = None
+    if before != settings:
+        known = before if isinstance(before, dict) else {}
+        changed = [key for key in settings if known.get(key) != settings[key]]
+        set_aside(path.parent, files, ", ".join(changed) if known else "run")
+    write_json(path, settings)
+
+
+def set_aside(folder: Path, files: Iterable[str], differs: str) -> None:
+    """Renames files to NAME.N.SUFFIX, one N for all of them; nothing is ever deleted.
+
+    Args:
+      differs: what is not the same as now, for the console.
+    """
+    there = [folder / name for name in files if (folder / name).exists()]
+    if all(path.name in _SETTINGS for path in there):
+        return
+    number = 1
+    while any(_numbered(folder / name, number).exists() for name in DRAWN + JUDGED):
+        number += 1
+    for path in there:
+        path.replace(_numbered(path, number))
+    first, *others = (_numbered(path, number).name for path in there)
+    beside = f", beside {', '.join(others)}" if others else ""
+    print(f"{there[0]} is of another {differs}; it is now {first}{beside}")
+
+
+def sha256(text: str) -> str:
+    """Of a text; JSON can put half a surrogate pair into a program."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}.{number}{path.suffix}")
