@@ -27,7 +27,10 @@ TO_HF = flags.DEFINE_string("to_hf", None, "New Hugging Face folder to write.")
 STEP = flags.DEFINE_integer("step", None, "Which checkpoint of --from; the newest by default.", 0)
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder with the tokenizer's files, if another.")
 DTYPE = flags.DEFINE_enum(
-    "dtype", "float32", ("float32", "float16", "bfloat16"), "Of the weights in --to_hf."
+    "dtype",
+    None,
+    ("float32", "float16", "bfloat16"),
+    "Of the weights in --to_hf; by default what --from_hf once read, float32 for trained weights.",
 )
 MAX_FILE_MB = flags.DEFINE_integer("max_file_mb", 5000, "Larger models go into several files.", 1)
 
@@ -36,17 +39,25 @@ def main(argv: Sequence[str]) -> None:
     del argv
     # Weights pass through the main memory, whatever accelerator there is.
     os.environ["JAX_PLATFORMS"] = "cpu"
-    # Orbax warns that there is nothing to merge when it writes without its own archive format.
-    logging.set_verbosity(logging.ERROR)
     if FROM_HF.value and TO.value and not (FROM.value or TO_HF.value):
         source, target, work = Path(FROM_HF.value), Path(TO.value), from_huggingface
     elif FROM.value and TO_HF.value and not (FROM_HF.value or TO.value):
         source, target, work = Path(FROM.value), Path(TO_HF.value), to_huggingface
     else:
         raise UserError("give --from_hf=DIR with --to=DIR, or --from=DIR with --to_hf=DIR")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} exists already; name a new or empty folder")
+    if work is from_huggingface:
+        for flag in (STEP, DTYPE, MAX_FILE_MB):
+            if flag.present:
+                raise UserError(f"--{flag.name}={flag.value} is for --to_hf; leave it out")
     new = not target.exists()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        if any(target.iterdir()):
+            raise UserError(f"{target} exists already; name a new or empty folder")
+    except FileExistsError as error:
+        raise UserError(f"{target} exists already; name a new or empty folder") from error
+    except OSError as error:
+        raise UserError(f"{target} cannot be written: {error.strerror}") from error
     start = time.perf_counter()
     try:
         n_params = work(source, target)
@@ -62,34 +73,46 @@ def main(argv: Sequence[str]) -> None:
 def from_huggingface(source: Path, target: Path) -> int:
     from phi1_jax.checkpoint import TOKENIZER as FOLDER
     from phi1_jax.checkpoint import write_model
-    from phi1_jax.interop.huggingface import read_folder
+    from phi1_jax.interop.config_json import read_config
+    from phi1_jax.interop.huggingface import read_folder, stored_dtype
     from phi1_jax.interop.tokenizers import read_tokenizer
     from phi1_jax.model.phi import count_params
 
+    config = read_config(source)
     tokenizer = read_tokenizer(Path(TOKENIZER.value) if TOKENIZER.value else source)
+    check_size(tokenizer.vocab_size, config.vocab_size)
     config, params = read_folder(source)
-    if tokenizer.vocab_size > config.vocab_size:
-        raise UserError(
-            f"the tokenizer has {tokenizer.vocab_size} pieces and the model only"
-            f" {config.vocab_size}; name the model's own with --tokenizer"
-        )
     tokenizer.save(target / FOLDER)
-    write_model(target, config, params, None)
+    # Orbax warns that there is nothing to merge when it writes without its own archive format.
+    logging.set_verbosity(logging.ERROR)
+    write_model(target, config, params, None, stored_dtype(source))
     return count_params(config)
 
 
 def to_huggingface(source: Path, target: Path) -> int:
     from phi1_jax.checkpoint import TOKENIZER as FOLDER
-    from phi1_jax.checkpoint import load_model
+    from phi1_jax.checkpoint import load_model, read_model_config
     from phi1_jax.interop.huggingface import write_folder
     from phi1_jax.interop.tokenizers import write_tokenizer
     from phi1_jax.model.phi import count_params
+    from phi1_jax.run_folder import read_config
 
-    config, params = load_model(source, STEP.value)
+    config = read_model_config(source)
     folder = Path(TOKENIZER.value) if TOKENIZER.value else source / FOLDER
     tokenizer = write_tokenizer(folder, target, config.max_seq_len)
-    write_folder(target, config, params, tokenizer.eot_id, DTYPE.value, MAX_FILE_MB.value * 10**6)
+    check_size(tokenizer.vocab_size, config.vocab_size)
+    config, params = load_model(source, STEP.value)
+    dtype = DTYPE.value or read_config(source).get("source_dtype", "float32")
+    write_folder(target, config, params, tokenizer.eot_id, dtype, MAX_FILE_MB.value * 10**6)
     return count_params(config)
+
+
+def check_size(n_pieces: int, vocab_size: int) -> None:
+    if n_pieces > vocab_size:
+        raise UserError(
+            f"the tokenizer has {n_pieces} pieces and the model only {vocab_size}; name the"
+            " model's own with --tokenizer"
+        )
 
 
 if __name__ == "__main__":

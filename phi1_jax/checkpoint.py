@@ -220,11 +220,17 @@ class Checkpointer:
         return [int(value) for value in shared]
 
 
-def write_model(run: Path, model: ModelConfig, params: Any, tokenizer: Path | None) -> None:
-    """Writes weights alone as step 0 of a new run folder, for generation or as `init_from`."""
+def write_model(
+    run: Path, model: ModelConfig, params: Any, tokenizer: Path | None, dtype: str = "float32"
+) -> None:
+    """Writes weights alone as step 0 of a new run folder, for generation or as `init_from`.
+
+    Args:
+      dtype: of the weights where they come from, which config.json keeps as `source_dtype`.
+    """
     run = run.absolute()
     run.mkdir(parents=True, exist_ok=True)
-    write_json(run / CONFIG, {"model": asdict(model)})
+    write_json(run / CONFIG, {"model": asdict(model), "source_dtype": dtype})
     if tokenizer is not None:
         shutil.copytree(tokenizer, run / TOKENIZER, dirs_exist_ok=True)
     # Orbax's defaults hold a large model three times: they copy it, and collect what they write.

@@ -5,6 +5,7 @@ nothing past that point sees a ConfigDict. Fields marked [ours] are choices that
 open.
 """
 
+import math
 from dataclasses import astuple, dataclass, field
 from typing import Literal
 
@@ -56,6 +57,9 @@ class ModelConfig:
             f"even and at most the head width {self.d_head}",
         )
         _check(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        for name in ("rope_theta", "layer_norm_eps", "init_std"):
+            number = getattr(self, name)
+            _check(0 < number < math.inf, f"model.{name}", number, "above 0")
         _check(
             self.attention != "cudnn" or (self.d_head % 8 == 0 and self.d_head <= 128),
             "model.attention",

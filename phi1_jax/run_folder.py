@@ -46,11 +46,17 @@ def read_config(run: Path) -> dict[str, Any]:
     """
     try:
         values = json.loads((run / CONFIG).read_text(encoding="utf-8"))
-        return dict(values)
+        values = dict(values)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{run} is not a run's folder: it has no {CONFIG}") from error
     except (ValueError, TypeError) as error:
         raise UserError(f"{run / CONFIG} is not a run's config: {error}") from error
+    if "architectures" in values or "n_embd" in values:
+        raise UserError(
+            f"{run} is a Hugging Face folder, not a run's; first make one of it: python"
+            f" launch/convert.py --from_hf={run} --to=DIR"
+        )
+    return values
 
 
 def step_folder(run: Path, step: int) -> Path:

@@ -4,8 +4,6 @@ Nothing but the folder's files is needed: neither torch nor transformers. Memory
 once in float32 and a tensor beside it.
 """
 
-import json
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,8 +13,8 @@ import numpy as np
 from flax import nnx
 
 from phi1_jax.config import ModelConfig
-from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
+from phi1_jax.interop.config_json import config_values, read_config
 from phi1_jax.interop.safetensors import DTYPES, Stored, Tensor, find_tensors, write_tensors
 from phi1_jax.model.phi import Phi
 from phi1_jax.stage import write_json
@@ -87,8 +85,9 @@ def read_folder(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
     """
     config = read_config(folder)
     tensors = {k: v for k, v in find_tensors(folder).items() if not _DERIVED.search(k)}
-    older = "transformer.embd.wte.weight" in tensors
-    places = dict(_places(config, _OLDER if older else _CURRENT))
+    # The layout that more of the names are of: the problems are then told in its names.
+    layouts = [dict(_places(config, table)) for table in (_CURRENT, _OLDER)]
+    places = max(layouts, key=lambda layout: len(layout.keys() & tensors.keys()))
     _check(folder, tensors, places)
     shapes = _param_shapes(config)
     params = {path: np.empty(shape, np.float32) for path, shape in shapes.items()}
@@ -98,6 +97,12 @@ def read_folder(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
             target = params[path] if place.layer is None else params[path][place.layer]
             target[...] = part.T if path.endswith("kernel") else part
     return config, _nest(params)
+
+
+def stored_dtype(folder: Path) -> str:
+    """The type that all weights of a folder have; float32, which holds any, if they differ."""
+    found = {t.dtype.name for k, t in find_tensors(folder).items() if not _DERIVED.search(k)}
+    return found.pop() if len(found) == 1 else "float32"
 
 
 def write_folder(
@@ -143,107 +148,7 @@ def write_folder(
     write_tensors(folder, tensors, max_file_bytes)
     special = {"bos_token_id": eot_id, "eos_token_id": eot_id}
     write_json(folder / "generation_config.json", {"_from_model_config": True, **special})
-    write_json(folder / "config.json", {**_config_values(config), **special, "dtype": dtype})
-
-
-def read_config(folder: Path) -> ModelConfig:
-    """The model of a folder's config.json, in the current or the older layout.
-
-    Raises:
-      UserError: no such file, or a model that is not phi-1's kind.
-    """
-    path = folder / "config.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{folder} is no Hugging Face folder: it has no config.json") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
-    try:
-        fields = _older_fields(values) if "n_embd" in values else _current_fields(values)
-    except KeyError as error:
-        raise UserError(f"{path} has no field {error}; is it a Phi model?") from error
-    except TypeError as error:
-        raise UserError(f"{path} has a field of the wrong type: {error}") from error
-    return from_dict(ModelConfig, fields, "model.")
-
-
-def _current_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    rope = {**values, **(values.get("rope_parameters") or {})}
-    heads = values["num_attention_heads"]
-    expected = {
-        "model_type": "phi",
-        "num_key_value_heads": heads,
-        "hidden_act": "gelu_new",
-        "qk_layernorm": False,
-        "tie_word_embeddings": False,
-        "rope_scaling": None,
-        "rope_type": "default",
-    }
-    for name, value in expected.items():
-        found = rope.get(name)
-        if name in rope and found != value and not (found is None and name.startswith("num_key")):
-            raise UserError(f"config.json: {name}={found!r} is not phi-1's {value!r}")
-    return {
-        "vocab_size": values["vocab_size"],
-        "n_layers": values["num_hidden_layers"],
-        "d_model": values["hidden_size"],
-        "d_mlp": values["intermediate_size"],
-        "n_heads": heads,
-        "rotary_dim": int(rope["partial_rotary_factor"] * (values["hidden_size"] // heads)),
-        "max_seq_len": values["max_position_embeddings"],
-        "dropout": values.get("resid_pdrop", 0.0),
-        "rope_theta": rope["rope_theta"],
-        "layer_norm_eps": values["layer_norm_eps"],
-        "init_std": values.get("initializer_range", 0.02),
-    }
-
-
-def _older_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    if values.get("n_head_kv") not in (None, values["n_head"]):
-        raise UserError(f"config.json: n_head_kv={values['n_head_kv']} is not phi-1's: all heads")
-    return {
-        "vocab_size": values["vocab_size"],
-        "n_layers": values["n_layer"],
-        "d_model": values["n_embd"],
-        "d_mlp": values.get("n_inner") or 4 * values["n_embd"],
-        "n_heads": values["n_head"],
-        "rotary_dim": values["rotary_dim"],
-        "max_seq_len": values["n_positions"],
-        "dropout": values.get("resid_pdrop", 0.0),
-        "layer_norm_eps": values["layer_norm_epsilon"],
-        "init_std": values.get("initializer_range", 0.02),
-    }
-
-
-def _config_values(config: ModelConfig) -> dict[str, Any]:
-    factor = config.rotary_dim / config.d_head
-    if int(config.d_head * factor) < config.rotary_dim:  # readers round down
-        factor = math.nextafter(factor, 2)
-    rope = {"rope_theta": config.rope_theta, "partial_rotary_factor": factor}
-    return {
-        "architectures": ["PhiForCausalLM"],
-        "model_type": "phi",
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.d_model,
-        "intermediate_size": config.d_mlp,
-        "num_hidden_layers": config.n_layers,
-        "num_attention_heads": config.n_heads,
-        "num_key_value_heads": config.n_heads,
-        "hidden_act": "gelu_new",
-        "max_position_embeddings": config.max_seq_len,
-        "initializer_range": config.init_std,
-        "layer_norm_eps": config.layer_norm_eps,
-        "qk_layernorm": False,
-        "tie_word_embeddings": False,
-        "resid_pdrop": config.dropout,
-        "attention_dropout": config.dropout,
-        "embd_pdrop": 0.0,
-        "use_cache": True,
-        # transformers 5 reads the nested form, earlier ones the plain fields.
-        "rope_parameters": {"rope_type": "default", **rope},
-        **rope,
-    }
+    write_json(folder / "config.json", {**config_values(config), **special, "dtype": dtype})
 
 
 def _places(

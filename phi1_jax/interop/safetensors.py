@@ -59,14 +59,14 @@ def find_tensors(folder: Path) -> dict[str, Stored]:
     Raises:
       UserError: no such file, or a damaged one.
     """
-    if (folder / INDEX).exists():
+    if (folder / SINGLE).exists():  # as transformers does, whatever an index beside it says
+        files = [SINGLE]
+    elif (folder / INDEX).exists():
         try:
             names = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
             files = sorted(set(names.values()))
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(f"{folder / INDEX} is damaged; fetch it again") from error
-    elif (folder / SINGLE).exists():
-        files = [SINGLE]
     else:
         raise UserError(f"{folder} has neither {SINGLE} nor {INDEX}; other formats are not read")
     return {name: tensor for file in files for name, tensor in _read_header(folder / file)}

@@ -80,6 +80,36 @@ def test_there_and_back(converted):
     assert not bad.exists()
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_there_and_back(converted, tmp_path, dtype):
+    half = f"--dtype={dtype}"
+    run("convert", f"--from={converted / 'run'}", f"--to_hf={tmp_path / 'hf'}", half)
+    run("convert", f"--from_hf={tmp_path / 'hf'}", f"--to={tmp_path / 'run'}")
+    run("convert", f"--from={tmp_path / 'run'}", f"--to_hf={tmp_path / 'back'}")
+    files = [tmp_path / name / "model.safetensors" for name in ("hf", "back")]
+    assert {x.dtype.name for x in load_file(files[1]).values()} == {dtype}
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_convert_refuses_in_one_line(converted, tmp_path):
+    hf, of_run = f"--from_hf={converted / 'hf'}", f"--from={converted / 'run'}"
+    train_tokenizer([Path(json.__file__).read_text() * 3], 450).save(tmp_path / "larger")
+    for flags, message in (
+        ([hf, f"--to={tmp_path / 'a'}", "--dtype=float16"], "--dtype=float16 is for --to_hf"),
+        ([hf, f"--to={tmp_path / 'a'}", "--step=0"], "--step=0 is for --to_hf"),
+        ([hf, "--to=/etc/passwd/x"], "/etc/passwd/x cannot be written: Not a directory"),
+        ([hf, "--to=/proc/x"], "/proc/x cannot be written"),
+        (["--from_hf=microsoft/phi-1", f"--to={tmp_path / 'a'}"], "no such folder"),
+        (
+            [of_run, f"--to_hf={tmp_path / 'a'}", f"--tokenizer={tmp_path / 'larger'}"],
+            "450 pieces and the model only 400",
+        ),
+    ):
+        error = run("convert", *flags, fails=True)
+        assert message in error and error.count("\n") == 1
+        assert not (tmp_path / "a").exists()
+
+
 def test_generate_from_it(converted, tmp_path):
     prompts = [{"prompt": "import json", "id": 7}, {"prompt": "def f(x):\n"}]
     path = tmp_path / "prompts.jsonl"

@@ -17,14 +17,8 @@ from phi1_jax.checkpoint import load_model, write_model
 from phi1_jax.config import ModelConfig
 from phi1_jax.errors import UserError
 from phi1_jax.generate.generator import Generator
-from phi1_jax.interop.huggingface import (
-    _CURRENT,
-    _config_values,
-    _places,
-    read_config,
-    read_folder,
-    write_folder,
-)
+from phi1_jax.interop.config_json import config_values, read_config
+from phi1_jax.interop.huggingface import _CURRENT, _places, read_folder, write_folder
 from phi1_jax.model.phi import Phi
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "phi"
@@ -103,7 +97,7 @@ def test_rotary_dimensions_survive_rounding(tmp_path):
         for rotary_dim in range(2, d_head + 1, 2):
             config = ModelConfig(8, 1, d_head, 8, 1, rotary_dim=rotary_dim, dropout=0.0)
             path = tmp_path / "config.json"
-            path.write_text(json.dumps(_config_values(config)))
+            path.write_text(json.dumps(config_values(config)))
             assert read_config(tmp_path).rotary_dim == rotary_dim
 
 
@@ -162,12 +156,14 @@ def test_older_layout(folder, read):
             older[f"transformer.h.{layer}.mixer.Wqkv.{kind}"] = np.concatenate(parts)
         older[f"transformer.h.{layer}.mixer.rotary_emb.inv_freq"] = np.ones(2, np.float32)
     save_file(older, folder / "model.safetensors")
-    sizes = {"vocab_size": 60, "n_layer": 2, "n_embd": 24, "n_inner": 40, "n_head": 3}
-    rest = {"rotary_dim": 4, "n_positions": 32, "layer_norm_epsilon": 1e-5, "n_head_kv": None}
-    (folder / "config.json").write_text(json.dumps({"model_type": "phi-msft", **sizes, **rest}))
+    (folder / "config.json").write_text(older_config())
     config, params = read_folder(folder)
     assert dataclasses.replace(config, compute_dtype="float32") == read[0]
     jax.tree.map(np.testing.assert_array_equal, params, read[1])
+    del older["transformer.embd.wte.weight"]
+    save_file(older, folder / "model.safetensors")
+    with pytest.raises(UserError, match=r": 1 missing: transformer\.embd\.wte\.weight$"):
+        read_folder(folder)
 
 
 def test_problems_are_told_together(folder):
@@ -194,6 +190,11 @@ def test_problems_are_told_together(folder):
         ({"tie_word_embeddings": True}, "tie_word_embeddings"),
         ({"rope_parameters": {"rope_type": "yarn"}}, "rope_type='yarn'"),
         ({"hidden_size": None}, "wrong type"),
+        ({"num_attention_heads": 0, "num_key_value_heads": 0}, "wrong type or size"),
+        ({"rope_parameters": {"partial_rotary_factor": float("nan")}}, "wrong type or size"),
+        ({"rope_parameters": {"rope_theta": -10.0}}, "rope_theta=-10.0 must be above 0"),
+        ({"layer_norm_eps": float("nan")}, "layer_norm_eps=nan must be above 0"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config"),
     ],
 )
 def test_other_architectures_are_refused(folder, change, message):
@@ -201,6 +202,66 @@ def test_other_architectures_are_refused(folder, change, message):
     (folder / "config.json").write_text(json.dumps({**values, **change}))
     with pytest.raises(UserError, match=message):
         read_config(folder)
+
+
+def older_config(**changes):
+    sizes = {"vocab_size": 60, "n_layer": 2, "n_embd": 24, "n_inner": 40, "n_head": 3}
+    rest = {"rotary_dim": 4, "n_positions": 32, "layer_norm_epsilon": 1e-5, "n_head_kv": None}
+    return json.dumps({"model_type": "phi-msft", **sizes, **rest, **changes})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model_type": "gpt2"},
+        {"activation_function": "relu"},
+        {"tie_word_embeddings": True},
+        {"n_head_kv": 1},
+    ],
+)
+def test_other_architectures_are_refused_in_the_older_layout(tmp_path, change):
+    (tmp_path / "config.json").write_text(older_config(**change))
+    with pytest.raises(UserError, match=f"{next(iter(change))}=.* is not phi-1's"):
+        read_config(tmp_path)
+
+
+def test_absent_rope_fields_are_those_of_transformers(folder):
+    values = json.loads((folder / "config.json").read_text())
+    for name in ("rope_parameters", "rope_theta", "partial_rotary_factor", "layer_norm_eps"):
+        values.pop(name, None)
+    (folder / "config.json").write_text(json.dumps(values))
+    config = read_config(folder)
+    assert (config.rotary_dim, config.rope_theta, config.layer_norm_eps) == (4, 10_000.0, 1e-5)
+
+
+def test_dropout_that_is_not_kept_is_told(folder, caplog):
+    values = json.loads((folder / "config.json").read_text())
+    for change, told in (
+        ({"resid_pdrop": 0.1, "attention_dropout": 0.1}, ""),
+        ({"attention_dropout": 0.1}, "attention_dropout=0.1"),
+        ({"embd_pdrop": 0.2}, "embd_pdrop=0.2"),
+    ):
+        (folder / "config.json").write_text(json.dumps({**values, **change}))
+        caplog.clear()
+        read_config(folder)
+        assert told in caplog.text and bool(caplog.text) == bool(told)
+
+
+def test_one_file_comes_before_an_index(folder):
+    # As in transformers: the index may be left from another export.
+    index = {"weight_map": {"lm_head.bias": "gone.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert read_folder(folder)[0].n_layers == 2
+
+
+def test_a_missing_folder_and_a_run_are_named(tmp_path, read):
+    with pytest.raises(UserError, match="no such folder; download"):
+        read_config(tmp_path / "microsoft" / "phi-1")
+    write_model(tmp_path / "run", *read, None)
+    with pytest.raises(UserError, match=r"is a run of this project.*--from=.*--to_hf"):
+        read_config(tmp_path / "run")
+    with pytest.raises(UserError, match=r"is a Hugging Face folder.*--from_hf=.*--to"):
+        load_model(MODEL)
 
 
 def test_missing_fields_and_files(tmp_path, folder):
