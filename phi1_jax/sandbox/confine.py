@@ -2,9 +2,10 @@
 
 Called inside a fresh process that then forks untrusted code. Each layer alone leaks (Landlock
 leaves UDP, Unix sockets and signals; seccomp cannot tell one file from another; limits on
-processes do nothing for root), so they are stacked: nothing can be written anywhere, only the
-standard library and shared libraries can be read, and no socket, process or signal can be made.
-What Landlock does not hide, and bubblewrap does, is whether a path exists and its size.
+processes do nothing for root), so they are stacked: nothing can be written anywhere, only what
+`readable` lists can be read, and no socket, process or signal can be made. What Landlock does not
+hide, and bubblewrap does, is whether a path exists, its size, and the names beside the standard
+library's.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ import os
 import platform
 import struct
 import sys
-import sysconfig
+from collections.abc import Iterable
 from pathlib import Path
 
 if sys.platform == "linux":
@@ -68,14 +69,6 @@ _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 
 
-def readable_paths() -> list[Path]:
-    """What an untrusted program may read: the standard library, shared libraries, /dev/null."""
-    stdlib = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
-    python = [f"{prefix}/lib" for prefix in (sys.base_prefix, sys.base_exec_prefix)]
-    system = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"]
-    return [p for p in map(Path, dict.fromkeys(stdlib + python + system)) if p.exists()]
-
-
 def no_new_privileges() -> None:
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
@@ -111,8 +104,13 @@ def drop_root() -> str:
     return done
 
 
-def landlock() -> str:
-    """Restricts this process and its children to reading `readable_paths()`; "" if unsupported."""
+def landlock(readable: Iterable[str], listed: Iterable[str]) -> str:
+    """Restricts this process and its children to reading; "" if the kernel has no Landlock.
+
+    Args:
+      readable: files, and folders with all below them.
+      listed: folders whose names may be listed, as imports do, at any depth.
+    """
     abi = _libc.syscall(_LANDLOCK_CREATE, None, 0, 1)
     if abi < 1:
         return ""
@@ -124,12 +122,14 @@ def landlock() -> str:
     ruleset = _libc.syscall(_LANDLOCK_CREATE, rules, size, 0)
     if ruleset < 0:
         return ""
-    for path in [*readable_paths(), Path("/dev/null")]:
+    grants = [(path, _READ_FILE | _READ_DIR) for path in [*readable, "/dev/null"]]
+    for path, access in [*grants, *((path, _READ_DIR) for path in listed)]:
         try:
             fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
             continue
-        access = _READ_FILE | (_READ_DIR if path.is_dir() else 0)
+        if not Path(path).is_dir():
+            access = _READ_FILE  # the kernel takes no folder's right on a file
         _syscall(_LANDLOCK_ADD, ruleset, 1, struct.pack("=Qi", access, fd), 0)
         os.close(fd)
     _syscall(_LANDLOCK_RESTRICT, ruleset, 0)

@@ -1,9 +1,11 @@
 """Deals programs out to the sandbox's servers, and opens a sandbox only if it holds."""
 
 import itertools
+import json
 import os
 import select
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import deque
@@ -12,9 +14,10 @@ from pathlib import Path
 from types import TracebackType
 
 from phi1_jax.errors import UserError
-from phi1_jax.sandbox import confine
+from phi1_jax.sandbox.readable import hidden_files
 from phi1_jax.sandbox.worker import (
     BOOT_TIMEOUT_S,
+    ENVIRONMENT,
     Job,
     Limits,
     Outcome,
@@ -32,9 +35,11 @@ _LOOKAHEAD = 64  # jobs per worker that may be finished before their turn
 class Sandbox:
     """Runs untrusted Python, each program in its own confined process; see `open_sandbox`."""
 
-    def __init__(self, limits: Limits, workers: int, command: list[str], outer: str) -> None:
+    def __init__(
+        self, limits: Limits, workers: int, command: list[str], outer: str, readable: list[str]
+    ) -> None:
         self.limits = limits
-        self._command, self._outer = command, outer
+        self._command, self._outer, self._readable = command, outer, readable
         self._workers: list[Worker | None] = [None] * workers
         self.backend = outer
         try:
@@ -128,7 +133,7 @@ class Sandbox:
     def _worker(self, index: int) -> Worker:
         worker = self._workers[index]
         if worker is None:
-            worker = self._workers[index] = Worker(self._command, self.limits)
+            worker = self._workers[index] = Worker(self._command, self.limits, self._readable)
         return worker
 
     def _discard(self, index: int) -> None:
@@ -146,7 +151,8 @@ class Sandbox:
             secret.write("secret")
             secret.flush()
             Path(secret.name).chmod(0o644)
-            probes = [_PROBE.format(path=secret.name), "raise ValueError"]
+            hidden = [secret.name, "/etc/passwd", *hidden_files(self._readable)]
+            probes = [_PROBE.format(path=secret.name, hidden=hidden), "raise ValueError"]
             outcomes = list(self.run(itertools.chain(probes, *[["pass"]] * len(layers))))
         verdicts = [outcome.verdict for outcome in outcomes]
         if verdicts[1] is not Verdict.FAIL or {verdicts[0], *verdicts[2:]} != {Verdict.PASS}:
@@ -162,8 +168,8 @@ def refused(what, *arguments):
     except (OSError, ValueError):
         return
     raise AssertionError(f"{{what.__name__}}{{arguments}} was not refused")
-refused(open, {path!r})
-refused(open, "/etc/passwd")
+for path in {hidden!r}:
+    refused(open, path, "rb")
 refused(open, f"/proc/{{os.getppid()}}/environ")
 refused(open, "/tmp/phi1_jax_probe", "w")
 refused(open, "/phi1_jax_probe", "w")
@@ -198,20 +204,22 @@ def open_sandbox(
         )
     python = os.path.realpath(sys.executable)
     boot = [python, "-P", "-s", "-S", "-B", "-X", "utf8", "-c"]
-    start = "import sys; sys.path[:0] = [{!r}]; from phi1_jax.sandbox.server import main; main()"
+    # Appended: where this package is installed lie others, which must not come before the library.
+    start = "import sys; sys.path.append({!r}); from phi1_jax.sandbox.server import main; main()"
+    readable = _readable_by(boot)
     failures = []
     if isolation != "landlock":
         if bwrap := shutil.which("bwrap"):
-            command = [*_bubblewrap(bwrap, python), *boot, start.format("/code")]
+            command = [*_bubblewrap(bwrap, [*readable, python]), *boot, start.format("/code")]
             try:
-                return Sandbox(limits, workers, command, "bubblewrap")
+                return Sandbox(limits, workers, command, "bubblewrap", readable)
             except WorkerFailed as failure:
                 failures.append(f"bubblewrap: {failure}")
         else:
             failures.append("bubblewrap: not installed")
     if isolation != "bubblewrap":
         try:
-            return Sandbox(limits, workers, [*boot, start.format(str(_ROOT))], "")
+            return Sandbox(limits, workers, [*boot, start.format(str(_ROOT))], "", readable)
         except WorkerFailed as failure:
             failures.append(f"Landlock: {failure}")
     raise UserError(
@@ -220,11 +228,23 @@ def open_sandbox(
     )
 
 
-def _bubblewrap(bwrap: str, python: str) -> list[str]:
-    """Namespaces with nothing in them but the interpreter, read-only, and this package's folder."""
+def _readable_by(boot: list[str]) -> list[str]:
+    """The `readable_paths` of the interpreter that will run the programs, asked of itself."""
+    ask = f"import sys; path = sys.path[:]; sys.path.append({str(_ROOT)!r}); "
+    ask += "from phi1_jax.sandbox.readable import main; main(path)"
+    done = subprocess.run(
+        [*boot, ask], env=ENVIRONMENT, capture_output=True, text=True, timeout=BOOT_TIMEOUT_S
+    )
+    if done.returncode:
+        raise UserError(f"{boot[0]} cannot tell what it reads: {done.stderr.strip()[-300:]}")
+    return list(json.loads(done.stdout))
+
+
+def _bubblewrap(bwrap: str, readable: list[str]) -> list[str]:
+    """Namespaces with nothing in them but `readable`, read-only, and this package's folder."""
     command = [bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    for path in [*confine.readable_paths(), Path(python)]:
-        command += ["--ro-bind", str(path), str(path)]
+    for entry in readable:
+        command += ["--ro-bind", entry, entry]
     package = Path(__file__).parent
     for path in (package.parent / "__init__.py", package.parent / "errors.py", package):
         command += ["--ro-bind", str(path), f"/code/phi1_jax/{path.relative_to(package.parent)}"]

@@ -23,6 +23,7 @@ REPORT_FD, READ_FD, WRITE_FD = 3, 4, 5
 MESSAGE_BYTES = 2000
 # All replies of one candidate together.
 _TOTAL_BYTES = 64 << 20
+_FRAME_BYTES = wire.MAX_BYTES + 64  # a value of the largest size, and what names it
 _LENGTH = struct.Struct(">I")
 
 
@@ -109,7 +110,7 @@ class _Channel:
         if self.broken:
             raise _Broken
         try:
-            data = _receive(_TOTAL_BYTES - self._received)
+            data = _receive(min(_FRAME_BYTES, _TOTAL_BYTES - self._received))
         except wire.WireError as error:
             self._break(FAIL, f"the reply: {error}")
         if not data:
@@ -195,7 +196,7 @@ def _send(data: bytes) -> None:
         pass  # the reader is gone; who still reads finds the end of its pipe
 
 
-def _receive(limit: int = wire.MAX_BYTES + 64) -> bytes:
+def _receive(limit: int = _FRAME_BYTES) -> bytes:
     """The next frame; b"" at the end of the pipe, also in mid-frame.
 
     Raises:

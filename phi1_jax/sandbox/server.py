@@ -11,6 +11,7 @@ on stdin; `host` holds the other end. Only the standard library is at hand.
 
 import gc
 import importlib
+import json
 import os
 import random
 import select
@@ -24,7 +25,8 @@ from pathlib import Path
 
 from phi1_jax.sandbox import confine, programs
 
-SETTINGS = struct.Struct(">ddQQ")  # cpu_s, wall_s, memory_bytes, output_bytes
+# cpu_s, wall_s, memory_bytes, output_bytes; bytes of `readable_paths` as JSON, which follow
+SETTINGS = struct.Struct(">ddQQI")
 JOB = struct.Struct(">Ii")  # bytes of the program; bytes of its examiner, or -1
 REPLY = struct.Struct(">BdI")  # verdict letter, seconds, bytes of the message
 # Verdict letters beyond those of `programs`. INFRA has none: a server that fails ends without a
@@ -43,7 +45,9 @@ _READY = b"R"
 
 def main() -> None:
     control = socket.socket(fileno=os.dup(0))
-    cpu_s, wall_s, memory_bytes, output_bytes = SETTINGS.unpack(receive(control, SETTINGS.size))
+    *limits, readable_bytes = SETTINGS.unpack(receive(control, SETTINGS.size))
+    cpu_s, wall_s, memory_bytes, output_bytes = limits
+    readable = json.loads(receive(control, readable_bytes))
     for name in _WARM:
         importlib.import_module(name)
     sys.path[:] = [p for p in sys.path if not (Path(p) / "phi1_jax").exists()]
@@ -54,7 +58,7 @@ def main() -> None:
     # RLIMIT_AS counts the interpreter's own mappings too; a program gets its share on top.
     memory_bytes += _mapped_bytes()
     confine.no_new_privileges()
-    layers = [confine.drop_root(), confine.landlock(), "seccomp", "rlimits"]
+    layers = [confine.drop_root(), confine.landlock(readable, sys.path), "seccomp", "rlimits"]
     server = _Server(control, cpu_s, wall_s, memory_bytes, output_bytes)
     hello = ", ".join(filter(None, layers)).encode()
     control.sendall(struct.pack(">I", len(hello)) + hello)

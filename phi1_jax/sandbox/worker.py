@@ -1,6 +1,7 @@
 """One server process of the sandbox, and the records that pass to it and from it."""
 
 import contextlib
+import json
 import socket
 import struct
 import subprocess
@@ -12,6 +13,8 @@ from phi1_jax.errors import UserError
 from phi1_jax.sandbox import programs, server
 
 BOOT_TIMEOUT_S = 60.0
+# Sets are walked in one order, so that a program has one outcome.
+ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 
 
 class Verdict(StrEnum):
@@ -73,7 +76,7 @@ class WorkerFailed(Exception):
 class Worker:
     """One server process and its control socket."""
 
-    def __init__(self, command: list[str], limits: Limits) -> None:
+    def __init__(self, command: list[str], limits: Limits, readable: list[str]) -> None:
         self._socket, theirs = socket.socketpair()
         self._socket.settimeout(BOOT_TIMEOUT_S)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
@@ -83,16 +86,16 @@ class Worker:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
-                # Sets are walked in one order, so that a program has one outcome.
-                env={"PYTHONHASHSEED": "0"},
+                env=ENVIRONMENT,
                 start_new_session=True,
             )
+        paths = json.dumps(readable).encode()
         settings = server.SETTINGS.pack(
-            limits.cpu_s, limits.wall_s, limits.memory_mb << 20, limits.output_bytes
+            limits.cpu_s, limits.wall_s, limits.memory_mb << 20, limits.output_bytes, len(paths)
         )
         try:
             with contextlib.suppress(OSError):  # it ended already; what it said comes next
-                self._socket.sendall(settings)
+                self._socket.sendall(settings + paths)
             (size,) = struct.unpack(">I", self._exactly(4))
             self.layers = self._exactly(size).decode()
         except (OSError, WorkerFailed) as error:

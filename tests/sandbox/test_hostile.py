@@ -301,6 +301,12 @@ CONFINED = {
     "giant digits": ("str(1 << 10**6)", "FAIL", "ValueError"),
     "endless stdout": ("while True: print('x' * 1000)", "OUTPUT_LIMIT", "printed more"),
     "endless stderr": ("while True: os.write(2, bytes(4096))", "OUTPUT_LIMIT", "printed more"),
+    "a reply larger than any value": (
+        "block = memoryview((20 << 20).to_bytes(4, 'big') + bytes(20 << 20))\n"
+        "while block: block = block[os.write(5, block):]",
+        "FAIL",
+        "a frame of 20971520 bytes is over the limit",
+    ),
     "null dereference": ("ctypes.string_at(0)", "CRASH", "SIGSEGV"),
     "abort": ("os.abort()", "CRASH", "SIG"),
     "illegal write": ("ctypes.memset(8, 255, 64)", "CRASH", "SIG"),

@@ -111,14 +111,17 @@ def test_refuses_an_unknown_isolation():
 
 @pytest.mark.parametrize(
     "layer",
-    ["confine.landlock = lambda: 'Landlock 7'", "confine.Seccomp.install = lambda self: None"],
+    [
+        "confine.landlock = lambda *_: 'Landlock 7'",
+        "confine.Seccomp.install = lambda self: None",
+    ],
 )
 def test_a_layer_that_does_nothing_is_noticed(layer):
     start = f"import sys; sys.path[:0] = [{str(ROOT)!r}]\n"
     start += f"from phi1_jax.sandbox import confine, server\n{layer}\nserver.main()"
     command = [os.path.realpath(sys.executable), "-P", "-s", "-S", "-B", "-c", start]
     with pytest.raises(worker.WorkerFailed, match=r"leaks|did not get ready"):
-        host.Sandbox(Limits(), 1, command, "")
+        host.Sandbox(Limits(), 1, command, "", [])
 
 
 @pytest.mark.parametrize("field", ["cpu_s", "wall_s", "memory_mb", "output_bytes"])
