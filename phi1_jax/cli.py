@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 import absl.logging
 from absl import app, flags
 
+from phi1_jax.config import USABLE_MEMORY
 from phi1_jax.errors import UserError
 
 flags.DEFINE_bool("traceback", False, "Show the Python traceback of an input error.")
@@ -87,6 +89,9 @@ def start_jax() -> None:
     Compiled programs are kept in `--compile_cache`, so that a second start skips compilation.
     """
     _keep_freed_memory()  # first: it binds only threads that start later
+    # By itself JAX takes three quarters of a GPU. It refuses the variable's two names together.
+    if "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ:
+        os.environ.setdefault("XLA_CLIENT_MEM_FRACTION", str(USABLE_MEMORY))
     if flags.FLAGS.compile_cache:
         from phi1_jax.compile_cache import use_compile_cache
 

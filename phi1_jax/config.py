@@ -11,6 +11,10 @@ from typing import Literal
 
 from phi1_jax.errors import UserError
 
+# Share of a GPU's memory that JAX takes for arrays, and that plans count on; the rest is for CUDA,
+# its kernels and NCCL.
+USABLE_MEMORY = 0.92
+
 
 @dataclass(frozen=True)
 class ModelConfig:

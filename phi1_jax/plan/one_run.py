@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from phi1_jax.config import RunConfig
+from phi1_jax.config import USABLE_MEMORY, RunConfig
 from phi1_jax.plan import report
 from phi1_jax.plan.memory import memory, micro_rows, uses_flash
 from phi1_jax.plan.program import compile_step
@@ -77,7 +77,7 @@ def plan_text(result: Mapping[str, Any]) -> str:
             ],
         ),
         "",
-        f"fits {machine['hbm_gb']:g} GB ({report.USABLE:.0%} of it usable): {result['fits']}",
+        f"fits {machine['hbm_gb']:g} GB ({USABLE_MEMORY:.0%} of it usable): {result['fits']}",
     ]
     if chosen := result["best"]:
         parts.append(

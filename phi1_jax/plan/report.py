@@ -7,15 +7,13 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from phi1_jax.config import MeshConfig, RunConfig
+from phi1_jax.config import USABLE_MEMORY, MeshConfig, RunConfig
 from phi1_jax.plan.memory import REMAT, Memory, Remat, memory
 from phi1_jax.plan.program import Collective, Program
 from phi1_jax.train.flops import flops_per_token, matmul_params
 
 # What the paper says of 1.3B parameters on 8 A100: GPU-hours by tokens in 1e9 (section 2.3).
 PAPER_GPU_HOURS = {50: 770.0, 3: 56.0}
-# Memory that a framework, its kernels and fragments take beside the arrays.
-USABLE = 0.92
 # A recommendation leaves room for temporary arrays that shapes do not show.
 RECOMMENDED = 0.8
 
@@ -119,7 +117,7 @@ def best(found: Iterable[Choice], hbm_gb: float) -> Choice | None:
 
 def fits(needed: Memory, program: Program | None, hbm_gb: float) -> str:
     """In words, by the two counts: shapes from below, the CPU's program from above."""
-    usable = USABLE * hbm_gb * 1e9
+    usable = USABLE_MEMORY * hbm_gb * 1e9
     if needed.total > usable:
         return "no"
     if program is None:

@@ -18,6 +18,9 @@ from phi1_jax.train.optimizer import schedule
 class Meter:
     """Collects metrics on the device and reads them only when a line is due.
 
+    The host keeps one step ahead of the devices and no more: they never wait for it, and a signal
+    is heard, a line dated and a wait for data charged at the step that runs.
+
     Rates leave out the first step, which compiles, and the time that checkpoints and evaluation
     take; these have curves of their own.
     """
@@ -45,6 +48,8 @@ class Meter:
     def add(self, metrics: dict[str, jax.Array], sources: np.ndarray) -> None:
         """One step: what it returned, and the number of the source of each of its rows."""
         self._pending.append(metrics)
+        if len(self._pending) > 1:
+            jax.block_until_ready(self._pending[-2]["loss"])
         counts = np.bincount(sources, minlength=len(self.rows))
         for name, count in zip(self.rows, counts, strict=True):
             self.rows[name] += int(count)
@@ -56,7 +61,11 @@ class Meter:
 
     @contextmanager
     def timed(self, what: Literal["data_wait", "checkpoint", "evaluation"]) -> Iterator[None]:
-        """Charges the time within to one curve: the host's, for which the loop stands still."""
+        """Charges the time within to one curve: the host's, for which the loop stands still.
+
+        While it waits for data the devices still have a step to do: such a wait costs time only as
+        far as it is longer than a step.
+        """
         if what != "data_wait":
             jax.block_until_ready(self._pending[-1:])  # or the running step would be charged to it
         begin = time.perf_counter()

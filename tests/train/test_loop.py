@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,14 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from phi1_jax.checkpoint import load_model
+from phi1_jax.config import MeshConfig
 from phi1_jax.errors import UserError
 from phi1_jax.run_folder import damage
-from phi1_jax.train import state_size
+from phi1_jax.sharding import make_mesh
+from phi1_jax.train import loop, state_size
 from phi1_jax.train.flops import flops_per_token
 from phi1_jax.train.loop import train
+from phi1_jax.train.meter import Meter
 
 
 def curve(run) -> dict[int, float]:
@@ -107,6 +111,46 @@ print(loop.train(config, run))
         assert last[0][name] == last[1][name]
     ours, theirs = load_model(run)[1], load_model(whole)[1]
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
+
+
+def test_slow_steps_do_not_hold_up_a_signal(run_config, tmp_path, monkeypatch):
+    """The host may be one step ahead of the devices, whatever the distance of log lines."""
+    step_s, in_flight = 0.3, []
+    real_trainer, real_add = loop.make_trainer, Meter.add
+
+    def sleep(loss):
+        time.sleep(step_s)
+        return loss
+
+    def slow_trainer(config, mesh):
+        trainer = real_trainer(config, mesh)
+        wait = jax.jit(lambda x: jax.pure_callback(sleep, x, x))
+
+        def step(state, batch):
+            state, metrics = trainer.step(state, batch)
+            # On one device, and the next step waits for it.
+            loss = wait(metrics["loss"].addressable_data(0))
+            counter = jax.device_put(state.step + (loss * 0).astype(int), state.step.sharding)
+            return state._replace(step=counter), {**metrics, "loss": loss}
+
+        return trainer._replace(step=step)
+
+    def add(self, metrics, sources):
+        real_add(self, metrics, sources)
+        in_flight.append(sum(not m["loss"].is_ready() for m in self._pending))
+        if len(in_flight) == 6:
+            signalled.append(time.perf_counter())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    signalled = []
+    monkeypatch.setattr(loop, "make_trainer", slow_trainer)
+    monkeypatch.setattr(Meter, "add", add)
+    one_device = make_mesh(MeshConfig(1, 1, 1), jax.devices()[:1])
+    monkeypatch.setattr(loop, "make_mesh", lambda config: one_device)
+    result = train(replace(run_config, steps=40, log_every_steps=40), tmp_path / "slow")
+    assert result["step"] == 6 and not result["finished"]
+    assert max(in_flight) == 1  # and so the devices always have one to do
+    assert time.perf_counter() - signalled[0] < 3 * step_s + 1
 
 
 def test_a_flipped_bit_is_found_and_the_step_before_is_used(run_config, finished, tmp_path):
