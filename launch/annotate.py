@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
         inputs["label_range"] = LABEL_RANGE.value
     else:
         model = api.open_language_model(output)
-        annotator = annotate.by_language_model(model, output / "unusable.jsonl")
+        annotator = None
         inputs |= {"model": model.settings.model, "prompt": annotate.SYSTEM}
         if api.DRY_RUN.value:
             sampled = annotate.sample(read, N.value)
@@ -93,7 +93,8 @@ def main(argv: Sequence[str]) -> None:
             return
 
     def work(folder: Path) -> dict[str, Any]:
-        return annotate.annotate(read, N.value, annotator, folder)
+        judge = annotator or annotate.by_language_model(model, folder / "unusable.jsonl")
+        return annotate.annotate(read, N.value, judge, folder)
 
     run_stage("annotate", output, inputs, work, force=FORCE.value)
 

@@ -22,9 +22,9 @@ from phi1_jax import cli
 from phi1_jax.data.documents import read_all
 from phi1_jax.data.shards import open_shards, write_shards
 from phi1_jax.data.token_parts import PART_CHARS
-from phi1_jax.data.tokenizer import Tokenizer, load_tokenizer, sample_texts, train_tokenizer
+from phi1_jax.data.tokenizer import load_tokenizer, sample_texts, train_tokenizer
 from phi1_jax.errors import UserError
-from phi1_jax.stage import run_stage
+from phi1_jax.stage import check_output, run_stage
 
 CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to read; repeat for several.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the token shards.")
@@ -49,12 +49,22 @@ def main(argv: Sequence[str]) -> None:
         raise UserError("--output is missing: name a folder for the shards")
     corpora = [Path(corpus) for corpus in CORPUS.value]
     folder = Path(TRAIN.value or TOKENIZER.value)
+    output = Path(OUTPUT.value) if OUTPUT.value else None
+    if output:  # before a tokenizer is trained
+        check_output("tokenize", output, [*corpora, folder])
     if TRAIN.value:
         inputs = {"corpus": corpora, "vocab_size": VOCAB_SIZE.value, "sample_mb": SAMPLE_MB.value}
-        run_stage("tokenizer", folder, inputs, lambda to: train(corpora, to), force=FORCE.value)
-    if OUTPUT.value:
+        run_stage(
+            "tokenizer",
+            folder,
+            inputs,
+            lambda to: train(corpora, to, output),
+            force=FORCE.value,
+            flag="train_tokenizer",
+        )
+    if output:
         tokenizer = load_tokenizer(folder)
-        refuse_another_tokenizer(Path(OUTPUT.value), tokenizer)
+        refuse_another_tokenizer(output, tokenizer.fingerprint)
         inputs = {
             "corpus": corpora,
             "tokenizer": tokenizer.fingerprint,
@@ -63,11 +73,11 @@ def main(argv: Sequence[str]) -> None:
             "part_chars": round(PART_MB.value * 1e6),
         }
 
-        def work(output: Path) -> dict[str, Any]:
+        def work(to: Path) -> dict[str, Any]:
             manifest = write_shards(
                 read_all(corpora),
                 tokenizer,
-                output,
+                to,
                 shard_tokens=SHARD_TOKENS.value,
                 max_tokens=MAX_TOKENS.value,
                 part_chars=inputs["part_chars"],
@@ -81,15 +91,15 @@ def main(argv: Sequence[str]) -> None:
                 "sources": manifest["sources"],
             }
 
-        run_stage(
-            "tokenize", Path(OUTPUT.value), inputs, work, force=FORCE.value, keep_partial=True
-        )
+        run_stage("tokenize", output, inputs, work, force=FORCE.value, keep_partial=True)
 
 
-def train(corpora: Sequence[Path], output: Path) -> dict[str, Any]:
+def train(corpora: Sequence[Path], folder: Path, shards: Path | None) -> dict[str, Any]:
     texts = sample_texts(read_all(corpora), round(SAMPLE_MB.value * 1e6))
     tokenizer = train_tokenizer(texts, VOCAB_SIZE.value)
-    tokenizer.save(output)
+    if shards:  # now, while the tokenizer that made them is still in its place
+        refuse_another_tokenizer(shards, tokenizer.fingerprint)
+    tokenizer.save(folder)
     size = sum(len(text.encode()) for text in texts)
     tokens = sum(map(len, tokenizer.encode_batch(texts)))
     return {
@@ -99,16 +109,16 @@ def train(corpora: Sequence[Path], output: Path) -> dict[str, Any]:
     }
 
 
-def refuse_another_tokenizer(output: Path, tokenizer: Tokenizer) -> None:
+def refuse_another_tokenizer(output: Path, tokenizer: str) -> None:
     """Shards that a model was trained on must not turn into others under the same name."""
     try:
         found = open_shards(output).fingerprint
     except UserError:
         return  # no finished shards
-    if found != tokenizer.fingerprint and not FORCE.value:
+    if found != tokenizer and not FORCE.value:
         raise UserError(
             f"--output={output}: holds shards of tokenizer {found[:12]}, not of this one "
-            f"({tokenizer.fingerprint[:12]}); name another folder, or --force to replace them"
+            f"({tokenizer[:12]}); name another folder, or --force to replace them"
         )
 
 

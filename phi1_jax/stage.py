@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import multiprocessing
 import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ import phi1_jax
 from phi1_jax.errors import UserError
 
 REPORT = "report.json"
+MARKER = "stage.json"
+# Where a stage works, inside its folder: the last result stays until the new one is whole.
+UNFINISHED = "unfinished"
 
 
 def run_stage(
@@ -24,56 +29,129 @@ def run_stage(
     *,
     force: bool = False,
     keep_partial: bool = False,
+    flag: str = "output",
 ) -> dict[str, Any]:
-    """Runs `work(output)` unless `output` already holds its result for the same inputs.
+    """Runs `work(folder)` unless `output` already holds its result for the same inputs.
 
-    The report is written last and atomically, so a folder with a report is a finished stage. A
-    stage that was interrupted, or whose inputs changed, starts over in an empty folder.
+    `folder` lies inside `output`. Once the work is done, what it wrote takes the place of the last
+    result, the report last, so a folder with a report is a finished stage. A stage that was
+    interrupted, or whose inputs changed, starts over.
 
     Args:
       name: what the console calls the stage.
-      output: the folder that the stage owns; it is emptied before work starts.
+      output: the folder that the stage owns.
       inputs: settings, and `Path`s whose content counts (see `fingerprint`).
       work: does the stage and returns its counts, JSON-serialisable; by habit `in`, `out` and
         `dropped` (reason -> count).
       force: redo a finished stage.
       keep_partial: leave what an interrupted run of the same inputs wrote; `work` resumes from it.
+      flag: the flag that named `output`, for messages.
     Returns:
-      The report: `stage`, `fingerprint`, `inputs`, `seconds`, `peak_memory_mb` (of this
-      process, without workers) and what `work` returned.
+      The report: `stage`, `fingerprint`, `inputs`, `seconds`, `peak_memory_mb` (of this process),
+      `child_peak_memory_mb` (of the largest process it started) and what `work` returned.
     Raises:
-      UserError: `output` is a file, or a folder with other content in it.
+      UserError: `check_output` refuses the folder, or it cannot be made.
     """
+    check_output(name, output, inputs, flag)
     identity = fingerprint({"version": phi1_jax.__version__, "stage": name, **inputs})
-    marker = output / "stage.json"
-    _refuse_foreign_folder(output, marker)
-    if not force and (report := _read(output / REPORT)) and report["fingerprint"] == identity:
-        print(f"[{name}] unchanged, reused ({report['seconds']:.1f} s when it ran)", flush=True)
-        return report
-    started = _read(marker)
+    folder = output / UNFINISHED
+    if (folder / REPORT).exists():  # it was killed as it replaced the last result
+        _move_up(output)
+    last = _read(output / REPORT)
+    if not force and last and last["fingerprint"] == identity:
+        print(f"[{name}] unchanged, reused ({last['seconds']:.1f} s when it ran)", flush=True)
+        return last
+    if last:
+        print(f"[{name}] replaces the result in {output} when it is done", flush=True)
+    started = _read(folder / MARKER)
     if force or not keep_partial or started is None or started["fingerprint"] != identity:
-        shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / REPORT).unlink(missing_ok=True)
-    write_json(marker, {"stage": name, "fingerprint": identity})
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if not (output / MARKER).exists():
+            write_json(output / MARKER, {"stage": name})
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--{flag}={output}: no folder can be made there: {error}") from error
+    write_json(folder / MARKER, {"stage": name, "fingerprint": identity})
     start = time.perf_counter()
-    result = work(output)
+    result = work(folder)
+    own, largest_child = _peak_memory_mb()
     report = {
         "stage": name,
         "fingerprint": identity,
         "inputs": json.loads(json.dumps(inputs, default=str)),
         "seconds": round(time.perf_counter() - start, 2),
-        "peak_memory_mb": _peak_memory_mb(),
+        "peak_memory_mb": own,
+        "child_peak_memory_mb": largest_child,
         **result,
     }
-    write_json(output / REPORT, report)
+    _remove_last(output)
+    write_json(folder / REPORT, report)
+    _move_up(output)
     print(summary_line(report), flush=True)
     return report
 
 
-def _peak_memory_mb() -> int:
-    """Of this process; workers are not seen from here."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # KiB on Linux
+def check_output(name: str, output: Path, reads: Any, flag: str = "output") -> None:
+    """Refuses a folder that stage `name` must not replace.
+
+    Args:
+      reads: the stage's inputs; every `Path` in them counts.
+    Raises:
+      UserError: `output` is a file, holds the result of another stage or anything else, or is,
+        holds or lies in what the stage reads.
+    """
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--{flag}={output} is a file; name a folder")
+    own = output.resolve()
+    for path in _paths(reads):
+        theirs = path.resolve()
+        if own == theirs or own in theirs.parents or theirs in own.parents:
+            raise UserError(
+                f"--{flag}={output}: is, holds or lies in {path}, which is read; name another one"
+            )
+    if output.is_dir() and any(output.iterdir()):
+        owner = (_read(output / MARKER) or {}).get("stage")
+        if owner is None:
+            raise UserError(f"--{flag}={output} holds other files; name a new or empty folder")
+        if owner != name:
+            raise UserError(f"--{flag}={output} is that of stage {owner!r}; name another folder")
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _paths(item)
+
+
+def _remove_last(output: Path) -> None:
+    (output / REPORT).unlink(missing_ok=True)  # first: what is left is no finished stage
+    for path in output.iterdir():
+        if path.name == UNFINISHED or path.name == MARKER:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _move_up(output: Path) -> None:
+    for path in sorted((output / UNFINISHED).iterdir(), key=lambda path: path.name == REPORT):
+        path.replace(output / path.name)
+    (output / UNFINISHED).rmdir()
+
+
+def _peak_memory_mb() -> tuple[int, int]:
+    """Of this process, and of the largest among those it started that have ended."""
+    if not multiprocessing.active_children():
+        # Workers are children of the fork server: they count here once it has ended too.
+        getattr(forkserver._forkserver, "_stop", lambda: None)()
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    own, child = (resource.getrusage(kind).ru_maxrss // 1024 for kind in kinds)  # KiB on Linux
+    return own, child
 
 
 def summary_line(report: Mapping[str, Any]) -> str:
@@ -88,9 +166,10 @@ def summary_line(report: Mapping[str, Any]) -> str:
 def fingerprint(inputs: Mapping[str, Any]) -> str:
     """SHA-256 over settings and the content behind every `Path`.
 
-    A folder that is a finished stage counts by its own fingerprint; any other folder by the
-    names, sizes and modification times below it, since hashing a whole pool of code would take
-    longer than curating it.
+    A finished stage, and a file of one, counts by the fingerprint in its report as long as nothing
+    was changed since; any other file by its bytes, any other folder by the names, sizes and
+    modification times below it, since hashing a whole pool of code would take longer than curating
+    it.
     """
     digest = hashlib.sha256()
     for key in sorted(inputs):
@@ -103,32 +182,32 @@ def _identity(value: Any) -> str:
         return "[" + ",".join(_identity(item) for item in value) + "]"
     if not isinstance(value, Path):
         return repr(value)
-    if mine := _stage_fingerprint(value):
-        return mine
     if value.is_file():
         # The finished stage that wrote the file, if there is one, has already hashed its inputs.
-        if theirs := _stage_fingerprint(value.parent):
-            return f"{theirs}/{value.name}"
+        if theirs := _stage_fingerprint(value.parent, [value]):
+            return f"{theirs}/{value.name}/{value.stat().st_size}"
         with value.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     if value.is_dir():
         files = sorted(p for p in value.rglob("*") if p.is_file())
+        if mine := _stage_fingerprint(value, files):
+            return mine
         rows = ((p.relative_to(value), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
         return hashlib.sha256(repr(list(rows)).encode()).hexdigest()
     raise UserError(f"{value}: no such file or folder")
 
 
-def _stage_fingerprint(folder: Path) -> str | None:
-    """Of the finished stage that owns the folder; a report.json may also be somebody else's."""
+def _stage_fingerprint(folder: Path, files: Iterable[Path]) -> str | None:
+    """Of the finished stage that owns the folder, if none of its files is newer than its report.
+
+    A report.json may also be somebody else's.
+    """
     report = _read(folder / REPORT)
-    return report.get("fingerprint") if isinstance(report, dict) else None
-
-
-def _refuse_foreign_folder(output: Path, marker: Path) -> None:
-    if output.exists() and not output.is_dir():
-        raise UserError(f"--output={output} is a file; name a folder")
-    if output.is_dir() and any(output.iterdir()) and not marker.exists():
-        raise UserError(f"--output={output} holds other files; name a new or empty folder")
+    if not isinstance(report, dict) or "fingerprint" not in report:
+        return None
+    done = (folder / REPORT).stat().st_mtime_ns
+    own = (path for path in files if folder / UNFINISHED not in path.parents)
+    return None if any(path.stat().st_mtime_ns > done for path in own) else report["fingerprint"]
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,7 +1,10 @@
 import json
+import os
 
+import numpy as np
 import pytest
 
+from phi1_jax.data.parallel import ordered_map
 from phi1_jax.errors import UserError
 from phi1_jax.stage import fingerprint, run_stage
 
@@ -91,7 +94,91 @@ def test_a_report_that_is_no_stages_does_not_stand_for_its_files(tmp_path):
 
 
 def test_counts_by_group_are_told_in_words(tmp_path, capsys):
-    run_stage("demo", tmp_path / "o", {"p": [tmp_path]}, lambda _: {"out": {"0.9": {"a": 1000}}})
+    inputs = {"p": [tmp_path / "in"]}
+    inputs["p"][0].mkdir()
+    run_stage("demo", tmp_path / "o", inputs, lambda _: {"out": {"0.9": {"a": 1000}}})
     assert "out: 0.9 (a 1,000) |" in capsys.readouterr().out
     report = json.loads((tmp_path / "o" / "report.json").read_text())
-    assert report["inputs"] == {"p": [str(tmp_path)]}
+    assert report["inputs"] == {"p": [str(tmp_path / "in")]}
+
+
+def test_the_last_result_stays_until_the_new_one_is_whole(tmp_path):
+    output = tmp_path / "out"
+
+    def write(text, error=None):
+        def work(folder):
+            (folder / "part").mkdir(exist_ok=True)
+            (folder / "part" / text).write_text(text)
+            if error:
+                raise error
+            return {}
+
+        return work
+
+    run_stage("demo", output, {"n": 1}, write("one"))
+    before = {p: p.read_bytes() for p in output.rglob("*") if p.is_file()}
+    with pytest.raises(RuntimeError):
+        run_stage("demo", output, {"n": 2}, write("two", RuntimeError("killed")))
+    assert {p: p.read_bytes() for p in before} == before
+    assert run_stage("demo", output, {"n": 1}, write("three"))["inputs"] == {"n": 1}  # reused
+    run_stage("demo", output, {"n": 2}, write("four"), keep_partial=True)
+    names = sorted(p.relative_to(output).as_posix() for p in output.rglob("*"))
+    assert names == ["part", "part/four", "part/two", "report.json", "stage.json"]
+
+
+def test_a_stage_killed_as_it_replaces_the_last_result_is_finished(tmp_path):
+    output, work = tmp_path / "out", Work()
+    report = run_stage("demo", output, {"n": 1}, work)
+    (output / "unfinished").mkdir()
+    for name in ("partial", "report.json"):
+        (output / name).rename(output / "unfinished" / name)
+    assert run_stage("demo", output, {"n": 1}, work) == report and work.calls == 1
+    assert sorted(p.name for p in output.iterdir()) == ["partial", "report.json", "stage.json"]
+
+
+def test_the_folder_of_another_stage_or_of_an_input_is_refused(tmp_path):
+    run_stage("first", tmp_path / "a", {}, Work())
+    with pytest.raises(UserError, match="is that of stage 'first'"):
+        run_stage("second", tmp_path / "a", {}, Work())
+    corpus = tmp_path / "a" / "partial"
+    for output in (tmp_path / "a", tmp_path, tmp_path / "a" / "below"):
+        with pytest.raises(UserError, match="which is read"):
+            run_stage("first", output, {"corpus": [tmp_path / "a"], "model": corpus}, Work())
+    with pytest.raises(UserError, match="which is read"):
+        run_stage("first", tmp_path / "a", {"sources": {"files": (corpus,)}}, Work())
+    assert corpus.exists() and (tmp_path / "a" / "report.json").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "file" / "x", "/proc/x"):
+        with pytest.raises(UserError, match=f"--to={output}: no folder can be made there"):
+            run_stage("demo", type(tmp_path)(output), {}, Work(), flag="to")
+
+
+def test_what_was_changed_by_hand_after_its_stage_counts_as_changed(tmp_path):
+    folder = tmp_path / "a"
+    run_stage("first", folder, {}, Work())
+    only_file = fingerprint({"file": folder / "partial"})
+    only_folder = fingerprint({"folder": folder})
+    (folder / "unfinished").mkdir()  # a rerun of the stage that is under way
+    (folder / "unfinished" / "x").touch()
+    assert fingerprint({"folder": folder}) == only_folder
+    report = (folder / "report.json").stat()
+    (folder / "partial").write_text("mine")
+    assert fingerprint({"file": folder / "partial"}) != only_file
+    assert fingerprint({"folder": folder}) != only_folder
+    os.utime(folder / "partial", ns=(0, report.st_mtime_ns - 10**9))  # as if restored by cp -p
+    assert fingerprint({"file": folder / "partial"}) != only_file
+
+
+def fill(state, megabytes):
+    return int(np.ones(megabytes << 20, np.uint8).sum())
+
+
+def test_the_memory_of_workers_is_reported(tmp_path):
+    items = [300, 1, 1, 1]
+    report = run_stage(
+        "demo", tmp_path / "o", {}, lambda _: {"out": len(list(ordered_map(fill, 0, items, 2)))}
+    )
+    assert report["child_peak_memory_mb"] > 300

@@ -216,8 +216,13 @@ def test_the_script_trains_a_tokenizer_and_shards_several_corpora(tmp_path):
     index = {row["id"]: row for row in read_index(tmp_path / "shards")}
     assert index["e3"]["metadata"] == EXERCISES[3].metadata
     run_script("--train_tokenizer=tok2", "--vocab_size=310", *corpora, cwd=tmp_path)
+    retrain = ["--train_tokenizer=tok", "--vocab_size=310", *corpora]
+    before = (tmp_path / "tok/tokenizer.model").read_bytes()
     for flags, message in (
         (["--tokenizer=tok2", "--output=shards", *corpora], "holds shards of tokenizer"),
+        ([*retrain, "--output=shards"], "holds shards of tokenizer"),
+        ([*retrain, "--output=tok"], "is, holds or lies in tok, which is read"),
+        (["--tokenizer=tok", "--output=tok", *corpora], "is, holds or lies in tok, which is read"),
         (corpora, "give one of --train_tokenizer=DIR and --tokenizer=DIR"),
         (["--tokenizer=none", "--output=x", *corpora], "none: no tokenizer here"),
         (["--tokenizer=tok", "--output=x", "--corpus=nope"], "nope: no such file or folder"),
@@ -225,3 +230,4 @@ def test_the_script_trains_a_tokenizer_and_shards_several_corpora(tmp_path):
         wrong = run_script(*flags, cwd=tmp_path)
         assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1
         assert message in wrong.stderr
+        assert (tmp_path / "tok/tokenizer.model").read_bytes() == before
