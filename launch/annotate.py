@@ -53,6 +53,10 @@ def main(argv: Sequence[str]) -> None:
         raise UserError("give --corpus or --source, what to annotate; see --help for an example")
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the result")
+    if ANNOTATOR.value != "api":
+        cli.refuse_unread([api], "is read with --annotator=api only")
+    if ANNOTATOR.value != "labels":
+        cli.refuse_unread([LABEL_RANGE], "is read with --annotator=labels only")
     corpora, output = [Path(corpus) for corpus in CORPUS.value], Path(OUTPUT.value)
     columns = cli.pairs(COLUMNS)
     declared = declared_sources(cli.load_config(SOURCES))

@@ -5,7 +5,8 @@ Example: python launch/curate.py --source=stdlib --source=prose --output=runs/cu
 A source is `stdlib` (all code of the running interpreter's library), `prose` (its manual and
 module docstrings), a folder of code, a .jsonl, .jsonl.gz, .jsonl.zst or .parquet file, a folder of
 those, or hub:DATASET, streamed from the Hugging Face Hub; NAME=PATH names it, prose:PATH says that
-it is text for readers, not code. @NAME is a public data set with its column map, @NAME:PATH a copy
+it is text for readers, not code; of a folder with both code and data, code:PATH takes the Python
+files and data:PATH the others. @NAME is a public data set with its column map, @NAME:PATH a copy
 of it on disk; configs/sources/public.py lists them and what each wants first.
 
 On a cluster (the work folder must be visible to all machines; finished tasks are not run again):
@@ -40,7 +41,9 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
 BUDGET_MB = flags.DEFINE_float("budget_mb", None, "MB of the best text to keep; default all.", 0)
 POOL_MB = flags.DEFINE_float("pool_mb", None, "MB of the raw pool to sample; default all.", 0)
 MIN_QUALITY = flags.DEFINE_float("min_quality", 0.0, "Drop scores below this.", 0, 1)
-TASKS = flags.DEFINE_integer("tasks", 4, "Parts that the sources are split into, by file.", 1)
+TASKS = flags.DEFINE_integer(
+    "tasks", 4, "Parts that the sources are split into, by file; at most one a file.", 1
+)
 EXECUTOR = flags.DEFINE_enum("executor", "local", ["local", "slurm", "ray"], "Where tasks run.")
 WORKERS = flags.DEFINE_integer(
     "workers", None, "Tasks at once; default one a core here, no limit on a cluster.", 1
@@ -61,6 +64,12 @@ def main(argv: Sequence[str]) -> None:
         raise UserError("--source is missing: give stdlib, prose or a path")
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the result")
+    if EXECUTOR.value != "slurm":
+        cli.refuse_unread([PARTITION, TIME, SLURM_ARGS], "is read with --executor=slurm only")
+    if EXECUTOR.value != "ray":
+        cli.refuse_unread([RAY_ADDRESS], "is read with --executor=ray only")
+    if EXECUTOR.value == "local":
+        cli.refuse_unread([MEMORY_GB], "is read with --executor=slurm and --executor=ray only")
     columns = cli.pairs(COLUMNS)
     declared = declared_sources(cli.load_config(SOURCES))
     sources = [parse_source(text, columns or None, declared) for text in SOURCE.value]

@@ -36,6 +36,8 @@ def main(argv: Sequence[str]) -> None:
     for flag in (ANNOTATED, EMBEDDINGS, OUTPUT):
         if not flag.value:
             raise UserError(f"--{flag.name} is missing; see --help for an example")
+    if POSITIVE_SHARE.value is not None:
+        cli.refuse_unread([POSITIVE_FROM], "is not read beside --positive_share; give one of them")
     annotated = [Path(path) for path in ANNOTATED.value]
     embeddings = [Path(folder) for folder in EMBEDDINGS.value]
     settings = {

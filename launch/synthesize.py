@@ -64,8 +64,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def run_offline(output: Path) -> None:
-    if language_model.DRY_RUN.value:
-        raise UserError("--dry_run: the offline teacher costs nothing; use it with --teacher=api")
+    cli.refuse_unread([language_model, TOPICS, TEMPERATURE], "is read with --teacher=api only")
     defaults = TeacherSettings()
     settings = TeacherSettings(
         lengths=weights("lengths", LENGTHS.value) or defaults.lengths,
@@ -95,6 +94,8 @@ def run_offline(output: Path) -> None:
 
 
 def run_api(output: Path) -> None:
+    offline = [N_BENCHMARK, LENGTHS, STYLES, KINDS, STEPS, N_PHRASINGS]
+    cli.refuse_unread(offline, "is read with --teacher=offline only")
     tree = topics.read_topics(Path(TOPICS.value)) if TOPICS.value else COURSE
     textbooks = list(topics.plan_textbooks(tree, N_TEXTBOOKS.value, SEED.value))
     exercises = list(topics.plan_exercises(tree, N_EXERCISES.value, SEED.value))

@@ -47,6 +47,11 @@ def main(argv: Sequence[str]) -> None:
         raise UserError("give one of --train_tokenizer=DIR and --tokenizer=DIR")
     if TOKENIZER.value and not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the shards")
+    if not TRAIN.value:
+        cli.refuse_unread([VOCAB_SIZE, SAMPLE_MB], "is read with --train_tokenizer only")
+    if not OUTPUT.value:
+        of_shards = [MAX_TOKENS, SHARD_TOKENS, PART_MB, WORKERS]
+        cli.refuse_unread(of_shards, "is read with --output only, the folder for the shards")
     corpora = [Path(corpus) for corpus in CORPUS.value]
     folder = Path(TRAIN.value or TOKENIZER.value)
     output = Path(OUTPUT.value) if OUTPUT.value else None

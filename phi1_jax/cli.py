@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import absl.logging
@@ -81,6 +82,27 @@ def pairs(holder: flags.FlagHolder) -> dict[str, str]:
             f"--{holder.name}={','.join(holder.value)}: give pairs such as text=content"
         )
     return found
+
+
+def refuse_unread(holders: Sequence[flags.FlagHolder | ModuleType], why: str) -> None:
+    """Stops at a flag that was given and that nothing will read.
+
+    Args:
+      holders: flags, or modules that define some.
+      why: what the flag needs to be read, for the message.
+    Raises:
+      UserError: names the first of them.
+    """
+    by_module = flags.FLAGS.flags_by_module_dict()
+    for holder in holders:
+        found = (
+            by_module[holder.__name__]
+            if isinstance(holder, ModuleType)
+            else [flags.FLAGS[holder.name]]
+        )
+        for flag in found:
+            if flag.present:
+                raise UserError(f"--{flag.name}: {why}")
 
 
 def start_jax() -> None:

@@ -70,6 +70,36 @@ TRAIN = ("train.py", "--config=configs/phi1_tiny.py")
         (("annotate.py", "--source=@python_edu", "--output={tmp}/x"), "only the ids of files"),
         (("embed.py", "--corpus=tests", "--checkpoint=tests", "--output={tmp}/x"), "tests is not"),
         (("filter.py", "--corpus=tests", "--embeddings=tests", "--output={tmp}/x"), "--model is"),
+        (("annotate.py", "--corpus=x", "--output={tmp}/x", "--dry_run"), "--annotator=api only"),
+        (
+            ("annotate.py", "--corpus=x", "--output={tmp}/x", "--label_range=a,b"),
+            "--label_range: is read with --annotator=labels only",
+        ),
+        (("synthesize.py", "--output={tmp}/x", "--budget_usd=1"), "--budget_usd: is read with"),
+        (("synthesize.py", "--output={tmp}/x", "--topics=nothere.json"), "--topics: is read with"),
+        (
+            ("synthesize.py", "--output={tmp}/x", "--teacher=api", "--n_benchmark=5"),
+            "--n_benchmark: is read with --teacher=offline only",
+        ),
+        (
+            ("curate.py", "--source=stdlib", "--output={tmp}/x", "--ray_address=auto"),
+            "--ray_address: is read with --executor=ray only",
+        ),
+        (
+            ("curate.py", "--source=configs", "--output=setup.cfg/x"),
+            "setup.cfg/x: no folder",
+        ),
+        (
+            ("tokenize_corpus.py", "--corpus=x", "--tokenizer=y", "--output=z", "--vocab_size=512"),
+            "--vocab_size: is read with --train_tokenizer only",
+        ),
+        (
+            (
+                *("fit_quality.py", "--annotated=x", "--embeddings=x", "--output={tmp}/x"),
+                *("--positive_share=0.5", "--positive_from=0.6"),
+            ),
+            "--positive_from: is not read beside --positive_share",
+        ),
         (("generate.py", "--checkpoint=tests", "--prompt=x"), "tests"),
         (("quickstart.py", "--output=setup.cfg"), "setup.cfg"),
     ],

@@ -117,12 +117,12 @@ def by_column(low: float, high: float, name: str) -> Annotator:
                 if label is None:
                     continue
                 raise UserError(
-                    f"--labels: label {label!r} of {document.id!r} is no number; name the column "
+                    f"{name}: {label!r} of document {document.id!r} is no number; name the column "
                     "of the score: --columns=label=score"
                 )
             if not low <= label <= high:
                 raise UserError(
-                    f"--labels: label {label} of {document.id!r} is outside --label_range="
+                    f"{name}: {label} of document {document.id!r} is outside --label_range="
                     f"{low:g},{high:g}; give the ends of the scale"
                 )
             yield _annotated(document, (label - low) / (high - low), name)

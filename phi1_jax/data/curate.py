@@ -18,7 +18,7 @@ from phi1_jax.data.documents import Document, write_documents
 from phi1_jax.data.executors import Execution, executing
 from phi1_jax.data.pipeline import pipeline, read_folder
 from phi1_jax.data.quality import Rubric, Scorer
-from phi1_jax.data.sources import Source, check_source
+from phi1_jax.data.sources import Source, check_source, count_files
 from phi1_jax.errors import UserError
 
 # The steps that exclude, in order, and the reason where a step has only one.
@@ -50,7 +50,7 @@ def curate(
       budget_bytes: UTF-8 bytes to keep, best score first; None keeps all that passes.
       pool_bytes: size of the sample of the pool, drawn by hash of the id; None keeps all of it.
       min_quality: documents with a lower score go.
-      tasks: parts that the sources are split into, by file.
+      tasks: parts that the sources are split into, by file; no more than the largest has files.
       execution: where the tasks run; None is this machine, a process for each core.
     Raises:
       UserError: two sources of one name, a source that yields nothing, or a budget that holds
@@ -61,6 +61,7 @@ def curate(
         raise UserError(f"--source: two are called {repeated[0]!r}; name one as NAME=PATH")
     for source in sources:
         check_source(source)
+    tasks = min(tasks, max(map(count_files, sources)))
     work = output / "work"
     execution = execution or Execution()
     seconds: dict[str, float] = {}
@@ -100,21 +101,18 @@ def _choose(
     min_quality: float,
 ) -> dict[str, Any]:
     """Keeps the best under the budget, samples the pool, and writes the three files."""
+    # Documents are told apart by their place in what is read: an id may occur twice.
     ranked = sorted(
-        (-d.metadata["quality"], _order(d), len(d.text.encode()))
-        for d in read_folder(work / "scored")
+        (-d.metadata["quality"], _order(d), place, len(d.text.encode()))
+        for place, d in enumerate(read_folder(work / "scored"))
     )
     worthy = [row for row in ranked if -row[0] >= min_quality]
-    kept = {row[1] for row in _take(worthy, budget_bytes)}
+    kept = _take(worthy, budget_bytes)
     if not kept:
         found = f"{len(ranked)} scored, {len(worthy)} at or above --min_quality={min_quality:g}"
         raise UserError(f"nothing is kept ({found}); raise --budget_mb or lower --min_quality")
-    sampled = {
-        row[1]
-        for row in _take(
-            sorted((0.0, _order(d), len(d.text.encode())) for d in _pool(work)), pool_bytes
-        )
-    }
+    drawn = ((0.0, _order(d), place, len(d.text.encode())) for place, d in enumerate(_pool(work)))
+    sampled = _take(sorted(drawn), pool_bytes)
     dropped: Counter[str] = Counter()
     mended: Counter[str] = Counter()
     per_source: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -131,8 +129,8 @@ def _choose(
                 metadata = dict(document.metadata)
                 reason = only_reason or metadata.pop("filter_reason")
                 yield _exclude(document, metadata, step, reason)
-        for document in read_folder(work / "scored"):
-            if _order(document) not in kept:
+        for place, document in enumerate(read_folder(work / "scored")):
+            if place not in kept:
                 low = document.metadata["quality"] < min_quality
                 reason = "low_quality" if low else "over_budget"
                 yield _exclude(document, document.metadata, "choose", reason)
@@ -145,15 +143,15 @@ def _choose(
 
     def filtered() -> Iterator[Document]:
         nonlocal threshold
-        for document in read_folder(work / "scored"):
-            if _order(document) in kept:
+        for place, document in enumerate(read_folder(work / "scored")):
+            if place in kept:
                 threshold = min(threshold, document.metadata["quality"])
                 mended.update(document.metadata.get("mended", ()))
                 yield count(document, "filtered")
 
     n_filtered = write_documents(output / "filtered.jsonl.zst", filtered())
     n_excluded = write_documents(output / "excluded.jsonl.zst", counted(excluded()))
-    pool = (count(d, "pool") for d in _pool(work) if _order(d) in sampled)
+    pool = (count(d, "pool") for place, d in enumerate(_pool(work)) if place in sampled)
     n_pool = write_documents(output / "pool.jsonl.zst", pool)
     totals = sum(per_source.values(), Counter())
     n_read = sum(1 for _ in read_folder(work / "excluded" / "heuristics"))
@@ -189,16 +187,15 @@ def _exclude(document: Document, metadata: dict[str, Any], step: str, reason: st
     return Document(document.id, document.text, document.source, metadata)
 
 
-def _take(
-    rows: list[tuple[float, int, int]], budget_bytes: int | None
-) -> list[tuple[float, int, int]]:
-    """The rows from the start whose sizes together stay within the budget."""
-    total = 0
-    for index, row in enumerate(rows):
-        total += row[2]
+def _take(rows: list[tuple[float, int, int, int]], budget_bytes: int | None) -> set[int]:
+    """The places of the rows from the start whose sizes together stay within the budget."""
+    total, taken = 0, set()
+    for _, _, place, size in rows:
+        total += size
         if budget_bytes is not None and total > budget_bytes:
-            return rows[:index]
-    return rows
+            break
+        taken.add(place)
+    return taken
 
 
 def _pool(work: Path) -> Iterator[Document]:
@@ -226,6 +223,6 @@ def _check_sources(sources: Sequence[Source], work: Path) -> None:
 
 
 def _order(document: Document) -> int:
-    """Names a document, in an order that has nothing to do with its content."""
+    """Puts documents in an order that has nothing to do with their content."""
     digest = hashlib.sha256(f"{document.source}\0{document.id}".encode()).digest()
     return int.from_bytes(digest[:8])

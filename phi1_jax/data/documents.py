@@ -41,8 +41,7 @@ def read_documents(
 ) -> Iterator[Document]:
     """Yields the documents of a file or folder, in an order that depends on names only.
 
-    A folder with any `.py` below it is a folder of code, one document a file; any other folder
-    stands for the JSON lines and parquet files below it.
+    A folder stands for the files below it: Python, one document a file, or JSON lines and parquet.
 
     Args:
       path: a folder, or a .jsonl, .jsonl.gz, .jsonl.zst or .parquet file.
@@ -74,22 +73,33 @@ def read_all(paths: Iterable[Path], columns: Mapping[str, str] | None = None) ->
         yield from read_documents(path, columns=columns or None)
 
 
-def list_files(path: Path) -> list[Path]:
+def list_files(path: Path, kind: str = "") -> list[Path]:
     """The files that `read_documents` reads, sorted; a large pool is split between tasks by file.
 
+    Args:
+      kind: "code" or "data", what to read of a folder that holds both.
     Raises:
-      UserError: no such path, or a folder without a file of a known format.
+      UserError: no such path, a folder without a file of a known format, or one with Python beside
+        data: a program that loads the data, or code that comes with its data.
     """
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise UserError(f"{path}: no such file or folder")
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    code = [file for file in files if file.suffix == ".py"]
-    found = code or [file for file in files if file.name.endswith((*JSON_LINES, ".parquet"))]
-    if not found:
+    found = {
+        "code": [file for file in files if file.suffix == ".py"],
+        "data": [file for file in files if file.name.endswith((*JSON_LINES, ".parquet"))],
+    }
+    if all(found.values()) and not kind:
+        code, data = (files[0].relative_to(path) for files in found.values())
+        raise UserError(
+            f"{path}: holds code ({code}) and data ({data}); name the files, or choose with "
+            "--source=code:PATH or --source=data:PATH"
+        )
+    if not any(found.values()):
         raise UserError(f"{path}: holds no file ending in {', '.join(FORMATS)}")
-    return found
+    return found.get(kind) or found["code"] or found["data"]
 
 
 def read_file(

@@ -63,8 +63,10 @@ def read_parts(folders: Sequence[Path]) -> Iterator[Part]:
             try:
                 with file.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
                     part = Part(*(arrays[name] for name in Part._fields))
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                raise UserError(f"{file}: not a part of vectors: {error}") from error
+            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                raise UserError(
+                    f"{file}: damaged, or not of launch/embed.py; run that again with --force"
+                ) from error
             yield part
 
 

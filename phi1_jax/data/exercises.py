@@ -49,14 +49,6 @@ def to_document(exercise: Exercise) -> Document:
     )
 
 
-def from_document(document: Document) -> Exercise:
-    metadata = dict(document.metadata)
-    cut = metadata.pop("prompt_chars")
-    entry_point = metadata.pop("entry_point")
-    composition = tuple(metadata.pop("composition"))
-    return Exercise(document.text[:cut], document.text[cut:], entry_point, composition, metadata)
-
-
 def parse_exercise(text: str, metadata: Mapping[str, Any] | None = None) -> Exercise:
     """Reads the one exercise in a teacher's markdown.
 

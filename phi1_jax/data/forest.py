@@ -62,8 +62,8 @@ def fit_forest(
     if min(good_n.sum(), (~good_n).sum()) < 10:
         raise UserError(
             f"{good_n.sum()} of {len(good_n)} annotated documents are good, with a value of"
-            f" {positive_from:g} or more; the forest needs 10 of each kind: annotate more, or move"
-            " --positive_from"
+            f" {positive_from:g} or more; the forest needs 10 of each kind: annotate more, or"
+            " change what counts as good (--positive_from or --positive_share)"
         )
     classifier = RandomForestClassifier(
         n_trees, min_samples_leaf=2, oob_score=True, random_state=seed, n_jobs=-1

@@ -54,7 +54,8 @@ def read_json_lines(path: Path, skip: Skip | None = None) -> Iterator[dict[str, 
                         raise ValueError(f"expected a JSON object, found {type(record).__name__}")
                 except ValueError as error:
                     if skip is None:
-                        raise UserError(f"{path}, line {number}: {error}") from error
+                        problem = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+                        raise UserError(f"{path}, line {number}: {problem}") from error
                     skip(f"{path.name}:{number}", "broken_json")
                     continue
                 yield record

@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import re
+import sys
 import sysconfig
 import tokenize
 from collections import Counter
@@ -22,6 +23,7 @@ from phi1_jax.errors import UserError
 
 STDLIB = "stdlib"
 PROSE = "prose"
+_LIBRARY = Path(sysconfig.get_path("stdlib"))
 _PYTHON_LICENCE = "PSF-2.0"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -34,6 +36,7 @@ class Source:
       name: the name its documents and tokens are counted under.
       path: a folder or file (see `read_documents`); None for the two that are built in.
       prose: its documents are text for readers, not Python.
+      kind: "code" or "data", of a folder that holds both.
       columns: document field -> column, for foreign files.
       hub: a data set to stream instead of a path.
       where: field -> the value that a document's metadata must have to be read, in any case.
@@ -43,6 +46,7 @@ class Source:
     name: str
     path: Path | None = None
     prose: bool = False
+    kind: str = ""
     columns: Mapping[str, str] | None = None
     hub: Hub | None = None
     where: Mapping[str, str] = field(default_factory=dict)
@@ -83,7 +87,8 @@ def parse_source(
     """Reads a source as it is given on the command line.
 
     `stdlib`, `prose`, `PATH`, `NAME=PATH`, `hub:DATASET`, `NAME=hub:DATASET`, each as text for
-    readers with `prose:` before it; `@DECLARED`, or `@DECLARED:PATH` for a copy on disk.
+    readers with `prose:` before it; `code:` or `data:` before it chooses in a folder that holds
+    both; `@DECLARED`, or `@DECLARED:PATH` for a copy on disk.
 
     Args:
       columns: column map of files and data sets that are not declared.
@@ -97,19 +102,24 @@ def parse_source(
         return Source(PROSE, prose=True, licence=_PYTHON_LICENCE)
     if text.startswith("@"):
         return _declared(text, declared or {})
-    rest = text.removeprefix("prose:")
-    prose = rest != text
+    kind, colon, rest = text.partition(":")
+    if not colon or kind not in ("prose", "code", "data"):
+        kind, rest = "", text
+    prose = kind == "prose"
     if match := re.fullmatch(r"(?:([^=:,]*)=)?hub:(.*)", rest):
         hub = parse_hub(match[2])
         name = match[1] or hub.name.rpartition("/")[2]
         return Source(name, prose=prose, columns=columns, hub=hub)
-    name, _, path = rest.rpartition("=")
+    name, equals, path = rest.partition("=")
+    if not equals or Path(rest).exists():
+        name, path = "", rest
     if not Path(path).exists():
         raise UserError(f"--source={text}: {path} is no file or folder, nor is it stdlib or prose")
     return Source(
         name=name or Path(path).resolve().name.split(".")[0],
         path=Path(path),
         prose=prose,
+        kind="" if prose else kind,
         columns=columns,
     )
 
@@ -127,6 +137,7 @@ def _declared(text: str, declared: Mapping[str, DeclaredSource]) -> Source:
         name=name,
         path=Path(path) if path else None,
         prose=config.prose,
+        kind="data",  # copies often lie beside a loading script
         columns=config.columns or None,
         hub=None if path else Hub(config.hub, config.subset, config.data_dir, config.split),
         where=config.where,
@@ -146,6 +157,13 @@ def check_source(source: Source) -> None:
         raise UserError(f"--source={source.name}: yields no document" + (f" ({told})" * bool(told)))
 
 
+def count_files(source: Source) -> int:
+    """How many parts a source can be split into; a data set that is streamed has no limit."""
+    if source.hub is not None:
+        return sys.maxsize
+    return len(list_files(source.path, source.kind) if source.path else _library_files())
+
+
 def read_source(source: Source, skip: Skip, part: int = 0, n_parts: int = 1) -> Iterator[Document]:
     """Yields part `part` of `n_parts` of a source's documents, split by file and mended.
 
@@ -159,15 +177,15 @@ def read_source(source: Source, skip: Skip, part: int = 0, n_parts: int = 1) -> 
     if source.hub is not None:
         documents = _hub_documents(source, source.hub, skip, part, n_parts)
     elif source.path is None:
-        root = Path(sysconfig.get_path("stdlib"))
-        files = _library_files(root)[part::n_parts]
+        root = _LIBRARY
+        files = _library_files()[part::n_parts]
         if source.prose:
             documents = _manual(root, files, with_topics=part == 0)
         else:
             documents = (d for f in files for d in read_file(f, root, source.name, None, skip))
     else:
         root = source.path if source.path.is_dir() else source.path.parent
-        files = list_files(source.path)
+        files = list_files(source.path, source.kind)
         if part == 0 and source.path.is_dir() and files[0].suffix == ".py":
             _tell_others(source.path, skip)
         files = files[part::n_parts]
@@ -253,11 +271,11 @@ def module_docstring(text: str) -> str | None:
 
 
 @cache
-def _library_files(root: Path) -> list[Path]:
+def _library_files() -> list[Path]:
     """Every Python file of the running interpreter's library, its tests included."""
     found = []
     # Path.rglob would walk all of site-packages first, which may hold ten times as much.
-    for folder, below, names in os.walk(root):
+    for folder, below, names in os.walk(_LIBRARY):
         below[:] = [n for n in below if n not in ("site-packages", "dist-packages", "__pycache__")]
         found += [Path(folder, name) for name in names if name.endswith(".py")]
     return sorted(found, key=str)

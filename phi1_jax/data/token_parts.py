@@ -1,6 +1,7 @@
 """Documents to tokens, a part of some megabytes at a time, over processes; finished parts stay."""
 
 import multiprocessing
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from phi1_jax.errors import UserError
 
 # A second of encoding: little to lose, little to hold, and much more than a task costs.
 PART_CHARS = 4_000_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,14 @@ def _encode(tokenizer: Tokenizer, item: tuple[Path, Sequence[Document], bool]) -
         else:  # one of several workers, which shall not start threads for all cores each
             rows = [tokenizer.encode(text) if text else [] for text in texts]
     except (UnicodeEncodeError, TypeError, RuntimeError) as error:  # as the library has it
-        bad = next((d.id for d in documents if not _is_unicode(d.text)), "?")
-        raise UserError(f"document {bad!r}: not valid Unicode text ({error})") from error
+        for document in documents:
+            if found := _SURROGATE.search(document.text):
+                raise UserError(
+                    f"document {document.id!r} of {document.source!r}: character {found.start()}, "
+                    f"U+{ord(found[0]):04X}, is half of a surrogate pair, so the text is not valid "
+                    "Unicode; replace it, as launch/curate.py does"
+                ) from error
+        raise
     tokens, lengths, prompts = [], [], []
     for document, prompt, rest in zip(documents, rows, rows[len(documents) :], strict=False):
         if (tokenizer.decode(prompt) if prompt else "") + tokenizer.decode(rest) != document.text:
@@ -108,11 +116,3 @@ def _encode(tokenizer: Tokenizer, item: tuple[Path, Sequence[Document], bool]) -
         lengths.append(len(ids))
         prompts.append(len(prompt))
     return Part(np.concatenate(tokens), np.array(lengths), np.array(prompts))
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

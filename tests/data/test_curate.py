@@ -197,6 +197,34 @@ def test_a_source_or_a_budget_that_leaves_nothing_stops_the_run(pool, tmp_path):
         )
 
 
+def test_documents_of_one_id_keep_the_budgets(tmp_path):
+    same = [{"id": "same", "text": good_file(seed)} for seed in range(7)]
+    path = tmp_path / "same.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*same, same[0]]))
+    (tmp_path / "out").mkdir()
+    budget = 3 * len(same[0]["text"])
+    report = curate(
+        [Source("same", path)],
+        tmp_path / "out",
+        budget_bytes=budget,
+        pool_bytes=budget,
+        execution=ALONE,
+    )
+    assert 0 < report["out"]["filtered_bytes"] <= budget
+    assert 0 < report["out"]["pool_bytes"] <= budget
+    assert report["dropped"]["exact_duplicate"] == 1
+    assert report["out"]["filtered"] + sum(report["dropped"].values()) == 8
+
+
+def test_there_are_no_more_tasks_than_files(pool, tmp_path, monkeypatch):
+    def stop(sources, work, tasks, scorer):
+        raise RuntimeError(f"{tasks} tasks")
+
+    monkeypatch.setattr("phi1_jax.data.curate.pipeline", stop)
+    with pytest.raises(RuntimeError, match=f"^{len(list(pool.iterdir()))} tasks$"):
+        curate([Source("mine", pool)], tmp_path, tasks=1000, execution=ALONE)
+
+
 def run_script(*arguments, cwd):
     script = Path(__file__).parents[2] / "launch/curate.py"
     command = [sys.executable, str(script), *map(str, arguments)]

@@ -94,6 +94,16 @@ def test_a_folder_is_code_if_it_holds_any_else_data(tmp_path):
     assert [file.name for file in list_files(data)] == ["1.jsonl.gz", "2.jsonl"]
 
 
+def test_a_folder_of_both_code_and_data_is_refused_unless_one_is_chosen(tmp_path):
+    (tmp_path / "loader.py").write_text("x = 1\n")
+    write_documents(tmp_path / "train" / "1.jsonl", ODD)
+    with pytest.raises(UserError, match=r"holds code \(loader\.py\) and data \(train/1\.jsonl\)"):
+        list(read_documents(tmp_path))
+    assert [file.name for file in list_files(tmp_path, "code")] == ["loader.py"]
+    assert [file.name for file in list_files(tmp_path, "data")] == ["1.jsonl"]
+    assert [file.name for file in list_files(tmp_path / "train", "code")] == ["1.jsonl"]
+
+
 def test_broken_records_are_named_or_counted(tmp_path):
     path = tmp_path / "d.jsonl"
     path.write_bytes(b'{"text": "a"}\n{"text": \n\n[1]\n{"text": "b"}\n')
@@ -123,6 +133,7 @@ def test_a_truncated_archive_is_named_or_counted(tmp_path, name):
 def test_bad_input_is_one_clear_line(tmp_path):
     (tmp_path / "x.csv").write_text("a,b")
     (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "latin.jsonl").write_bytes('{"text": "\u00e9"}\n'.encode("latin-1"))
     (tmp_path / "number.jsonl").write_text('{"text": 3}\n')
     (tmp_path / "columns.jsonl").write_text('{"content": "a", "lang": "b"}\n')
     (tmp_path / "no.parquet").write_text("no")
@@ -131,6 +142,7 @@ def test_bad_input_is_one_clear_line(tmp_path):
         ("missing", "no such file or folder"),
         ("x.csv", "unknown format"),
         ("empty.jsonl", "yields no document"),
+        ("latin.jsonl", "line 1: not UTF-8$"),
         ("number.jsonl", "holds int, not text"),
         ("columns.jsonl", "no column 'text'; it has content, lang"),
         ("no.parquet", "not a readable parquet file"),

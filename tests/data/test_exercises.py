@@ -7,7 +7,6 @@ import pytest
 from phi1_jax.data.documents import read_documents, write_documents
 from phi1_jax.data.exercises import (
     Exercise,
-    from_document,
     parse_exercise,
     read_examples,
     to_document,
@@ -85,7 +84,9 @@ def test_document_round_trip_through_a_file(tmp_path):
     assert json.dumps(document.metadata)
     write_documents(tmp_path / "e.jsonl", [document])
     (read,) = read_documents(tmp_path / "e.jsonl")
-    assert from_document(read) == exercise
+    assert read == document and read.text == PROMPT + SOLUTION
+    assert read.metadata["entry_point"] == "even_sum" and read.metadata["seed"] == 3
+    assert read.metadata["composition"] == ["keep_even", "sum_of"]
 
 
 def exercise(examples, body="    return nums\n"):

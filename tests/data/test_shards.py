@@ -194,6 +194,14 @@ def test_an_interrupted_run_goes_on_with_the_first_part_missing(tokenizer, tmp_p
     assert again.encoded == len(CODE)
 
 
+def test_a_lone_surrogate_is_named(tokenizer, tmp_path):
+    bad = Document("b.py", "x = '\ud800'\n", "code")
+    for workers in (1, 2):
+        with pytest.raises(UserError, match=r"'b\.py' .* character 5, U\+D800, is half") as e:
+            write_shards([*CODE, bad], tokenizer, tmp_path, part_chars=2000, workers=workers)
+        assert "str or bytes" not in str(e.value) and "codec" not in str(e.value)
+
+
 def run_script(*arguments, cwd):
     script = Path(__file__).parents[2] / "launch/tokenize_corpus.py"
     command = [sys.executable, str(script), *map(str, arguments)]

@@ -19,6 +19,7 @@ from phi1_jax.data.sources import (
     DeclaredSource,
     Source,
     check_source,
+    count_files,
     mend,
     module_docstring,
     parse_source,
@@ -243,6 +244,21 @@ def test_exercises_of_two_columns_keep_their_boundary(tmp_path):
     assert document.text == row["problem"] + row["solution"]
     assert document.metadata["prompt_chars"] == len(row["problem"])
     assert document.metadata["licence"].startswith("CC-BY-NC-SA-4.0")
+
+
+def test_a_path_may_hold_an_equals_sign_and_a_folder_both_code_and_data(tmp_path):
+    folder = tmp_path / "run=3"
+    folder.mkdir()
+    (folder / "a.py").write_text("x = 1\n")
+    (folder / "b.jsonl").write_text('{"text": "y = 1"}\n')
+    assert parse_source(str(folder)) == Source("run=3", folder)
+    assert parse_source(f"mine={folder}") == Source("mine", folder)
+    for kind, ids in (("code", ["a.py"]), ("data", ["b.jsonl:0"])):
+        source = parse_source(f"{kind}:mine={folder}")
+        assert [d.id for d in read_source(source, lambda *what: None)] == ids
+        assert count_files(source) == 1
+    with pytest.raises(UserError, match="choose with --source=code:PATH or --source=data:PATH"):
+        check_source(parse_source(f"mine={folder}"))
 
 
 def test_declared_sources(tmp_path):

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from phi1_jax.data.documents import read_documents
-from phi1_jax.data.exercises import from_document
 from phi1_jax.data.offline_teacher import (
     OfflineTeacher,
     build_benchmark,
@@ -78,8 +77,8 @@ def test_keeps_what_holds_and_sets_the_rest_aside_with_its_reason_and_text(tmp_p
     ]
     requests = asked("twice", "twice", "twice", "twice", "twice", "again")
     report = synthesize(tmp_path, Scripted(texts), [], requests, [], run_here, batch)
-    kept = [from_document(d) for d in read_documents(tmp_path / "exercises.jsonl.zst")]
-    assert sorted(e.entry_point for e in kept) == ["again", "twice"]
+    kept = read_documents(tmp_path / "exercises.jsonl.zst")
+    assert sorted(d.metadata["entry_point"] for d in kept) == ["again", "twice"]
     rejects = {d.metadata["reason"]: d for d in read_documents(tmp_path / "rejects.jsonl.zst")}
     assert set(rejects) == {"duplicate", "example_differs", "wrong_function_name", "no_code_block"}
     assert rejects["example_differs"].text == texts[2]
@@ -156,7 +155,7 @@ def test_offline_teacher_end_to_end(tmp_path):
     assert read_problems(tmp_path / "benchmark.jsonl") == problems
     for document in read_documents(tmp_path / "exercises.jsonl.zst"):
         assert document.metadata["composition"]
-        assert from_document(document).entry_point in document.text
+        assert document.metadata["entry_point"] in document.text
     assert all(len(d.text) > 300 for d in read_documents(tmp_path / "textbooks.jsonl.zst"))
 
 

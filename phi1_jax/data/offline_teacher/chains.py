@@ -247,12 +247,3 @@ def draw_chain(length: int, rng: random.Random, steps: Steps) -> Chain:
         if len(found) == length:
             return Chain(found)
     raise UserError(f"offline teacher: {len(names)} steps make no chain of {length}")
-
-
-def all_chains(length: int) -> list[Chain]:
-    """Every chain of a length that makes sense."""
-    followers = catalog().followers
-    found: list[tuple[Primitive, ...]] = [(p,) for p in CATALOG]
-    for _ in range(length - 1):
-        found = [(*c, p) for c in found for p in followers[c[-1].target] if makes_sense((*c, p))]
-    return [Chain(c) for c in found if makes_sense(c)]
