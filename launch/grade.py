@@ -40,6 +40,8 @@ def main(argv: Sequence[str]) -> None:
     for flag in (RESULTS, OUTPUT):
         if not flag.value:
             raise UserError(f"--{flag.name} is missing; see --help for an example")
+    if not api.MODEL.value:
+        cli.refuse_unread([N_GRADES, TEMPERATURE, api], "is for grades: name their --model too")
     from phi1_jax.evaluate import grader
     from phi1_jax.evaluate.benchmarks import read_humaneval
 
@@ -49,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
         with api.open_language_model(output) as model:
             print(model.estimate(grader.requests_for(solved, N_GRADES.value, TEMPERATURE.value)))
         return
-    output.mkdir(parents=True, exist_ok=True)
+    cli.make_folder(output, "output")
     summary: dict[str, Any] = {"benchmark": BENCHMARK.value, **grader.offline_scores(solved)}
     if api.MODEL.value:
         with api.open_language_model(output) as model:

@@ -55,6 +55,18 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
     app.run(guarded, flags_parser=_parse)
 
 
+def make_folder(path: Path, flag: str) -> None:
+    """Makes the folder that a flag names.
+
+    Raises:
+      UserError: a file is in its way, or it may not be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--{flag}={path}: no folder can be made there: {error.strerror}") from None
+
+
 def load_config(holder: flags.FlagHolder) -> dict[str, Any]:
     """The plain values of a `config_flags.DEFINE_config_file` flag.
 

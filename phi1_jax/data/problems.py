@@ -1,8 +1,9 @@
 """Benchmark problems in HumanEval's format."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from phi1_jax.data.json_lines import read_json_lines, write_json_lines
 from phi1_jax.errors import UserError
@@ -30,21 +31,28 @@ class Problem:
 
 
 def read_problems(path: Path) -> list[Problem]:
-    """Reads .jsonl, .jsonl.gz or .jsonl.zst; other keys are ignored.
+    """Reads .jsonl, .jsonl.gz or .jsonl.zst; see `parse_problems`."""
+    return parse_problems(read_json_lines(Path(path)), path)
+
+
+def parse_problems(records: Iterable[Mapping[str, Any]], path: Path) -> list[Problem]:
+    """Problems from the records of a file; other keys are ignored.
 
     Raises:
       UserError: a missing key, a value that is not text, a task_id given twice, no problem at all.
     """
     problems: dict[str, Problem] = {}
     required = [f.name for f in fields(Problem) if f.name != "composition"]
-    for row, record in enumerate(read_json_lines(Path(path)), start=1):
+    for row, record in enumerate(records, start=1):
         if bad := [key for key in required if not isinstance(record.get(key), str)]:
             have = ", ".join(record)
             raise UserError(f"{path}, problem {row}: no text under {bad[0]!r}; it has {have}")
-        problem = Problem(
-            **{key: record[key] for key in required},
-            composition=tuple(record.get("composition") or ()),
-        )
+        composition = record.get("composition") or []
+        if not isinstance(composition, list) or not all(isinstance(p, str) for p in composition):
+            raise UserError(
+                f"{path}, problem {row}: composition={composition!r} must be a list of names"
+            )
+        problem = Problem(**{key: record[key] for key in required}, composition=tuple(composition))
         if problem.task_id in problems:
             raise UserError(f"{path}, problem {row}: task_id {problem.task_id!r} occurs twice")
         problems[problem.task_id] = problem

@@ -6,7 +6,6 @@ both, told apart by their keys.
 
 import ast
 import builtins
-import gzip
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.data.documents import read_json_lines
-from phi1_jax.data.problems import Problem, read_problems
+from phi1_jax.data.json_lines import read_json_lines
+from phi1_jax.data.problems import Problem, parse_problems, read_problems
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate import unconventional
 from phi1_jax.evaluate.evalplus import examiner_of
@@ -98,11 +97,16 @@ def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Ben
         name, path = Path(name).name, Path(name)
     if path is None:
         raise UserError(f"--benchmark={name} needs --problems=FILE, your copy, or --download=DIR")
-    if evalplus := _read_evalplus(path):
-        return evalplus
+    rows = _read_rows(path)
+    if rows and "base_input" in rows[0]:
+        if form != MBPP_FORMS[0]:
+            raise UserError(
+                f"--prompt_form={form}: {path} is EvalPlus's, which has its own prompts"
+            )
+        return _evalplus(rows, path)
     if name == "mbpp":
-        return mbpp(path, form)
-    return humaneval(read_problems(path), name)
+        return _mbpp(rows, path, form)
+    return humaneval(parse_problems(rows, path), name)
 
 
 def read_humaneval(name: str, path: Path | None) -> list[Problem]:
@@ -114,7 +118,9 @@ def read_humaneval(name: str, path: Path | None) -> list[Problem]:
     if name == unconventional.NAME:
         return unconventional.read_unconventional()
     if name == "mbpp":
-        raise UserError("--robustness needs problems in HumanEval's format, which mbpp is not")
+        raise UserError("--benchmark=mbpp: here it must be one in HumanEval's format")
+    if name == "humaneval" and path is None:
+        raise UserError("--benchmark=humaneval: give your copy, --benchmark=HumanEval.jsonl.gz")
     return read_problems(path if name == "humaneval" and path else Path(name))
 
 
@@ -150,58 +156,66 @@ def _helpers(problem: Problem) -> str:
     return ast.unparse(ast.Module(kept, []))
 
 
-def _read_evalplus(path: Path) -> Benchmark | None:
-    """HumanEval+ or MBPP+, or None for a file of another format."""
-    if not path.name.endswith((".jsonl", ".jsonl.gz", ".jsonl.zst")):
-        return None
-    rows = read_json_lines(path)
-    first = next(rows, {})
-    if "base_input" not in first:
-        return None
-    of_mbpp = "assertion" in first
+def _evalplus(rows: Sequence[Mapping[str, Any]], path: Path) -> Benchmark:
+    """HumanEval+ or MBPP+."""
+    of_mbpp = "assertion" in rows[0]
     tasks = []
-    for row in [first, *rows]:
-        task_id, prompt, code = (
-            str(row.get(k)) for k in ("task_id", "prompt", "canonical_solution")
-        )
-        reference = prompt + code
-        entry, examiner = str(row.get("entry_point")), examiner_of(row, reference)
-        tasks.append(Task(task_id, prompt, prompt, entry, reference, examiner))
+    for number, row in enumerate(rows, start=1):
+        keys = ("task_id", "prompt", "canonical_solution", "entry_point")
+        if bad := [key for key in keys if not isinstance(row.get(key), str)]:
+            raise UserError(
+                f"{path}, row {number}: no text under {bad[0]!r}; not EvalPlus's format"
+            )
+        task_id, prompt, code, entry = (row[key] for key in keys)
+        try:
+            examiner = examiner_of(row, prompt + code)
+        except UserError as error:
+            raise UserError(f"{path}, row {number}: {error}") from None
+        tasks.append(Task(task_id, prompt, prompt, entry, prompt + code, examiner))
     stop = MBPP_DOCSTRING_STOP if of_mbpp else HUMANEVAL_STOP
     name = "mbpp+" if of_mbpp else "humaneval+"
     return Benchmark(name, f"evalplus {name}", stop, not of_mbpp, tuple(tasks))
 
 
-def mbpp(path: Path, form: str = "docstring") -> Benchmark:
+def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str) -> Benchmark:
     """MBPP's test split (task ids 11 to 510).
 
     Args:
-      path: mbpp.jsonl (974 rows) or sanitized-mbpp.json, also .gz.
+      rows: of mbpp.jsonl or sanitized-mbpp.json.
       form: "docstring" shows the task and its tests in a docstring, zero-shot; "3-shot" is the
         prompt of Austin et al. 2021 with task ids 2, 3, 4 as examples.
     """
     if form not in MBPP_FORMS:
         raise UserError(f"--prompt_form={form!r}: must be one of {', '.join(MBPP_FORMS)}")
-    rows = _read_rows(path)
-    for row in rows.values():
-        if "text" not in row and "prompt" in row:  # the sanitized file's name for it
-            row["text"] = row["prompt"]
-        for key in ("text", "code", "test_list"):
-            if key not in row:
-                have = ", ".join(row)
-                raise UserError(f"{path}: no {key!r} in a row that has {have}; not MBPP's format")
+    by_number = {}
+    for at, row in enumerate(rows, start=1):
+        row.setdefault("text", row.get("prompt"))  # the sanitized file's name for it
+        task_id, tests = str(row.get("task_id")).rpartition("/")[2], row.get("test_list")
+        good = {
+            "text": isinstance(row["text"], str),
+            "code": isinstance(row.get("code"), str),
+            "test_list": isinstance(tests, list) and all(isinstance(test, str) for test in tests),
+            "test_setup_code": isinstance(row.get("test_setup_code", ""), str),
+            "task_id": task_id.isdecimal(),
+        }
+        for key in (key for key in good if not good[key]):
+            raise UserError(f"{path}, row {at}: not MBPP's format: {key!r} is {row.get(key)!r:.80}")
+        by_number[int(task_id)] = row
     shots = ""
     if form == "3-shot":
-        if missing := [i for i in _MBPP_SHOTS if i not in rows]:
+        if missing := [i for i in _MBPP_SHOTS if i not in by_number]:
             raise UserError(
                 f"{path}: the 3-shot prompt needs task_id {missing[0]}, not in the file"
             )
-        shots = "".join(_shot(rows[i], _plain(rows[i]["code"])) for i in _MBPP_SHOTS)
+        shots = "".join(_shot(by_number[i], _plain(by_number[i]["code"])) for i in _MBPP_SHOTS)
     tasks, unjudged = [], {}
     for number in _MBPP_TEST:
-        if number not in rows:
+        if number not in by_number:
             continue
-        task = _mbpp_task(f"MBPP/{number}", rows[number], shots)
+        try:
+            task = _mbpp_task(f"MBPP/{number}", by_number[number], shots)
+        except (SyntaxError, ValueError, TypeError) as error:
+            raise UserError(f"{path}, MBPP/{number}: {error}") from None
         if reason := UNJUDGEABLE.get(task.task_id):
             unjudged[task.task_id] = reason
         else:
@@ -218,7 +232,7 @@ def _mbpp_task(task_id: str, row: Mapping[str, Any], shots: str) -> Task:
     code = _plain(row["code"])
     names = _called(tests, code)
     if not names:
-        raise UserError(f"{task_id}: its tests call no function of its code")
+        raise ValueError("its tests call no function of its code")
     examiner = "".join(f"{name} = remote({name!r})\n" for name in names) + tests
     prompt = shots + _shot(row) if shots else _docstring(row)
     return Task(task_id, prompt, "" if shots else prompt, names[0], code, examiner)
@@ -261,16 +275,16 @@ def parse_quietly(code: str) -> ast.Module:
         return ast.parse(code)
 
 
-def _read_rows(path: Path) -> dict[int, dict[str, Any]]:
-    """MBPP's records by number, from JSON lines or one JSON list."""
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    """The records of JSON lines, or of one list as MBPP's sanitized file is."""
+    if path.suffix != ".json":
+        return list(read_json_lines(path))
     try:
-        opened = gzip.open if path.suffix == ".gz" else open
-        with opened(path, "rt", encoding="utf-8", newline="\n") as file:
-            text = file.read()
-        listed = text.lstrip().startswith("[")
-        rows = json.loads(text) if listed else map(json.loads, filter(str.strip, text.split("\n")))
-        return {int(str(row["task_id"]).rpartition("/")[2]): row for row in rows}
+        rows = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"--problems={path}: {error.strerror or error}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not MBPP's JSON ({type(error).__name__}: {error})") from None
+        raise UserError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path}: must be one list of JSON objects")
+    return rows

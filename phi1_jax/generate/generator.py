@@ -224,7 +224,7 @@ class Generator:
                 if on_overflow == "error":
                     raise UserError(
                         f"prompt {index} has {len(ids)} tokens, which leaves no room in the model's"
-                        f" context of {context}; shorten it, or cut it with on_overflow=left"
+                        f" context of {context}; shorten it, or cut it with --on_overflow=left"
                     )
                 if max_new_tokens >= context:
                     raise UserError(

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate.benchmarks import mbpp, read_benchmark
+from phi1_jax.evaluate.benchmarks import Benchmark, read_benchmark, read_humaneval
 
 DATA = Path(os.environ.get("PHI1_JAX_DATA") or Path(__file__).parents[3] / "shared/data")
 
@@ -23,6 +24,10 @@ def row(number: int, **changes: object) -> dict[str, object]:
         "challenge_test_list": [],
         **changes,
     }
+
+
+def mbpp(path: Path, form: str = "docstring") -> Benchmark:
+    return read_benchmark("mbpp", path, form)
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> Path:
@@ -68,18 +73,29 @@ def test_sanitized_mbpp_is_a_list_with_other_names(tmp_path):
     assert task.examiner.startswith("add = remote('add')\nimport math\n")
 
 
-def test_gzip_is_read(tmp_path):
-    path = tmp_path / "mbpp.jsonl.gz"
-    path.write_bytes(gzip.compress(json.dumps(row(11)).encode()))
-    assert len(mbpp(path).tasks) == 1
+def test_compressed_files_are_read(tmp_path):
+    line = json.dumps(row(11)).encode()
+    for suffix, data in (("gz", gzip.compress(line)), ("zst", zstandard.compress(line))):
+        path = tmp_path / f"mbpp.jsonl.{suffix}"
+        path.write_bytes(data)
+        assert len(mbpp(path).tasks) == 1
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("no json", "not MBPP's JSON"),
-        ('{"a": 1}', "not MBPP's JSON .KeyError: 'task_id'"),
-        ('{"task_id": 11, "prompt": "x", "test": ""}', "no 'code' in a row that has"),
+        ("no json", "file.jsonl, line 1: Expecting value"),
+        ('{"a": 1}', "row 1: not MBPP's format: 'text' is None"),
+        ('{"task_id": 11, "prompt": "x", "test": ""}', "row 1: not MBPP's format: 'code' is None"),
+        (json.dumps({**row(11), "task_id": "x"}), "row 1: not MBPP's format: 'task_id' is 'x'"),
+        (json.dumps(row(11, text=None)), "row 1: not MBPP's format: 'text' is None"),
+        (json.dumps(row(11, test_list="assert 1")), "MBPP's format: 'test_list' is 'assert 1'"),
+        (json.dumps(row(11, test_list=[1])), r"row 1: not MBPP's format: 'test_list' is \[1\]"),
+        (json.dumps(row(11, code="def f(x) return x")), "file.jsonl, MBPP/11: expected ':'"),
+        (json.dumps(row(11, test_list=["assert (1"])), "MBPP/11: '.' was never closed"),
+        (json.dumps(row(11, code="\0")), "MBPP/11: .*null bytes"),
+        (json.dumps(row(11, test_setup_code=5)), "MBPP's format: 'test_setup_code' is 5"),
+        (json.dumps(row(11, test_imports=[5])), "MBPP/11: sequence item 0: expected str"),
         (json.dumps(row(600)), "no task_id of the test split"),
         (json.dumps(row(11, test_list=["assert True"])), "MBPP/11: its tests call no function"),
     ],
@@ -92,10 +108,50 @@ def test_another_format_is_refused(tmp_path, content, message):
 
 
 def test_missing_files_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"mbpp\.jsonl: No such file"):
+    with pytest.raises(UserError, match=r"mbpp\.jsonl: no such file"):
         mbpp(tmp_path / "mbpp.jsonl")
+    with pytest.raises(UserError, match=r"mbpp\.json: No such file"):
+        mbpp(tmp_path / "mbpp.json")
+    (tmp_path / "mbpp.json").write_text("[1]")
+    with pytest.raises(UserError, match="must be one list of JSON objects"):
+        mbpp(tmp_path / "mbpp.json")
     with pytest.raises(UserError, match="needs --problems=FILE"):
         read_benchmark("humaneval", None)
+
+
+def test_where_the_problems_are_is_asked_for():
+    """launch/grade.py has no --problems."""
+    with pytest.raises(UserError, match=r"give your copy, --benchmark=HumanEval\.jsonl\.gz"):
+        read_humaneval("humaneval", None)
+    with pytest.raises(UserError, match="--benchmark=mbpp: here it must be one in HumanEval's"):
+        read_humaneval("mbpp", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"entry_point": None}, "plus.jsonl, row 2: no text under 'entry_point'"),
+        ({"task_id": 5}, "plus.jsonl, row 2: no text under 'task_id'"),
+        ({"atol": None}, "plus.jsonl, row 2: H/2: not EvalPlus's format .TypeError"),
+    ],
+)
+def test_a_wrong_row_of_evalplus_is_named(tmp_path, change, message):
+    good = {"prompt": "def f(x):\n", "canonical_solution": "    return x\n", "entry_point": "f",
+            "base_input": [[1]], "plus_input": [], "atol": 0}  # fmt: skip
+    rows = [{**good, "task_id": "H/1"}, {**good, "task_id": "H/2", **change}]
+    with pytest.raises(UserError, match=message):
+        read_benchmark("humaneval", write(tmp_path / "plus.jsonl", rows))
+    with pytest.raises(UserError, match=r"--prompt_form=3-shot: .* is EvalPlus's"):
+        read_benchmark("mbpp", write(tmp_path / "plus.jsonl", rows[:1]), "3-shot")
+
+
+@pytest.mark.parametrize("composition", [5, "add", [1]])
+def test_a_composition_is_a_list_of_names(tmp_path, composition):
+    record = {"task_id": "a", "prompt": "def f(x):\n", "entry_point": "f",
+              "canonical_solution": "    pass", "test": "", "composition": composition}  # fmt: skip
+    path = write(tmp_path / "own.jsonl", [record])
+    with pytest.raises(UserError, match=r"own.jsonl, problem 1: composition=.* a list of names"):
+        read_benchmark(str(path), None)
 
 
 def test_humaneval_format_needs_a_body_that_parses(tmp_path):

@@ -47,9 +47,14 @@ def test_scores_samples(folder):
     assert "sandbox: " in done.stdout
     assert "cpu_s=" in done.stdout
     assert "pass@1 0.8000" in done.stdout
+    assert "of 5 problems scored, 0 samples not judged\n" in done.stdout
+    assert "no pass@10: needs 10 samples of each problem, and there is one with 1" in done.stdout
     summary = json.loads((folder / "out/summary.json").read_text())
     assert summary["verdicts"] == {"FAIL": 1, "PASS": 4}
     assert len((folder / "out/results.jsonl").read_text().splitlines()) == 5
+
+
+GIVEN = ("--benchmark=own.jsonl", "--samples=samples.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +78,14 @@ def test_scores_samples(folder):
         (("--benchmark=own.jsonl", "--output=o", "--samples=own.jsonl"), "neither `completion`"),
         (("--benchmark=own.jsonl", "--output=o", "--samples=samples.jsonl", "--k=1,x"), "'x'"),
         (("--no_such_flag",), "no_such_flag"),
+        (
+            (*GIVEN, "--output=own.jsonl"),
+            "--output=own.jsonl: no folder can be made there: File ex",
+        ),
+        ((*GIVEN, "--output=own.jsonl/x"), "--output=own.jsonl/x: no folder can be made there"),
+        ((*GIVEN, "--output=o", "--strip_prompt"), "--strip_prompt: asks a model: it needs --chec"),
+        ((*GIVEN, "--output=o", "--problems=x"), "--problems: is for --benchmark=humaneval and"),
+        (("--benchmark=own.jsonl", "--output=o", "--checkpoint=.", "--cut=stop"), "--cut: is for"),
     ],
 )
 def test_a_mistake_gets_one_line(folder, arguments, message):
@@ -81,6 +94,48 @@ def test_a_mistake_gets_one_line(folder, arguments, message):
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: ")
     assert message in line
+
+
+# The sandbox fails on every program that says so; the proof is not touched.
+FLAKY = """
+import runpy, sys
+from phi1_jax.evaluate.judge import Judge
+from phi1_jax.sandbox import Outcome, Verdict
+real = Judge.judge
+def flaky(self, programs):
+    programs = list(programs)
+    for (_, code), outcome in zip(programs, real(self, programs), strict=True):
+        yield Outcome(Verdict.INFRA, "killed", 0.0) if "# hog" in code else outcome
+Judge.judge = flaky
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_what_was_not_judged_is_said_and_judged_by_the_same_command(folder):
+    path = folder / "samples.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[1]["completion"] += "# hog\n"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = (*GIVEN, "--output=out", "--k=1,5", "--allow_code_execution")
+    command = [sys.executable, "-c", FLAKY, str(SCRIPT), *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 1
+    assert "of 4 problems scored, 1 sample not judged (0.6000 if those failed)" in done.stdout
+    assert (
+        done.stderr.strip()
+        .splitlines()[-1]
+        .startswith("error: the sandbox failed on 1 sample (INFRA")
+    )
+    before = [json.loads(row) for row in (folder / "out/results.jsonl").read_text().splitlines()]
+    assert json.loads((folder / "out/summary.json").read_text())["n_scored"] == 4
+    done = evaluate(*arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "pass@1 0.8000" in done.stdout
+    after = [json.loads(row) for row in (folder / "out/results.jsonl").read_text().splitlines()]
+    assert [row["verdict"] for row in before] == ["FAIL", "INFRA", "PASS", "PASS", "PASS"]
+    assert after[1]["verdict"] == "PASS"
+    assert after[:1] + after[2:] == before[:1] + before[2:]
 
 
 def test_help_shows_an_example(tmp_path):
@@ -103,11 +158,11 @@ def test_evaluates_checkpoints_and_resumes(folder):
     config = ModelConfig(
         vocab_size=320, n_layers=1, d_model=16, d_mlp=32, n_heads=2, rotary_dim=4, max_seq_len=64
     )
-    for seed, name in enumerate(("one", "two")):
+    for seed, name in enumerate(("lr=1e-3", "two")):
         params = nnx.to_pure_dict(nnx.state(Phi(config, nnx.Rngs(seed)), nnx.Param))
         write_model(folder / name, config, params, folder / "tokenizer")
     arguments = (
-        "--benchmark=own.jsonl", "--checkpoint=a=one", "--checkpoint=b=two@0", "--output=out",
+        "--benchmark=own.jsonl", "--checkpoint=a=lr=1e-3", "--checkpoint=b=two@0", "--output=out",
         "--max_new_tokens=8", "--batch_size=5", "--n_samples=2", "--temperature=0.7", "--k=1,2",
         "--allow_code_execution",
     )  # fmt: skip
@@ -128,3 +183,14 @@ def test_evaluates_checkpoints_and_resumes(folder):
     done = evaluate(*arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert (folder / "out/a/samples.jsonl").read_bytes() == samples
+    # A prompt that does not fit is named before anything runs; the folder's = is no NAME=.
+    long = Problem("own/long", "def f(x):\n" + "    # q\n" * 60, "f", "    return x\n", "")
+    write_problems(folder / "long.jsonl", [long])
+    done = evaluate(
+        "--benchmark=long.jsonl", "--checkpoint=lr=1e-3", "--output=o", "--allow_code_execution",
+        cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: lr=1e-3: the prompt of own/long has ")
+    assert "context of 64: cut it with --on_overflow=left" in done.stderr
+    assert not (folder / "o").exists()

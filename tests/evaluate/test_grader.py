@@ -208,3 +208,11 @@ def test_the_script(tmp_path):
     assert summary["grade"]["percent"] == pytest.approx(100 * (0.85 * 2 + 0.1 * 2) / 4)
     assert summary["paper_section_4"]["phi-1"] == 52
     assert "| grade | 47.5 |" in done.stdout
+    for arguments, message in (
+        (("--n_grades=2",), "--n_grades: is for grades: name their --model too"),
+        (("--budget_usd=2",), "--budget_usd: is for grades: name their --model too"),
+        ((f"--output={path}/x",), "no folder can be made there: Not a directory"),
+    ):
+        done = run(*arguments)
+        assert done.returncode == 2 and message in done.stderr, done.stderr
+        assert len(done.stderr.splitlines()) == 1
