@@ -97,8 +97,10 @@ def main(argv: Sequence[str]) -> None:
             return
 
     def work(folder: Path) -> dict[str, Any]:
-        judge = annotator or annotate.by_language_model(model, folder / "unusable.jsonl")
-        return annotate.annotate(read, N.value, judge, folder)
+        if annotator:
+            return annotate.annotate(read, N.value, annotator, folder)
+        judge = annotate.by_language_model(model, folder / "unusable.jsonl")
+        return annotate.annotate(read, N.value, judge, folder) | model.report()
 
     run_stage("annotate", output, inputs, work, force=FORCE.value)
 

@@ -110,7 +110,7 @@ def run_api(output: Path) -> None:
                 [],
                 sandbox.run,
                 require=REQUIRE.value,
-            ) | {"sandbox": sandbox.backend, "spent_usd": round(model.cache.spent_usd, 4)}
+            ) | {"sandbox": sandbox.backend, **model.report()}
 
     with language_model.open_language_model(output) as model:
         teacher = APITeacher(model, TEMPERATURE.value if TEMPERATURE.value >= 0 else None)

@@ -195,7 +195,7 @@ def grade(
         "n_solutions": len(solved),
         "n_solutions_without_a_grade": sum(not row["grades"] for row in rows),
         "ungraded": dict(Counter(row["problem"] for row in ungraded)),
-        "spent_usd": round(model.cache.spent_usd, 4),
+        **model.report(),
     }
 
 

@@ -10,10 +10,11 @@ from phi1_jax.language_model.records import Reply, Usage
 _TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
   key TEXT PRIMARY KEY, model TEXT, text TEXT, finish_reason TEXT,
-  input_tokens INTEGER, output_tokens INTEGER
+  input_tokens INTEGER, output_tokens INTEGER, base_url TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tries (id INTEGER PRIMARY KEY, key TEXT, usd REAL);
 """
+_COLUMNS = "PRAGMA table_info(replies)"
 
 
 class Cache:
@@ -37,6 +38,8 @@ class Cache:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript(_TABLES)
+            if "base_url" not in [row[1] for row in self._db.execute(_COLUMNS)]:
+                self._db.execute("ALTER TABLE replies ADD COLUMN base_url TEXT")  # an older file
             self._spent, self._version = 0.0, None
             self._count_others()
         except (OSError, sqlite3.Error) as error:
@@ -52,10 +55,12 @@ class Cache:
     def find(self, key: str) -> Reply | None:
         with self._lock:
             row = self._db.execute(
-                "SELECT text, finish_reason, input_tokens, output_tokens FROM replies WHERE key=?",
-                (key,),
-            ).fetchone()
-        return Reply(row[0], row[1], Usage(row[2], row[3]), cached=True) if row else None
+                "SELECT text, finish_reason, input_tokens, output_tokens, base_url FROM replies "
+                "WHERE key=?", (key,),
+            ).fetchone()  # fmt: skip
+        if not row:
+            return None
+        return Reply(row[0], row[1], Usage(row[2], row[3]), row[4] or "unknown", cached=True)
 
     def mean_output_tokens(self, model: str) -> float | None:
         with self._lock:
@@ -85,9 +90,9 @@ class Cache:
             self._db.execute("UPDATE tries SET usd=? WHERE id=?", (usd, number))
             if reply:
                 self._db.execute(
-                    "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (key, model, reply.text, reply.finish_reason, reply.usage.input_tokens,
-                     reply.usage.output_tokens),
+                     reply.usage.output_tokens, reply.base_url),
                 )  # fmt: skip
             self._spent += usd - before
 

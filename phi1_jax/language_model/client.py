@@ -1,8 +1,9 @@
 """Asks an OpenAI-compatible endpoint for many completions at once, each paid for once."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
+from typing import Any
 
 from phi1_jax.errors import UserError
 from phi1_jax.language_model.cache import Cache
@@ -24,6 +25,7 @@ class LanguageModel:
     def __init__(self, settings: LanguageModelConfig, cache: Path):
         self.settings = settings
         self.cache = Cache(Path(cache))
+        self._answered: Counter[str] = Counter()
 
     def estimate(self, requests: Iterable[Request]) -> Estimate:
         """What `complete` would take for these requests; sends nothing."""
@@ -31,21 +33,24 @@ class LanguageModel:
         mean = self.cache.mean_output_tokens(model)
         seen: set[str] = set()
         n_cached = input_tokens = 0
+        elsewhere: Counter[str] = Counter()
         output_tokens = max_usd = 0.0
         for request in requests:
             if (key := request.key(model)) in seen:
                 continue
             seen.add(key)
-            if self.cache.find(key):
+            if reply := self.cache.find(key):
                 n_cached += 1
+                if reply.base_url != self.settings.base_url:
+                    elsewhere[reply.base_url] += 1
                 continue
             input_tokens += request.likely_input_tokens
             output_tokens += request.max_tokens if mean is None else mean
             max_usd += self.settings.max_usd(request)
         usage = Usage(input_tokens, round(output_tokens))
         return Estimate(
-            len(seen), n_cached, usage.input_tokens, usage.output_tokens,
-            self.settings.usd(usage), max_usd, self.cache.spent_usd,
+            len(seen), n_cached, dict(elsewhere), usage.input_tokens, usage.output_tokens,
+            self.settings.usd(usage), max_usd, self.cache.spent_usd, self.settings.priced,
         )  # fmt: skip
 
     def complete(
@@ -69,8 +74,16 @@ class LanguageModel:
         with tqdm(desc=progress, total=total, disable=not progress, mininterval=1) as bar:
             for request, reply in self._complete(requests):
                 bar.update()
-                bar.set_postfix_str(f"{self.cache.spent_usd:.2f} USD", refresh=False)
+                if self.settings.priced:
+                    bar.set_postfix_str(f"{self.cache.spent_usd:.2f} USD", refresh=False)
+                if reply.base_url:
+                    self._answered[reply.base_url] += 1
                 yield request, reply
+
+    def report(self) -> dict[str, Any]:
+        """For a stage's report: what the cache's runs cost, who gave the replies of this one."""
+        spent_usd = round(self.cache.spent_usd, 4) if self.settings.priced else None
+        return {"spent_usd": spent_usd, "replies_by_endpoint": dict(self._answered.most_common())}
 
     def close(self) -> None:
         self.cache.close()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,12 +73,14 @@ class Reply:
         endpoint gave none after all tries; it is asked again in the next run), or another word of
         the endpoint's own.
       usage: tokens; zeros for errors.
+      base_url: the endpoint that gave it; "" for errors, "unknown" in caches of older versions.
       cached: nothing was sent for it.
     """
 
     text: str
     finish_reason: str
     usage: Usage = Usage(0, 0)
+    base_url: str = ""
     cached: bool = False
 
     @property
@@ -127,19 +130,21 @@ class LanguageModelConfig:
         if not self.base_url.startswith(("http://", "https://")):
             raise UserError(f"--base_url={self.base_url}: give a URL, http://localhost:8000/v1 say")
         for name in ("usd_per_million_input", "usd_per_million_output", "max_retries"):
-            if getattr(self, name) < 0:
-                raise UserError(f"--{name}={getattr(self, name)}: must not be negative")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f"--{name}={getattr(self, name)}: must be finite, not negative")
         if self.concurrency < 1:
             raise UserError(f"--concurrency={self.concurrency}: at least 1 is needed")
         if self.timeout_s <= 0:
             raise UserError(f"--request_timeout_s={self.timeout_s}: must be above 0")
-        if self.budget_usd is not None and not (
-            self.budget_usd >= 0 and self.usd_per_million_input + self.usd_per_million_output > 0
-        ):
+        if self.budget_usd is not None and not (self.budget_usd >= 0 and self.priced):
             raise UserError(
                 f"--budget_usd={self.budget_usd}: needs the prices --usd_per_million_input and "
                 "--usd_per_million_output, and must not be negative"
             )
+
+    @property
+    def priced(self) -> bool:
+        return self.usd_per_million_input + self.usd_per_million_output > 0
 
     def usd(self, usage: Usage) -> float:
         million = 1e6
@@ -160,25 +165,35 @@ class Estimate:
     Attributes:
       n_requests: all of them, repeats counted once.
       n_cached: those already answered.
+      elsewhere: how many of them by each other endpoint; a cache follows a model that moves.
       input_tokens, output_tokens: of the rest; the input at 4 bytes a token, the output at
         the mean of this model's cached replies, at max_tokens if there are none.
       usd: of these tokens.
       max_usd: if every reply were as long as allowed and every byte a token.
       spent_usd: what the cache file's runs have cost so far.
+      priced: whether prices were given; without them the costs mean nothing.
     """
 
     n_requests: int
     n_cached: int
+    elsewhere: dict[str, int]
     input_tokens: int
     output_tokens: int
     usd: float
     max_usd: float
     spent_usd: float
+    priced: bool
 
     def __str__(self) -> str:
-        return (
-            f"{self.n_requests:,} requests, {self.n_cached:,} of them answered already; the rest: "
-            f"about {self.input_tokens:,} tokens in, {self.output_tokens:,} out, "
+        others = ", ".join(f"{n:,} of these by {url}" for url, n in self.elsewhere.items())
+        cost = (
             f"{self.usd:,.2f} USD (at most {self.max_usd:,.2f}); spent so far "
             f"{self.spent_usd:,.2f} USD"
+            if self.priced
+            else "cost unknown (give --usd_per_million_input and --usd_per_million_output)"
+        )
+        return (
+            f"{self.n_requests:,} requests, {self.n_cached:,} of them answered already"
+            f"{f' ({others})' if others else ''}; the rest: about {self.input_tokens:,} tokens in, "
+            f"{self.output_tokens:,} out, {cost}"
         )

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 from phi1_jax.errors import UserError
@@ -18,6 +19,8 @@ from phi1_jax.language_model.records import LanguageModelConfig, Reply, Request,
 FIRST_DELAY_S, MAX_DELAY_S = 0.5, 60.0
 # An endpoint that sends us away for longer has run out of quota rather than of breath.
 MAX_RETRY_AFTER_S = 900.0
+# No request has so many; the books could not hold every number that JSON can.
+_TOO_MANY_TOKENS = 1 << 40
 _RETRIED = {408, 409, 425, 429}
 _HOPELESS = {401, 403, 404}
 
@@ -95,7 +98,7 @@ class Sender:
                 problem = f"no reply: {type(cause).__name__} {self._masked(cause)}".strip()
                 number = None
             else:
-                reply = parse_body(body, request)
+                reply = replace(parse_body(body, request), base_url=settings.base_url)
                 cache.end(number, settings.usd(reply.usage), key, settings.model, reply)
                 return reply
             if n_tries < settings.max_retries:
@@ -171,24 +174,31 @@ def retry_after_s(header: str | None) -> float | None:
 def parse_body(body: bytes, request: Request) -> Reply:
     """Reads a completion; a body without a readable one is kept raw, as "malformed".
 
-    Without counts from the endpoint, usage is the most that it can have been.
+    Without a count from the endpoint, or with one that counts nothing (negative, infinite), usage
+    is the most that it can have been.
     """
     usage = Usage(request.max_input_tokens, request.max_tokens)
     try:
         answer = json.loads(body.decode())
-        counted = answer.get("usage") or {}
-        usage = Usage(
-            int(counted.get("prompt_tokens", usage.input_tokens)),
-            int(counted.get("completion_tokens", usage.output_tokens)),
-        )
+        counted = answer.get("usage")
+        if isinstance(counted, dict):
+            usage = Usage(
+                _count(counted.get("prompt_tokens"), usage.input_tokens),
+                _count(counted.get("completion_tokens"), usage.output_tokens),
+            )
         choice = answer["choices"][0]
         message = choice["message"]
-        if message.get("refusal"):
-            return Reply(str(message["refusal"]), "refusal", usage)
-        text = message.get("content") or ""
+        if refusal := message.get("refusal"):
+            text, reason = str(refusal), "refusal"
+        else:
+            text, reason = message.get("content") or "", str(choice.get("finish_reason") or "stop")
         if not isinstance(text, str):
             raise TypeError(f"content is {type(text).__name__}")
-        text.encode()  # lone surrogates are legal JSON and no legal text
-        return Reply(text, str(choice.get("finish_reason") or "stop"), usage)
+        (text + reason).encode()  # lone surrogates are legal JSON and no legal text
+        return Reply(text, reason, usage)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return Reply(body.decode("utf-8", "backslashreplace"), "malformed", usage)
+
+
+def _count(given: Any, most: int) -> int:
+    return int(given) if type(given) in (int, float) and 0 <= given < _TOO_MANY_TOKENS else most

@@ -59,10 +59,10 @@ def mark(body) -> str:
 
 
 def test_the_score_is_the_mean_over_problems_and_grades(open_model, tmp_path):
-    with Server(mark) as server, open_model(server) as model:
+    with Server(mark) as server, open_model(server) as model, open_model(server) as another:
         report = grade(model, SOLVED, tmp_path, n_grades=3)
         assert len(server.bodies) == 12
-        again = grade(model, SOLVED, tmp_path, n_grades=3)
+        again = grade(another, SOLVED, tmp_path, n_grades=3)
         assert len(server.bodies) == 12  # cached
     assert report == again
     assert report["percent"] == pytest.approx(100 * (0.8 + 0.8 + 0.1 + 0.1) / 4)

@@ -17,7 +17,14 @@ from conftest import REPOSITORY
 from language_model_server import Answer, Server, completion, failure
 
 from phi1_jax.errors import UserError
-from phi1_jax.language_model import LanguageModel, LanguageModelConfig, Reply, Request, sender
+from phi1_jax.language_model import (
+    LanguageModel,
+    LanguageModelConfig,
+    Reply,
+    Request,
+    Usage,
+    sender,
+)
 from phi1_jax.language_model.cache import Cache
 
 
@@ -139,6 +146,8 @@ def test_gives_up_on_one_request_and_goes_on_with_the_others(tmp_path):
         (Answer(b"[" * 100_000), "malformed"),
         (Answer(completion("caf\xe9").body.replace(b"\\u00e9", b"\xe9")), "malformed"),
         (completion("\ud800"), "malformed"),
+        (completion(None, refusal="\ud800"), "malformed"),
+        (completion("text", "\ud800"), "malformed"),
         (completion("def f(", "length"), "truncated"),
         (completion(""), "empty"),
         (completion(None), "empty"),
@@ -155,6 +164,30 @@ def test_what_cannot_be_used_says_so_and_is_not_paid_for_twice(answer, problem, 
         assert len(server.bodies) == 1
     if problem == "malformed":
         assert reply.text == answer.body.decode(errors="backslashreplace")
+
+
+@pytest.mark.parametrize("nonsense", [
+    "Infinity", "-Infinity", "NaN", "1e400", "-1000000", "1e300", "9" * 40, '"many"', "null", "[]",
+    "true", None,
+])  # fmt: skip
+def test_a_count_that_counts_nothing_is_charged_as_the_most_it_can_be(nonsense, tmp_path):
+    """The reply is kept, so that a run that goes on does not pay again; the books never shrink."""
+    (request,) = numbered(1, max_tokens=50)
+    body = completion("x", usage=(777, 888)).body
+    usage = None if nonsense else b'"usage": -5'
+    for count in (b"777", b"888"):
+        body = body.replace(count, (nonsense or "0").encode())
+    if usage:
+        body = body[: body.index(b'"usage"')] + usage + b"}"
+    with Server(lambda _: Answer(body)) as server:
+        settings = LanguageModelConfig("m", server.url, "", **PRICES)
+        with LanguageModel(settings, tmp_path / "c") as model:
+            ((_, reply),) = model.complete([request])
+            assert reply.text == "x" and not reply.problem
+            assert reply.usage == Usage(request.max_input_tokens, 50)
+            assert model.cache.spent_usd == pytest.approx(settings.max_usd(request))
+        ask(server, tmp_path / "c", [request])
+        assert len(server.bodies) == 1
 
 
 PRICES = {"usd_per_million_input": 10.0, "usd_per_million_output": 100.0}
@@ -221,6 +254,44 @@ def test_estimate_sends_nothing_and_knows_what_is_cached(tmp_path):
     assert "10 requests, 4 of them answered already" in str(after)
 
 
+def test_replies_follow_a_model_that_moves_and_say_which_endpoint_gave_them(tmp_path):
+    requests = numbered(10)
+    with Server(successor) as first, Server(successor) as second:
+        ask(first, tmp_path / "c", requests[:4])
+        settings = LanguageModelConfig("m", second.url, "")
+        with LanguageModel(settings, tmp_path / "c") as model:
+            said = str(model.estimate(requests))
+            assert f"4 of them answered already (4 of these by {first.url})" in said
+            replies = dict(model.complete(requests))
+            assert model.report() == {
+                "spent_usd": None, "replies_by_endpoint": {second.url: 6, first.url: 4}
+            }  # fmt: skip
+            assert "10 of them answered already (4 of these" in str(model.estimate(requests))
+        assert (len(first.bodies), len(second.bodies)) == (4, 6)
+    assert [replies[r].base_url for r in requests] == [first.url] * 4 + [second.url] * 6
+
+
+def test_a_cache_of_an_older_version_is_used_and_says_that_nobody_knows(tmp_path):
+    old = sqlite3.connect(tmp_path / "c")
+    old.execute(
+        "CREATE TABLE replies (key TEXT PRIMARY KEY, model TEXT, text TEXT, finish_reason TEXT, "
+        "input_tokens INTEGER, output_tokens INTEGER) WITHOUT ROWID"
+    )
+    (request,) = numbered(1)
+    old.execute("INSERT INTO replies VALUES (?, 'm', 'old', 'stop', 1, 1)", (request.key("m"),))
+    old.commit()
+    old.close()
+    with LanguageModel(LanguageModelConfig("m", api_key_env=""), tmp_path / "c") as model:
+        ((_, reply),) = model.complete([request])
+        assert (reply.text, reply.base_url, reply.cached) == ("old", "unknown", True)
+
+
+def test_without_prices_the_cost_is_unknown_and_not_nothing(tmp_path):
+    with LanguageModel(LanguageModelConfig("m"), tmp_path / "c") as model:
+        said = str(model.estimate(numbered(3)))
+    assert "cost unknown (give --usd_per_million_input" in said and " USD" not in said
+
+
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_refused_key_or_model_stops_at_once_and_shows_no_key(status, tmp_path):
     with Server(lambda body: failure(status, "key sk-very-secret is wrong")) as server:
@@ -243,6 +314,7 @@ def test_wrong_settings_name_their_flag(tmp_path, monkeypatch):
         ({"budget_usd": 1.0}, "--usd_per_million_input"),
         ({"concurrency": 0}, "--concurrency"),
         ({"timeout_s": 0}, "--request_timeout_s"),
+        ({"usd_per_million_input": float("nan")}, "--usd_per_million_input"),
     ]:
         with pytest.raises(UserError, match=flag):
             LanguageModelConfig(**{"model": "m"} | settings)
