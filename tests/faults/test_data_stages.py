@@ -28,7 +28,7 @@ PATIENCE_S = 120
 N_EXERCISES = 5000
 
 
-def command(stage: str, inputs: Path) -> list[str]:
+def command(stage: str, inputs: Path, output: Path) -> list[str]:
     arguments = {
         "curate": [f"--source={STDLIB / 'asyncio'}", "--tasks=3", "--workers=2"],
         "synthesize": [
@@ -51,6 +51,7 @@ def command(stage: str, inputs: Path) -> list[str]:
             "--shard_tokens=300000",
             "--workers=2",
         ],
+        "train_tokenizer": [f"--corpus={inputs / 'code.jsonl.zst'}", "--vocab_size=2048"],
         "annotate": [f"--corpus={inputs / 'code.jsonl.zst'}", "--n=70"],
         "embed": [
             f"--corpus={inputs / 'code.jsonl.zst'}",
@@ -69,13 +70,15 @@ def command(stage: str, inputs: Path) -> list[str]:
             "--budget_mb=0.3",
         ],
     }
-    return [sys.executable, str(REPOSITORY / f"launch/{stage}.py"), *arguments[stage]]
+    script, flag = {"train_tokenizer": ("tokenize_corpus", stage)}.get(stage, (stage, "output"))
+    script = str(REPOSITORY / f"launch/{script}.py")
+    return [sys.executable, script, *arguments[stage], f"--{flag}={output}"]
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     root = tmp_path_factory.mktemp("inputs")
-    run([*command("synthesize", root), f"--output={root / 'synthesize'}"], root / "log")
+    run(command("synthesize", root, root / "synthesize"), root / "log")
     code = [d for part in ("asyncio", "email", "idlelib") for d in read_documents(STDLIB / part)]
     write_documents(root / "code.jsonl.zst", code)
     train_tokenizer([d.text for d in code[:40]], 512).save(root / "tokenizer")
@@ -85,7 +88,7 @@ def inputs(tmp_path_factory):
     params = nnx.to_pure_dict(nnx.state(Phi(config, nnx.Rngs(0)), nnx.Param))
     write_model(root / "model", config, params, root / "tokenizer")
     for stage in ("annotate", "embed", "fit_quality"):
-        run([*command(stage, root), f"--output={root / stage}"], root / "log")
+        run(command(stage, root, root / stage), root / "log")
     return root
 
 
@@ -122,7 +125,9 @@ def results(folder: Path) -> dict[str, bytes]:
         elif path.name == "forest.json":
             # The archive whose hash it holds numbers objects by their addresses in memory.
             files[name] = path.read_bytes().split(b'"sha256"')[0]
-        elif path.is_file() and path.name.endswith((".jsonl", ".zst", ".npy", ".json", ".md")):
+        elif path.is_file() and path.name.endswith(
+            (".jsonl", ".zst", ".npy", ".json", ".md", ".model")
+        ):
             files[name] = path.read_bytes()
     return files
 
@@ -143,20 +148,20 @@ def workers_left(session: int) -> list[str]:
     return left
 
 
-STAGES = ["curate", "synthesize", "decontaminate", "tokenize_corpus"]
+STAGES = ["curate", "synthesize", "decontaminate", "train_tokenizer", "tokenize_corpus"]
 STAGES += ["annotate", "embed", "fit_quality", "filter"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_random_the_result_is_that_of_an_undisturbed_run(stage, inputs, tmp_path):
-    arguments = command(stage, inputs)
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     log = tmp_path / "log"
-    seconds = run([*arguments, f"--output={tmp_path / 'undisturbed'}"], log)
+    seconds = run(command(stage, inputs, undisturbed), log)
     rng = random.Random()
     delays = [rng.uniform(0.05, 0.95) * seconds for _ in range(N_KILLS)]
     print(f"{stage} takes {seconds:.1f} s; killed after", delays)
     for delay in delays:
-        process = start([*arguments, f"--output={tmp_path / 'killed'}"], log)
+        process = start(command(stage, inputs, killed), log)
         time.sleep(delay)
         process.kill()
         process.wait()
@@ -165,17 +170,16 @@ def test_killed_at_random_the_result_is_that_of_an_undisturbed_run(stage, inputs
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-    run([*arguments, f"--output={tmp_path / 'killed'}"], log)
-    expected = results(tmp_path / "undisturbed")
+    run(command(stage, inputs, killed), log)
+    expected = results(undisturbed)
     assert len(expected) >= 2
-    found = results(tmp_path / "killed")
+    found = results(killed)
     assert sorted(found) == sorted(expected)
     assert [name for name in found if found[name] != expected[name]] == []
     if stage == "fit_quality":  # both forests choose the same
         chosen = []
-        for forest in ("undisturbed", "killed"):
-            output = tmp_path / f"by_{forest}"
-            use = [f"--model={tmp_path / forest}", f"--output={output}"]
-            run([*command("filter", inputs), *use], log)
+        for forest in (undisturbed, killed):
+            output = tmp_path / f"by_{forest.name}"
+            run([*command("filter", inputs, output), f"--model={forest}"], log)
             chosen.append((output / "filtered.jsonl.zst").read_bytes())
         assert chosen[0] == chosen[1]
