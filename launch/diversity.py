@@ -49,8 +49,8 @@ def main(argv: Sequence[str]) -> None:
         for name, path in paths.items():
             first = next(read_documents(path))
             steps, tree = topic_tree(own, "composition" in first.metadata)
-            documents = tqdm(read_documents(path), name, unit="", mininterval=1)
-            corpora[name] = measure(documents, steps, tree, WORKERS.value, SEED.value)
+            with tqdm(read_documents(path), name, unit="", mininterval=1) as documents:
+                corpora[name] = measure(documents, steps, tree, WORKERS.value, SEED.value)
         (output / "diversity.html").write_text(write_page(corpora), encoding="utf-8")
         (output / "diversity.png").write_bytes(plot(corpora))
         return {"in": {name: c["documents"] for name, c in corpora.items()}, "corpora": corpora}

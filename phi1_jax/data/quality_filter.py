@@ -57,14 +57,19 @@ def filter_corpus(
     per_source: dict[str, dict[str, int]] = {}
     dropped: Counter[str] = Counter()
 
-    def passing(drop: Callable[[Mapping[str, Any]], None]) -> Iterator[Document]:
-        for document in tqdm(documents, desc="filter", unit="doc", unit_scale=True):
+    taken = np.zeros_like(kept)
+
+    def passing(
+        bar: Iterable[Document], drop: Callable[[Mapping[str, Any]], None]
+    ) -> Iterator[Document]:
+        for document in bar:
             row = _row(scores.key, document)
             score = float(scores.score[row])
             source = per_source.setdefault(document.source, {"filtered": 0, "excluded": 0})
-            if not kept[row]:
+            if not kept[row] or taken[row]:
                 source["excluded"] += 1
                 reason = "low_quality" if score < min_score else "over_budget"
+                reason = "repeated" if taken[row] else reason  # its size was counted once
                 dropped[reason] += 1
                 drop(
                     {
@@ -76,6 +81,7 @@ def filter_corpus(
                     }
                 )
                 continue
+            taken[row] = True
             source["filtered"] += 1
             counts["filtered"] += 1
             counts["filtered_bytes"] += int(scores.bytes[row])
@@ -83,8 +89,11 @@ def filter_corpus(
             metadata = {**document.metadata, SCORE: round(score, 4)}
             yield Document(document.id, document.text, document.source, metadata)
 
-    with open_json_lines(output / "excluded.jsonl.zst") as drop:
-        write_documents(output / "filtered.jsonl.zst", passing(drop))
+    with (
+        tqdm(documents, desc="filter", unit="doc", unit_scale=True) as bar,
+        open_json_lines(output / "excluded.jsonl.zst") as drop,
+    ):
+        write_documents(output / "filtered.jsonl.zst", passing(bar, drop))
     return {
         "in": {"documents": counts["filtered"] + dropped.total()},
         "out": counts,
@@ -101,8 +110,9 @@ def filter_corpus(
 def score_parts(embeddings: Sequence[Path], forest: Forest) -> Scores:
     """The forest's score of every vector; about 30 bytes of memory a document."""
     columns: list[Scores] = []
-    for part in tqdm(read_parts(embeddings), desc="score", unit="part"):
-        columns.append(Scores(part.key, forest.score(part.vector), part.tokens, part.bytes))
+    with tqdm(read_parts(embeddings), desc="score", unit="part") as bar:
+        for part in bar:
+            columns.append(Scores(part.key, forest.score(part.vector), part.tokens, part.bytes))
     key, first = np.unique(np.concatenate([c.key for c in columns]), return_index=True)
     return Scores(
         key,

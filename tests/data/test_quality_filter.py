@@ -115,6 +115,10 @@ def test_the_best_are_kept_under_a_budget_of_tokens(pool, fitted, tmp_path):
     assert report["threshold"] == pytest.approx(min(scores), abs=1e-4)
     unseen = [int(d.id[1:]) for d in kept if int(d.id[1:]) % 2]
     assert worth[unseen].mean() > worth.mean() + 0.2  # better than a random draw, where not fitted
+    twice = filter_corpus(
+        documents * 2, [root / "a", root / "b"], fitted[0], tmp_path, budget_tokens=4_000
+    )
+    assert twice["out"] == report["out"] and twice["dropped"]["repeated"] == len(kept)
     by_bytes = filter_corpus(
         documents, [root / "a", root / "b"], fitted[0], tmp_path, budget_bytes=2_000, min_score=0.97
     )
