@@ -16,7 +16,6 @@ not count; seconds of wall time are with --workers.
 import hashlib
 import json
 import os
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -118,13 +117,12 @@ def write_exercises(n: int) -> Iterator[Document]:
 
 
 def time_tokenization(folder: Path) -> dict[str, Any]:
-    from phi1_jax.data.documents import read_documents
     from phi1_jax.data.shards import write_shards
+    from phi1_jax.data.sources import Source, read_source
     from phi1_jax.data.tokenizer import sample_texts, train_tokenizer
 
     documents, size = [], 0
-    source = read_documents(Path(sysconfig.get_path("stdlib")), skip=lambda name, reason: None)
-    for document in source:
+    for document in read_source(Source("stdlib"), lambda name, reason: None):
         documents.append(document)
         size += len(document.text.encode())
         if size >= MB.value * 1e6:

@@ -72,7 +72,9 @@ def run_stage(
             write_json(output / MARKER, {"stage": name})
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise UserError(f"--{flag}={output}: no folder can be made there: {error}") from error
+        raise UserError(
+            f"--{flag}={output}: no folder can be made there: {error.strerror}"
+        ) from error
     write_json(folder / MARKER, {"stage": name, "fingerprint": identity})
     start = time.perf_counter()
     result = work(folder)
