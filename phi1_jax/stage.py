@@ -3,6 +3,7 @@
 import hashlib
 import json
 import multiprocessing
+import os
 import resource
 import shutil
 import sys
@@ -215,7 +216,10 @@ def _stage_fingerprint(folder: Path, files: Iterable[Path]) -> str | None:
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON so that a reader sees either the old file or the whole new one."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())  # or a power cut may leave the new name with no content
     temporary.replace(path)
 
 

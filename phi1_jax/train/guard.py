@@ -80,15 +80,20 @@ def report_skipped(
     end = next((n for n, values in numbered if values["skipped_in_a_row"] >= most), None)
     if end is None:
         return
-    documents = {n: loader.documents(n - 1) for n in range(end - most + 1, end + 1)}
-    if jax.process_index() == 0:
+    shown = ""
+    if jax.process_index() == 0:  # the others need not read a large index too
+        dropped = range(end - most + 1, end + 1)
+        found = loader.documents([n - 1 for n in dropped])
+        documents = dict(zip(dropped, found, strict=True))
         write_json(run / STOPPED, {"step": end, "documents": documents})
-    last = [f"{source}: {', '.join(ids[:_SHOWN])}" for source, ids in documents[end].items()]
+        last = [f"{source}: {', '.join(ids[:_SHOWN])}" for source, ids in found[-1].items()]
+        shown = f" {'; '.join(last)}"
     raise EverywhereError(
         f"{most} steps in a row up to step {end} were dropped and changed nothing; the last had"
-        f" {_words(dict(numbered)[end])}, in documents {'; '.join(last)} (all of them in"
-        f" {run / STOPPED}). Look at these, lower optimizer.peak_learning_rate, or, if the steps"
-        " were good, raise guard.gradient_norm_factor and guard.loss_rise"
+        f" {_words(dict(numbered)[end])}, in documents{shown} (all of them in {run / STOPPED})."
+        " Look at these; or lower optimizer.peak_learning_rate, or, if the steps were good, raise"
+        " guard.gradient_norm_factor and guard.loss_rise, with"
+        " --allow_change=optimizer.peak_learning_rate or --allow_change=guard"
     )
 
 

@@ -81,14 +81,14 @@ def train(
         distributed.leaving_together(),
     ):
         writer.settings(to_dict(config))
-        step, state, saved_with = start(config, trainer, checkpointer)
+        step, state, saved_with = start(config, trainer, checkpointer, identity["data.tokenizer"])
         record_start(config, run, step, identity, changed)
         tracer.state(step, state)
-        rows = saved_with.get("rows", {})
-        meter = Meter(config, writer, {name: rows.get(name, 0) for name in loader.names}, step)
+        tokens = saved_with.get("tokens", {})
+        meter = Meter(config, writer, {name: tokens.get(name, 0) for name in loader.names}, step)
 
         def save() -> None:
-            position = {"step": step, "rows": dict(meter.rows), "identity": identity}
+            position = {"step": step, "tokens": dict(meter.tokens), "identity": identity}
             with meter.timed("checkpoint"):
                 checkpointer.save(step, *split(state), position)
 

@@ -26,12 +26,12 @@ class Meter:
     """
 
     def __init__(
-        self, config: RunConfig, writer: MetricsWriter, rows: dict[str, int], start: int
+        self, config: RunConfig, writer: MetricsWriter, tokens: dict[str, int], start: int
     ) -> None:
         """Args:
-        rows: read from each source since step 0, by name.
+        tokens: read from each source since step 0, by name.
         """
-        self.rows = rows
+        self.tokens = tokens
         self._config, self._writer, self._start = config, writer, start
         self._rate = schedule(config.optimizer, config.optimizer.peak_learning_rate, config.steps)
         palm, causal = flops_per_token(config.model, config.data.seq_len)
@@ -50,9 +50,9 @@ class Meter:
         self._pending.append(metrics)
         if len(self._pending) > 1:
             jax.block_until_ready(self._pending[-2]["loss"])
-        counts = np.bincount(sources, minlength=len(self.rows))
-        for name, count in zip(self.rows, counts, strict=True):
-            self.rows[name] += int(count)
+        counts = np.bincount(sources, minlength=len(self.tokens))
+        for name, count in zip(self.tokens, counts, strict=True):
+            self.tokens[name] += int(count) * self._config.data.seq_len
         if self._compile_s is None:
             jax.block_until_ready(metrics)
             self._compile_s, self._untimed = time.perf_counter() - self._last, 1
@@ -93,9 +93,9 @@ class Meter:
             "train/gradient_norm": norm,
             "train/learning_rate": rate,
             "train/skipped_steps": skipped,
-            "data/tokens_seen": step * data.global_batch_size * data.seq_len,
+            "data/tokens_seen": sum(self.tokens.values()),
         }
-        curves |= {f"data/tokens/{name}": n * data.seq_len for name, n in self.rows.items()}
+        curves |= {f"data/tokens/{name}": n for name, n in self.tokens.items()}
         shown = {"loss": f"{self._loss:.3f}", "norm": f"{norm:.2f}", "lr": f"{rate:.1e}"}
         if self._untimed:
             curves["speed/first_step_s"] = self._compile_s or 0.0
@@ -125,7 +125,7 @@ class Meter:
             "steps": self._config.steps,
             "finished": step >= self._config.steps,
             "loss": self._loss,
-            "tokens": step * self._config.data.global_batch_size * self._config.data.seq_len,
+            "tokens": sum(self.tokens.values()),
             "seconds": round(time.perf_counter() - self._begin, 2),
         }
 

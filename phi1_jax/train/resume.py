@@ -1,8 +1,9 @@
 """How a run starts: from its own newest checkpoint, from other weights, or fresh.
 
 RUN/identity.json holds every setting that decides what is learned, with content in place of paths:
-the fingerprints of tokenizer, shards and initial weights. A run goes on only if nothing of it has
-changed, or if the change was allowed by name; RUN/changes.jsonl then records it.
+the fingerprints of tokenizer, shards and initial weights. Each checkpoint holds it too, under its
+seal, and takes its place if the file is damaged. A run goes on only if nothing of it has changed,
+or if the change was allowed by name; RUN/changes.jsonl then records it.
 """
 
 import hashlib
@@ -14,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import orbax.checkpoint as ocp
 from absl import logging
 
-from phi1_jax.checkpoint import CONFIG, TOKENIZER, Checkpointer, load_model
+from phi1_jax.checkpoint import CONFIG, TOKENIZER, Checkpointer, load_model, read_model_config
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.data.loader import Loader
+from phi1_jax.data.tokenizer import load_tokenizer
 from phi1_jax.errors import UserError
+from phi1_jax.run_folder import sealed_steps, step_folder, steps_in
 from phi1_jax.stage import write_json
 from phi1_jax.train.step import State, Trainer
 
@@ -43,7 +47,8 @@ FREE_FIELDS = (
 )
 # Fields that give the weights or the optimizer's state their shape or their meaning.
 SHAPES = ("vocab_size", "n_layers", "d_model", "d_mlp", "n_heads", "rotary_dim")
-FIXED_FIELDS = (*(f"model.{name}" for name in SHAPES), "optimizer.name")
+MEANING = (*SHAPES, "rope_theta", "layer_norm_eps")
+FIXED_FIELDS = (*(f"model.{name}" for name in MEANING), "optimizer.name")
 
 Identity = dict[str, Any]
 
@@ -64,6 +69,9 @@ def refuse_changes(
 ) -> dict[str, tuple[Any, Any]]:
     """Compares with the identity that the run's folder holds, if it holds one.
 
+    A run that has begun keeps the initial weights that it is recorded with in `identity`: they may
+    since have moved, or be gone.
+
     Args:
       allow_change: fields that may differ; a group's name allows all below it.
     Returns:
@@ -74,15 +82,11 @@ def refuse_changes(
     for name in allow_change:
         if not any(_within(field, name) for field in identity):
             raise UserError(f"--allow_change={name}: no such field; {run / IDENTITY} lists them")
-    try:
-        old = json.loads((run / IDENTITY).read_text("utf-8"))
-    except FileNotFoundError:
-        if any((run / "checkpoints").glob("[0-9]*")):
-            raise UserError(
-                f"{run} holds checkpoints but no {IDENTITY}, so no run that can go on; give a new"
-                " --output, and its weights as --config.init_from"
-            ) from None
+    old = _recorded_identity(run)
+    if old is None:
         return {}
+    if sealed_steps(run) and _same_weights(old.get("init_from"), identity["init_from"]):
+        identity["init_from"] = old["init_from"]
     changed = {
         name: (old.get(name), identity.get(name))
         for name in sorted(old.keys() | identity.keys())
@@ -97,6 +101,11 @@ def refuse_changes(
     refused = [
         name for name in changed if not any(_within(name, allowed) for allowed in allow_change)
     ]
+    if {"data.sources", "init_from"} <= set(refused):
+        raise UserError(
+            f"{run} holds another run: of data.sources={old['data.sources']} from"
+            f" init_from={old['init_from']}; give a new --output"
+        )
     if refused:
         words = ", ".join(f"{name}={changed[name][1]} (was {changed[name][0]})" for name in refused)
         flags = " ".join(f"--allow_change={name}" for name in refused)
@@ -108,12 +117,16 @@ def refuse_changes(
 
 
 def start(
-    config: RunConfig, trainer: Trainer, checkpointer: Checkpointer
+    config: RunConfig, trainer: Trainer, checkpointer: Checkpointer, tokenizer: str
 ) -> tuple[int, State, dict[str, Any]]:
     """The newest checkpoint of this run; else the weights of `init_from`; else fresh ones.
 
+    Args:
+      tokenizer: fingerprint of the one that made the shards.
     Returns:
       step, state, and what was saved beside them ({} at step 0 of a new run).
+    Raises:
+      UserError: weights of another model, or trained on another tokenizer's ids.
     """
     shapes = jax.tree.map(
         lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
@@ -126,19 +139,25 @@ def start(
         step, params, (counter, optimizer, guard), position = restored
         logging.info("resumed from step %d", step)
         return step, State(counter, params, optimizer, guard), position
-    state = trainer.init()
-    if config.init_from:
-        folder, number = _split_step(config.init_from)
-        model, params = load_model(folder, number, trainer.shardings.params)
-        for name in SHAPES:
-            ours, theirs = getattr(config.model, name), getattr(model, name)
-            if ours != theirs:
-                raise UserError(
-                    f"config field model.{name}={ours} differs from {theirs} in init_from="
-                    f"{config.init_from}; make them equal"
-                )
-        state = state._replace(params=params)
-    return 0, state, {}
+    if not config.init_from:
+        return 0, trainer.init(), {}
+    folder, number = _split_step(config.init_from)
+    model = read_model_config(folder)
+    for name in MEANING:
+        ours, theirs = getattr(config.model, name), getattr(model, name)
+        if ours != theirs:
+            raise UserError(
+                f"config field model.{name}={ours} differs from {theirs} in init_from="
+                f"{config.init_from}; make them equal"
+            )
+    if _tokenizer_of(folder) not in (tokenizer, None):
+        raise UserError(
+            f"config field init_from={config.init_from}: trained with another tokenizer than the"
+            " one that made the shards of data.sources; run tokenize_corpus with"
+            f" --tokenizer={folder / TOKENIZER}"
+        )
+    _, params = load_model(folder, number, trainer.shardings.params)
+    return 0, trainer.init()._replace(params=params), {}
 
 
 def split(state: State) -> tuple[Any, Any]:
@@ -159,8 +178,9 @@ def record_start(
     """
     if jax.process_index() > 0:
         return
-    if config.data.tokenizer:
-        shutil.copytree(config.data.tokenizer, run / TOKENIZER, dirs_exist_ok=True)
+    tokenizer, copy = Path(config.data.tokenizer), run / TOKENIZER
+    if config.data.tokenizer and not (copy.exists() and copy.samefile(tokenizer)):
+        shutil.copytree(tokenizer, copy, dirs_exist_ok=True)
     if changed:
         with (run / CHANGES).open("a", encoding="utf-8") as file:
             for name, (old, new) in changed.items():
@@ -180,12 +200,58 @@ def _split_step(init_from: str) -> tuple[Path, int | None]:
     return (Path(folder), int(step)) if at and step.isdecimal() else (Path(init_from), None)
 
 
+def _recorded_identity(run: Path) -> Identity | None:
+    """What the run was begun with; None if there is no run yet.
+
+    Raises:
+      UserError: there are checkpoints, and nothing says of what.
+    """
+    file = run / IDENTITY
+    try:
+        return dict(json.loads(file.read_text("utf-8")))
+    except FileNotFoundError:
+        problem = "missing"
+    except (ValueError, TypeError):
+        problem = "damaged"
+    for step in reversed(sealed_steps(run)):
+        try:
+            position = ocp.JsonCheckpointHandler().restore(step_folder(run, step) / "position")
+            identity = dict(position["identity"])
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+        logging.warning("%s is %s; step %d says the same and is used", file, problem, step)
+        return identity
+    if steps_in(run):
+        raise UserError(
+            f"{run} holds checkpoints but no {IDENTITY}, so no run that can go on; give a new"
+            " --output, and its weights as --config.init_from"
+        )
+    return None
+
+
+def _tokenizer_of(run: Path) -> str | None:
+    """Fingerprint of the tokenizer that a run's weights were trained with, if it says."""
+    if (run / TOKENIZER).is_dir():
+        return load_tokenizer(run / TOKENIZER).fingerprint
+    identity = _recorded_identity(run) if (run / IDENTITY).is_file() else None
+    return (identity or {}).get("data.tokenizer")
+
+
+def _same_weights(old: str | None, new: str | None) -> bool:
+    """By content, or by path: nobody reads them again once a run has begun."""
+    if not old or not new:
+        return old == new
+    (old_hash, _, old_path), (new_hash, _, new_path) = old.partition(" "), new.partition(" ")
+    return old_hash == new_hash or old_path == new_path
+
+
 def _weights_identity(init_from: str) -> str | None:
-    """The hash of all files' hashes of the checkpoint; None without one."""
+    """The hash of all files' hashes of the checkpoint ("?" if it is gone), and its path."""
     folder, step = _split_step(init_from)
     sealed = [path for path in (folder / "sealed").glob("*.json") if path.stem.isdecimal()]
     newest = max((int(path.stem) for path in sealed), default=None)
     path = folder / "sealed" / f"{newest if step is None else step}.json"
-    if not init_from or not path.is_file():
+    if not init_from:
         return None
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    found = hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else "?"
+    return f"{found} ({init_from})"

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from phi1_jax.config import GuardConfig, MeshConfig
+from phi1_jax.data import loader
 from phi1_jax.data.loader import Loader
 from phi1_jax.data.shards import open_shards, read_index
 from phi1_jax.errors import EverywhereError
 from phi1_jax.sharding import make_mesh
-from phi1_jax.train.guard import judge, new_guard
+from phi1_jax.train.guard import judge, new_guard, report_skipped
 from phi1_jax.train.loop import train
 from phi1_jax.train.step import Batch, make_trainer
 from phi1_jax.train.trace import read_trace
@@ -71,7 +72,11 @@ def test_a_dropped_step_touches_neither_weights_nor_optimizer(run_config, harm):
     np.testing.assert_array_equal(before.guard.losses, after.guard.losses)
 
 
-def test_endless_trouble_stops_the_run_with_its_documents(run_config, shards, tmp_path, caplog):
+def test_endless_trouble_stops_the_run_with_its_documents(
+    run_config, shards, tmp_path, caplog, monkeypatch
+):
+    indexes = []
+    monkeypatch.setattr(loader, "read_index", lambda at: indexes.append(at) or read_index(at))
     run = tmp_path / "nan"
     hot = replace(run_config.optimizer, peak_learning_rate=1e30, clip_norm=1e30)
     config = replace(run_config, optimizer=hot, max_skipped_steps=2, steps=8)
@@ -79,6 +84,7 @@ def test_endless_trouble_stops_the_run_with_its_documents(run_config, shards, tm
         EverywhereError, match=r"2 steps in a row up to step .* were dropped"
     ) as error:
         train(config, run)
+    assert indexes == [shards["code"], shards["exercises"]], "once each, however many steps"
     assert "\n" not in str(error.value) and str(run / "stopped.json") in str(error.value)
     assert "dropped: loss nan" in caplog.text
     stopped = json.loads((run / "stopped.json").read_text())
@@ -101,6 +107,14 @@ def test_endless_trouble_stops_the_run_with_its_documents(run_config, shards, tm
         found = stopped["documents"][str(stopped["step"])][name]
         assert sorted(found) == sorted(expected)
         assert f"{name}: {found[0]}" in str(error.value)
+
+
+def test_processes_beside_the_first_read_no_index(tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    dropped = {"skipped": True, "skipped_in_a_row": 2, "loss": np.nan, "gradient_norm": np.nan}
+    with pytest.raises(EverywhereError, match=r"all of them in .*stopped\.json"):
+        report_skipped([dropped], 5, 2, None, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_resumed_run_decides_alike(run_config, tmp_path):

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from phi1_jax.checkpoint import load_model
+from phi1_jax.data.tokenizer import load_tokenizer, train_tokenizer
 from phi1_jax.errors import UserError
 from phi1_jax.train.loop import train
+from phi1_jax.train.resume import record_start
 from phi1_jax.train.trace import read_trace
 
 
@@ -110,7 +112,83 @@ def test_finetuning_starts_from_the_weights(config, run, tmp_path):
         train(deeper, tmp_path / "other")
 
 
+@pytest.mark.parametrize("torn", [None, "", '{"seed": 0, "dat', "[3]"])
+def test_a_checkpoint_says_what_a_lost_identity_said(config, run, torn, caplog):
+    whole = (run / "identity.json").read_text()
+    (run / "identity.json").unlink()
+    if torn is not None:
+        (run / "identity.json").write_text(torn)
+    with pytest.raises(UserError, match=r"seed=1 \(was 0\)"):
+        train(replace(config, seed=1), run)
+    assert train(config, run)["start_step"] == 4
+    assert f"is {'missing' if torn is None else 'damaged'}; step 4 says the same" in caplog.text
+    assert (run / "identity.json").read_text() == whole
+
+
+def test_a_run_outlives_the_weights_it_came_from(config, run, tmp_path):
+    base = shutil.copytree(run, tmp_path / "base")
+    finetuning = replace(config, init_from=f"{base}@4", steps=2, seed=7)
+    output = tmp_path / "finetuned"
+    train(finetuning, output)
+    shutil.rmtree(base / "checkpoints" / "4")
+    (base / "sealed" / "4.json").unlink()
+    longer = replace(finetuning, steps=3)
+    assert train(longer, output, allow_change=["steps"])["step"] == 3
+    with pytest.raises(UserError, match=rf"init_from=None \(was \w+ \({base}@4\)\)"):
+        train(replace(longer, init_from=""), output)
+    with pytest.raises(UserError, match="no checkpoint 4"):
+        train(finetuning, tmp_path / "another")
+
+
+def test_the_folder_of_another_run_is_refused_in_a_few_words(config, run):
+    code, _ = config.data.sources
+    other = replace(with_sources(config, code), init_from=str(run), steps=9)
+    with pytest.raises(UserError, match=r"holds another run: of data\.sources") as error:
+        train(other, run)
+    assert "--allow_change" not in str(error.value)
+
+
+def test_weights_are_not_trained_on_with_another_tokenizers_ids(config, run, shards, tmp_path):
+    manifest = json.loads((shards["code"] / "manifest.json").read_text())
+    others = []
+    for source in config.data.sources:
+        folder = shutil.copytree(source.path, tmp_path / source.name)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps({**manifest, "tokenizer": "letters"}))
+        others.append(replace(source, path=str(folder)))
+    with pytest.raises(UserError, match=r"another tokenizer than .*/code; run tokenize_corpus"):
+        train(with_sources(config, config.data.sources[0], others[1]), tmp_path / "mixed")
+    other = replace(with_sources(config, *others), init_from=str(run))
+    with pytest.raises(UserError, match=rf"init_from=.*another tokenizer.*={run}/tokenizer"):
+        train(other, tmp_path / "finetuned")
+    turned = replace(config.model, rope_theta=500.0)
+    with pytest.raises(UserError, match=r"model\.rope_theta=500\.0 differs from 10000\.0 in init"):
+        train(replace(config, model=turned, init_from=str(run)), tmp_path / "turned")
+
+
+def test_the_runs_own_tokenizer_may_be_named(config, run, tmp_path):
+    named = tmp_path / "tokenizer"
+    train_tokenizer(["def f(x):\n    return x\n"] * 50, 290).save(named)
+    identity = json.loads((run / "identity.json").read_text())
+    for folder in (named, run / "tokenizer"):
+        data = replace(config.data, tokenizer=str(folder))
+        record_start(replace(config, data=data), run, 4, identity, {})
+        assert load_tokenizer(run / "tokenizer").fingerprint == load_tokenizer(named).fingerprint
+
+
+def test_tokens_are_counted_as_they_are_read(config, run):
+    data = replace(config.data, global_batch_size=8, seq_len=16)
+    longer = replace(config, data=data, steps=6)
+    allowed = ["steps", "data.global_batch_size", "data.seq_len"]
+    assert train(longer, run, allow_change=allowed)["tokens"] == 4 * 16 * 32 + 2 * 8 * 16
+    row = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert row["data/tokens_seen"] == row["data/tokens/code"] + row["data/tokens/exercises"]
+    assert row["data/tokens_seen"] == 4 * 16 * 32 + 2 * 8 * 16
+
+
 def test_checkpoints_of_something_else_are_left_alone(config, run):
     (run / "identity.json").unlink()
+    shutil.rmtree(run / "checkpoints/0/position")  # as converted weights have none
+    shutil.rmtree(run / "checkpoints/4/position")
     with pytest.raises(UserError, match=r"checkpoints but no identity\.json"):
         train(config, run)
