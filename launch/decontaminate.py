@@ -8,7 +8,8 @@ A document goes if its chain of primitives contains a problem's, if it shares a 
 a problem's docstring, if one of its functions matches a problem's solution at a rate of at least
 --tau (1: up to names and the order of statements), or if the embedding that the model --embedder
 gives it is within --max_distance of a problem's.
-The benchmark is any file in HumanEval's format. docs/decontamination.md says what is missed.
+The benchmark is a file in HumanEval's format, MBPP's (either) or EvalPlus's, or `unconventional`.
+docs/decontamination.md says what is missed.
 
 Writes each corpus without its leaks (one for each tau, in tau_0.95/ and so on, if there are
 several), dropped.jsonl.zst (with the reasons, and at which tau), nearest.jsonl (for each problem
@@ -19,7 +20,7 @@ similar document at each tau, for launch/evaluate.py) and report.json.
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -27,8 +28,11 @@ from phi1_jax import cli
 from phi1_jax.errors import UserError
 from phi1_jax.stage import run_stage
 
+if TYPE_CHECKING:
+    from phi1_jax.data.problems import Problem
+
 CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to prune; repeat for several.")
-BENCHMARK = flags.DEFINE_string("benchmark", None, "Problems in HumanEval's format.")
+BENCHMARK = flags.DEFINE_string("benchmark", None, "File of problems; or: unconventional.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
 NGRAM = flags.DEFINE_integer("ngram", 13, "Words in a run that count as a leak.", 2)
 TAU = flags.DEFINE_list("tau", "1.0", "Match rates of syntax trees that count as a leak.")
@@ -49,6 +53,7 @@ def main(argv: Sequence[str]) -> None:
             raise UserError(f"--{flag.name} is missing")
     corpora = [Path(corpus) for corpus in CORPUS.value]
     benchmark = Path(BENCHMARK.value)
+    problems = read_comparable(BENCHMARK.value)
     try:
         taus = tuple(sorted({float(tau) for tau in TAU.value}, reverse=True))
     except ValueError as error:
@@ -63,10 +68,40 @@ def main(argv: Sequence[str]) -> None:
     embed, embedder = load_embedder(Path(EMBEDDER.value)) if EMBEDDER.value else (None, None)
 
     def work(output: Path) -> dict[str, Any]:
-        return decontaminate(corpora, benchmark, output, rules, embed=embed, workers=WORKERS.value)
+        return decontaminate(
+            corpora, benchmark, output, rules,
+            problems=problems, embed=embed, workers=WORKERS.value,
+        )  # fmt: skip
 
-    inputs = {"corpus": corpora, "benchmark": benchmark, "rules": rules, "embedder": embedder}
+    known = benchmark if benchmark.exists() else BENCHMARK.value
+    inputs = {"corpus": corpora, "benchmark": known, "rules": rules, "embedder": embedder}
     run_stage("decontaminate", Path(OUTPUT.value), inputs, work, force=FORCE.value)
+
+
+def read_comparable(name: str) -> list["Problem"]:
+    """The problems, each with its task in words and a program that solves it.
+
+    Task ids are those of launch/evaluate.py, so that its --split takes what comes out.
+    """
+    from phi1_jax.data.problems import Problem
+    from phi1_jax.evaluate import unconventional
+    from phi1_jax.evaluate.benchmarks import read_benchmark, read_humaneval
+
+    if name != unconventional.NAME:
+        if not Path(name).is_file():
+            raise UserError(f"--benchmark={name}: no such file, nor {unconventional.NAME}")
+        name = str(Path(name).absolute())  # a file may be called mbpp
+    benchmark = read_benchmark(name, None)
+    if benchmark.template == "humaneval":
+        return read_humaneval(name, None)  # with the chains that it may state
+    problems = []
+    for task in benchmark.tasks:
+        words = ""
+        if task.prompt.startswith('"""'):  # MBPP's: the task, then its tests, which are left out
+            words = task.prompt.strip().strip('"').split("\nassert ")[0].strip()
+        prompt = f"{words!r}\n" if words else ""
+        problems.append(Problem(task.task_id, prompt, task.entry_point, task.reference, ""))
+    return problems
 
 
 def load_embedder(run: Path) -> tuple[Callable[[Sequence[str]], Any], str]:

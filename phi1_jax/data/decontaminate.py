@@ -67,6 +67,7 @@ def decontaminate(
     output: Path,
     rules: Rules,
     *,
+    problems: Sequence[Problem] | None = None,
     embed: Embed | None = None,
     workers: int = 1,
 ) -> dict[str, Any]:
@@ -79,6 +80,8 @@ def decontaminate(
     that no leak remains is checked, not assumed.
 
     Args:
+      problems: those of `benchmark`, if it is not in HumanEval's format: a prompt may then be a
+        docstring of the module and the solution a whole program.
       embed: gives the embeddings; without it that measure is left out.
       workers: processes.
     Raises:
@@ -89,7 +92,7 @@ def decontaminate(
         raise UserError(f"--corpus: two are called {repeated[0]}; give them different names")
     if rules.max_distance is not None and embed is None:
         raise UserError("--max_distance: needs embeddings; name a model with --embedder")
-    problems = read_problems(benchmark)
+    problems = problems or read_problems(benchmark)
     programs = [problem.prompt + problem.canonical_solution for problem in problems]
     comparison = Comparison(problems, rules, embed(programs) if embed else None)
     folders = [output / f"tau_{tau}" if len(rules.taus) > 1 else output for tau in rules.taus]

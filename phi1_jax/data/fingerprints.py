@@ -63,7 +63,7 @@ def fingerprint_document(document: Document) -> Fingerprint:
 
 
 def fingerprint_problem(problem: Problem) -> Fingerprint:
-    """A problem: the docstring and the tree of its entry point, which helpers may precede."""
+    """A problem: its docstring and the tree of its entry point, which helpers may precede."""
     code = problem.prompt + problem.canonical_solution
     tree = parse_python(code)
     functions = [] if tree is None else list(_functions(tree))
@@ -72,7 +72,9 @@ def fingerprint_problem(problem: Problem) -> Fingerprint:
         # A solution that this Python cannot parse still has words to compare.
         words = [_BREAK, *normalise_words(problem.prompt), _BREAK]
         return Fingerprint(problem.task_id, _hash(words), (), problem.composition)
-    body = ast.Module(body=[entry[-1]], type_ignores=[])
+    # MBPP's task stands before the program, HumanEval's in the function.
+    before = tree.body[:1] if ast.get_docstring(tree) else []
+    body = ast.Module(body=[*before, entry[-1]], type_ignores=[])
     words, trees = _read_code(body)
     return Fingerprint(problem.task_id, _hash(words), tuple(trees), problem.composition)
 

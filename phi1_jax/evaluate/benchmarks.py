@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.data.json_lines import read_json_lines
-from phi1_jax.data.problems import Problem, parse_problems, read_problems
+from phi1_jax.data.problems import Problem, parse_problems
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate import unconventional
 from phi1_jax.evaluate.evalplus import examiner_of
@@ -80,7 +80,7 @@ class Benchmark:
 def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Benchmark:
     """Reads "humaneval" or "mbpp" from `path`, or "unconventional", which comes with the package.
 
-    Any other name is itself a path to problems.
+    Any other name is itself a path to problems in any of the formats.
 
     Args:
       form: of MBPP's prompts, one of `MBPP_FORMS`.
@@ -89,7 +89,8 @@ def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Ben
     """
     if name == unconventional.NAME:
         return humaneval(read_humaneval(name, None), name)
-    if name not in ("humaneval", "mbpp"):
+    any_format = name not in ("humaneval", "mbpp")
+    if any_format:
         if not Path(name).is_file():
             raise UserError(
                 f"benchmark {name}: not humaneval, mbpp or {unconventional.NAME}, and no such file"
@@ -104,7 +105,7 @@ def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Ben
                 f"--prompt_form={form}: {path} is EvalPlus's, which has its own prompts"
             )
         return _evalplus(rows, path)
-    if name == "mbpp":
+    if name == "mbpp" or (any_format and rows and "test_list" in rows[0]):
         return _mbpp(rows, path, form)
     return humaneval(parse_problems(rows, path), name)
 
@@ -121,7 +122,8 @@ def read_humaneval(name: str, path: Path | None) -> list[Problem]:
         raise UserError("--benchmark=mbpp: here it must be one in HumanEval's format")
     if name == "humaneval" and path is None:
         raise UserError("--benchmark=humaneval: give your copy, --benchmark=HumanEval.jsonl.gz")
-    return read_problems(path if name == "humaneval" and path else Path(name))
+    path = path if name == "humaneval" and path else Path(name)
+    return parse_problems(_read_rows(path), path)
 
 
 def humaneval(problems: Sequence[Problem], name: str) -> Benchmark:
