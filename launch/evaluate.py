@@ -155,7 +155,7 @@ def main(argv: Sequence[str]) -> None:
                 n_not_judged += _show_drops(report)
         if "" not in summaries and summaries:
             if (output / "results.jsonl").exists():
-                set_aside(output, DRAWN + JUDGED, "run")
+                set_aside(output, DRAWN + JUDGED, "another run")
             write_json(output / "summary.json", summaries)
     if n_not_judged:
         sys.exit(

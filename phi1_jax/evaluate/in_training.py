@@ -1,8 +1,8 @@
 """Evaluators for the training loop: pass@1 as a curve, completions as text."""
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from phi1_jax.data.tokenizer import Tokenizer
 from phi1_jax.evaluate.benchmarks import Benchmark
 from phi1_jax.evaluate.judge import Judge
 from phi1_jax.evaluate.samples import SamplingPlan
+from phi1_jax.evaluate.saved import read_rows
 from phi1_jax.evaluate.scoring import evaluate_model
 from phi1_jax.generate.generator import Generator
 
@@ -41,11 +42,9 @@ def benchmark_evaluator(
         summary = evaluate_model(generator, benchmark, judge, output, plan, model=f"step {step}")
         prompts = {task.task_id: task.prompt for task in benchmark.tasks}
         parts = []
-        with (output / "results.jsonl").open(encoding="utf-8", newline="\n") as file:
-            for line, _ in zip(file, range(_SHOWN), strict=False):
-                row = json.loads(line)
-                code = _code(prompts[row["task_id"]] + row["completion"])
-                parts.append(f"## {row['task_id']}: {row['verdict']}\n\n{code}")
+        for row in islice(read_rows(output / "results.jsonl"), _SHOWN):
+            code = _code(prompts[row["task_id"]] + row["completion"])
+            parts.append(f"## {row['task_id']}: {row['verdict']}\n\n{code}")
         # Without a verdict on any problem there is no point on the curve.
         points = {f"pass@{k}": found["value"] for k, found in summary["pass_at_k"].items()}
         if summary["n_not_judged"]:  # the sandbox failed; they are not in pass@k

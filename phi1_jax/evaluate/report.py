@@ -3,9 +3,12 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from phi1_jax.data.problems import read_problems
+from phi1_jax.evaluate.saved import read_rows
 from phi1_jax.metrics import MetricsWriter
 from phi1_jax.stage import write_json
 
@@ -93,17 +96,12 @@ def _table(summary: Mapping[str, Any]) -> str:
 
 
 def _samples(path: Path, root: Path) -> str:
-    problems = {}
-    with (root / "synthesize" / "benchmark.jsonl").open(encoding="utf-8") as file:
-        for line in file:
-            problem = json.loads(line)
-            problems[problem["task_id"]] = problem
+    problems = read_problems(root / "synthesize" / "benchmark.jsonl")
+    prompts = {problem.task_id: problem.prompt for problem in problems}
     parts = ["# Sample completions, greedy\n"]
-    with path.open(encoding="utf-8", newline="\n") as file:
-        for line, _ in zip(file, range(N_SAMPLES), strict=False):
-            row = json.loads(line)
-            code = problems[row["task_id"]]["prompt"] + row["completion"]
-            parts.append(f"## {row['task_id']}: {row['verdict']}\n\n```python\n{code}\n```\n")
+    for row in islice(read_rows(path), N_SAMPLES):
+        code = prompts[row["task_id"]] + row["completion"]
+        parts.append(f"## {row['task_id']}: {row['verdict']}\n\n```python\n{code}\n```\n")
     return "\n".join(parts)
 
 

@@ -43,15 +43,17 @@ def note_settings(path: Path, settings: Mapping[str, Any], files: Iterable[str])
     if before != settings:
         known = before if isinstance(before, dict) else {}
         changed = [key for key in settings if known.get(key) != settings[key]]
-        set_aside(path.parent, files, ", ".join(changed) if known else "run")
+        set_aside(
+            path.parent, files, f"other settings ({', '.join(changed)})" if known else "another run"
+        )
     write_json(path, settings)
 
 
-def set_aside(folder: Path, files: Iterable[str], differs: str) -> None:
+def set_aside(folder: Path, files: Iterable[str], source: str) -> None:
     """Renames files to NAME.N.SUFFIX, one N for all of them; nothing is ever deleted.
 
     Args:
-      differs: what is not the same as now, for the console.
+      source: what they are of, for the console.
     """
     there = [folder / name for name in files if (folder / name).exists()]
     if all(path.name in _SETTINGS for path in there):
@@ -63,7 +65,7 @@ def set_aside(folder: Path, files: Iterable[str], differs: str) -> None:
         path.replace(_numbered(path, number))
     first, *others = (_numbered(path, number).name for path in there)
     beside = f", beside {', '.join(others)}" if others else ""
-    print(f"{there[0]} is of another {differs}; it is now {first}{beside}")
+    print(f"{there[0]} is of {source}; it is now {first}{beside}")
 
 
 def sha256(text: str) -> str:

@@ -114,7 +114,7 @@ def score_samples(
         "versions": {name: versions[name] for name in ("python", "phi1_jax")},
     }
     if not _were_drawn(samples, output):
-        set_aside(output, DRAWN + JUDGED, "run")
+        set_aside(output, DRAWN + JUDGED, "another run")
     note_settings(output / "judging.json", settings, JUDGED)
     rows = _judge(samples, benchmark, judge, output / "results.jsonl", cut, strip_prompt)
     verdicts: dict[str, list[str]] = defaultdict(list)

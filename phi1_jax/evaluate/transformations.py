@@ -292,11 +292,7 @@ def _rename_keywords(problem: Problem, new: Mapping[str, str]) -> str:
     called = {"candidate", problem.entry_point}
     touched = False
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in called
-        ):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) in called:
             for keyword in node.keywords:
                 if keyword.arg and keyword.arg in new:
                     keyword.arg, touched = new[keyword.arg], True

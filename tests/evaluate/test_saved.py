@@ -45,7 +45,10 @@ def test_other_rules_judge_anew(judge, tmp_path, change, capsys):
     assert (tmp_path / "results.1.jsonl").read_bytes() == before
     assert (tmp_path / "summary.1.json").exists() and (tmp_path / "judging.1.json").exists()
     (name,) = change
-    assert f"results.jsonl is of another {name}; it is now results.1" in capsys.readouterr().out
+    assert (
+        f"results.jsonl is of other settings ({name}); it is now results.1"
+        in capsys.readouterr().out
+    )
     settings = json.loads((tmp_path / "judging.json").read_text())
     assert settings[name] == change[name]
     assert set(settings["versions"]) == {"python", "phi1_jax"}

@@ -162,7 +162,10 @@ def test_samples_of_other_settings_are_set_aside(judge, tmp_path, capsys):
     summary = evaluate_model(Writer(right=[]), BENCHMARK, judge, tmp_path, model="two")
     assert summary["pass_at_k"]["1"]["value"] == 0
     assert (tmp_path / "samples.1.jsonl").read_bytes() == old
-    assert "samples.jsonl is of another model; it is now samples.1.jsonl" in capsys.readouterr().out
+    assert (
+        "samples.jsonl is of other settings (model); it is now samples.1.jsonl"
+        in capsys.readouterr().out
+    )
 
 
 def test_samples_are_saved_before_the_first_is_judged(judge, tmp_path, monkeypatch):
