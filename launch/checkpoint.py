@@ -5,9 +5,11 @@
   python launch/checkpoint.py prune runs/mine --keep_last=1 --dry_run
   python launch/checkpoint.py export runs/mine --step=best --output=runs/weights
 
-list      every step: size, loss and best_metric, whether it is whole, and what keeps it.
-verify    reads every file and compares its SHA-256; exit status 1 if a step is damaged.
+list      every step: size, loss and best_metric, whether it is sealed, and what keeps it.
+verify    reads every file and compares its SHA-256; exit status 1 if a step is damaged or lost, or
+          if there is none.
 prune     deletes the steps that nothing keeps, by the run's config or the --keep_... flags here.
+          First reads what it keeps: a damaged step stays, and another is kept in its place.
 export    writes the weights of one step alone, with config and tokenizer, as a new run's folder:
           for launch/generate.py, launch/evaluate.py, init_from, and launch/convert.py --to_hf.
 
@@ -27,14 +29,14 @@ from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
 
 STEP = flags.DEFINE_string(
-    "step", None, "verify, export: a number or best; by default all, and the newest."
+    "step", None, "A number, or best. verify: else every step; export: else the newest."
 )
 OUTPUT = flags.DEFINE_string("output", None, "export: the new folder.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "prune: only say what would be deleted.")
 POLICY = {
     "keep_last": flags.DEFINE_integer("keep_last", None, "Keep the last N steps.", 1),
     "keep_every_steps": flags.DEFINE_integer("keep_every_steps", None, "Keep multiples of N.", 0),
-    "keep_steps": flags.DEFINE_multi_integer("keep_steps", None, "Keep this one; repeatable."),
+    "keep_steps": flags.DEFINE_multi_integer("keep_steps", None, "Keep step N"),
     "best_metric": flags.DEFINE_string("best_metric", None, "A curve of metrics.jsonl."),
     "best_mode": flags.DEFINE_enum("best_mode", None, ["min", "max"], "Which end of it is best."),
     "keep_best": flags.DEFINE_integer("keep_best", None, "Keep the N best steps.", 1),
@@ -73,25 +75,43 @@ def show(run: Path, config: CheckpointConfig) -> None:
         points = [f"{curve[step]:.4g}" if step in curve else "" for curve in curves]
         why = ", ".join(reasons[step]) or "-" if step in reasons else "not sealed: never restored"
         print(f"{step:>9,} {size / 1e6:>9,.1f} MB", *(f"{p:>{width}}" for p in points), f" {why}")
-    aside = sorted(path.name for path in (run / run_folder.QUARANTINE).glob("*") if path.is_dir())
-    if aside:
+    if aside := run_folder.quarantined(run):
         print(f"in {run / run_folder.QUARANTINE}: {', '.join(aside)}")
 
 
 def verify(run: Path, config: CheckpointConfig) -> None:
-    steps = run_folder.steps_in(run) if STEP.value is None else [pick(run, config)]
-    problems = 0
-    for step in steps:
-        problem = run_folder.damage(run, step, progress=True)
-        problems += bool(problem)
-        print(f"step {step:,}: {'DAMAGED: ' + problem if problem else 'ok'}")
-    if problems:
+    steps = run_folder.known_steps(run) if STEP.value is None else [pick(run, config)]
+    if not steps:
+        print(f"{run}: no checkpoint yet")
+    whole = [is_whole(run, step) for step in steps]
+    if not whole or not all(whole):
         sys.exit(1)
+
+
+def is_whole(run: Path, step: int) -> bool:
+    """Reads a step and prints what it finds."""
+    try:
+        problem = run_folder.damage(run, step, progress=True)
+        print(f"step {step:,}: {'DAMAGED: ' + problem if problem else 'ok'}")
+    except UserError as error:
+        problem = str(error)
+        print(f"step {step:,}: NOT KNOWN: {problem}")
+    return not problem
 
 
 def prune(run: Path, config: CheckpointConfig) -> None:
     sealed = run_folder.sealed_steps(run)
-    gone = run_folder.prune(run, config, dry_run=DRY_RUN.value)
+    whole: dict[int, bool] = {}
+    while True:  # until all that is kept has been read; each damaged step brings in another
+        damaged = [step for step in whole if not whole[step]]
+        reasons = run_folder.reasons_to_keep(run, config, but=damaged)
+        unread = [step for step, why in reasons.items() if why and step not in whole]
+        if not unread:
+            break
+        whole |= {step: is_whole(run, step) for step in unread}
+    gone = [step for step, why in reasons.items() if not why]
+    for step in [] if DRY_RUN.value else gone:
+        run_folder.discard(run, step)
     verb, stay = ("would delete", "would keep") if DRY_RUN.value else ("deleted", "kept")
     print(f"{verb} {gone}, {stay} {[step for step in sealed if step not in gone]}")
 
@@ -117,6 +137,8 @@ def export(run: Path, config: CheckpointConfig) -> None:
 def pick(run: Path, config: CheckpointConfig) -> int:
     """The step that --step names, or the newest."""
     steps = run_folder.sealed_steps(run)
+    if not run_folder.known_steps(run):
+        raise UserError(f"{run}: no checkpoint yet")
     if STEP.value == "best":
         if not config.best_metric:
             raise UserError("--step=best needs --best_metric: this run's config names none")
@@ -126,8 +148,11 @@ def pick(run: Path, config: CheckpointConfig) -> int:
         return best[0]
     if STEP.value is None and steps:
         return steps[-1]
-    if not (STEP.value or "").isdigit() or int(STEP.value) not in run_folder.steps_in(run):
-        raise UserError(f"--step={STEP.value}: {run} has the steps {run_folder.steps_in(run)}")
+    known = run_folder.known_steps(run)
+    if STEP.value is None:
+        raise UserError(f"{run}: no whole checkpoint; verify says what is wrong with {known}")
+    if not STEP.value.isdecimal() or int(STEP.value) not in known:
+        raise UserError(f"--step={STEP.value}: {run} has the steps {known}")
     return int(STEP.value)
 
 

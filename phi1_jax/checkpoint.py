@@ -20,10 +20,11 @@ from jax.experimental import multihost_utils
 from phi1_jax import run_folder
 from phi1_jax.config import CheckpointConfig, ModelConfig
 from phi1_jax.config_dict import from_dict
-from phi1_jax.errors import UserError
+from phi1_jax.errors import EverywhereError, UserError
 from phi1_jax.run_folder import (
     CHECKPOINTS,
     CONFIG,
+    QUARANTINE,
     TOKENIZER,
     damage,
     seal,
@@ -54,7 +55,7 @@ class Checkpointer:
         self._held: int | None = None  # the step restored or saved last
         self._failures = 0  # in a row
         self._failure: UserError | None = None  # of the last save, if it failed
-        self._retry_at = 0
+        self._retry_at, self._said = 0, False
 
     def due(self, step: int) -> bool:
         """Whether to save after `step`: at the interval, or again after a save that failed.
@@ -67,6 +68,15 @@ class Checkpointer:
         if self._saving is not None and self._saving[1].done():
             self.wait()
         failed = self._failure is not None and self._saving is None
+        if failed and not self._said:  # here and not at once: a run that ends does not try again
+            self._said = True
+            logging.warning(
+                "%s (failure %d of %d in a row; next try at step %d)",
+                self._failure,
+                self._failures,
+                self._config.retries + 1,
+                self._retry_at,
+            )
         again = failed and step >= self._retry_at
         return again or step % self._config.every_steps == 0
 
@@ -134,25 +144,32 @@ class Checkpointer:
     def restore(self, params: Any, optimizer: Any) -> tuple[int, Any, Any, dict[str, Any]] | None:
         """The newest undamaged step, or None if the run has none yet.
 
-        A damaged step is moved to `quarantine/` and the one before is tried.
+        A damaged step is moved to `quarantine/` and the one before is tried; not one that cannot
+        be read.
 
         Args:
           params, optimizer: trees of `jax.ShapeDtypeStruct` with shardings, to restore into.
         Returns:
           (step, params, optimizer, position)
         Raises:
-          UserError: every step is damaged.
+          UserError: every step is damaged, or one cannot be read.
         """
-        none, all_damaged = -1, -2
-        step, problem = none, UserError(f"{self.run}: no undamaged checkpoint is left")
+        none, failed = -1, -2
+        step = none
+        problem: Exception = EverywhereError(
+            f"{self.run}: no checkpoint to go on from; process 0 says why"
+        )
         if self._first:
             try:
                 newest = run_folder.newest_undamaged(self.run)
                 step = none if newest is None else newest
             except UserError as error:
-                step, problem = all_damaged, error
+                step, problem = failed, EverywhereError(str(error))
+                problem.__cause__ = error
+            except Exception as error:  # as when quarantine/ cannot be made
+                step, problem = failed, error
         (step,) = self._agree(step)
-        if step == all_damaged:
+        if step == failed:
             raise problem
         if step == none:
             return None
@@ -190,26 +207,29 @@ class Checkpointer:
         alone = jax.process_count() > 1 and not isinstance(error, UserError)
         if alone or self._failures > self._config.retries:
             raise self._failure
-        self._retry_at = step + max(1, self._config.every_steps // 10)
-        logging.warning(
-            "%s (failure %d of %d in a row; next try at step %d)",
-            self._failure,
-            self._failures,
-            self._config.retries + 1,
-            self._retry_at,
-        )
+        self._retry_at, self._said = step + max(1, self._config.every_steps // 10), False
 
     def _refuse_full_disk(self, step: int, state: Any) -> None:
         """Raises before a byte is written. Old steps go after the new one: all of it must fit."""
         leaves = jax.tree.leaves(state)
         needed = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) + (1 << 20)
-        free = shutil.disk_usage(self.run).free if self._first else 0
-        # Compared here and not by the others, whose disks may not be the same.
-        fits, free_mib = self._agree(int(needed <= free), free >> 20)
+        free = 0
+        if self._first:
+            try:
+                free = shutil.disk_usage(self.run).free
+            except OSError as error:  # said by all, or the others would wait for this one
+                logging.warning("%s: %s", self.run, error)
+                free = -1
+        # Compared here and not by the others, whose disks may not be the same. Shared as int32.
+        fits, free_mib = self._agree(int(needed <= free), min(free >> 20, 2**31 - 1))
+        if free_mib < 0:
+            raise UserError(f"the free space of {self.run} cannot be read")
         if not fits:
+            aside = run_folder.quarantined(self.run)
             raise UserError(
                 f"it needs {needed / 1e9:.3g} GB and {self.run} has {free_mib * 2**20 / 1e9:.3g} GB"
                 " free; make room, or keep fewer steps (checkpoint.keep_last and the like)"
+                + (f", or delete {QUARANTINE}/, which holds {', '.join(aside)}" if aside else "")
             )
 
     def _agree(self, *values: int) -> list[int]:

@@ -1,6 +1,7 @@
 """How every launch script starts: flags in, one clear line out when the input is wrong."""
 
 import ctypes
+import io
 import logging
 import os
 import re
@@ -28,6 +29,7 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
     `main` gets the script's name and at most `positional` arguments, which may stand anywhere. Any
     other exception keeps its traceback: it is a fault of this project, not of the input.
     """
+    _never_fail_on_stderr()
     # Config files build on each other: `from configs import phi1_base`.
     sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent.parent))
     # Orbax and JAX narrate at INFO; progress bars and stage lines are ours.
@@ -145,6 +147,26 @@ def _keep_freed_memory() -> None:
     m_trim_threshold, m_mmap_max, m_arena_max = -1, -4, -8
     for option, value in ((m_mmap_max, 0), (m_trim_threshold, 2**31 - 1), (m_arena_max, 1)):
         libc.mallopt(option, value)
+
+
+class _Stderr(io.FileIO):
+    """What cannot be said, on a full disk or to a terminal that is gone, is not worth the run."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _never_fail_on_stderr() -> None:
+    """Progress bars and messages end no work; a bar that fails keeps tqdm's lock for ever."""
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(_Stderr(sys.stderr.fileno(), "wb", closefd=False)),
+        encoding=sys.stderr.encoding,
+        errors="backslashreplace",
+        line_buffering=True,
+    )
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -15,6 +15,9 @@ from phi1_jax.errors import EverywhereError, UserError
 # A process that sends no heartbeat for so long is lost, and the others leave. The heartbeats come
 # from a thread of their own: long compilations and file systems that stall do not hold them up.
 HEARTBEAT_TIMEOUT_S = 60
+# A process that is done waits so long for the others, as for the first while it seals the last
+# checkpoint: hashing 100 GB from a slow disk takes longer than JAX's own 300 s.
+FAREWELL_TIMEOUT_S = 24 * 3600
 GO_ON = "run the same command again on all of them to go on from the last checkpoint"
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
@@ -99,6 +102,7 @@ def start() -> None:
             place.local_devices,
             cluster_detection_method="deactivate",
             heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
+            shutdown_timeout_seconds=FAREWELL_TIMEOUT_S,
         )
     except RuntimeError as error:
         raise UserError(

@@ -12,19 +12,18 @@ A step counts once it is sealed. One that goes is first renamed away, then its s
 its files: wherever a kill strikes, a step is whole or not there.
 """
 
-import hashlib
 import json
-import os
+import re
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import logging
-from tqdm import tqdm
 
 from phi1_jax.config import CheckpointConfig
 from phi1_jax.errors import UserError
+from phi1_jax.file_hashes import NOT_THERE, hashes, names, patiently, sync
 from phi1_jax.stage import write_json
 
 CONFIG = "config.json"
@@ -66,7 +65,13 @@ def step_folder(run: Path, step: int) -> Path:
 
 def steps_in(run: Path) -> list[int]:
     """Every step that has a folder, sealed or not, in order."""
-    return sorted(int(p.name) for p in (run / CHECKPOINTS).glob("[0-9]*") if p.name.isdigit())
+    return sorted(int(name) for name in names(run / CHECKPOINTS) if name.isdigit())
+
+
+def known_steps(run: Path) -> list[int]:
+    """Every step that has a folder or a seal, in order: with nothing lost, all have both."""
+    sealed = {int(name[:-5]) for name in names(run / SEALED) if re.fullmatch(r"\d+\.json", name)}
+    return sorted(sealed.union(steps_in(run)))
 
 
 def sealed_steps(run: Path) -> list[int]:
@@ -78,12 +83,12 @@ def seal(run: Path, step: int) -> None:
     """Writes the SHA-256 of every file of a finished step, once all of them are on the disk."""
     folder = step_folder(run, step)
     for path in [*folder.rglob("*"), folder, folder.parent]:
-        _sync(path)
+        sync(path)
     file = _seal_file(run, step)
     file.parent.mkdir(exist_ok=True)
-    write_json(file, _hashes(folder))
-    _sync(file)
-    _sync(file.parent)
+    write_json(file, hashes(folder))
+    sync(file)
+    sync(file.parent)
 
 
 def damage(run: Path, step: int, *, progress: bool = False) -> str:
@@ -93,23 +98,34 @@ def damage(run: Path, step: int, *, progress: bool = False) -> str:
 
     Args:
       progress: show a bar if it takes more than a second.
+    Raises:
+      UserError: a file is there and cannot be read, also when tried again: who knows what it holds.
     """
-    folder = step_folder(run, step)
-    if not folder.is_dir():
-        return "its folder is missing"
-    file = _seal_file(run, step)
     try:
-        sealed = json.loads(file.read_text(encoding="utf-8"))
+        return _damage(run, step, progress)
+    except OSError as error:
+        raise UserError(
+            f"checkpoint {step} of {run} cannot be read, so it was left where it is: {error};"
+            " try again once it can, or move it away"
+        ) from error
+
+
+def _damage(run: Path, step: int, progress: bool) -> str:
+    folder, file = step_folder(run, step), _seal_file(run, step)
+    if str(step) not in names(folder.parent) or not folder.is_dir():
+        return "its folder is missing"
+    try:
+        sealed = json.loads(patiently(file.read_bytes))
     except FileNotFoundError:
         return "its save did not finish"
-    except ValueError:
+    except (ValueError, IsADirectoryError):
         return f"{SEALED}/{file.name} is not JSON"
     if not isinstance(sealed, dict) or not sealed:
         return f"{SEALED}/{file.name} lists no files"
     try:
-        found = _hashes(folder, f"verifying step {step}" if progress else "")
-    except OSError as error:
-        return f"it cannot be read: {error}"
+        found = hashes(folder, f"verifying step {step}" if progress else "")
+    except NOT_THERE as error:  # a broken link, or it goes while we read
+        return f"a file is missing: {error}"
     for name in sorted(sealed.keys() | found.keys()):
         if sealed.get(name) != found.get(name):
             state = "missing" if name not in found else "new" if name not in sealed else "altered"
@@ -123,16 +139,15 @@ def newest_undamaged(run: Path) -> int | None:
     Returns:
       None if the run has no step yet.
     Raises:
-      UserError: it has had steps and none is left; starting over must be the user's decision.
+      UserError: it has had steps and none is left; starting over must be the user's decision. Or
+        one cannot be read.
     """
-    present = set(steps_in(run)) | {int(p.stem) for p in _seals(run)}
-    for step in sorted(present, reverse=True):
+    for step in reversed(known_steps(run)):
         if not (problem := damage(run, step, progress=True)):
             return step
         target = quarantine(run, step)
         logging.warning("checkpoint %d is damaged (%s); moved to %s", step, problem, target)
-    lost = sorted(p.name for p in (run / QUARANTINE).glob("[1-9]*"))
-    if lost:
+    if lost := [name for name in quarantined(run) if not name.startswith("0")]:
         raise UserError(
             f"{run}: no undamaged checkpoint is left; {QUARANTINE}/ holds {', '.join(lost)}. Give a"
             f" new --output, or move {QUARANTINE}/ away to start this run from step 0"
@@ -152,6 +167,11 @@ def quarantine(run: Path, step: int) -> Path:
         if source.exists():
             source.rename(to)
     return target
+
+
+def quarantined(run: Path) -> list[str]:
+    """What was moved aside: N, or N.1 if step N was before."""
+    return sorted(name for name in names(run / QUARANTINE) if not name.endswith(".json"))
 
 
 def discard(run: Path, step: int) -> None:
@@ -201,9 +221,11 @@ def scores(run: Path, curve: str) -> dict[int, float]:
     return points
 
 
-def reasons_to_keep(run: Path, config: CheckpointConfig) -> dict[int, list[str]]:
-    """Why each sealed step is kept; one without a reason may go."""
-    steps = sealed_steps(run)
+def reasons_to_keep(
+    run: Path, config: CheckpointConfig, but: Sequence[int] = ()
+) -> dict[int, list[str]]:
+    """Why each sealed step is kept; one without a reason may go. As if those of `but` were not."""
+    steps = [step for step in sealed_steps(run) if step not in but]
     reasons: dict[int, list[str]] = {step: [] for step in steps}
     for step in steps[-config.keep_last :]:
         reasons[step].append(f"last {config.keep_last}")
@@ -217,10 +239,10 @@ def reasons_to_keep(run: Path, config: CheckpointConfig) -> dict[int, list[str]]
     return reasons
 
 
-def prune(run: Path, config: CheckpointConfig, *, dry_run: bool = False) -> list[int]:
+def prune(run: Path, config: CheckpointConfig) -> list[int]:
     """Deletes the sealed steps that nothing keeps; returns them."""
     gone = [step for step, reasons in reasons_to_keep(run, config).items() if not reasons]
-    for step in [] if dry_run else gone:
+    for step in gone:
         discard(run, step)
     return gone
 
@@ -236,38 +258,6 @@ def best_steps(run: Path, config: CheckpointConfig, steps: list[int]) -> list[in
         if step in steps and value == value  # not NaN
     }
     return sorted(points, key=lambda step: (points[step], step))[: config.keep_best]
-
-
-def _hashes(folder: Path, progress: str = "") -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    sizes = [path.stat().st_size for path in files]
-    bar = tqdm(
-        total=sum(sizes), unit="B", unit_scale=True, desc=progress, delay=1, disable=not progress
-    )
-    found = {}
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool, bar:
-        for path, size, digest in zip(files, sizes, pool.map(_digest, files), strict=True):
-            found[path.relative_to(folder).as_posix()] = digest
-            bar.update(size)
-    return found
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Waits until a file or a folder's entries are on the disk: a seal must not be there first."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _seals(run: Path) -> list[Path]:
-    return [path for path in (run / SEALED).glob("[0-9]*.json") if path.stem.isdigit()]
 
 
 def _seal_file(run: Path, step: int) -> Path:

@@ -1,5 +1,6 @@
 """A run's folder and the script that looks after it: no training, a state of two small arrays."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -12,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import REPOSITORY
+from jax.experimental import multihost_utils
 
-from phi1_jax import run_folder
+from phi1_jax import file_hashes, run_folder
 from phi1_jax.checkpoint import Checkpointer, load_model
 from phi1_jax.config import CheckpointConfig
 from phi1_jax.errors import UserError
@@ -117,6 +119,22 @@ def test_a_failed_save_is_tried_again_once(tmp_path, monkeypatch):
     assert run_folder.sealed_steps(tmp_path) == [11]
 
 
+def test_a_save_that_fails_on_the_way_out_promises_no_next_try(tmp_path, monkeypatch, caplog):
+    checkpointer = Checkpointer(tmp_path, CheckpointConfig(every_steps=10, retries=3))
+    (tmp_path / "quarantine" / "4").mkdir(parents=True)
+    small = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: small)
+    checkpointer.save(10, *state(10), {})
+    assert "next try" not in caplog.text
+    checkpointer.due(11)
+    checkpointer.due(12)
+    assert caplog.text.count("failure 1 of 4 in a row; next try at step 11") == 1
+    checkpointer.save(12, *state(12), {})
+    with pytest.raises(UserError, match=r"12 was not saved: .* or delete quarantine/, .* holds 4"):
+        checkpointer.close()
+    assert "next try at step 13" not in caplog.text
+
+
 def test_a_run_never_starts_over_by_itself(three, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(three, run)
@@ -127,6 +145,52 @@ def test_a_run_never_starts_over_by_itself(three, tmp_path):
             restore(run, CheckpointConfig())
     shutil.rmtree(run / "quarantine")
     assert restore(run, CheckpointConfig()) is None
+
+
+@pytest.mark.parametrize("failures", [2, 100])
+def test_what_cannot_be_read_is_read_again_and_never_put_aside(
+    failures, three, tmp_path, monkeypatch
+):
+    run = tmp_path / "run"
+    shutil.copytree(three, run)
+    real, left = hashlib.file_digest, [failures]
+
+    def stale(file, name):
+        if "/6/" in file.name and "/d/" in file.name and left[0]:
+            left[0] -= 1
+            raise OSError(116, "Stale file handle", file.name)
+        return real(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", stale)
+    monkeypatch.setattr(file_hashes, "RETRY_AFTER_S", (0.0, 0.0, 0.0))
+    if failures == 2:
+        assert restore(run, CheckpointConfig())[0] == 6 and left == [0]
+    else:
+        with pytest.raises(UserError, match=r"checkpoint 6 of .* left where it is: .*Stale file"):
+            restore(run, CheckpointConfig())
+    assert run_folder.sealed_steps(run) == [2, 4, 6] and not (run / "quarantine").exists()
+
+
+def test_free_space_of_any_size_is_shared_among_processes(tmp_path, monkeypatch):
+    checkpointer = Checkpointer(tmp_path, CheckpointConfig())
+    real = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as two:
+        two.setattr(jax, "process_count", lambda: 2)
+        two.setattr(multihost_utils, "broadcast_one_to_all", lambda values: values)
+        for free in (1 << 40, 1 << 51, 1 << 60):
+            two.setattr(shutil, "disk_usage", lambda _, free=free: real._replace(free=free))
+            checkpointer._refuse_full_disk(1, state(1))
+        two.setattr(shutil, "disk_usage", lambda _: real._replace(free=1 << 19))
+        with pytest.raises(UserError, match=r"it needs .* GB and .* has 0 GB free"):
+            checkpointer._refuse_full_disk(1, state(1))
+
+        def gone(_):
+            raise OSError(5, "Input/output error")
+
+        two.setattr(shutil, "disk_usage", gone)
+        with pytest.raises(UserError, match=r"the free space of .* cannot be read"):
+            checkpointer._refuse_full_disk(1, state(1))
+    checkpointer.close()
 
 
 def script(*arguments: object, code: int = 0) -> str:
@@ -157,12 +221,33 @@ def test_list_and_verify(three, tmp_path):
     assert found[0].startswith("step 2: DAMAGED") and found[0].endswith("is altered")
     assert found[1:] == ["step 4: DAMAGED: its save did not finish", "step 6: ok"]
     assert run_folder.steps_in(run) == [2, 4, 6]
+    shutil.rmtree(run / "checkpoints" / "6")
+    assert "step 6: DAMAGED: its folder is missing" in script("verify", run, code=1)
+
+
+def test_a_run_without_steps_says_so(three, tmp_path):
+    shutil.copy(three / "config.json", tmp_path)
+    assert "no checkpoint yet" in script("verify", tmp_path, code=1)
+    asked = ("export", tmp_path, f"--output={tmp_path / 'weights'}")
+    assert "no checkpoint yet" in script(*asked, code=2)
+
+
+def test_prune_never_deletes_the_last_good_step(three, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(three, run)
+    (run / "checkpoints" / "6" / "_CHECKPOINT_METADATA").write_bytes(b"{")
+    asked = ("prune", run, "--keep_last=1", "--best_metric=")
+    said = script(*asked, "--dry_run")
+    assert "step 6: DAMAGED" in said and "would delete [2], would keep [4, 6]" in said
+    assert run_folder.steps_in(run) == [2, 4, 6]
+    assert "deleted [2], kept [4, 6]" in script(*asked)
+    assert run_folder.steps_in(run) == [4, 6] and run_folder.damage(run, 4) == ""
 
 
 def test_prune(three, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(three, run)
-    assert "deleted [], kept [2, 4, 6]" in script("prune", run)
+    assert script("prune", run).endswith("deleted [], kept [2, 4, 6]\n")
     asked = ("prune", run, "--keep_last=1", "--best_mode=max")
     assert "would delete [2], would keep [4, 6]" in script(*asked, "--dry_run")
     assert run_folder.steps_in(run) == [2, 4, 6]

@@ -1,4 +1,4 @@
-"""The first SIGTERM or Ctrl-C asks the loop to save and leave; the second leaves at once."""
+"""A first SIGTERM, SIGHUP or Ctrl-C asks the loop to save and leave; a second leaves at once."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -10,9 +10,11 @@ from absl import logging
 
 @contextmanager
 def stop_signal() -> Iterator[Callable[[], bool]]:
-    """Turns the first SIGTERM or SIGINT into a request; the second ends the process.
+    """Turns the first SIGTERM, SIGINT or SIGHUP into a request; a second one, of either of the
+    first two, ends the process.
 
     By the system's own action: a KeyboardInterrupt would wait for the threads of a save that hangs.
+    A terminal that closes sends SIGHUP more than once: further ones are ignored; under nohup, all.
     """
     received: list[int] = []
     previous: dict[int, Any] = {}
@@ -20,11 +22,13 @@ def stop_signal() -> Iterator[Callable[[], bool]]:
     def on_signal(number: int, frame: Any) -> None:
         del frame
         received.append(number)
-        signal.signal(number, signal.SIG_DFL)
+        for each in previous:
+            signal.signal(each, signal.SIG_IGN if each == signal.SIGHUP else signal.SIG_DFL)
         logging.warning("%s: saving, then leaving", signal.Signals(number).name)
 
-    for number in (int(signal.SIGTERM), int(signal.SIGINT)):
-        previous[number] = signal.signal(number, on_signal)
+    for number in (int(signal.SIGTERM), int(signal.SIGINT), int(signal.SIGHUP)):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            previous[number] = signal.signal(number, on_signal)
     try:
         yield lambda: bool(received)
     finally:

@@ -103,3 +103,14 @@ def test_a_second_signal_leaves_at_once(config, tmp_path, number, where):
     wait(process, run, -number)
     assert time.monotonic() - signalled < 3
     assert run_folder.sealed_steps(run) == [0]
+
+
+@pytest.mark.parametrize("stderr", ["a full disk", "a closed pipe"])
+def test_messages_that_cannot_be_written_end_no_run(config, undisturbed, tmp_path, stderr):
+    run = tmp_path / "run"
+    lost = "os.open('/dev/full', os.O_WRONLY)"
+    if stderr == "a closed pipe":
+        lost = "(lambda r, w: (os.close(r), w)[1])(*os.pipe())"
+    finish(config, run, patch=f"import os\nos.dup2({lost}, 2)")
+    assert_same(run, undisturbed)
+    assert run_folder.damage(run, STEPS) == ""

@@ -1,0 +1,89 @@
+"""SHA-256 of a folder's files, read patiently: a bad moment of a file server is no damage."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TypeVar
+
+from absl import logging
+from tqdm import tqdm
+
+# A read that fails is tried again after so long each time.
+RETRY_AFTER_S = (0.1, 1.0, 5.0)
+NOT_THERE = (FileNotFoundError, NotADirectoryError)
+T = TypeVar("T")
+
+
+def hashes(folder: Path, progress: str = "") -> dict[str, str]:
+    """Relative path -> SHA-256 in hex, of every file below; with a bar of that name, if any.
+
+    Raises:
+      OSError: something cannot be read, also when tried again.
+    """
+    files = patiently(lambda: _files(folder))
+    sizes = [path.stat().st_size for path in files]
+    # None unless asked for, not a silent one: even that takes tqdm's lock, in the sealing thread.
+    bar = (
+        tqdm(total=sum(sizes), unit="B", unit_scale=True, desc=progress, delay=1)
+        if progress
+        else nullcontext()
+    )
+    found = {}
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool, bar as shown:
+        for path, size, digest in zip(files, sizes, pool.map(_digest, files), strict=True):
+            found[path.relative_to(folder).as_posix()] = digest
+            if shown is not None:
+                shown.update(size)
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    """Every file below, in order. Unlike rglob, it skips no folder that cannot be read."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    walk = os.walk(folder, onerror=fail)
+    return sorted(Path(parent, name) for parent, _, names in walk for name in names)
+
+
+def _digest(path: Path) -> str:
+    def read() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return patiently(read)
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder; nothing if there is none."""
+    try:
+        return patiently(lambda: [path.name for path in folder.iterdir()])
+    except NOT_THERE:
+        return []
+
+
+def patiently(read: Callable[[], T]) -> T:
+    """Reads, again if need be; what is not there, or a folder, is an answer and no failure."""
+    for pause_s in RETRY_AFTER_S:
+        try:
+            return read()
+        except (*NOT_THERE, IsADirectoryError):
+            raise
+        except OSError as error:
+            logging.warning("%s; reading it again in %g s", error, pause_s)
+            time.sleep(pause_s)
+    return read()
+
+
+def sync(path: Path) -> None:
+    """Waits until a file or a folder's entries are on the disk: a seal must not be there first."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

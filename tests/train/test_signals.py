@@ -1,0 +1,57 @@
+"""Signals as a system sends them, to a process that says `on` each time it comes round."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import REPOSITORY
+
+PROGRAM = """
+import signal, sys, time
+if "nohup" in sys.argv:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+from phi1_jax.train.signals import stop_signal
+with stop_signal() as stopped:
+    print("on", flush=True)
+    for line in sys.stdin:
+        print(stopped(), flush=True)
+"""
+
+
+def received(*numbers: int, nohup: bool = False) -> tuple[str, int]:
+    """Whether the process was asked to stop, '' if it is dead; and its exit status."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *(["nohup"] if nohup else [])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    assert process.stdout.readline() == "on\n"
+    for number in numbers:
+        process.send_signal(number)
+        time.sleep(0.3)  # Python runs a handler between two lines, not when the signal comes
+    out, _ = process.communicate("\n" if process.poll() is None else None, timeout=30)
+    return out.strip(), process.returncode
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_the_first_is_a_request(number):
+    assert received(number) == ("True", 0)
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_the_second_ends_the_process_whatever_the_first_was(first, second):
+    assert received(first, second) == ("", -second)
+
+
+def test_a_closing_terminal_sends_its_signal_twice():
+    assert received(signal.SIGHUP, signal.SIGHUP) == ("True", 0)
+
+
+def test_under_nohup_a_closing_terminal_is_nothing():
+    assert received(signal.SIGHUP, nohup=True) == ("False", 0)
