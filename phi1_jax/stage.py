@@ -114,7 +114,8 @@ def check_output(name: str, output: Path, reads: Any, flag: str = "output") -> N
             raise UserError(
                 f"--{flag}={output}: is, holds or lies in {path}, which is read; name another one"
             )
-    if output.is_dir() and any(output.iterdir()):
+    # A run that was killed as it made the folder leaves the marker's temporary file alone.
+    if output.is_dir() and {path.name for path in output.iterdir()} - {MARKER + ".tmp"}:
         owner = (_read(output / MARKER) or {}).get("stage")
         if owner is None:
             raise UserError(f"--{flag}={output} holds other files; name a new or empty folder")

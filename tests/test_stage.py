@@ -136,6 +136,13 @@ def test_a_stage_killed_as_it_replaces_the_last_result_is_finished(tmp_path):
     assert sorted(p.name for p in output.iterdir()) == ["partial", "report.json", "stage.json"]
 
 
+def test_a_run_killed_as_it_made_its_folder_can_be_repeated(tmp_path):
+    (tmp_path / "stage.json.tmp").touch()
+    assert run_stage("demo", tmp_path, {}, Work())["out"] == {"documents": 1}
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["partial", "report.json", "stage.json"]
+
+
 def test_the_folder_of_another_stage_or_of_an_input_is_refused(tmp_path):
     run_stage("first", tmp_path / "a", {}, Work())
     with pytest.raises(UserError, match="is that of stage 'first'"):
