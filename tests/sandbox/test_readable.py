@@ -48,14 +48,16 @@ def sandbox(request) -> Iterator[Sandbox]:
     try:
         if request.param == "bubblewrap alone":  # a kernel without Landlock
             readable = host._readable_by(BOOT)
-            command = host._bubblewrap(shutil.which("bwrap") or "bwrap", [*readable, BOOT[0]])
+            if not (bwrap := shutil.which("bwrap")):
+                raise worker.WorkerFailed("bubblewrap is not installed")
+            command = host._bubblewrap(bwrap, [*readable, BOOT[0]])
             start = START.replace(str(ROOT), "/code")
             start += "confine.landlock = lambda *_: ''\nserver.main()"
             command += [*BOOT, start]
             opened = Sandbox(Limits(cpu_s=5), 1, command, "bubblewrap", readable)
         else:
             opened = open_sandbox(Limits(cpu_s=5), workers=1, isolation=request.param)
-    except (UserError, FileNotFoundError, worker.WorkerFailed) as error:
+    except (UserError, worker.WorkerFailed) as error:
         pytest.skip(f"{request.param} does not work on this machine: {error}")
     with opened:
         yield opened
