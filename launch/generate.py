@@ -24,7 +24,11 @@ from phi1_jax.errors import UserError
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The run's folder.")
 STEP = flags.DEFINE_integer("step", None, "Which of its checkpoints; the newest by default.", 0)
-PROMPT = flags.DEFINE_multi_string("prompt", [], "Text to go on from; repeat for several.")
+PROMPT = flags.DEFINE_multi_string(
+    "prompt",
+    [],
+    r"Text to go on from, as it is: in bash $'a\nb' has a line break. May be repeated.",
+)
 PROMPT_FILE = flags.DEFINE_string("prompt_file", None, "Prompts: .jsonl, or text that is one.")
 INTERACTIVE = flags.DEFINE_bool("interactive", False, "Type prompts; an empty line sends one.")
 JSON = flags.DEFINE_bool("json", False, "Print a JSON record for each completion.")
@@ -44,6 +48,8 @@ OVERFLOW = flags.DEFINE_enum(
     "on_overflow", "error", ("error", "left"), "Prompts too long for the context: cut them left."
 )
 TENSOR = flags.DEFINE_integer("tensor", 1, "Devices that share each matrix; rows use the rest.", 1)
+# What each JSON record gets beside the fields of its prompt.
+WRITTEN = {"prompt_index", "sample", "text", "token_ids", "logprobs", "finish_reason"}
 
 
 def main(argv: Sequence[str]) -> None:
@@ -56,45 +62,51 @@ def main(argv: Sequence[str]) -> None:
     if PROMPT_FILE.value:
         records = read_prompts(Path(PROMPT_FILE.value))
     cli.start_jax()
-    from phi1_jax.generate.generator import Generator
+    from phi1_jax.generate.generator import Generator, check_prompts
+    from phi1_jax.generate.sampling import Sampling
 
+    check_prompts([record["prompt"] for record in records])
+    sampling = Sampling(
+        TEMPERATURE.value,
+        TOP_K.value,
+        TOP_P.value,
+        PENALTY.value,
+        FREQUENCY.value,
+        PRESENCE.value,
+        NGRAM.value,
+    )
     streaming = INTERACTIVE.value or (len(records) * N_SAMPLES.value == 1 and not JSON.value)
     generator = Generator.from_checkpoint(
         Path(CHECKPOINT.value), STEP.value, make_mesh(), chunk_tokens=8 if streaming else 32
     )
     if INTERACTIVE.value:
+        sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr] # refused later
         while prompt := read_typed_prompt():
-            complete(generator, [{"prompt": prompt}])
+            try:
+                complete(generator, [{"prompt": prompt}], sampling)
+            except UserError as error:
+                print(f"error: {error}", file=sys.stderr)
     else:
-        complete(generator, records)
+        complete(generator, records, sampling)
 
 
-def complete(generator: Any, records: Sequence[dict[str, Any]]) -> None:
+def complete(generator: Any, records: Sequence[dict[str, Any]], sampling: Any) -> None:
     """Prints the completions: a single one as it grows, several as each ends."""
-    from phi1_jax.generate.sampling import Sampling
-
     alone = len(records) * N_SAMPLES.value == 1
     shown, n_tokens, start = 0, 0, time.perf_counter()
-    if alone and not JSON.value:
-        print(records[0]["prompt"], end="", flush=True)
-    for progress in generator.stream(
+    stream = generator.stream(
         [record["prompt"] for record in records],
-        Sampling(
-            TEMPERATURE.value,
-            TOP_K.value,
-            TOP_P.value,
-            PENALTY.value,
-            FREQUENCY.value,
-            PRESENCE.value,
-            NGRAM.value,
-        ),
+        sampling,
         max_new_tokens=MAX_NEW_TOKENS.value,
         n_samples=N_SAMPLES.value,
         seed=SEED.value,
         stop=[text.replace("\\n", "\n") for text in STOP.value],
         batch_size=BATCH_SIZE.value,
         on_overflow=OVERFLOW.value,
-    ):
+    )
+    if alone and not JSON.value:
+        print(records[0]["prompt"], end="", flush=True)
+    for progress in stream:
         done = progress.completion
         n_tokens += len(done.token_ids) if done else 0
         if JSON.value:
@@ -115,7 +127,7 @@ def complete(generator: Any, records: Sequence[dict[str, Any]]) -> None:
 
 def read_prompts(path: Path) -> list[dict[str, Any]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise UserError(f"--prompt_file={path}: {reason}") from error
@@ -130,6 +142,11 @@ def read_prompts(path: Path) -> list[dict[str, Any]]:
             valid = False
         if not valid:
             raise UserError(f'--prompt_file={path}: record {number} has no "prompt" text')
+        if JSON.value and (taken := sorted(WRITTEN & record.keys())):
+            raise UserError(
+                f'--prompt_file={path}: record {number} has a field "{taken[0]}", which the output'
+                " needs for its own; rename it"
+            )
         records.append(record)
     if not records:
         raise UserError(f"--prompt_file={path} holds no prompt")
@@ -137,12 +154,12 @@ def read_prompts(path: Path) -> list[dict[str, Any]]:
 
 
 def read_typed_prompt() -> str:
-    """The lines up to an empty one; empty at the end of the input."""
+    """The lines up to an empty one, without the last line's end; empty at the end of the input."""
     print("prompt (an empty line sends it, an empty prompt ends):", file=sys.stderr)
     lines = []
     while line := sys.stdin.readline().rstrip("\n"):
         lines.append(line)
-    return "".join(line + "\n" for line in lines)
+    return "\n".join(lines)
 
 
 def make_mesh() -> Any:
@@ -151,7 +168,10 @@ def make_mesh() -> Any:
     from phi1_jax import sharding
     from phi1_jax.config import MeshConfig
 
-    if len(jax.devices()) == 1 and TENSOR.value == 1:
+    n_devices = len(jax.devices())
+    if n_devices % TENSOR.value:
+        raise UserError(f"--tensor={TENSOR.value} must divide the number of devices, {n_devices}")
+    if n_devices == 1:
         return None
     return sharding.make_mesh(MeshConfig(tensor=TENSOR.value))
 

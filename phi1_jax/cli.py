@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import re
+import select
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -45,6 +46,10 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
             )
         try:
             main(argv)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _leave_if_nobody_reads()
+            raise
         except UserError as error:
             if flags.FLAGS.traceback:
                 raise
@@ -53,6 +58,8 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
             print("interrupted; run the same command again to go on", file=sys.stderr)
             sys.exit(130)
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # any text, whatever the terminal's code
     flags.FLAGS.set_gnu_getopt()
     app.run(guarded, flags_parser=_parse)
 
@@ -190,6 +197,15 @@ def _parse(argv: Sequence[str]) -> list[str]:
                 problem = f"--{override[1]}: no such field in the config"
                 problem += f"; did you mean{hint}" if hint else ""
         _fail(f"{problem} (see --help)")
+
+
+def _leave_if_nobody_reads() -> None:
+    """Ends as the shell's own tools do when `| head` has enough, if that pipe is the broken one."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    if any(event & select.POLLERR for _, event in poll.poll(0)):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
 
 
 def _fail(message: str) -> NoReturn:

@@ -1,4 +1,7 @@
-"""What every script sets before JAX starts."""
+"""What every script sets before JAX starts, and how it ends."""
+
+import subprocess
+import sys
 
 import pytest
 from absl import flags
@@ -24,3 +27,22 @@ def test_jax_takes_the_memory_that_plans_count_on(own, expected, monkeypatch):
     with flagsaver.flagsaver(compile_cache=""):
         cli.start_jax()
     assert generate_pjrt_gpu_plugin_options()["memory_fraction"] == expected
+
+
+@pytest.mark.parametrize(("lines", "code"), [(1, 0), (1_000_000, 141)])
+def test_a_reader_that_has_enough_is_no_error(lines, code):
+    work = f"[print('line', flush=True) for _ in range({lines})]"
+    text = f"from phi1_jax import cli; cli.run(lambda argv: {work} and None)"
+    with subprocess.Popen(
+        [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as script:
+        assert script.stdout.readline() == b"line\n"
+        script.stdout.close()
+        assert script.stderr.read() == b""
+    assert script.returncode == code
+
+
+def test_another_broken_pipe_is_a_fault():
+    text = "from phi1_jax import cli; cli.run(lambda argv: (_ for _ in ()).throw(BrokenPipeError))"
+    script = subprocess.run([sys.executable, "-c", text], capture_output=True, check=False)
+    assert script.returncode == 1 and b"BrokenPipeError" in script.stderr

@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from phi1_jax.config import ModelConfig
-from phi1_jax.generate.decoder import State, arrange, begin, bucket, decode, empty_state
+from phi1_jax.generate.decoder import State, begin, bucket, decode, empty_state, pick, put
 from phi1_jax.generate.sampling import Draw, Past, Sampling
 from phi1_jax.model.cache import Weights
 
@@ -79,10 +79,17 @@ class Batch:
         if not self._waiting and self._worth_compiling((size - smaller) * self._steps):
             size = smaller
         slots = max(self._slots, bucket(max(row.length for row in rows) + self._steps))
-        if entering or size != len(self.rows) or slots != self._slots:
-            self._arrange(live, entering, size, slots)
-            self.rows = [*rows, *[None] * (size - len(rows))]
-            self._slots = slots
+        if self._state is None:
+            self._state = empty_state(self._config, self._mesh, size, slots)
+            self.rows = [None] * size
+        elif size != len(self.rows) or slots != self._slots:
+            from_state = np.zeros(size, np.int32)
+            from_state[: len(live)] = live
+            self._state = pick(slots, self._mesh, self._state, from_state)
+            self.rows = [*(self.rows[i] for i in live), *[None] * (size - len(live))]
+        self._slots = slots
+        if entering:
+            self._enter(entering)
         return True
 
     def decode(self, sampling: Sampling) -> None:
@@ -132,24 +139,18 @@ class Batch:
         """Frees a row."""
         self.rows[index] = None
 
-    def _arrange(self, live: list[int], entering: list[Row], size: int, slots: int) -> None:
-        state = self._state or empty_state(self._config, size, slots)
-        from_state = np.zeros(size, np.int32)
-        from_state[: len(live)] = live
-        if not entering:
-            state = arrange(
-                slots, self._mesh, state, state, from_state, np.full_like(from_state, -1)
-            )
-        place = len(live)
+    def _enter(self, entering: list[Row]) -> None:
+        """Reads the prompts of these rows into places that are free."""
+        free = deque(index for index, row in enumerate(self.rows) if row is None)
         while entering:
             prompts, fresh = self._read(entering)
-            from_fresh = np.full_like(from_state, -1)
+            from_fresh = np.full(len(self.rows), -1, np.int32)
             while entering and entering[0].prompt in prompts:
-                from_fresh[place] = prompts.index(entering.pop(0).prompt)
-                place += 1
-            state = arrange(slots, self._mesh, state, fresh, from_state, from_fresh)
-            from_state = np.arange(size, dtype=np.int32)
-        self._state = state
+                row, place = entering.pop(0), free.popleft()
+                from_fresh[place] = prompts.index(row.prompt)
+                self.rows[place] = row
+            assert self._state is not None
+            self._state = put(self._mesh, *self._state, fresh, from_fresh)
         if self._last_read and not (
             self._waiting and self._waiting[0].prompt in self._last_read[0]
         ):

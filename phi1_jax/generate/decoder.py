@@ -45,34 +45,39 @@ def begin(
 
 
 @partial(jax.jit, static_argnames=("slots", "mesh"))
-def arrange(
-    slots: int,
+def pick(slots: int, mesh: jax.sharding.Mesh | None, state: State, from_b: jax.Array) -> State:
+    """A state with `slots` slots, at least as many as before, and these rows of the old one."""
+    cache = Cache(
+        tuple(_widen(k, slots, 3)[from_b] for k in state.cache.k_bhks),
+        tuple(_widen(v, slots, 2)[from_b] for v in state.cache.v_bhsk),
+    )
+    return State(constrain(cache, mesh), state.logits_bv[from_b])
+
+
+@partial(jax.jit, static_argnames=("mesh",), donate_argnames=("cache",))
+def put(
     mesh: jax.sharding.Mesh | None,
-    state: State,
+    cache: Cache,
+    logits_bv: jax.Array,
     fresh: State,
-    from_state_b: jax.Array,
-    from_fresh_b: jax.Array,
+    from_b: jax.Array,
 ) -> State:
-    """Puts rows together anew: retires some, moves some, copies prompts to their samples.
+    """Lets prompts that were just read into a state, in place: a prompt for several samples too.
 
     Args:
-      slots: of the new cache, at least those of both old ones.
-      fresh: prompts just read.
-      from_state_b: int32[b], which old row each new row is,
-      from_fresh_b: unless this is not -1: then it is that row of `fresh`.
+      fresh: with at most the slots of the cache.
+      from_b: int32[b], which row of `fresh` each row becomes; -1 stays what it is.
     """
 
-    def row(old: jax.Array, new: jax.Array, axis: int | None) -> jax.Array:
-        if axis is not None:
-            old, new = (_widen(x, slots, axis) for x in (old, new))
-        pick = (from_fresh_b >= 0).reshape(-1, *[1] * (old.ndim - 1))
-        return jnp.where(pick, new[from_fresh_b], old[from_state_b])
+    def row(old: jax.Array, new: jax.Array, axis: int | None = None) -> jax.Array:
+        new = new if axis is None else _widen(new, old.shape[axis], axis)
+        return jnp.where((from_b >= 0).reshape(-1, *[1] * (old.ndim - 1)), new[from_b], old)
 
     cache = Cache(
-        tuple(row(a, b, 3) for a, b in zip(state.cache.k_bhks, fresh.cache.k_bhks, strict=True)),
-        tuple(row(a, b, 2) for a, b in zip(state.cache.v_bhsk, fresh.cache.v_bhsk, strict=True)),
+        tuple(row(a, b, 3) for a, b in zip(cache.k_bhks, fresh.cache.k_bhks, strict=True)),
+        tuple(row(a, b, 2) for a, b in zip(cache.v_bhsk, fresh.cache.v_bhsk, strict=True)),
     )
-    return State(constrain(cache, mesh), row(state.logits_bv, fresh.logits_bv, None))
+    return State(constrain(cache, mesh), row(logits_bv, fresh.logits_bv))
 
 
 @partial(
@@ -118,9 +123,12 @@ def decode(
     return State(cache, logits_bv), tokens_nb.T, logprobs_nb.T
 
 
-def empty_state(config: ModelConfig, rows: int, slots: int) -> State:
+@partial(jax.jit, static_argnames=("config", "mesh", "rows", "slots"))
+def empty_state(
+    config: ModelConfig, mesh: jax.sharding.Mesh | None, rows: int, slots: int
+) -> State:
     """A state of no tokens."""
-    cache = kv.empty_cache(config, rows, slots)
+    cache = constrain(kv.empty_cache(config, rows, slots), mesh)
     return State(cache, jnp.zeros((rows, config.vocab_size)))
 
 

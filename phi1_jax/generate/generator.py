@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from jax.sharding import Mesh
 
@@ -164,7 +164,10 @@ class Generator:
         batch_size: int = 64,
         on_overflow: Overflow = "error",
     ) -> Iterator[Progress]:
-        """`generate` as it goes on: every completion after every chunk of its tokens."""
+        """`generate` as it goes on: every completion after every chunk of its tokens.
+
+        What is wrong with the arguments is raised here, before the first of them.
+        """
         for name, number in (
             ("max_new_tokens", max_new_tokens),
             ("n_samples", n_samples),
@@ -179,6 +182,9 @@ class Generator:
             )
         if isinstance(stop, str) or "" in stop:
             raise UserError(f"stop={stop!r} must be a list of strings, none of them empty")
+        if on_overflow not in get_args(Overflow):
+            raise UserError(f"on_overflow={on_overflow!r} must be error or left")
+        check_prompts(prompts)
         waiting = self._queue(prompts, max_new_tokens, n_samples, seed, on_overflow)
         # Chunks of one size, so that none is decoded in vain.
         steps = -(-max_new_tokens // -(-max_new_tokens // self.chunk_tokens))
@@ -191,6 +197,11 @@ class Generator:
             batch_size,
             steps,
         )
+        return self._run(batch, sampling, steps, stop)
+
+    def _run(
+        self, batch: Batch, sampling: Sampling, steps: int, stop: Sequence[str]
+    ) -> Iterator[Progress]:
         while batch.refill():
             batch.decode(sampling)
             for index, row in enumerate(batch.rows):
@@ -224,7 +235,9 @@ class Generator:
                 if on_overflow == "error":
                     raise UserError(
                         f"prompt {index} has {len(ids)} tokens, which leaves no room in the model's"
-                        f" context of {context}; shorten it, or cut it with --on_overflow=left"
+                        f" context of {context}; shorten it, or cut it from the left:"
+                        f" --on_overflow=left, with --max_new_tokens below {context} (in Python,"
+                        " the arguments of these names)"
                     )
                 if max_new_tokens >= context:
                     raise UserError(
@@ -236,3 +249,19 @@ class Generator:
             for sample in range(n_samples):
                 rows.append(Row(index, sample, ids, limit, stream_key(seed, ids, sample)))
         return deque(sorted(rows, key=lambda row: len(row.prompt_ids)))
+
+
+def check_prompts(prompts: Sequence[str]) -> None:
+    """Raises:
+    UserError: one text in place of a list, or a text that no UTF-8 file can hold; names it.
+    """
+    if isinstance(prompts, str):
+        raise UserError(f"prompts={prompts[:20]!r} must be a list of texts")
+    for index, text in enumerate(prompts):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"prompt {index} is not text in UTF-8: character {error.start} is"
+                f" {text[error.start]!r}"
+            ) from error

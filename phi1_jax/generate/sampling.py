@@ -1,7 +1,6 @@
 """Choosing the next token: greedy, or drawn under temperature, top-k, top-p and a penalty."""
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple
@@ -36,15 +35,20 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for name, ok, expected in (
-            ("temperature", self.temperature >= 0, "0 or more"),
-            ("top_k", self.top_k >= 0, "0 (off) or more"),
+            # Scores stay finite in float32 within these limits, also when all are at work.
+            (
+                "temperature",
+                self.temperature == 0 or 1e-6 <= self.temperature <= 1e6,
+                "0 (greedy) or in [1e-6, 1e6]",
+            ),
+            ("top_k", 0 <= self.top_k < 2**24, "0 (off) or more, below 2^24"),
             ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
-            ("repetition_penalty", self.repetition_penalty > 0, "above 0"),
-            ("frequency_penalty", True, "a number"),
-            ("presence_penalty", True, "a number"),
+            ("repetition_penalty", 1e-10 <= self.repetition_penalty <= 1e10, "in [1e-10, 1e10]"),
+            ("frequency_penalty", abs(self.frequency_penalty) <= 1e10, "in [-1e10, 1e10]"),
+            ("presence_penalty", abs(self.presence_penalty) <= 1e10, "in [-1e10, 1e10]"),
             ("no_repeat_ngram_size", self.no_repeat_ngram_size >= 0, "0 (off) or more"),
         ):
-            if not ok or not math.isfinite(getattr(self, name)):
+            if not ok:
                 raise UserError(f"{name}={getattr(self, name)} must be {expected}")
 
     @property

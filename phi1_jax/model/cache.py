@@ -10,7 +10,8 @@ Shapes as in `phi.py`; s is a slot of the cache (slot p holds position p), c a s
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +24,6 @@ from phi1_jax.model.linear import Linear
 from phi1_jax.model.phi import Block, Embed, LayerNorm, compute_dtype
 from phi1_jax.model.rope import rotation
 from phi1_jax.sharding import BATCH
-
-M = TypeVar("M", bound=nnx.Module)
 
 
 class Weights(NamedTuple):
@@ -210,22 +209,27 @@ def constrain(cache: Cache, mesh: Mesh | None) -> Cache:
 
 
 def _embed(config: ModelConfig, weights: Weights, tokens: jax.Array) -> jax.Array:
-    return _module(lambda: Embed(config, nnx.Rngs(0)), weights.embed)(tokens)
+    return nnx.merge(_graphs(config).embed, weights.embed)(tokens)
 
 
 def _block(config: ModelConfig, params: Any) -> Block:
-    return _module(lambda: Block(config, nnx.Rngs(0)), params)
+    return nnx.merge(_graphs(config).blocks[0], params)
 
 
 def _logits(config: ModelConfig, weights: Weights, x_bd: jax.Array) -> jax.Array:
-    norm = _module(lambda: LayerNorm(config.d_model, config.layer_norm_eps), weights.final_norm)
-    head = _module(
-        lambda: Linear(config.d_model, config.vocab_size, 1.0, ("embed", "vocab"), nnx.Rngs(0)),
-        weights.head,
-    )
-    return head(norm(x_bd)).astype(jnp.float32)
+    graphs = _graphs(config)
+    norm = nnx.merge(graphs.final_norm, weights.final_norm)
+    return nnx.merge(graphs.head, weights.head)(norm(x_bd)).astype(jnp.float32)
 
 
-def _module(build: Callable[[], M], params: Any) -> M:
-    graph, _ = nnx.split(nnx.eval_shape(build), nnx.Param)
-    return nnx.merge(graph, params)
+@lru_cache(maxsize=8)
+def _graphs(config: ModelConfig) -> Weights:
+    """The modules without their parameters; one for all blocks."""
+
+    def build() -> tuple[Embed, Block, LayerNorm, Linear]:
+        d, v, rngs = config.d_model, config.vocab_size, nnx.Rngs(0)
+        head = Linear(d, v, 1.0, ("embed", "vocab"), rngs)
+        return Embed(config, rngs), Block(config, rngs), LayerNorm(d, config.layer_norm_eps), head
+
+    embed, block, norm, head = (nnx.split(module, nnx.Param)[0] for module in nnx.eval_shape(build))
+    return Weights(embed, (block,), norm, head)

@@ -110,6 +110,8 @@ def test_greedy_on_eight_devices(tiny_model, state, byte_tokenizer, greedy):
     sharded = Generator(tiny_model, params, byte_tokenizer, chunk_tokens=8)
     assert sharded.mesh == mesh
     assert ids_of(sharded.generate(PROMPTS, max_new_tokens=20)) == ids_of(greedy)
+    refilled = sharded.generate(PROMPTS, max_new_tokens=20, batch_size=4)
+    assert ids_of(refilled) == ids_of(greedy)
 
 
 def test_stop_strings_across_chunks(generator, greedy):
@@ -178,11 +180,19 @@ def test_prompts_too_long(generator):
         ({"temperature": -1.0}, "temperature=-1.0"),
         ({"stop": "abc"}, "must be a list"),
         ({"stop": [""]}, "none of them empty"),
+        ({"on_overflow": "truncate"}, "on_overflow='truncate' must be error or left"),
+        ({"prompts": "abc"}, "prompts='abc' must be a list"),
+        ({"prompts": ["x", "a\ud800"]}, r"prompt 1 is not text in UTF-8: character 1 is '\\ud800'"),
     ],
 )
 def test_bad_options(generator, options, message):
     with pytest.raises(UserError, match=message):
-        generator.generate(["x"], **{"max_new_tokens": 5, **options})
+        generator.generate(**{"prompts": ["x"], "max_new_tokens": 5, **options})
+
+
+def test_stream_refuses_before_its_first_text(generator):
+    with pytest.raises(UserError, match="prompt 0 has 80 tokens"):
+        generator.stream(["0123456789" * 8], Sampling(), max_new_tokens=5)
 
 
 def test_no_prompts(generator):

@@ -101,8 +101,29 @@ def test_streams_differ():
     ("name", "value"),
     [("temperature", -0.1), ("top_k", -1), ("top_p", 0.0), ("top_p", 1.1),
      ("repetition_penalty", 0.0), ("temperature", float("nan")),
-     ("frequency_penalty", float("inf")), ("no_repeat_ngram_size", -1)],
+     ("frequency_penalty", float("inf")), ("no_repeat_ngram_size", -1),
+     ("temperature", 1e-38), ("frequency_penalty", 1e39), ("presence_penalty", -1e30),
+     ("repetition_penalty", float("nan")), ("top_k", 2**40)],
 )  # fmt: skip
 def test_values_out_of_range(name, value):
     with pytest.raises(UserError, match=f"{name}=.* must be"):
         Sampling(**{name: value})
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_scores_stay_finite_at_the_limits(sign):
+    sampling = Sampling(
+        1e-6,
+        repetition_penalty=1e-10,
+        frequency_penalty=sign * 1e10,
+        presence_penalty=sign * 1e10,
+    )
+    logits = np.array([[100.0, 99.0, -3.0, -100.0]], np.float32)
+    counts = np.array([[2000, 2000, 1999, 0]], np.int32)
+    none = np.zeros(1, np.int32)
+    past = Past(counts > 0, counts)
+    row = Draw(stream_key(0, [1], 0)[None], none, none, past, sampling.numbers)
+    tokens, logprobs = choose(sampling.rule, jnp.asarray(logits), row)
+    assert np.isfinite(logprobs).all()
+    # Costs drive to the token that was never used, rewards to the best of the most used.
+    assert tokens.tolist() == [3 if sign > 0 else 0]

@@ -1,6 +1,7 @@
 """launch/convert.py and, on what it writes, launch/generate.py, as a user runs them."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +16,14 @@ REPOSITORY = Path(__file__).parents[2]
 MODEL = REPOSITORY / "tests" / "fixtures" / "phi" / "model"
 
 
-def run(script, *flags, typed="", fails=False):
+def run(script, *flags, typed="", fails=False, coding="utf-8"):
     done = subprocess.run(
         [sys.executable, REPOSITORY / "launch" / f"{script}.py", *flags],
         input=typed,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
+        env={**os.environ, "PYTHONIOENCODING": coding},
     )
     assert (done.returncode != 0) == fails, done.stderr
     assert "Traceback" not in done.stderr
@@ -128,18 +130,38 @@ def test_generate_from_it(converted, tmp_path):
 
     greedy = run("generate", *common, "--prompt=import json")
     assert greedy.startswith("import json") and len(greedy) > len("import json\n")
-    typed = run("generate", *common, "--interactive", typed="import json\n\n\n")
-    assert typed.startswith("import json\n")
+    # Typed, a prompt ends where its last line does; one that cannot be read is not the end.
+    typed = f"{'too long ' * 50}\n\nimport json\n\n\n"
+    assert run("generate", *common, "--interactive", typed=typed) == greedy
+    ascii_only = run("generate", *common, "--prompt=\u00e9", coding="ascii:strict")
+    assert ascii_only.startswith(r"\xe9") and ascii_only.isascii()
 
 
 def test_generate_refuses_in_one_line(converted, tmp_path):
-    (tmp_path / "p.jsonl").write_text('{"text": "x"}\n')
+    for name, line in (
+        ("p", '{"text": "x"}'),
+        ("half", r'\ufeff{"prompt": "\ud800"}'.replace(r"\ufeff", "\ufeff")),
+        ("taken", '{"prompt": "x", "text": "y"}'),
+    ):
+        (tmp_path / f"{name}.jsonl").write_text(line + "\n", encoding="utf-8")
     run_flag = f"--checkpoint={converted / 'run'}"
     for flags, message in (
         (["--prompt=x"], "--checkpoint is missing"),
         ([run_flag], "give one of --prompt"),
         ([run_flag, f"--prompt_file={tmp_path / 'p.jsonl'}"], 'record 1 has no "prompt"'),
         ([f"--checkpoint={tmp_path}", "--prompt=x"], "not a run's folder"),
+        ([f"--checkpoint={converted / 'hf'}", "--prompt=x"], "launch/convert.py --from_hf="),
+        # A mark of the byte order is no part of the first record.
+        ([run_flag, f"--prompt_file={tmp_path / 'half.jsonl'}"], "prompt 0 is not text in UTF-8"),
+        ([run_flag, f"--prompt_file={tmp_path / 'taken.jsonl'}", "--json"], 'a field "text"'),
+        ([run_flag, "--prompt=\udcff\udcfe"], "prompt 0 is not text in UTF-8"),
+        ([run_flag, "--prompt=x", "--top_p=0"], "top_p=0.0 must be above 0"),
+        ([run_flag, "--prompt=x", "--tensor=3"], "--tensor=3 must divide"),
+        (
+            [run_flag, f"--prompt={'too long ' * 50}"],
+            "--on_overflow=left, with --max_new_tokens below 32",
+        ),
     ):
-        error = run("generate", *flags, fails=True)
+        done = run("generate", *flags, fails=True)
+        error = done[done.index("error: ") :]
         assert message in error and error.count("\n") == 1
