@@ -46,18 +46,11 @@ def main(argv: Sequence[str]) -> None:
     else:
         raise UserError("give --from_hf=DIR with --to=DIR, or --from=DIR with --to_hf=DIR")
     if work is from_huggingface:
-        for flag in (STEP, DTYPE, MAX_FILE_MB):
-            if flag.present:
-                raise UserError(f"--{flag.name}={flag.value} is for --to_hf; leave it out")
+        cli.refuse_unread((STEP, DTYPE, MAX_FILE_MB), "is for --to_hf; leave it out")
     new = not target.exists()
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        if any(target.iterdir()):
-            raise UserError(f"{target} exists already; name a new or empty folder")
-    except FileExistsError as error:
-        raise UserError(f"{target} exists already; name a new or empty folder") from error
-    except OSError as error:
-        raise UserError(f"{target} cannot be written: {error.strerror}") from error
+    cli.make_folder(target, "to" if work is from_huggingface else "to_hf")
+    if any(target.iterdir()):
+        raise UserError(f"{target} exists already; name a new or empty folder")
     start = time.perf_counter()
     try:
         n_params = work(source, target)

@@ -97,10 +97,13 @@ def test_convert_refuses_in_one_line(converted, tmp_path):
     hf, of_run = f"--from_hf={converted / 'hf'}", f"--from={converted / 'run'}"
     train_tokenizer([Path(json.__file__).read_text() * 3], 450).save(tmp_path / "larger")
     for flags, message in (
-        ([hf, f"--to={tmp_path / 'a'}", "--dtype=float16"], "--dtype=float16 is for --to_hf"),
-        ([hf, f"--to={tmp_path / 'a'}", "--step=0"], "--step=0 is for --to_hf"),
-        ([hf, "--to=/etc/passwd/x"], "/etc/passwd/x cannot be written: Not a directory"),
-        ([hf, "--to=/proc/x"], "/proc/x cannot be written"),
+        ([hf, f"--to={tmp_path / 'a'}", "--dtype=float16"], "--dtype: is for --to_hf"),
+        ([hf, f"--to={tmp_path / 'a'}", "--step=0"], "--step: is for --to_hf"),
+        (
+            [hf, "--to=/etc/passwd/x"],
+            "--to=/etc/passwd/x: no folder can be made there: Not a directory",
+        ),
+        ([hf, "--to=/proc/x"], "--to=/proc/x: no folder"),
         (["--from_hf=microsoft/phi-1", f"--to={tmp_path / 'a'}"], "no such folder"),
         (
             [of_run, f"--to_hf={tmp_path / 'a'}", f"--tokenizer={tmp_path / 'larger'}"],
