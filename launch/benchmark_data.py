@@ -1,16 +1,17 @@
 """Times synthesis, decontamination and tokenization on this machine.
 
 Example: python launch/benchmark_data.py --n_exercises=1050000
-         python launch/benchmark_data.py --problems=HumanEval.jsonl.gz --n_documents=88000
+         python launch/benchmark_data.py --problems=HumanEval.jsonl.gz --mean_chars=650
          python launch/benchmark_data.py --mb=40
 
 With --n_exercises: the offline teacher's whole catalog, written and parsed, not executed, and how
-many of the exercises are distinct. With --problems: --n_documents exercises against the problems,
-through the whole of launch/decontaminate.py at four taus; the offline teacher's exercises,
-unverified, each --repeats times (a document costs the same whether or not another is like it). With
---mb: so much of the running interpreter's library through launch/tokenize_corpus.py, beside
-sentencepiece's bare encode. Seconds of processor time are of one process, so that other programs do
-not count; seconds of wall time are with --workers.
+many of the exercises are distinct. With --problems: --n_documents against the problems, through the
+whole of launch/decontaminate.py at four taus; the offline teacher's exercises, unverified, as many
+joined as give documents of --mean_chars (one exercise has about 300), each --repeats times (a
+document costs the same whether or not another is like it). With --mb: so much of the running
+interpreter's library through launch/tokenize_corpus.py, beside sentencepiece's bare encode. Seconds
+of processor time are of one process, so that other programs do not count; seconds of wall time are
+with --workers.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ N_EXERCISES = flags.DEFINE_integer("n_exercises", None, "Exercises to write.", 1
 PROBLEMS = flags.DEFINE_string("problems", None, "Benchmark to compare with, e.g. HumanEval.")
 N_DOCUMENTS = flags.DEFINE_integer("n_documents", 880_000, "Exercises to compare.", 1000)
 REPEATS = flags.DEFINE_integer("repeats", 10, "Times that each exercise occurs.", 1)
+MEAN_CHARS = flags.DEFINE_integer("mean_chars", 0, "Of the documents; 0: an exercise each.", 0)
 MB = flags.DEFINE_float("mb", None, "MB of code to tokenize.", 1)
 VOCAB_SIZE = flags.DEFINE_integer("vocab_size", 8192, "Pieces of the tokenizer.", 300)
 WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", 1)
@@ -75,7 +77,7 @@ def time_decontamination(folder: Path, problems: Path) -> dict[str, Any]:
     from phi1_jax.data.decontaminate import decontaminate
     from phi1_jax.data.documents import write_documents
 
-    distinct = list(write_exercises(N_DOCUMENTS.value // REPEATS.value))
+    distinct = list(islice(joined(MEAN_CHARS.value), N_DOCUMENTS.value // REPEATS.value))
     write_documents(folder / "all.jsonl.zst", chain.from_iterable(repeat(distinct, REPEATS.value)))
     some = distinct[:N_TIMED]
     write_documents(folder / "some.jsonl.zst", some)
@@ -101,6 +103,19 @@ def time_decontamination(folder: Path, problems: Path) -> dict[str, Any]:
         "cpu_ms_per_document": round(cpu / len(some) * 1e3, 3),
         "cpu_minutes_for_880k": round(cpu / len(some) * 880_000 / 60, 1),
     }
+
+
+def joined(mean_chars: int) -> Iterator[Document]:
+    """Exercises one after the other, cut into documents where their mean reaches `mean_chars`."""
+    parts: list[str] = []
+    n_chars = n_documents = 0
+    for exercise in write_exercises(1 << 40):
+        parts.append(exercise.text)
+        n_chars += len(exercise.text) + 2 * (len(parts) > 1)
+        if n_chars >= mean_chars * (n_documents + 1):
+            n_documents += 1
+            yield Document(str(n_documents), "\n\n".join(parts), "exercises")
+            parts = []
 
 
 def write_exercises(n: int) -> Iterator[Document]:
