@@ -8,8 +8,8 @@ Time:     6.4 hours, by launch/plan.py with half of the peak used; the paper too
 Expected: 50.6 % pass@1 on HumanEval and 55.5 % on MBPP in the paper, with the best of the six
   checkpoints. All six are kept here; how the best is chosen is left open there. The criterion of
   checkpoint.best_metric is the loss on held-out rows [ours]: any curve can take its place, such as
-  humaneval/pass@1 of launch/train.py --eval_benchmark=humaneval. `launch/checkpoint.py list
-  runs/phi1` shows the best.
+  humaneval/pass@1 of launch/train.py --eval_benchmark=humaneval, with checkpoint.best_mode=max.
+  `launch/checkpoint.py list runs/phi1` shows the best.
 """
 
 from ml_collections import ConfigDict

@@ -20,5 +20,6 @@ def get_config() -> ConfigDict:
     config.model.dropout = 0.0
     config.mesh.fsdp = 1
     config.model.remat = "none"
+    config.checkpoint.every_steps = 100  # 80 minutes
     config.micro_batch_size = 4  # 42 GB by launch/plan.py; 8 rows are 60
     return config

@@ -60,12 +60,12 @@ def get_config() -> ConfigDict:
             # launch/plan.py, with room to spare; not yet measured on GPUs.
             "mesh": {"data": 1, "fsdp": -1, "tensor": 1},
             "checkpoint": {
-                "every_steps": 1000,
+                "every_steps": 250,  # an hour of 8 A100
                 "keep_last": 2,
                 "keep_every_steps": 0,
                 "keep_steps": (24_000,),
                 "best_metric": "",  # a curve's name, such as held_out/loss
-                "best_mode": "min",
+                "best_mode": "",  # min or max, for a curve that is not a loss
                 "keep_best": 1,
                 "retries": 0,
             },

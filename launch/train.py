@@ -39,7 +39,9 @@ SOURCE = flags.DEFINE_multi_string(
 ALLOW_CHANGE = flags.DEFINE_multi_string(
     "allow_change", [], "A field in which a resumed run may differ, e.g. steps; repeatable."
 )
-PROFILE_START = flags.DEFINE_integer("profile_start", 10, "First step that is profiled.", 1)
+PROFILE_START = flags.DEFINE_integer(
+    "profile_start", None, "First step that is profiled; by default the tenth from the start.", 1
+)
 PROFILE_STEPS = flags.DEFINE_integer(
     "profile_steps", 0, "Steps to profile, for TensorBoard; 0: none.", 0
 )
@@ -70,9 +72,9 @@ def main(argv: Sequence[str]) -> None:
     config = from_dict(RunConfig, resolve(cli.load_config(CONFIG)))
     if not OUTPUT.value:
         raise UserError("--output is missing: name the run's folder")
-    if PROFILE_STEPS.value and PROFILE_START.value > config.steps:
+    if PROFILE_START.value and PROFILE_START.value > config.steps:
         raise UserError(f"--profile_start={PROFILE_START.value}: the run ends at {config.steps}")
-    if flags.FLAGS["profile_start"].present and not PROFILE_STEPS.value:
+    if PROFILE_START.value and not PROFILE_STEPS.value:
         raise UserError("--profile_start needs --profile_steps: say how many steps to profile")
     with ExitStack() as stack:
         # Before JAX starts its threads: the sandbox forks.

@@ -17,14 +17,14 @@ if [ "$found" -ne "$gpus" ]; then
   echo "error: $found GPUs found, not $gpus; GPUS=$found $0 ... uses what is there" >&2
   exit 2
 fi
-config=
+case " $*" in
+  *" --config="*) ;;
+  *) set -- --config=configs/phi1_base.py "$@" ;;
+esac
+plan=()  # what is planned is what is started: the config, and each --config.field=value
 for argument in "$@"; do
-  case $argument in --config=*) config=$argument ;; esac
+  case $argument in --config=* | --config.*) plan+=("$argument") ;; esac
 done
-if [ -z "$config" ]; then
-  config=--config=configs/phi1_base.py
-  set -- "$config" "$@"
-fi
 
-"$python" launch/plan.py "$config" --devices="$gpus" --nocompile
+"$python" launch/plan.py "${plan[@]}" --devices="$gpus" --nocompile
 exec "$python" launch/train.py "$@"

@@ -193,7 +193,7 @@ class CheckpointConfig:
     keep_steps: tuple[int, ...] = ()  # kept whatever their age
     # A curve of metrics.jsonl, such as train/loss; the steps with its best points are kept.
     best_metric: str = ""
-    best_mode: Literal["min", "max"] = "min"
+    best_mode: Literal["", "min", "max"] = ""  # "": min, for curves of loss and bits per byte
     keep_best: int = 1  # how many; read only with best_metric
     # Failed saves in a row that a run survives; it tries again after a tenth of every_steps.
     retries: int = 0
@@ -203,6 +203,13 @@ class CheckpointConfig:
             _check(getattr(self, name) >= 1, f"checkpoint.{name}", getattr(self, name), ">= 1")
         for name in ("keep_every_steps", "retries"):
             _check(getattr(self, name) >= 0, f"checkpoint.{name}", getattr(self, name), ">= 0")
+        is_loss = "loss" in self.best_metric or "bits_per_byte" in self.best_metric
+        _check(
+            not self.best_metric or is_loss or self.best_mode != "",
+            "checkpoint.best_mode",
+            repr(self.best_mode),
+            f"min or max with checkpoint.best_metric={self.best_metric}: which is better?",
+        )
 
 
 @dataclass(frozen=True)
@@ -239,14 +246,14 @@ class RunConfig:
             f"above 0 with data.held_out_rows={self.data.held_out_rows}",
         )
         # Steps without a point on the curve are no candidates: with others there would be none.
-        metric, every = self.checkpoint.best_metric, self.eval_every_steps
+        metric, saves = self.checkpoint.best_metric, self.checkpoint.every_steps
+        name = "log_every_steps" if metric.startswith("train/") else "eval_every_steps"
+        every = getattr(self, name)
         _check(
-            metric == ""
-            or metric.startswith("train/")
-            or (every > 0 and self.checkpoint.every_steps % every == 0),
+            metric == "" or (every > 0 and (saves % every == 0 or every % saves == 0)),
             "checkpoint.every_steps",
-            self.checkpoint.every_steps,
-            f"a multiple of eval_every_steps={every} (above 0) for best_metric={metric}",
+            saves,
+            f"a multiple or a divisor of {name}={every} (above 0) for best_metric={metric}",
         )
         _check(
             self.data.seq_len <= self.model.max_seq_len,

@@ -24,8 +24,8 @@ from phi1_jax.config_dict import flatten
 class MetricsWriter:
     """Writes below `run`: `tensorboard/` and `metrics.jsonl`.
 
-    A file that cannot be written costs its curves, never the training: the first failure is logged
-    and that file is left alone from there on; the other goes on.
+    A file that cannot be written costs its curves, never the training: the first failure is logged,
+    each later write tries again, and the other file goes on.
     """
 
     def __init__(self, run: Path, enabled: bool = True) -> None:
@@ -35,8 +35,7 @@ class MetricsWriter:
         # TensorBoard's own writer would write from a thread, whose errors come late and loud.
         name = f"events.out.tfevents.{time.time():020.9f}.{socket.gethostname()}.{os.getpid()}"
         self._events.open(run / "tensorboard" / name)
-        self._lines.open(run / "metrics.jsonl")
-        self._event(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._lines.open(run / "metrics.jsonl", end=b"\n")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One point on each curve."""
@@ -86,8 +85,13 @@ class MetricsWriter:
         self._event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
 
     def _event(self, event: Event) -> None:
-        data = event.SerializeToString()
-        self._events.write(lambda file: RecordWriter(file).write(data))
+        version = Event(wall_time=event.wall_time, file_version="brain.Event:2")
+
+        def write(file: IO[bytes]) -> None:
+            for each in [event] if file.tell() else [version, event]:
+                RecordWriter(file).write(each.SerializeToString())
+
+        self._events.write(write)
 
     def _line(self, record: Mapping[str, Any]) -> None:
         line = json.dumps(record).encode() + b"\n"
@@ -95,27 +99,40 @@ class MetricsWriter:
 
 
 class _File:
-    """A file that goes quiet when it fails; until it is opened, nothing is written."""
+    """A file that is opened again after a write that failed; until `open`, nothing is written."""
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._path: Path | None = None
         self._file: IO[bytes] | None = None
+        self._whole: int | None = None  # bytes up to the last write that did not fail
+        self._failing = False
 
-    def open(self, path: Path) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab")
-        except OSError as error:
-            self._give_up(error)
+    def open(self, path: Path, end: bytes = b"") -> None:
+        """Appends to `path`, without what follows the last `end`: a kill may have torn it."""
+        self._path = path
+        if end and path.is_file():
+            kept = path.read_bytes()
+            self._whole = kept.rfind(end) + len(end) if end in kept else 0
 
     def write(self, write: Callable[[IO[bytes]], Any]) -> None:
-        if self._file is None:
+        if self._path is None:
             return
         try:
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("ab")
+                if self._whole is not None:
+                    self._file.truncate(self._whole)
+                    self._file.seek(0, os.SEEK_END)
             write(self._file)
             self._file.flush()
+            self._whole, self._failing = self._file.tell(), False
         except OSError as error:
-            self._give_up(error)
+            if not self._failing:
+                logging.warning("%s is not written, training goes on: %s", self._name, error)
+            self._failing = True
+            self.close()
 
     def close(self) -> None:
         file, self._file = self._file, None
@@ -124,7 +141,3 @@ class _File:
                 file.close()
         except OSError as error:  # what the last failed write left in the buffer
             logging.debug("%s: %s", self._name, error)
-
-    def _give_up(self, error: OSError) -> None:
-        logging.warning("%s is not written from here on, training goes on: %s", self._name, error)
-        self.close()

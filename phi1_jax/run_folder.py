@@ -251,7 +251,7 @@ def best_steps(run: Path, config: CheckpointConfig, steps: list[int]) -> list[in
     """Those of `steps` with the best points on the curve `best_metric`, the best first."""
     if not config.best_metric:
         return []
-    sign = 1 if config.best_mode == "min" else -1
+    sign = -1 if config.best_mode == "max" else 1
     points = {
         step: sign * value
         for step, value in scores(run, config.best_metric).items()

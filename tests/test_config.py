@@ -58,7 +58,8 @@ def test_the_papers_recipe():
     assert base.optimizer.name == finetune.optimizer.name == "adamw"
     # Finetuning starts from the step that the paper calls phi-1-base, and keeps every 1,000th.
     assert finetune.init_from == "runs/phi1_base@24000"
-    assert finetune.checkpoint.keep_every_steps == finetune.checkpoint.every_steps == 1000
+    assert finetune.checkpoint.keep_every_steps == finetune.eval_every_steps == 1000
+    assert 1000 % finetune.checkpoint.every_steps == 0 and 24_000 % base.checkpoint.every_steps == 0
     assert finetune.checkpoint.best_metric
 
 
@@ -101,7 +102,15 @@ def test_round_trip_through_plain_values():
                 "eval_every_steps": 1000,
                 "checkpoint": {"best_metric": "held_out/loss", "every_steps": 1500},
             },
-            "checkpoint.every_steps=1500 must be a multiple of eval_every_steps=1000",
+            "checkpoint.every_steps=1500 must be a multiple or a divisor of eval_every_steps=1000",
+        ),
+        (
+            {"checkpoint": {"best_metric": "train/loss"}, "log_every_steps": 300},
+            "checkpoint.every_steps=1000 must be a multiple or a divisor of log_every_steps=300",
+        ),
+        (
+            {"checkpoint": {"best_metric": "humaneval/pass@1"}, "eval_every_steps": 1000},
+            "checkpoint.best_mode='' must be min or max",
         ),
         ({"steps": 10}, "optimizer.warmup_steps=750 must be at most steps=10"),
         ({"data": {"seq_len": 4096}}, "data.seq_len=4096 must be at most model.max_seq_len=2048"),

@@ -3,6 +3,7 @@ import json
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from phi1_jax.metrics import MetricsWriter
+from phi1_jax.run_folder import scores
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000002000000030806000000000000000000000000")
 
@@ -42,9 +43,47 @@ def test_a_full_disk_is_a_warning(tmp_path, caplog):
     for step in range(3):
         writer.scalars(step, {"train/loss": float("nan")})
     writer.close()
-    assert caplog.text.count("metrics.jsonl is not written from here on, training goes on") == 1
+    assert caplog.text.count("metrics.jsonl is not written, training goes on") == 1
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert len(events.Scalars("train/loss")) == 3
+
+
+def test_curves_come_back_with_the_disk(tmp_path, caplog):
+    """After a failure in the middle of a record, which must not spoil those after it."""
+    writer = MetricsWriter(tmp_path)
+    writer.scalars(1, {"train/loss": 1.0})
+    real = {}
+    for name in ("_events", "_lines"):
+        file = real[name] = getattr(writer, name)._file
+
+        class Full:
+            def write(self, data, file=file):
+                file.write(data[: len(data) // 2])
+                file.flush()
+                raise OSError(28, "No space left on device")
+
+            tell, close = file.tell, file.close
+
+        getattr(writer, name)._file = Full()
+    writer.scalars(2, {"train/loss": 2.0})
+    writer.scalars(3, {"train/loss": 3.0})
+    writer.close()
+    assert caplog.text.count("training goes on") == 2
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in lines] == [1, 3]
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [e.step for e in events.Scalars("train/loss")] == [1, 3]
+
+
+def test_a_torn_line_takes_no_other_along(tmp_path):
+    whole = '{"step": 40, "train/loss": 1.0}\n'
+    (tmp_path / "metrics.jsonl").write_text(whole + '{"step": 41, "train/lo')
+    writer = MetricsWriter(tmp_path)
+    writer.scalars(45, {"train/loss": 2.0})
+    writer.close()
+    first, last = (tmp_path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    assert first == whole and json.loads(last)["step"] == 45
+    assert scores(tmp_path, "train/loss") == {40: 1.0, 45: 2.0}
 
 
 def test_no_number_is_null(tmp_path):

@@ -68,7 +68,7 @@ def test_what_the_policy_does_not_keep_goes(tmp_path):
             ({"keep_last": 3}, [40, 50, 60]),
             ({"keep_every_steps": 30}, [0, 30, 60]),
             ({"keep_steps": (10, 50)}, [10, 50, 60]),
-            ({"best_metric": "a", "keep_best": 2}, [10, 20, 60]),
+            ({"best_metric": "a", "best_mode": "min", "keep_best": 2}, [10, 20, 60]),
             ({"best_metric": "a", "best_mode": "max"}, [0, 60]),
         )
     ):

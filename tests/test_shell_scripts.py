@@ -15,7 +15,7 @@ def run(tmp_path):
     """Runs a script; what the stand-ins are asked for lands in a log, one line each."""
     log = tmp_path / "log"
     stand_ins = {
-        "srun": 'echo "srun $*" >>"$LOG"; shift; SLURM_PROCID=0 "$@"',
+        "srun": 'echo "srun $*" >>"$LOG"; while [[ $1 == --* ]]; do shift; done; "$@"',
         "scontrol": 'echo "scontrol $*" >>"$LOG"',
         "nvidia-smi": 'for i in $(seq "$N_GPUS"); do echo "GPU $i"; done',
         "python": (
@@ -39,6 +39,7 @@ def run(tmp_path):
             "CODE": str(code),
             "N_GPUS": str(n_gpus),
             "SLURM_JOB_ID": "42",
+            "SLURM_CPUS_PER_TASK": "32",
         }
         done = subprocess.run(
             ["bash", script, *arguments], env=environment, capture_output=True, text=True
@@ -60,7 +61,7 @@ def test_slurm_goes_back_to_the_queue_until_training_is_finished(run, tmp_path):
     train = f"launch/train.py {' '.join(arguments)}"
     assert done.returncode == 0, done.stderr
     assert log == [
-        f"srun --kill-on-bad-exit=1 python {train}",
+        f"srun --kill-on-bad-exit=1 --cpus-per-task=32 python {train}",
         f"python {train}",
         "scontrol requeue 42",
     ]
@@ -76,11 +77,12 @@ def test_slurm_stops_on_a_failure_and_without_output(run, tmp_path):
 
 
 def test_eight_gpus_are_counted_planned_and_used(run):
-    done, log = run(EIGHT, "--config=configs/phi1.py", "--output=x")
+    config = "--config=configs/phi1.py --config.mesh.fsdp=4 --config.micro_batch_size=2"
+    done, log = run(EIGHT, *config.split(), "--output=x")
     assert done.returncode == 0, done.stderr
     assert log == [
-        "python launch/plan.py --config=configs/phi1.py --devices=8 --nocompile",
-        "python launch/train.py --config=configs/phi1.py --output=x",
+        f"python launch/plan.py {config} --devices=8 --nocompile",
+        f"python launch/train.py {config} --output=x",
     ]
     done, log = run(EIGHT, "--output=y")
     assert log[-1] == "python launch/train.py --config=configs/phi1_base.py --output=y"

@@ -1,13 +1,20 @@
 """Floating-point operations per token, and the devices' peaks, for MFU."""
 
+import re
+
 from phi1_jax.config import ModelConfig
 
-# Dense bfloat16 peak of one device in FLOP/s, by a part of the name that JAX reports.
+# Dense bfloat16 peak of one device in FLOP/s, by words of the name that JAX reports.
 PEAK_FLOPS = {
     "A100": 312e12,
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
     "H100": 989e12,
+    "H200 NVL": 836e12,
     "H200": 989e12,
     "L4": 121e12,
+    "L40": 181e12,
+    "L40S": 362e12,
     "T4": 65e12,
     "TPU v4": 275e12,
     "TPU v5 lite": 197e12,
@@ -33,5 +40,7 @@ def flops_per_token(model: ModelConfig, seq_len: int) -> tuple[float, float]:
 
 
 def peak_flops(device_kind: str) -> float | None:
-    """The peak of a device, or None if it is not in the table."""
-    return next((peak for name, peak in PEAK_FLOPS.items() if name in device_kind), None)
+    """The peak of a device, or None if it is not in the table or only a slice of one."""
+    words = set(re.findall(r"\w+", device_kind))
+    found = (peak for name, peak in PEAK_FLOPS.items() if words >= set(name.split()))
+    return None if "MIG" in words else next(found, None)

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 from absl import logging
-from tqdm import tqdm
 
 from phi1_jax import distributed
 from phi1_jax.checkpoint import Checkpointer
@@ -16,11 +15,13 @@ from phi1_jax.config_dict import to_dict
 from phi1_jax.data.loader import Loader
 from phi1_jax.errors import UserError
 from phi1_jax.metrics import MetricsWriter
+from phi1_jax.run_folder import scores
 from phi1_jax.sharding import make_mesh
+from phi1_jax.train.console import Console
 from phi1_jax.train.feed import on_device
 from phi1_jax.train.guard import report_skipped
 from phi1_jax.train.held_out import held_out_evaluator
-from phi1_jax.train.meter import Meter
+from phi1_jax.train.meter import TRAIN_CURVES, Meter
 from phi1_jax.train.profile import Profile
 from phi1_jax.train.resume import identity_of, record_start, refuse_changes, split, start
 from phi1_jax.train.signals import stop_signal
@@ -38,7 +39,7 @@ def train(
     evaluators: Mapping[str, Evaluator] | None = None,
     *,
     allow_change: Sequence[str] = (),
-    profile: tuple[int, int] = (0, 0),
+    profile: tuple[int | None, int] = (None, 0),
     trace: bool = False,
 ) -> dict[str, Any]:
     """Trains to `config.steps`, or goes on from the newest undamaged checkpoint in `run`.
@@ -47,7 +48,7 @@ def train(
 
     Args:
       allow_change: fields in which a resumed run may differ from what it was; see `resume.py`.
-      profile: first step, and number of steps, that the profiler records.
+      profile: first step, and number of steps, that the profiler records; see `profile.py`.
       trace: write a log of loss bits, batch hashes, example ids and state hashes; see `trace.py`.
     Returns:
       start_step (above 0 after a resume), step, steps, tokens (read up to `step`), loss (last
@@ -72,12 +73,12 @@ def train(
     if config.data.held_out_rows:
         rows_at_once = config.data.global_batch_size // micro_batches
         evaluators["held_out"] = held_out_evaluator(trainer, loader, rows_at_once)
+    _refuse_unknown_curve(config, evaluators, loader)
     with (
         stop_signal() as stopped,  # outermost: a second signal must also end a save that hangs
         closing(Checkpointer(run, config.checkpoint)) as checkpointer,
         closing(MetricsWriter(run, enabled=jax.process_index() == 0)) as writer,
         closing(Trace(run, enabled=trace)) as tracer,
-        closing(Profile(run, *profile)) as profiler,
         distributed.leaving_together(),
     ):
         writer.settings(to_dict(config))
@@ -89,6 +90,7 @@ def train(
 
         def save() -> None:
             position = {"step": step, "tokens": dict(meter.tokens), "identity": identity}
+            _warn_of_missing_point(config, step, run)
             with meter.timed("checkpoint"):
                 checkpointer.save(step, *split(state), position)
 
@@ -96,16 +98,12 @@ def train(
             save()
         saved = step
         batches = on_device(loader.batches(step), mesh, micro_batches)
-        progress = tqdm(
-            total=config.steps,
-            initial=step,
-            desc=run.name,
-            unit="step",
-            disable=jax.process_index() > 0,
-            mininterval=1,
-        )
         anywhere = distributed.any_process()
-        with progress:
+        first = jax.process_index() == 0
+        with (
+            closing(Console(run.name, step, config.steps, enabled=first)) as console,
+            closing(Profile(run, *profile, step, config.steps)) as profiler,
+        ):
             while step < config.steps and not anywhere(stopped()):
                 profiler.before(step + 1, state)
                 with meter.timed("data_wait"):
@@ -114,14 +112,18 @@ def train(
                 step += 1
                 meter.add(metrics, examples["source"])
                 tracer.step(step, metrics, examples)
-                progress.update()
+                console.step()
                 if step % config.log_every_steps == 0 or step == config.steps:
                     shown, steps = meter.log(step)
-                    progress.set_postfix(shown)
+                    console.show(step, shown)
                     report_skipped(steps, step, config.max_skipped_steps, loader, run)
                 if _evaluation_due(config, step):
                     with meter.timed("evaluation"):
-                        _evaluate(evaluators, step, state.params, writer)
+                        for name, evaluate in evaluators.items():
+                            if anywhere(stopped()):
+                                logging.warning("evaluation %s left out at step %d", name, step)
+                                continue
+                            _evaluate(name, evaluate, step, state.params, writer)
                 if checkpointer.due(step):
                     save()
                     saved = step
@@ -137,12 +139,42 @@ def _evaluation_due(config: RunConfig, step: int) -> bool:
 
 
 def _evaluate(
-    evaluators: Mapping[str, Evaluator], step: int, params: Any, writer: MetricsWriter
+    name: str, evaluate: Evaluator, step: int, params: Any, writer: MetricsWriter
 ) -> None:
-    for name, evaluate in evaluators.items():
-        try:
-            writer.results(step, name, evaluate(step, params))
-        except Exception:  # days of training must not end with a benchmark's trouble
-            if jax.process_count() > 1:
-                raise  # the others wait for this one's part: all leave, and can go on
-            logging.exception("evaluation %s failed at step %d, training goes on", name, step)
+    try:
+        writer.results(step, name, evaluate(step, params))
+    except Exception:  # days of training must not end with a benchmark's trouble
+        if jax.process_count() > 1:
+            raise  # the others wait for this one's part: all leave, and can go on
+        logging.exception("evaluation %s failed at step %d, training goes on", name, step)
+
+
+def _refuse_unknown_curve(
+    config: RunConfig, evaluators: Mapping[str, Evaluator], loader: Loader
+) -> None:
+    """Raises if `best_metric` names a curve of which this run will have no point."""
+    metric = config.checkpoint.best_metric
+    parts = [f"loss/{name}" for name in loader.names]
+    if loader.tokenizer is not None:
+        parts += [f"bits_per_byte/{name}" for name in loader.names]
+    held_out = [f"held_out/{part}" for part in ("loss", *parts)] * ("held_out" in evaluators)
+    others = [name for name in evaluators if name != "held_out"]
+    known = metric in (*TRAIN_CURVES, *held_out) or metric.partition("/")[0] in others
+    if metric and not known:
+        curves = ", ".join([*TRAIN_CURVES, *held_out, *(f"{name}/..." for name in others)])
+        raise UserError(
+            f"config field checkpoint.best_metric={metric} is no curve of this run, which has"
+            f" {curves}; name one, or ask for what makes yours (--eval_benchmark,"
+            " --config.data.held_out_rows)"
+        )
+
+
+def _warn_of_missing_point(config: RunConfig, step: int, run: Path) -> None:
+    """Of the curve `best_metric`: without a point a step is never among the best."""
+    metric = config.checkpoint.best_metric
+    due = _evaluation_due(config, step) or metric.startswith("train/")
+    saves = step > 0 and step % config.checkpoint.every_steps == 0
+    if not (metric and due and saves) or jax.process_index() > 0:
+        return
+    if step not in scores(run, metric):
+        logging.warning("step %d has no point on checkpoint.best_metric=%s", step, metric)

@@ -14,6 +14,9 @@ from phi1_jax.metrics import MetricsWriter
 from phi1_jax.train.flops import flops_per_token, peak_flops
 from phi1_jax.train.optimizer import schedule
 
+# What a log line has of the training itself; the step with the best point can be kept.
+TRAIN_CURVES = ("train/loss", "train/gradient_norm", "train/learning_rate", "train/skipped_steps")
+
 
 class Meter:
     """Collects metrics on the device and reads them only when a line is due.

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -18,9 +19,13 @@ from phi1_jax.errors import UserError
 from phi1_jax.run_folder import damage
 from phi1_jax.sharding import make_mesh
 from phi1_jax.train import loop, state_size
+from phi1_jax.train.console import Console
 from phi1_jax.train.flops import flops_per_token
 from phi1_jax.train.loop import train
 from phi1_jax.train.meter import Meter
+from phi1_jax.train.profile import Profile
+
+EVEN = (2, 4, 6, 8, 10, 12)
 
 
 def curve(run) -> dict[int, float]:
@@ -241,6 +246,90 @@ def test_time_is_accounted_for(finished):
         assert 0 < row["speed/data_wait_ms"] < row["speed/step_ms"]
         per_step = 16 * 32 * 1e3 / row["speed/step_ms"]
         assert row["speed/tokens_per_s"] == pytest.approx(per_step)
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken", "first"), [(None, 0, 10), (None, 40, 50), (None, 95, 98), (7, 0, 7)]
+)
+def test_a_profile_begins_after_where_the_run_does(tmp_path, monkeypatch, asked, taken, first):
+    calls = []
+    monkeypatch.setattr(jax.profiler, "start_trace", lambda folder: calls.append("start"))
+    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: calls.append("stop"))
+    profile = Profile(tmp_path, asked, 3, taken, 100)
+    for step in range(taken + 1, 101):
+        calls.append(step)
+        profile.before(step, None)
+    profile.close()
+    at = calls.index("start")
+    assert calls[at - 1] == first and calls[at + 1 : at + 3] == [first + 1, first + 2]
+    assert calls[-1] == "stop" or calls[at + 3 : at + 5] == [first + 3, "stop"]
+
+
+def test_a_profile_that_will_not_be_is_a_warning(tmp_path, caplog):
+    Profile(tmp_path, 10, 3, 40, 100)
+    assert "--profile_start=10 is not ahead of step 40" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("metric", "mode"), [("train/lsos", "min"), ("humaneval/pass@1", "max"), ("held_out/loss", "")]
+)
+def test_a_best_metric_without_a_curve_is_refused(run_config, tmp_path, metric, mode):
+    checkpoint = replace(run_config.checkpoint, best_metric=metric, best_mode=mode)
+    config = replace(run_config, checkpoint=checkpoint, eval_every_steps=4)
+    with pytest.raises(UserError, match=rf"best_metric={metric} is no curve .* train/loss"):
+        train(config, tmp_path / "run")
+
+
+def test_a_best_metric_without_a_point_is_a_warning(run_config, tmp_path, caplog):
+    checkpoint = replace(run_config.checkpoint, best_metric="own/pass@1", best_mode="max")
+    config = replace(run_config, checkpoint=checkpoint, eval_every_steps=4)
+    evaluators = {"own": lambda step, params: {"pass@1": 0.5} if step == 8 else {}}
+    train(config, tmp_path / "run", evaluators)
+    said = [f"step {step} has no point" in caplog.text for step in (0, 4, 8, 12)]
+    assert said == [False, True, False, True]
+
+
+def test_a_signal_waits_for_one_evaluation_only(run_config, tmp_path, caplog):
+    def slow(step, params):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"x": 1.0}
+
+    def next_one(step, params):
+        raise AssertionError("not after the signal")
+
+    config = replace(run_config, eval_every_steps=4)
+    result = train(config, tmp_path / "run", {"slow": slow, "next": next_one})
+    assert result["step"] == 4 and not result["finished"]
+    assert "evaluation next left out at step 4" in caplog.text
+    assert "failed" not in caplog.text
+
+
+def test_a_log_file_gets_a_line_for_each_point(run_config, tmp_path, capsys):
+    train(run_config, tmp_path / "run")
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("run: ")]
+    assert [line.split(" loss=")[0] for line in lines] == [f"run: step {n}/12" for n in EVEN]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_console_that_fails_costs_only_itself(monkeypatch, terminal):
+    class Full(io.StringIO):
+        def isatty(self):
+            return terminal
+
+        def write(self, text):
+            if "step" in text and "5/9" in text:
+                failed.append(text)
+                raise OSError(28, "No space left on device")
+            return len(text)
+
+    failed = []
+    monkeypatch.setattr(sys, "stderr", Full())
+    console = Console("run", 0, 9, enabled=True)
+    for step in range(1, 10):
+        console.step()
+        console.show(step, {"loss": "1.0"})
+    console.close()
+    assert failed
 
 
 def test_signal_module_is_left_as_found():

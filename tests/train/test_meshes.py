@@ -1,6 +1,7 @@
 """The same losses on any number of devices, however they are arranged."""
 
-from dataclasses import replace
+import math
+from dataclasses import astuple, replace
 
 import jax
 import numpy as np
@@ -13,7 +14,9 @@ from phi1_jax.train.step import Batch, make_trainer
 MESHES = {
     "data": MeshConfig(8, 1, 1),
     "fsdp": MeshConfig(1, 8, 1),
-    "tensor": MeshConfig(1, 2, 4),
+    "tensor": MeshConfig(1, 1, 4),  # as many as the model has heads
+    "data x fsdp": MeshConfig(2, 4, 1),
+    "fsdp x tensor": MeshConfig(1, 2, 4),
     "mixed": MeshConfig(2, 2, 2),
 }
 
@@ -46,11 +49,12 @@ def reference(dropping):
     return run(dropping, MESHES["data"])
 
 
-@pytest.mark.parametrize("name", ["fsdp", "tensor", "mixed"])
+@pytest.mark.parametrize("name", [name for name in MESHES if name != "data"])
 def test_meshes_agree_with_dropout_too(dropping, reference, name):
     # Not to the last bit in general: sums over devices, and of a matmul cut along its inner
     # dimension, run in another order. The drawn bits are the same, or the third digit would differ.
-    np.testing.assert_allclose(run(dropping, MESHES[name]), reference, rtol=2e-6)
+    n_devices = math.prod(astuple(MESHES[name]))
+    np.testing.assert_allclose(run(dropping, MESHES[name], n_devices), reference, rtol=2e-6)
 
 
 @pytest.mark.parametrize(("n_devices", "micro"), [(1, 8), (2, 4), (4, 2), (8, 2)])

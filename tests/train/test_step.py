@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec
 from phi1_jax.config import MeshConfig, ModelConfig, OptimizerConfig
 from phi1_jax.errors import UserError
 from phi1_jax.sharding import make_mesh
-from phi1_jax.train.flops import flops_per_token, matmul_params
+from phi1_jax.train.flops import flops_per_token, matmul_params, peak_flops
 from phi1_jax.train.optimizer import decays, make_optimizer, schedule
 from phi1_jax.train.step import Batch, make_trainer
 
@@ -112,3 +112,25 @@ def test_operations_per_token_are_the_published_counts():
     assert matmul_params(base) == pytest.approx(1.3128e9, rel=1e-4)
     assert flops_per_token(base, 2048) == pytest.approx((9.085e9, 8.481e9), rel=1e-4)
     assert flops_per_token(small, 2048) == pytest.approx((2.328e9, 2.076e9), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tflops"),
+    [
+        ("NVIDIA A100-SXM4-80GB", 312),
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA H100 NVL", 835),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None),
+        ("NVIDIA H200", 989),
+        ("NVIDIA L4", 121),
+        ("NVIDIA L40S", 362),
+        ("NVIDIA L40", 181),
+        ("NVIDIA RTX A1000", None),
+        ("Tesla T4", 65),
+        ("TPU v5 lite", 197),
+        ("cpu", None),
+    ],
+)
+def test_a_devices_peak_is_its_own(kind, tflops):
+    assert peak_flops(kind) == (tflops and tflops * 1e12)
