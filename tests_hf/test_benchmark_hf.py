@@ -17,12 +17,12 @@ SIZE = [
     "--config.data.seq_len=32",
     "--config.data.global_batch_size=2",
     "--peer=torch",
-    "--peer_modes=eager",
     "--calls=2",
 ]
 
 
-def rows(tmp_path, *arguments):
+def rows(tmp_path, *arguments, modes="eager"):
+    arguments = (*arguments, f"--peer_modes={modes}")
     output = tmp_path / "rows.jsonl"
     subprocess.run(
         [sys.executable, REPOSITORY / "launch/benchmark.py", *arguments, f"--output={output}"],
@@ -49,6 +49,10 @@ def test_train(tmp_path):
 def test_decode(tmp_path):
     flags = ("--batch=1", "--batch=3", "--prompt_tokens=8", "--new_tokens=12")
     found = rows(tmp_path, "decode", *SIZE, *flags)
-    same = [row["values"]["same_tokens"] for row in found if "torch" in row["contender"]]
-    assert len(same) >= 6 and set(same) == {1.0}  # two heats and a final for each batch, at least
+    ran = [row for row in found if "torch" in row["contender"] and row["seconds"]]
+    assert {row["values"]["same_tokens"] for row in ran} == {1.0}
+    names = {row["contender"] for row in ran}
+    for cache in ("dynamic", "static"):
+        for attention in ("eager", "sdpa", "sdpa math"):
+            assert f"torch eager, {cache} cache, {attention} (heat)" in names
     assert sum(row["ratio"] is not None for row in found) == 2

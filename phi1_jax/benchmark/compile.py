@@ -9,7 +9,7 @@ import numpy as np
 
 from phi1_jax.benchmark import peer
 from phi1_jax.benchmark.report import OURS, Options, Row
-from phi1_jax.benchmark.timing import last_json, run_process
+from phi1_jax.benchmark.timing import last_json, launch, run_process
 from phi1_jax.config import RunConfig
 
 
@@ -17,9 +17,9 @@ def measure(arguments: Sequence[str], options: Options) -> Iterator[Row]:
     """Cold and cached, for ours and for the peer, each in a process of its own.
 
     Args:
-      arguments: those of launch/benchmark.py that give the config.
+      arguments: flags of launch/benchmark.py that give the config.
     """
-    command = ["launch/benchmark.py", "first_step", *arguments]
+    command = [launch("benchmark.py"), "compile", *arguments]
     for name in (OURS, *(f"torch {mode}" for mode in options.modes if options.peer)):
         with tempfile.TemporaryDirectory() as cache:
             for case in ("cold", "cached"):
@@ -50,7 +50,8 @@ def first_step(config: RunConfig, name: str) -> dict[str, float]:
 
         params = random_params(config)
         ways = peer.training_steps(config.model, config.optimizer, params, batches)
-        step = next(step for kind, step in ways(name.split()[-1]) if kind.endswith(", sdpa"))
+        make = next(make for kind, make in ways(name.split()[-1]) if kind.endswith(", sdpa"))
+        step = make()
         start = time.perf_counter()
     times = [time.perf_counter()]
     for _ in range(2):

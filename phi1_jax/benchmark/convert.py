@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from phi1_jax.benchmark.report import OURS, Row
-from phi1_jax.benchmark.timing import Process, run_process
+from phi1_jax.benchmark.timing import Process, launch, run_process
 from phi1_jax.config import RunConfig
 from phi1_jax.data.tokenizer import train_tokenizer
 from phi1_jax.interop.huggingface import write_folder
@@ -34,9 +34,9 @@ def measure(config: RunConfig) -> Iterator[Row]:
         n_bytes = write_random_model(config, folder / "before")
         write_tokenizer(folder / "tokenizer", folder / "before", config.model.max_seq_len)
         before, run, after = (str(folder / name) for name in ("before", "run", "after"))
-        done = run_process(["launch/convert.py", f"--from_hf={before}", f"--to={run}"])
+        done = run_process([launch("convert.py"), f"--from_hf={before}", f"--to={run}"])
         yield _row("Hugging Face to Orbax", done, n_bytes)
-        done = run_process(["launch/convert.py", f"--from={run}", f"--to_hf={after}"])
+        done = run_process([launch("convert.py"), f"--from={run}", f"--to_hf={after}"])
         n_tensors = compare_bits(Path(before), Path(after))
         yield _row("Orbax to Hugging Face", done, n_bytes, bit_identical_tensors=n_tensors)
 

@@ -1,6 +1,7 @@
 """Greedy generation from random prompts, end to end: prefill, cache, every token."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,9 +9,11 @@ import numpy as np
 from flax import nnx
 
 from phi1_jax.benchmark import peer
-from phi1_jax.benchmark.report import OURS, Options, Row, compare
+from phi1_jax.benchmark.heats import heats, same_tokens
+from phi1_jax.benchmark.report import OURS, Options, Row, ceiling_rows, compare
 from phi1_jax.benchmark.timing import ceilings, take_turns
 from phi1_jax.config import RunConfig
+from phi1_jax.errors import UserError
 from phi1_jax.generate.generator import Generator
 from phi1_jax.model.phi import Phi, compute_dtype
 from phi1_jax.train.flops import matmul_params
@@ -50,35 +53,33 @@ def measure(
     the copy measured in the same run.
     """
     model = config.model
+    if prompt_tokens + new_tokens > model.max_seq_len:
+        raise UserError(
+            f"--prompt_tokens={prompt_tokens} and --new_tokens={new_tokens} must fit into"
+            f" model.max_seq_len={model.max_seq_len}"
+        )
     params = random_params(config)
     generator = Generator(model, params, Numbers(model.vocab_size))
     ways = peer.decoders(model, params, options.modes) if options.peer else {}
-    bandwidth = ceilings(compute_dtype(model))["copy_bytes_per_s"]
+    ceiling = ceilings(compute_dtype(model))
     for rows in batch_sizes:
         rng = np.random.default_rng(rows)
         prompts = rng.integers(1, model.vocab_size, (rows, prompt_tokens))
         case = f"batch {rows}, {prompt_tokens} + {new_tokens} tokens"
         contenders: dict[str, Callable[[], np.ndarray]] = {
-            OURS: lambda prompts=prompts: generate(generator, prompts, new_tokens)  # type: ignore[misc]
+            OURS: partial(generate, generator, prompts, new_tokens)
         }
-        want = contenders[OURS]()
-        same = {}
-        best = float("inf")
-        for name, way in ways.items():
-            candidate = lambda way=way, prompts=prompts: way(prompts, new_tokens)  # noqa: E731
-            try:
-                found = candidate()
-                seconds = take_turns({name: candidate}, calls=2)[name].median_s
-            except RuntimeError as error:
-                yield Row(case, name, None, values={"why": str(error).split(".")[0][:80]})
-                continue
-            agreement = float((found == want).mean())
-            yield Row(case, f"{name} (heat)", seconds, calls=2, values={"same_tokens": agreement})
-            if seconds < best:
-                best, same = seconds, {name: agreement}
-                contenders = {OURS: contenders[OURS], name: candidate}
+        theirs: dict[str, Mapping[str, Any]] = {}
+        if ways:
+            check = same_tokens(model, contenders[OURS]())
+            fastest, values = yield from heats(
+                case, calls_of(ways, prompts.tolist(), new_tokens), check
+            )
+            contenders |= fastest
+            theirs = dict.fromkeys(fastest, values)
         timings = take_turns(contenders, options.calls, block=2)
-        floor_s = new_tokens * _bytes_a_step(config, rows, prompt_tokens + new_tokens) / bandwidth
+        bytes_a_step = _bytes_a_step(config, rows, prompt_tokens + new_tokens)
+        floor_s = new_tokens * bytes_a_step / ceiling["copy_bytes_per_s"]
         yield from compare(
             case,
             timings,
@@ -86,12 +87,20 @@ def measure(
                 name: {
                     "tokens_per_s": rows * new_tokens / timing.median_s,
                     "of_bandwidth_floor": floor_s / timing.median_s,
-                    **({"same_tokens": same[name]} if name in same else {}),
+                    **theirs.get(name, {}),
                 }
                 for name, timing in timings.items()
             },
         )
-    yield Row("ceiling", "copy", None, values={"bytes_per_s": bandwidth})
+    yield from ceiling_rows(ceiling)
+
+
+def calls_of(
+    ways: Mapping[str, Callable[..., np.ndarray]], prompts: peer.Prompts, new_tokens: int
+) -> Iterator[tuple[str, Callable[[], Callable[[], np.ndarray]]]]:
+    """The peer's ways to generate, as `heats` takes them."""
+    for name, way in ways.items():
+        yield name, partial(partial, way, prompts, new_tokens)
 
 
 def random_params(config: RunConfig) -> Any:

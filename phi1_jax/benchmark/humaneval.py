@@ -1,18 +1,23 @@
-"""HumanEval from prompt to text, as an evaluation generates it; nothing is executed."""
+"""HumanEval's prompts completed as an evaluation completes them; nothing is executed."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from phi1_jax.benchmark import peer
-from phi1_jax.benchmark.decode import random_params
-from phi1_jax.benchmark.report import OURS, Options, Row, compare
-from phi1_jax.benchmark.timing import take_turns
+from phi1_jax.benchmark.decode import Numbers, calls_of, random_params
+from phi1_jax.benchmark.heats import heats, same_tokens
+from phi1_jax.benchmark.report import OURS, Options, Row, ceiling_rows, compare
+from phi1_jax.benchmark.timing import ceilings, take_turns
 from phi1_jax.config import RunConfig
 from phi1_jax.data.tokenizer import train_tokenizer
+from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import read_benchmark
 from phi1_jax.generate.generator import Generator
+from phi1_jax.model.phi import compute_dtype
 
 
 def measure(
@@ -26,40 +31,63 @@ def measure(
 ) -> Iterator[Row]:
     """All prompts greedily as one batch; then `n_samples` of each of the first `n_sampled`.
 
-    Without a checkpoint the model is random, of `config`'s size, with a tokenizer trained on the
-    prompts: then no completion ends early. Prompts that leave no room are cut from the left.
+    Without a checkpoint the model is random, of `config`'s size, and the prompts are the ids of a
+    tokenizer trained on them, cut from the left so that `new_tokens` have room: every completion of
+    either side has that many.
+
+    Raises:
+      UserError: no prompt has room.
     """
     prompts = [task.prompt for task in read_benchmark("humaneval", problems).tasks]
+    ways: Mapping[str, Callable[..., np.ndarray]] = {}
+    rows: list[list[int]] = []
     if checkpoint is not None:
         generator = Generator.from_checkpoint(checkpoint)
     else:
+        room = config.model.max_seq_len - new_tokens
+        if room < 1:
+            raise UserError(
+                f"--new_tokens={new_tokens} must be below"
+                f" model.max_seq_len={config.model.max_seq_len}"
+            )
         tokenizer = train_tokenizer(prompts, min(2000, config.model.vocab_size))
-        generator = Generator(config.model, random_params(config), tokenizer)
+        rows = [ids[-room:] for ids in tokenizer.encode_batch(prompts)]
+        numbers = Numbers(config.model.vocab_size)
+        prompts = [numbers.decode(ids) for ids in rows]
+        params = random_params(config)
+        generator = Generator(config.model, params, numbers)
+        if options.peer:
+            ways = peer.decoders(config.model, params, options.modes)
 
-    def run(prompts: list[str], **settings: Any) -> int:
+    def run(prompts: list[str], **settings: Any) -> list[list[int]]:
         found = generator.generate(
             prompts, max_new_tokens=new_tokens, on_overflow="left", seed=0, **settings
         )
-        return sum(len(c.token_ids) for samples in found for c in samples)
+        return [c.token_ids for samples in found for c in samples]
 
-    contenders: dict[str, Callable[[], int]] = {OURS: lambda: run(prompts, batch_size=len(prompts))}
-    if options.peer and checkpoint is None:
-        context = config.model.max_seq_len - new_tokens
-        rows = [ids[-context:] for ids in generator.tokenizer.encode_batch(prompts)]
-        theirs = peer.batch_decoder(config.model, random_params(config))
-        contenders["torch eager, dynamic cache"] = lambda: theirs(rows, new_tokens)
+    case = f"{len(prompts)} prompts, greedy, one batch"
+    contenders: dict[str, Callable[[], Any]] = {OURS: lambda: run(prompts, batch_size=len(prompts))}
+    n_tokens = {OURS: sum(map(len, contenders[OURS]()))}
+    values: dict[str, dict[str, Any]] = {OURS: {}}
+    if ways:
+        check = same_tokens(config.model, np.array(contenders[OURS]()))
+        fastest, found = yield from heats(case, calls_of(ways, rows, new_tokens), check)
+        contenders |= fastest
+        n_tokens |= {name: len(rows) * new_tokens for name in fastest}
+        values |= {name: dict(found) for name in fastest}
     timings = take_turns(contenders, max(2, options.calls // 10), block=1, warm=False)
-    n_tokens = contenders[OURS]()
-    values = {name: {"tokens_per_s": n_tokens / t.median_s} for name, t in timings.items()}
-    yield from compare(f"{len(prompts)} prompts, greedy, one batch", timings, values)
+    for name, timing in timings.items():
+        values[name]["tokens_per_s"] = n_tokens[name] / timing.median_s
+    yield from compare(case, timings, values)
 
     some = prompts[:n_sampled]
     start = time.perf_counter()
-    n_tokens = run(some, n_samples=n_samples, temperature=0.8, batch_size=256)
+    done = sum(map(len, run(some, n_samples=n_samples, temperature=0.8, batch_size=256)))
     seconds = time.perf_counter() - start
     yield Row(
         f"{len(some)} prompts x {n_samples} samples",
         OURS,
         seconds,
-        values={"tokens_per_s": n_tokens / seconds, "with": "compilation"},
+        values={"tokens_per_s": done / seconds, "with": "compilation"},
     )
+    yield from ceiling_rows(ceilings(compute_dtype(generator.config)))

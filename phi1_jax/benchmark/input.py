@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from phi1_jax.benchmark import peer
-from phi1_jax.benchmark.report import OURS, Options, Row, compare
-from phi1_jax.benchmark.timing import take_turns
+from phi1_jax.benchmark.report import OURS, Options, Row, ceiling_rows, compare
+from phi1_jax.benchmark.timing import ceilings, take_turns
 from phi1_jax.config import RunConfig, SourceConfig
 from phi1_jax.data.documents import Document
 from phi1_jax.data.loader import Loader
 from phi1_jax.data.shards import write_shards
+from phi1_jax.model.phi import compute_dtype
 
 _TOKENS = 1 << 24
 _TOKENS_A_CALL = 1 << 22
@@ -59,6 +60,7 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
     done = n_batches * rows * seq_len
     values = {name: {"tokens_per_s": done / t.median_s} for name, t in timings.items()}
     yield from compare(f"{rows} x {seq_len}, one core", timings, values)
+    yield from ceiling_rows(ceilings(compute_dtype(config.model)))
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """The peer: `PhiForCausalLM` of transformers on torch. No other file of the package imports them.
 
-It gets the same weights, tokens, optimizer and cores, and may use all that it offers: every
-implementation of attention that runs here, eager and compiled. The fastest of them counts.
+It gets the same weights, tokens, optimizer and cores, and may use all that it offers, eager and
+compiled. The fastest of the ways that run here counts.
 """
 
+import copy
 import importlib.util
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -39,7 +40,7 @@ def versions() -> dict[str, str]:
 
 
 def load_model(config: ModelConfig, params: Mapping[str, Any]) -> Any:
-    """A `PhiForCausalLM` in float32 with our weights, on the GPU if there is one."""
+    """A `PhiForCausalLM` in float32 with our weights, in the host's memory."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -48,8 +49,7 @@ def load_model(config: ModelConfig, params: Mapping[str, Any]) -> Any:
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         write_folder(Path(folder), config, params, eot_id=0)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return model.to(_device())
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
 def attentions() -> dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]]:
@@ -74,23 +74,25 @@ def training_steps(
     optimizer: OptimizerConfig,
     params: Mapping[str, Any],
     batches: np.ndarray,
-) -> Callable[[str], Iterator[tuple[str, Callable[[], float]]]]:
-    """The ways to train.
+) -> Callable[[str], Iterator[tuple[str, Callable[[], Callable[[], float]]]]]:
+    """The ways to train: every implementation of attention.
 
     Args:
       batches: int[n, b, t + 1], taken in turn.
     Returns:
-      A function of the mode (one of `MODES`) that yields names and functions, each with a model of
-      its own, that make a step (forward, backward, clipping, fused AdamW) and return its loss.
+      A function of the mode (one of `MODES`) that yields names, and functions that build a model of
+      its own and return a function that makes a step (forward, backward, clipping, fused AdamW)
+      and returns its loss.
     """
     import torch
 
     device = _device()
     tokens = [torch.tensor(batch, dtype=torch.long, device=device) for batch in batches]
     dtype = _dtype(config)
+    initial = load_model(config, params)
 
     def make(mode: str, implementation: str, context: Callable[[], Any]) -> Callable[[], float]:
-        model = load_model(config, params).train()
+        model = copy.deepcopy(initial).to(device).train()
         model.set_attn_implementation(implementation)
         groups = [[p for p in model.parameters() if (p.ndim > 1) == matrix] for matrix in (1, 0)]
         adamw = torch.optim.AdamW(
@@ -126,84 +128,73 @@ def training_steps(
 
         return step
 
-    def ways(mode: str) -> Iterator[tuple[str, Callable[[], float]]]:
-        for name, (implementation, context) in attentions().items():
-            yield f"torch {mode}, {name}", make(mode, implementation, context)
+    def ways(mode: str) -> Iterator[tuple[str, Callable[[], Callable[[], float]]]]:
+        for name, attention in attentions().items():
+            yield f"torch {mode}, {name}", partial(make, mode, *attention)
 
     return ways
 
 
+Prompts = Sequence[Sequence[int]]
+
+
 def decoders(
     config: ModelConfig, params: Mapping[str, Any], modes: tuple[str, ...] = MODES
-) -> dict[str, Callable[[np.ndarray, int], np.ndarray]]:
-    """Ways to generate greedily: name -> f(int[b, t] prompts, new tokens) -> int[b, new tokens]."""
+) -> dict[str, Callable[[Prompts, int], np.ndarray]]:
+    """Ways to generate greedily: name -> f(prompts of b, new tokens) -> int[b, new tokens].
+
+    Eager: with a dynamic and a static cache, each with every implementation of attention.
+    Compiled: with a static cache, and the implementations that choose their kernel themselves. All
+    share one model. Shorter prompts are padded on the left; no token ends a row.
+    """
     import torch
     from transformers import CompileConfig
 
-    model = load_model(config, params).to(_dtype(config)).eval()
+    model = load_model(config, params).to(_device(), _dtype(config)).eval()
+    model.generation_config.eos_token_id = None
     # Transformers compiles decoding by itself on a GPU only, unless told so.
     forced = CompileConfig()
     forced._compile_all_devices = True
-    ways: dict[str, dict[str, Any]] = {}
+    static = {"cache_implementation": "static"}
+    caches: dict[str, dict[str, Any]] = {}
     if "eager" in modes:
-        ways["torch eager, dynamic cache"] = {"disable_compile": True}
-        ways["torch eager, static cache"] = {
-            "cache_implementation": "static",
-            "disable_compile": True,
-        }
+        caches["eager, dynamic cache"] = {"disable_compile": True}
+        caches["eager, static cache"] = static | {"disable_compile": True}
     if "compiled" in modes:
-        ways["torch compiled, static cache"] = {
-            "cache_implementation": "static",
-            "compile_config": forced,
-        }
+        caches["compiled, static cache"] = static | {"compile_config": forced}
 
-    def make(options: dict[str, Any]) -> Callable[[np.ndarray, int], np.ndarray]:
-        def generate(prompts: np.ndarray, new_tokens: int) -> np.ndarray:
-            tokens = torch.tensor(prompts, dtype=torch.long, device=model.device)
-            with torch.inference_mode():
-                whole = model.generate(
-                    tokens,
-                    attention_mask=torch.ones_like(tokens),
-                    max_new_tokens=new_tokens,
-                    min_new_tokens=new_tokens,
-                    do_sample=False,
-                    pad_token_id=0,
-                    **options,
-                )
-            return whole[:, tokens.shape[1] :].cpu().numpy()
-
-        return generate
-
-    return {name: make(options) for name, options in ways.items()}
-
-
-def batch_decoder(
-    config: ModelConfig, params: Mapping[str, Any]
-) -> Callable[[list[list[int]], int], int]:
-    """Greedy generation from prompts of different lengths, padded on the left as one batch."""
-    import torch
-
-    model = load_model(config, params).to(_dtype(config)).eval()
-
-    def generate(prompts: list[list[int]], new_tokens: int) -> int:
+    def generate(
+        options: dict[str, Any],
+        implementation: str,
+        context: Callable[[], Any],
+        prompts: Prompts,
+        new_tokens: int,
+    ) -> np.ndarray:
+        if model.config._attn_implementation != implementation:
+            model.set_attn_implementation(implementation)
         width = max(map(len, prompts))
         tokens = torch.zeros((len(prompts), width), dtype=torch.long)
         mask = torch.zeros_like(tokens)
         for row, ids in enumerate(prompts):
             tokens[row, width - len(ids) :] = torch.tensor(ids)
             mask[row, width - len(ids) :] = 1
-        with torch.inference_mode():
+        with torch.inference_mode(), context():
             whole = model.generate(
                 tokens.to(model.device),
                 attention_mask=mask.to(model.device),
                 max_new_tokens=new_tokens,
-                min_new_tokens=new_tokens,
                 do_sample=False,
                 pad_token_id=0,
+                **options,
             )
-        return int(whole[:, width:].numel())
+        return whole[:, width:].cpu().numpy()
 
-    return generate
+    return {
+        f"torch {cache}, {name}": partial(generate, options, *attention)
+        for cache, options in caches.items()
+        for name, attention in attentions().items()
+        if "compiled" not in cache or attention[1] is nullcontext
+    }
 
 
 def data_loader(tokens_n: np.ndarray, rows: int, seq_len: int) -> Iterator[Any]:

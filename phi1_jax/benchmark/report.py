@@ -10,6 +10,7 @@ from typing import Any
 
 from phi1_jax.benchmark.timing import Timing
 from phi1_jax.errors import UserError
+from phi1_jax.plan.report import short
 
 OURS = "ours"
 
@@ -60,8 +61,16 @@ def compare(
     return rows
 
 
-def context(config: Mapping[str, Any], peer: bool) -> dict[str, Any]:
-    """What a result means nothing without: when, where, with what."""
+def ceiling_rows(found: Mapping[str, float]) -> list[Row]:
+    """What `timing.ceilings` measured."""
+    return [
+        Row("ceiling", "square matmul", None, values={"flops": found["matmul_flops"]}),
+        Row("ceiling", "copy", None, values={"bytes_per_s": found["copy_bytes_per_s"]}),
+    ]
+
+
+def context(peer: bool) -> dict[str, Any]:
+    """What a result means nothing without: when, where, with what versions."""
     import flax
     import jax
     import jaxlib
@@ -82,7 +91,6 @@ def context(config: Mapping[str, Any], peer: bool) -> dict[str, Any]:
             "flax": flax.__version__,
             **(torch_peer.versions() if peer else {}),
         },
-        "config": config,
     }
 
 
@@ -124,16 +132,16 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.1f} ms"
+    return f"{short(seconds)} s" if seconds >= 1 else f"{short(seconds * 1e3)} ms"
 
 
 def _number(value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
-    for size, name in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
+    for size, name in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
         if abs(value) >= size:
-            return f"{value / (1e3 if name == 'k' else size):.1f}{name}"
-    return f"{value:.3g}"
+            return f"{short(value / size)}{name}"
+    return short(value)
 
 
 def _median(row: Row) -> str:

@@ -103,7 +103,7 @@ class Process:
 
 
 def run_process(command: Sequence[str], env: Mapping[str, str] | None = None) -> Process:
-    """Runs a command of this repository to its end.
+    """Runs Python with `command` to its end, in the folder that this process is in.
 
     Raises:
       UserError: it failed; with the end of what it said.
@@ -115,7 +115,6 @@ def run_process(command: Sequence[str], env: Mapping[str, str] | None = None) ->
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            cwd=REPOSITORY,
             env={**os.environ, **(env or {})},
         )
         output, _ = child.communicate()
@@ -128,6 +127,11 @@ def run_process(command: Sequence[str], env: Mapping[str, str] | None = None) ->
     return Process(seconds, int(peak) * 1024, output)
 
 
+def launch(script: str) -> str:
+    """The path of one of the launch scripts, from wherever one stands."""
+    return str(Path(__file__).parents[2] / "launch" / script)
+
+
 def last_json(output: str) -> dict:
     """The record in the last line of a process's output."""
     return json.loads(output.strip().splitlines()[-1])
@@ -137,6 +141,3 @@ def _time(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
-
-
-REPOSITORY = Path(__file__).parents[2]

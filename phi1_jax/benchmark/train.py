@@ -1,23 +1,28 @@
 """The training step: forward, backward, clipping, AdamW, on random tokens."""
 
+import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding
 
 from phi1_jax.benchmark import peer
-from phi1_jax.benchmark.report import OURS, Options, Row, compare
-from phi1_jax.benchmark.timing import Timing, ceilings, run_process, take_turns
+from phi1_jax.benchmark.heats import heats
+from phi1_jax.benchmark.report import OURS, Options, Row, ceiling_rows, compare
+from phi1_jax.benchmark.timing import ceilings, launch, run_process, take_turns
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import compute_dtype
 from phi1_jax.plan.memory import REMAT
 from phi1_jax.sharding import make_mesh
 from phi1_jax.train.flops import flops_per_token
-from phi1_jax.train.step import Batch, make_trainer
+from phi1_jax.train.step import MICRO_BATCHES, Batch, count_micro_batches, make_trainer
 
 # What XLA is told on a GPU, each in a process of its own: `--sweep`.
 SWEEP = {
@@ -44,29 +49,17 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
     shape = (_N_BATCHES, rows, seq_len + 1)
     batches = np.random.default_rng(0).integers(0, config.model.vocab_size, shape, np.int32)
     case = f"{rows} x {seq_len}, dropout {config.model.dropout:g}"
-    contenders: dict[str, Callable[[], float]] = {}
     step, params = our_step(config, batches)
-    contenders[OURS] = step
+    contenders: dict[str, Callable[[], float]] = {OURS: step}
     if options.peer:
         loss = step()
         ways = peer.training_steps(config.model, config.optimizer, params, batches)
         for mode in options.modes:
-            best: Timing | None = None
-            for name, candidate in ways(mode):
-                try:
-                    _check_loss(config, name, candidate(), loss)
-                    timing = take_turns({name: candidate}, calls=2)[name]
-                except RuntimeError as error:
-                    yield Row(case, name, None, values={"why": str(error).split(".")[0][:80]})
-                    continue
-                yield Row(case, f"{name} (heat)", timing.median_s, calls=2)
-                if best is None or timing.median_s < best.median_s:
-                    contenders = {k: v for k, v in contenders.items() if mode not in k}
-                    best, contenders[name] = timing, candidate
-                del candidate
-                peer.free()
+            check = partial(_check_loss, config, loss)
+            contenders |= (yield from heats(case, ways(mode), check, calls=2))[0]
     timings = take_turns(contenders, options.calls)
-    ceiling = ceilings(compute_dtype(config.model))["matmul_flops"]
+    ceiling = ceilings(compute_dtype(config.model))
+    flops = ceiling["matmul_flops"]
     palm, causal = flops_per_token(config.model, seq_len)
     values = {}
     for name, timing in timings.items():
@@ -74,14 +67,16 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
         values[name] = {
             "tokens_per_s": rate,
             "palm_flops": rate * palm,
-            "of_matmul_ceiling_palm": rate * palm / ceiling,
-            "of_matmul_ceiling_causal": rate * causal / ceiling,
+            "of_matmul_ceiling_palm": rate * palm / flops,
+            "of_matmul_ceiling_causal": rate * causal / flops,
         }
     yield from compare(case, timings, values)
-    yield Row("ceiling", "square matmul", None, values={"flops": ceiling})
+    yield from ceiling_rows(ceiling)
     if config.model.dropout == 0:
         contenders.clear()  # and the memory of their models
         del step, params
+        if options.peer:
+            peer.free()
         yield with_dropout(config, batches, options)
 
 
@@ -120,15 +115,13 @@ def our_step(config: RunConfig, batches: np.ndarray) -> tuple[Callable[[], float
     trainer = make_trainer(config, mesh)
     state = trainer.init()
     params = jax.device_get(state.params)
-    n, rows, width = batches.shape
-    micro = (rows // config.micro_batch_size) if config.micro_batch_size else 1
-    placed = [
-        Batch(
-            jax.numpy.asarray(batch.reshape(micro, rows // micro, width)),
-            jax.numpy.ones((micro, rows // micro, width - 1), bool),
-        )
-        for batch in batches
-    ]
+    n, _, width = batches.shape
+    n_micro = count_micro_batches(config, mesh)
+    tokens = batches.reshape(n, n_micro, -1, width)
+    placed = jax.device_put(
+        [Batch(rows, np.ones_like(rows[..., 1:], bool)) for rows in tokens],
+        NamedSharding(mesh, MICRO_BATCHES),
+    )
     turn = 0
 
     def step() -> float:
@@ -140,29 +133,28 @@ def our_step(config: RunConfig, batches: np.ndarray) -> tuple[Callable[[], float
     return step, params
 
 
-def sweep(arguments: Sequence[str], output: Path) -> Iterator[Row]:
+def sweep(arguments: Sequence[str]) -> Iterator[Row]:
     """The same command in fresh processes, each with other flags of XLA.
 
     Args:
-      arguments: of launch/benchmark.py; the subject and --config.
+      arguments: flags of launch/benchmark.py, without --sweep, --peer and --output.
     """
-    import json
-
     for name, flags in SWEEP.items():
-        lines = output / f"{name.replace(' ', '_')}.jsonl"
-        run_process(
-            ["launch/benchmark.py", *arguments, "--peer=none", f"--output={lines}"],
-            {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}"},
-        )
-        for line in lines.read_text(encoding="utf-8").splitlines():
-            found = json.loads(line)
+        # XLA aborts on a variable that holds nothing but spaces.
+        xla_flags = " ".join(filter(None, (os.environ.get("XLA_FLAGS", "").strip(), flags)))
+        with tempfile.NamedTemporaryFile("r", suffix=".jsonl", encoding="utf-8") as lines:
+            command = [launch("benchmark.py"), "train", *arguments, f"--output={lines.name}"]
+            run_process(command, {"XLA_FLAGS": xla_flags} if xla_flags else {})
+            rows = [json.loads(line) for line in lines]
+        for found in rows:
             if found["contender"] == OURS:
                 kept = {k: found[k] for k in ("seconds", "spread_s", "calls", "first_s", "values")}
                 yield Row(found["case"], name, **kept)
 
 
-def _check_loss(config: RunConfig, name: str, loss: float, ours: float) -> None:
+def _check_loss(config: RunConfig, ours: float, name: str, loss: float) -> dict[str, Any]:
     """Both have the same weights and tokens; so their first losses must agree."""
     tolerance = 1e-4 if compute_dtype(config.model) == np.float32 else 1e-2
     if config.model.dropout == 0 and abs(loss - ours) > tolerance * ours:
         raise AssertionError(f"{name}: its first loss is {loss}, ours {ours}")
+    return {}

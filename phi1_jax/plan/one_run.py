@@ -67,10 +67,10 @@ def plan_text(result: Mapping[str, Any]) -> str:
         report.table(
             ("GB on each device", ""),
             [
-                *((name, _short(needed[name] / 1e9)) for name in _PARTS),
-                ("in all, by shapes", _short(needed["total"] / 1e9)),
+                *((name, report.short(needed[name] / 1e9)) for name in _PARTS),
+                ("in all, by shapes", report.short(needed["total"] / 1e9)),
                 *(
-                    [("as compiled for the CPU", _short(result["compiled_bytes"] / 1e9))]
+                    [("as compiled for the CPU", report.short(result["compiled_bytes"] / 1e9))]
                     if "compiled_bytes" in result
                     else []
                 ),
@@ -93,7 +93,7 @@ def plan_text(result: Mapping[str, Any]) -> str:
         report.table(
             ("GB in all, by micro-batch", *map(str, sizes)),
             [
-                (f"remat {remat}", *(_short(totals[remat, size] / 1e9) for size in sizes))
+                (f"remat {remat}", *(report.short(totals[remat, size] / 1e9) for size in sizes))
                 for remat in report.REMAT
             ],
         ),
@@ -107,18 +107,13 @@ def plan_text(result: Mapping[str, Any]) -> str:
         time = result["step_s"]
         sent = sum(row["gb"] for row in result["collectives"])
         parts.append(
-            f"each step: {_short(time['compute'])} s of computation; each device sends"
-            f" {f'{sent:,.0f}' if sent >= 1 else _short(sent)} GB, {_short(time['hidden'])} s that"
-            f" computation can hide and {_short(time['exposed'])} s that it waits for:"
-            f" {_short(time['best'])} to {_short(time['worst'])} s"
+            f"each step: {report.short(time['compute'])} s of computation; each device sends"
+            f" {report.short(sent)} GB, {report.short(time['hidden'])} s that"
+            f" computation can hide and {report.short(time['exposed'])} s that it waits for:"
+            f" {report.short(time['best'])} to {report.short(time['worst'])} s"
         )
     parts += ["", _stage_table(result["stages"])]
     return "\n".join(parts)
-
-
-def _short(value: float) -> str:
-    """One digit after the point, and enough for a tiny model."""
-    return f"{value:.1f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def _stage_table(stages: list[dict[str, Any]]) -> str:
@@ -130,11 +125,9 @@ def _stage_table(stages: list[dict[str, Any]]) -> str:
     for stage in stages:
         row = [
             stage["name"],
-            f"{_short(stage['tokens'] / 1e9)}e9",
-            f"{stage['days']:.2f}" if stage["days"] >= 0.01 else f"{stage['days']:.1g}",
-            f"{stage['gpu_hours']:,.0f}"
-            if stage["gpu_hours"] >= 100
-            else _short(stage["gpu_hours"]),
+            f"{report.short(stage['tokens'] / 1e9)}e9",
+            report.short(stage["days"]),
+            report.short(stage["gpu_hours"]),
         ]
         row += [f"{stage['usd']:,.0f}"] * cost
         row += [f"{stage['paper_gpu_hours'] or '':}"] * paper

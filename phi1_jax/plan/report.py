@@ -7,7 +7,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from phi1_jax.config import USABLE_MEMORY, MeshConfig, RunConfig
+from phi1_jax.config import USABLE_MEMORY, MeshConfig, ModelConfig, RunConfig
 from phi1_jax.plan.memory import REMAT, Memory, Remat, memory
 from phi1_jax.plan.program import Collective, Program
 from phi1_jax.train.flops import flops_per_token, matmul_params
@@ -33,6 +33,11 @@ class Machine:
         """At the assumed rate of use, collectives hidden."""
         palm, _ = flops_per_token(config.model, config.data.seq_len)
         return self.devices * self.peak_tflops * 1e12 * self.mfu / palm
+
+
+# One device each: vendors' peaks and NVLink rates; MFU as published for models of this size on them
+# (PaLM's count): 0.5 to 0.6 on A100, 0.4 on H100.
+MACHINES = {"A100": Machine(1, 80, 312, 0.5, 300), "H100": Machine(1, 80, 989, 0.4, 450)}
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,6 @@ def stages(config: RunConfig, finetune: RunConfig, machine: Machine) -> list[Sta
         tokens = steps * of.data.global_batch_size * of.data.seq_len
         seconds = tokens / machine.tokens_per_s(replace(config, data=of.data))
         hours = seconds / 3600 * machine.devices
-        papers = PAPER_GPU_HOURS.get(round(tokens / 1e9))
-        same_model = matmul_params(config.model) == matmul_params(type(config.model)())
         found.append(
             Stage(
                 name,
@@ -73,10 +76,17 @@ def stages(config: RunConfig, finetune: RunConfig, machine: Machine) -> list[Sta
                 seconds / 86_400,
                 hours,
                 hours * machine.usd_per_gpu_hour,
-                papers if same_model else None,
+                paper_gpu_hours(config.model, tokens),
             )
         )
     return found
+
+
+def paper_gpu_hours(model: ModelConfig, tokens: int) -> float | None:
+    """What the paper says of so many tokens, if the model is its own."""
+    if matmul_params(model) != matmul_params(ModelConfig()):
+        return None
+    return PAPER_GPU_HOURS.get(round(tokens / 1e9))
 
 
 @dataclass(frozen=True)
@@ -204,3 +214,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
     lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def short(value: float) -> str:
+    """Three digits, and the thousands of a large number."""
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"

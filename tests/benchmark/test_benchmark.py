@@ -2,9 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,12 +16,17 @@ from conftest import REPOSITORY
 
 from phi1_jax.benchmark import smoke
 from phi1_jax.benchmark.convert import compare_bits
+from phi1_jax.benchmark.decode import random_params
+from phi1_jax.benchmark.heats import heats, same_tokens
 from phi1_jax.benchmark.report import OURS, Row, compare
 from phi1_jax.benchmark.timing import run_process, take_turns
+from phi1_jax.benchmark.train import our_step
+from phi1_jax.checkpoint import write_model
+from phi1_jax.data.tokenizer import train_tokenizer
 from phi1_jax.errors import UserError
 
-SIZE = [
-    "--config=configs/bench_cpu.py",
+DATA = Path(os.environ.get("PHI1_JAX_DATA") or Path(__file__).parents[3] / "shared/data")
+SMALL = [
     *(
         f"--config.model.{name}={value}"
         for name, value in (
@@ -34,16 +42,19 @@ SIZE = [
     "--config.data.global_batch_size=2",
     "--calls=2",
 ]
+SIZE = ["--config=configs/bench_cpu.py", *SMALL]
 
 
-def run(*arguments, fails=False):
+def run(*arguments, fails=False, cwd=REPOSITORY):
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    del environment["XLA_FLAGS"]  # as it is for most users
     done = subprocess.run(
         [sys.executable, REPOSITORY / "launch" / "benchmark.py", *arguments],
-        cwd=REPOSITORY,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
+        env=environment,
     )
     assert (done.returncode != 0) == fails, done.stderr
     assert "Traceback" not in done.stderr
@@ -52,6 +63,14 @@ def run(*arguments, fails=False):
 
 def rows_of(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def problems():
+    path = DATA / "HumanEval.jsonl.gz"
+    if not path.exists():
+        pytest.skip(f"{path} is missing: name a folder that holds it in PHI1_JAX_DATA")
+    return path.resolve()
 
 
 def test_take_turns_interleaves_and_leaves_the_first_of_each_block_out():
@@ -83,6 +102,55 @@ def test_a_process_is_timed_and_weighed():
         run_process(["-c", "import sys; print('broken', file=sys.stderr); sys.exit(3)"])
 
 
+def test_a_heat_keeps_the_fastest_and_survives_what_does_not_run(tiny_model, monkeypatch):
+    monkeypatch.setattr("phi1_jax.benchmark.peer.free", lambda: None)
+    want = np.arange(6).reshape(2, 3)
+
+    def without_room():
+        raise RuntimeError("out of memory. Tried to allocate")
+
+    def way(seconds, found=want):
+        return lambda: lambda: time.sleep(seconds) or found
+
+    ways = {"slow": way(0.05), "too large": without_room, "fast": way(0.0), "late": way(0.02)}
+    rows = heats("case", ways.items(), same_tokens(tiny_model, want))
+    found = []
+    while True:
+        try:
+            found.append(next(rows))
+        except StopIteration as end:
+            fastest, values = end.value
+            break
+    assert list(fastest) == ["fast"] and values == {"same_tokens": 1.0}
+    assert [row.contender for row in found] == [
+        "slow (heat)",
+        "too large",
+        "fast (heat)",
+        "late (heat)",
+    ]
+    assert found[1].seconds is None and found[1].values["why"] == "out of memory"
+    other = want.copy()
+    other[1, 2] = 0
+    with pytest.raises(AssertionError, match=r"other: only 0\.8333 of its tokens are ours"):
+        list(heats("case", [("other", way(0, other))], same_tokens(tiny_model, want)))
+    half = replace(tiny_model, compute_dtype="bfloat16")
+    (row,) = heats("case", [("other", way(0, other))], same_tokens(half, want))
+    assert row.values["same_tokens"] == pytest.approx(5 / 6)
+
+
+def test_our_step_is_the_same_with_accumulation_on_every_device(run_config):
+    data = replace(run_config.data, global_batch_size=16)
+    shape = (1, 16, data.seq_len + 1)
+    batches = np.random.default_rng(0).integers(0, 264, shape, np.int32)
+    losses = [
+        our_step(replace(run_config, data=data, micro_batch_size=micro), batches)[0]()
+        for micro in (0, 1)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    with pytest.raises(UserError, match="global_batch_size=16 must be a multiple of 24"):
+        our_step(replace(run_config, data=data, micro_batch_size=3), batches)
+
+
 def test_train_and_decode(tmp_path):
     output = tmp_path / "rows.jsonl"
     assert "tokens_per_s" in run("train", *SIZE, f"--output={output}")
@@ -101,17 +169,77 @@ def test_train_and_decode(tmp_path):
         assert row["config"]["model"]["d_model"] == 32 and row["ratio"] is None
     tokens = 2 * 16 / ours[0]["seconds"]
     assert ours[0]["values"]["tokens_per_s"] == pytest.approx(tokens)
-    assert any(row["case"] == "ceiling" for row in rows_of(output))
+    ceilings = [row["contender"] for row in rows_of(output) if row["case"] == "ceiling"]
+    assert ceilings == ["square matmul", "copy"] * 2
 
 
 @pytest.mark.slow
-def test_convert_is_weighed_and_exact(tmp_path):
+def test_all_goes_on_after_a_subject_that_fails(tmp_path, problems):
+    # A relative path of one's own, the subject last, as users write them.
+    shutil.copy(REPOSITORY / "configs/bench_cpu.py", tmp_path / "mine.py")
+    arguments = [
+        *("--config", "mine.py", *SMALL, "--config.data.global_batch_size=512", "--calls=1"),
+        *("--output=rows.jsonl", "--new_tokens=4", "--n_sampled=1", "--n_samples=2"),
+        *("--prompt_tokens=5000", f"--problems={problems}", "all"),
+    ]
+    error = run(*arguments, fails=True, cwd=tmp_path)
+    assert error == "error: failed: decode (2); the other subjects' results stand"
+    found = rows_of(tmp_path / "rows.jsonl")
+    ours = {(row["subject"], row["case"]) for row in found if row["contender"] == OURS}
+    assert ours == {
+        ("train", "512 x 16, dropout 0"),
+        ("train", "512 x 16, dropout 0.1"),
+        ("input", "512 x 16, one core"),
+        ("checkpoint", "training waits"),
+        ("checkpoint", "on disk and sealed"),
+        ("compile", "first step, cold"),
+        ("compile", "first step, cached"),
+        ("convert", "Hugging Face to Orbax"),
+        ("convert", "Orbax to Hugging Face"),
+        ("humaneval", "164 prompts, greedy, one batch"),
+        ("humaneval", "1 prompts x 2 samples"),
+    }
+    assert all(row["seconds"] > 0 for row in found if row["contender"] == OURS)
+    by_case = {row["case"]: row for row in found}
+    # Random weights end no completion: 164 and 2 completions of 4 tokens.
+    for case, n_tokens in (("164 prompts, greedy, one batch", 656), ("1 prompts x 2 samples", 8)):
+        row = by_case[case]
+        assert row["values"]["tokens_per_s"] * row["seconds"] == pytest.approx(n_tokens)
+    for case in ("Hugging Face to Orbax", "Orbax to Hugging Face"):
+        values = by_case[case]["values"]
+        # 512 x 32 in and out of the model and 512 biases; a block of 8,480; the last LayerNorm.
+        assert values["weights_bytes"] == 4 * (2 * 512 * 32 + 512 + 8_480 + 2 * 32)
+        assert values["peak_by_weights"] == values["peak_bytes"] / values["weights_bytes"]
+        assert 50e6 < values["peak_bytes"] < 2e9  # Python with JAX, and next to no model
+    assert by_case["Orbax to Hugging Face"]["values"]["bit_identical_tensors"] == 14 + 5
+    assert not list(tmp_path.glob(".benchmark-*"))
+
+
+@pytest.mark.slow
+def test_the_sweep_runs_each_set_of_flags(tmp_path):
     output = tmp_path / "rows.jsonl"
-    run("convert", *SIZE, f"--output={output}")
-    there, back = rows_of(output)
-    assert there["values"]["peak_by_weights"] > 0
-    assert back["values"]["bit_identical_tensors"] == 14 + 5
-    assert not list(REPOSITORY.glob(".benchmark-*"))
+    run("train", *SIZE, "--sweep", "--calls=1", f"--output={output}")
+    found = [(row["contender"], row["case"]) for row in rows_of(output)]
+    cases = ("2 x 16, dropout 0", "2 x 16, dropout 0.1")
+    names = ("defaults", "no command buffers", "no Triton matmuls", "neither")
+    assert found == [(name, case) for name in names for case in cases]
+
+
+@pytest.mark.slow
+def test_humaneval_of_a_checkpoint_records_the_checkpoints_model(tmp_path, run_config, problems):
+    train_tokenizer(["def f(x):\n    return x\n"] * 50, 280).save(tmp_path / "tokenizer")
+    model = replace(run_config.model, vocab_size=280)
+    params = random_params(replace(run_config, model=model))
+    write_model(tmp_path / "run", model, params, tmp_path / "tokenizer")
+    output = tmp_path / "rows.jsonl"
+    run(
+        *("humaneval", "--config=configs/bench_cpu.py", f"--problems={problems}", "--new_tokens=4"),
+        *(f"--checkpoint={tmp_path / 'run'}", "--n_samples=2", "--n_sampled=1", "--calls=1"),
+        f"--output={output}",
+    )
+    for row in rows_of(output):
+        assert row["checkpoint"] == str(tmp_path / "run")
+        assert row["config"]["model"]["d_model"] == model.d_model
 
 
 def test_a_flipped_bit_is_noticed(tmp_path):
@@ -143,6 +271,13 @@ def test_mistakes_get_one_line():
         (["nothing", *SIZE], "subject 'nothing': name one of decode"),
         (["humaneval", *SIZE], "--problems is missing"),
         (["train"], "--config is missing"),
+        (["decode", *SIZE, "--batch=0"], "--batch"),
+        (["decode", *SIZE, "--sweep"], "--sweep is not for decode"),
+        (["decode", *SIZE, "--new_tokens=512"], "must fit into model.max_seq_len=512"),
+        (
+            ["humaneval", *SIZE, "--problems=x", "--checkpoint=run", "--peer=torch"],
+            "--checkpoint=run: its completions end",
+        ),
     ):
         error = run(*arguments, fails=True)
         assert error.startswith("error: ") and words in error

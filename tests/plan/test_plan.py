@@ -15,6 +15,7 @@ from phi1_jax.config import MeshConfig, RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
 from phi1_jax.plan import report
+from phi1_jax.plan.compare import compare, comparison_text
 from phi1_jax.plan.memory import memory
 from phi1_jax.plan.program import collectives, compile_step
 from phi1_jax.sharding import make_mesh
@@ -180,6 +181,45 @@ def test_fsdp_replicates_no_matrix_of_the_state(run_config):
     held = [(x.shape, np.prod(s.shard_shape(x.shape)) / x.size) for x, s in leaves if x.ndim > 1]
     matrices = [share for shape, share in held if min(shape[-2:]) >= 32]
     assert len(matrices) == 3 * 8 and set(matrices) == {1 / 8}
+
+
+def test_meshes_are_compared_as_far_as_they_work(run_config, monkeypatch):
+    meshes = {"data": MeshConfig(8, 1, 1), "mixed": MeshConfig(2, 2, 2)}
+    monkeypatch.setattr(report, "meshes", lambda devices: meshes)
+    data = replace(run_config.data, global_batch_size=12)  # 8 do not divide it, 4 do
+    machines = {"8 mine": A100}
+    result = compare(replace(run_config, data=data, micro_batch_size=1), machines)
+    text = comparison_text(result)
+    assert "data (8x1x1) does not work: config field data.global_batch_size=12 must be" in text
+    assert "| data (8x1x1) |" not in text
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| mixed (2x2x2)")]
+    sent = {row[2]: float(row[5]) for row in rows if row[1].startswith("all-")}
+    assert sent.keys() >= {"weights", "gradients", "activations"} and min(sent.values()) > 0
+    (time,) = [row for row in rows if row[1] == "8 mine"]
+    assert all(float(cell) > 0 for cell in time[2:5])
+    assert "the paper" not in text
+    result = {"meshes": {}, "steps": 24_000, "paper_gpu_hours": 770.0}
+    assert comparison_text(result).endswith("| the paper | 8 x A100 |  |  |  |  |  |  | 4.01 |")
+
+
+def test_a_figure_has_three_digits():
+    figures = [0, 0.00123, 0.296, 15.34, 79.4, 999.6, 2194.7]
+    assert [report.short(x) for x in figures] == [
+        *("0", "0.00123", "0.296", "15.3", "79.4", "1,000", "2,195"),
+    ]
+
+
+def test_what_the_flags_cannot_mean_gets_one_line():
+    for arguments, words in (
+        (["--config=configs/phi1_1xh100.py"], "give --devices=1"),
+        (
+            ["--config=configs/phi1_base.py", "--collectives", "--hbm_gb=40"],
+            "--hbm_gb changes nothing with --collectives",
+        ),
+    ):
+        command = [sys.executable, "launch/plan.py", *arguments]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+        assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
