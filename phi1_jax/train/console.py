@@ -2,13 +2,12 @@
 
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 
 from tqdm import tqdm
 
 
 class Console:
-    """A full disk under the log, or a terminal that has gone, costs the line and not the run."""
+    """Counts the steps and shows what log lines say."""
 
     def __init__(self, name: str, step: int, steps: int, *, enabled: bool) -> None:
         on_terminal = sys.stderr.isatty()
@@ -25,17 +24,14 @@ class Console:
 
     def step(self) -> None:
         """One more step is under way."""
-        with suppress(OSError):
-            self._bar.update()
+        self._bar.update()
 
     def show(self, step: int, values: Mapping[str, str]) -> None:
         """What a log line says of the steps up to `step`."""
-        with suppress(OSError):
-            self._bar.set_postfix(values)
-            if self._plain:
-                words = " ".join(f"{name}={value}" for name, value in values.items())
-                print(f"{self._name}: step {step}/{self._steps} {words}", file=sys.stderr)
+        self._bar.set_postfix(values)
+        if self._plain:
+            words = " ".join(f"{name}={value}" for name, value in values.items())
+            print(f"{self._name}: step {step}/{self._steps} {words}", file=sys.stderr)
 
     def close(self) -> None:
-        with suppress(OSError):
-            self._bar.close()
+        self._bar.close()
