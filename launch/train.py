@@ -91,6 +91,7 @@ def run(config: RunConfig, evaluators: dict[str, Any]) -> dict[str, Any] | None:
     import jax
 
     from phi1_jax.train.loop import train
+    from phi1_jax.train.together import one_folder
 
     if evaluators and jax.process_count() > 1:
         raise UserError(
@@ -98,7 +99,7 @@ def run(config: RunConfig, evaluators: dict[str, Any]) -> dict[str, Any] | None:
             " a run on several with launch/evaluate.py"
         )
     start = time.perf_counter()
-    with distributed.leaving_together():
+    with distributed.leaving_together(), one_folder(Path(OUTPUT.value)):
         result = train(
             config,
             Path(OUTPUT.value),

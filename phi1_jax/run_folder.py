@@ -7,6 +7,7 @@
   sealed/N.json     SHA-256 of every file of step N, written last
   quarantine/       damaged or unsealed steps, moved aside and never deleted
   discarded/        steps on their way out; whatever a kill leaves there is deleted
+  lock              held by the run that writes here (train/together.py)
 
 A step counts once it is sealed. One that goes is first renamed away, then its seal is deleted, then
 its files: wherever a kill strikes, a step is whole or not there.

@@ -27,6 +27,7 @@ from phi1_jax.train.resume import identity_of, record_start, refuse_changes, spl
 from phi1_jax.train.signals import stop_signal
 from phi1_jax.train.state_size import require_memory
 from phi1_jax.train.step import count_micro_batches, make_trainer
+from phi1_jax.train.together import refuse_differences
 from phi1_jax.train.trace import Trace
 
 # Called with the step and the parameters; returns names with points of curves, or Markdown.
@@ -67,6 +68,7 @@ def train(
         )
     identity = identity_of(config, loader)
     changed = refuse_changes(run, identity, allow_change)
+    refuse_differences(config, identity, changed, trace)
     trainer = make_trainer(config, mesh)
     require_memory(trainer)
     evaluators = dict(evaluators or {})

@@ -59,3 +59,33 @@ def test_one_that_is_done_waits_for_the_last_seal():
     )
     assert all(code != 0 for code, _ in hasty), "it is this setting that decides"
     assert distributed.FAREWELL_TIMEOUT_S >= 6 * 3600
+
+
+FOLDER = """
+from pathlib import Path
+from phi1_jax.config import RunConfig
+from phi1_jax.train import together
+together.SEEN_WITHIN_S = 1
+distributed.start()
+with distributed.leaving_together(), together.one_folder(Path({run!r})):
+    together.refuse_differences(RunConfig(seed={seed}), {{"rows": {rows}}}, {{}}, False)
+"""
+
+
+@pytest.mark.parametrize(
+    ("different", "words"),
+    [
+        ({}, ""),
+        ({"seed": 1}, "processes 0 and 1 differ in config fields: seed=0 and 1; start all"),
+        ({"rows": 123456789}, "differ in config fields: rows=7 and 123456789"),
+        ({"run": "mine"}, "is not one folder for all processes: process 1 does not see"),
+    ],
+)
+def test_what_is_not_the_same_everywhere_is_refused_by_all(different, words, tmp_path):
+    def program(**values) -> str:
+        given = {"run": "shared", "seed": 0, "rows": 7, **values}
+        return START + FOLDER.format(**{**given, "run": str(tmp_path / given["run"])})
+
+    for code, err in together(program(), program(**different)):
+        assert code == bool(words) and words in err, err
+    assert not (tmp_path / "mine").exists()

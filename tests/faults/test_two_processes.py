@@ -45,8 +45,12 @@ SMALL = {
 }
 
 
-def start(run, shards, n_processes=2, steps=STEPS, **changes) -> list[subprocess.Popen]:
-    """Starts one run as `n_processes` processes; together they have eight devices."""
+def start(run, shards, n_processes=2, steps=STEPS, last=(), **changes) -> list[subprocess.Popen]:
+    """Starts one run as `n_processes` processes; together they have eight devices.
+
+    Args:
+      last: more flags for the last process only.
+    """
     settings = {**SMALL, "steps": steps, **{k.replace("__", "."): v for k, v in changes.items()}}
     command = [
         sys.executable,
@@ -77,7 +81,7 @@ def start(run, shards, n_processes=2, steps=STEPS, **changes) -> list[subprocess
             }
         processes.append(
             subprocess.Popen(
-                command,
+                [*command, *(last if process == n_processes - 1 else ())],
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -225,3 +229,21 @@ def test_another_number_of_processes_goes_on_with_the_same_examples(alone, stopp
     assert {event.step for event in events.Scalars("train/loss")} >= {2, STEPS}
     # One file for each of the three starts: process 0 alone writes.
     assert len(list((run / "tensorboard").iterdir())) == 3
+
+
+def test_processes_with_other_settings_are_refused_by_all(shards, tmp_path):
+    """A fresh folder has no identity yet that the second could be compared with."""
+    run = tmp_path / "run"
+    for code, _, err in finish(start(run, shards, last=("--config.seed=1",))):
+        assert code == 2 and "error: processes 0 and 1 differ in config fields: seed=0 and 1" in err
+    assert not (run / "checkpoints").exists()
+
+
+def test_two_processes_begin_with_the_weights_of_another_run(alone, shards, tmp_path):
+    begun = {}
+    for n_processes in (1, 2):
+        run = tmp_path / str(n_processes)
+        results = finish(start(run, shards, n_processes, steps=2, init_from=alone))
+        assert [code for code, _, _ in results] == [0] * n_processes, results
+        begun[n_processes] = states(read_trace(run))[0]
+    assert begun[1] == begun[2] != states(read_trace(alone))[0]

@@ -1,0 +1,132 @@
+"""One run, one folder: nobody else writes there, all processes see it, all were given the same."""
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import jax
+from absl import logging
+
+from phi1_jax import distributed
+from phi1_jax.config import RunConfig
+from phi1_jax.config_dict import flatten, to_dict
+from phi1_jax.errors import EverywhereError, UserError
+
+LOCK = "lock"
+# NFS may show a new file that much later: it remembers for up to a minute what a folder held.
+SEEN_WITHIN_S = 60.0
+
+
+@contextmanager
+def one_folder(run: Path) -> Iterator[None]:
+    """Holds a run's folder, made if it is not there, against other runs.
+
+    The first process keeps a lock on RUN/lock, which the kernel takes back however it ends. Where
+    the file system knows no locks, it says so and goes on.
+
+    Raises:
+      EverywhereError: the folder cannot be written, another run holds it, or some process does not
+        see what the first one writes there.
+    """
+    nonce, problem = secrets.token_hex(8), ""
+    with ExitStack() as stack:
+        if jax.process_index() == 0:
+            try:
+                stack.enter_context(_lock(run, nonce))
+            except UserError as error:
+                problem = str(error)
+        problem, nonce = distributed.gather([problem, nonce])[0]
+        if problem:
+            raise EverywhereError(problem)
+        for number, sees in enumerate(distributed.gather(_sees(run, nonce))):
+            if not sees:
+                raise EverywhereError(
+                    f"--output={run} is not one folder for all processes: process {number} does"
+                    " not see what process 0 writes there; give one that all hosts share"
+                )
+        yield
+
+
+def refuse_differences(
+    config: RunConfig, identity: Mapping[str, Any], changed: Mapping[str, Any], trace: bool
+) -> None:
+    """Compares what the processes were given; paths may differ, what they lead to may not.
+
+    Raises:
+      EverywhereError: a field differs; names it.
+    """
+    paths = ("data.sources", "data.tokenizer", "init_from")
+    settings = {k: v for k, v in flatten(to_dict(config)).items() if not k.startswith(paths)}
+    first, *others = distributed.gather(
+        {**settings, **identity, "changes": changed, "trace": trace}
+    )
+    for number, other in enumerate(others, 1):
+        words = [
+            f"{name}={first.get(name)} and {other.get(name)}"
+            for name in sorted(first.keys() | other.keys())
+            if first.get(name) != other.get(name)
+        ]
+        if words:
+            raise EverywhereError(
+                f"processes 0 and {number} differ in config fields: {', '.join(words)}; start all"
+                " with the same command"
+            )
+
+
+@contextmanager
+def _lock(run: Path, nonce: str) -> Iterator[None]:
+    holder = {"host": socket.gethostname(), "pid": os.getpid(), "nonce": nonce}
+    if job := os.environ.get("SLURM_JOB_ID"):
+        holder["job"] = job
+    with ExitStack() as stack:
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((run / LOCK).open("a+", encoding="utf-8"))
+            _take(file, run)
+            file.truncate(0)
+            file.write(json.dumps(holder))
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError as error:
+            raise UserError(
+                f"--output={run} cannot be a run's folder: {error}; give one that can be written"
+            ) from error
+        yield
+
+
+def _take(file: IO[str], run: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        text = file.read()
+        who = json.loads(text) if text else {}
+        names = ", ".join(f"{name} {who[name]}" for name in ("host", "pid", "job") if name in who)
+        raise UserError(
+            f"--output={run}: another run writes there now ({names}); end that one first, or give"
+            " another folder"
+        ) from None
+    except OSError as error:
+        logging.warning("%s cannot be locked (%s): start no second run there", run, error)
+
+
+def _sees(run: Path, nonce: str) -> bool:
+    if jax.process_index() == 0:
+        return True
+    deadline = time.monotonic() + SEEN_WITHIN_S
+    while True:
+        try:
+            if nonce in (run / LOCK).read_text(encoding="utf-8"):
+                return True
+        except OSError as error:
+            logging.debug("%s: %s", run, error)
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.5)

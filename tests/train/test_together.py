@@ -1,0 +1,71 @@
+"""Two runs in one folder, and folders that cannot be a run's. Several processes: tests/faults."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY
+
+from phi1_jax.errors import UserError
+from phi1_jax.train import together
+from phi1_jax.train.together import one_folder
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from phi1_jax.train.together import one_folder
+with one_folder(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_second_run_is_refused_until_the_first_is_gone_however_it_went(tmp_path):
+    run = tmp_path / "run"
+    environment = {**os.environ, "SLURM_JOB_ID": "77"}
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(run)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        env=environment,
+    ) as other:
+        try:
+            assert other.stdout.readline() == "held\n"
+            with (
+                pytest.raises(UserError, match=rf"another run .* pid {other.pid}, job 77\)"),
+                one_folder(run),
+            ):
+                pass
+        finally:
+            other.send_signal(signal.SIGKILL)
+    with one_folder(run):
+        assert json.loads((run / "lock").read_text())["pid"] == os.getpid()
+        with pytest.raises(UserError, match=f"pid {os.getpid()}"), one_folder(run):
+            pass
+    with one_folder(run):
+        pass
+
+
+def test_a_file_system_without_locks_costs_a_warning(tmp_path, monkeypatch, caplog):
+    def no_locks(*arguments):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(together.fcntl, "flock", no_locks)
+    with one_folder(tmp_path):
+        assert "No locks available" in caplog.text
+
+
+@pytest.mark.parametrize("output", ["file", "file/run", "/proc/run"])
+def test_what_cannot_be_a_folder_is_named(output, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    run = tmp_path / output
+    with (
+        pytest.raises(UserError, match=f"--output={run} cannot be a run's folder"),
+        one_folder(run),
+    ):
+        pass
+    assert (tmp_path / "file").read_text() == "mine"
