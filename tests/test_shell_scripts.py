@@ -8,6 +8,7 @@ from conftest import REPOSITORY
 
 SBATCH = REPOSITORY / "launch" / "slurm" / "train.sbatch"
 EIGHT = REPOSITORY / "launch" / "train_8gpu.sh"
+ONE = REPOSITORY / "benchmarks" / "one_gpu.sh"
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def run(tmp_path):
     return start
 
 
-@pytest.mark.parametrize("script", [SBATCH, EIGHT], ids=lambda path: path.name)
+@pytest.mark.parametrize("script", [SBATCH, EIGHT, ONE], ids=lambda path: path.name)
 def test_the_scripts_are_whole(script):
     assert subprocess.run(["bash", "-n", script]).returncode == 0
     assert os.access(script, os.X_OK)
@@ -89,3 +90,18 @@ def test_eight_gpus_are_counted_planned_and_used(run):
     done, _ = run(EIGHT, "--output=x", n_gpus=4)
     assert done.returncode == 2
     assert "4 GPUs found, not 8" in done.stderr
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_both_sizes_are_benchmarked_even_if_the_first_fails(run, code):
+    done, log = run(ONE, "HumanEval.jsonl.gz", "rows.jsonl", "--calls=3", code=code)
+    assert done.returncode == bool(code)
+    assert [line.split("configs/")[1].split(".py")[0] for line in log] == [
+        "phi1_base",
+        "phi1_small_base",
+    ]
+    for line in log:
+        assert line.split("benchmark.py ")[1].startswith("all --peer=torch --sweep --config=")
+        assert "--problems=HumanEval.jsonl.gz --output=rows.jsonl --calls=3" in line
+    done, log = run(ONE)
+    assert done.returncode and "HumanEval.jsonl.gz" in done.stderr and len(log) == 2
