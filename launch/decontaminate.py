@@ -1,4 +1,4 @@
-"""Takes out of a corpus whatever gives a benchmark problem away, and proves that nothing remains.
+"""Takes out of a corpus whatever gives a benchmark problem away, and shows what is near it.
 
 Example: python launch/decontaminate.py --corpus=runs/synth/exercises.jsonl.zst \\
              --corpus=runs/synth/textbooks.jsonl.zst --benchmark=HumanEval.jsonl.gz \\

@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
+from phi1_jax.data.comparison import Comparison, Rules
+from phi1_jax.data.documents import read_documents
+from phi1_jax.data.problems import read_problems
+
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 
 
@@ -65,7 +69,9 @@ def test_interrupted_resumed_and_reused(tmp_path):
     assert (root / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert (root / "samples.md").read_text().count("```python") == 10
     report = json.loads((root / "decontaminate" / "report.json").read_text())
-    assert report["leaks_remaining"] == 0
+    problems = read_problems(root / "synthesize" / "benchmark.jsonl")
+    kept = list(read_documents(root / "decontaminate" / "exercises.jsonl.zst"))
+    assert kept and not Comparison(problems, Rules()).compare(kept).leaks
     assert len(report["nearest_per_problem"]) == 12
     for command in ("tensorboard", "generate.py", "evaluate.py", "train.py"):
         assert command in printed.rpartition("Next:")[2]

@@ -6,8 +6,10 @@ counts as near is in `comparison`; the paper states results for several match ra
 trees, so several may be asked for at once.
 """
 
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -18,7 +20,7 @@ from tqdm import tqdm
 
 from phi1_jax.data.comparison import ROUNDING, WHOLE_WORDS, Comparison, Findings, Rules
 from phi1_jax.data.documents import Document, read_documents
-from phi1_jax.data.json_lines import open_json_lines, write_json_lines
+from phi1_jax.data.json_lines import open_json_lines, read_json_lines, write_json_lines
 from phi1_jax.data.parallel import ordered_map
 from phi1_jax.data.problems import Problem, read_problems
 from phi1_jax.errors import UserError
@@ -76,8 +78,8 @@ def decontaminate(
     OUTPUT gets one file a corpus under its own name (with several taus: in a folder for each,
     `tau_0.95`), `dropped.jsonl.zst` (with reason, task_ids and the first tau at which it goes),
     `nearest.jsonl` (a row a problem) and `splits.json`, the problems with and without a similar
-    document at each tau. Every file written is read again and compared again, embeddings apart:
-    that no leak remains is checked, not assumed.
+    document at each tau. Every file written is read again: it holds the documents that were found
+    clean at its tau, those only, and whole.
 
     Args:
       problems: those of `benchmark`, if it is not in HumanEval's format: a prompt may then be a
@@ -97,6 +99,7 @@ def decontaminate(
     comparison = Comparison(problems, rules, embed(programs) if embed else None)
     folders = [output / f"tau_{tau}" if len(rules.taus) > 1 else output for tau in rules.taus]
     nearest = Nearest(comparison)
+    found_clean: dict[Path, str] = {}
     n_in: dict[str, int] = {}
     n_out = [dict.fromkeys(names, 0) for _ in rules.taus]
     reasons: list[Counter[str]] = [Counter() for _ in rules.taus]
@@ -109,6 +112,7 @@ def decontaminate(
                     stack.enter_context(open_json_lines(folder / f"{name}.jsonl.zst"))
                     for folder in folders
                 ]
+                clean = [hashlib.sha256() for _ in folders]
                 chunks = _chunks(corpus, f"decontaminate {corpus.name}", embed)
                 for (documents, _), found in ordered_map(_compare, comparison, chunks, workers):
                     nearest.note(documents, found)
@@ -116,8 +120,10 @@ def decontaminate(
                     for row, document in enumerate(documents):
                         leak = found.leaks.get(row)
                         goes_at = leak.level if leak else len(rules.taus)
+                        line = _line(vars(document))
                         for level in range(goes_at):
                             keep[level](vars(document))
+                            clean[level].update(line)
                             n_out[level][name] += 1
                         if leak is None:
                             continue
@@ -132,14 +138,18 @@ def decontaminate(
                         }
                         metadata = {**document.metadata, "leak": about}
                         drop({**vars(document), "metadata": metadata})
+            for folder, digest in zip(folders, clean, strict=True):
+                found_clean[folder / f"{name}.jsonl.zst"] = digest.hexdigest()
             for tau, counts in zip(rules.taus, n_out, strict=True):
                 if not counts[name]:
                     raise UserError(
                         f"{corpus}: at tau={tau} every document gives a benchmark problem away"
                     )
-    remaining = _count_leaks(folders, names, comparison, workers)
-    if remaining:
-        raise RuntimeError(f"{remaining} leaks remain after pruning")
+    written = ordered_map(_digest_of_file, None, found_clean, workers)
+    if damaged := [str(path) for path, digest in written if digest != found_clean[path]]:
+        raise RuntimeError(
+            f"{damaged[0]}: does not hold what was found clean; a fault of the disk?"
+        )
     write_json_lines(output / "nearest.jsonl", _describe(problems, rules, nearest))
     splits = _split(problems, rules, nearest)
     write_json(output / SPLITS, {"benchmark": str(benchmark), **splits})
@@ -149,7 +159,6 @@ def decontaminate(
         "dropped": dict(reasons[-1].most_common()),
         "dropped_by_tau": _by_tau(rules, [dict(counts) for counts in reasons]),
         "caught_by": dict(caught_by),
-        "leaks_remaining": remaining,
         "rules": {**vars(rules), "whole_words": WHOLE_WORDS, "embedding": embed is not None},
         "n_problems": len(problems),
         "n_similar": {str(s["tau"]): len(s["similar"]) for s in splits["splits"]},
@@ -177,30 +186,15 @@ def _chunks(corpus: Path, description: str, embed: Embed | None = None) -> Itera
         yield chunk, embed([document.text for document in chunk]) if embed else None
 
 
-def _count_leaks(
-    folders: Sequence[Path], names: Sequence[str], comparison: Comparison, workers: int
-) -> int:
-    """How many of the documents written should not be there.
-
-    What is left at a lower tau is left at a higher one too: the largest file is compared, and the
-    others against what that found.
-    """
-    n_found = 0
-    for name in names:
-        goes_at: dict[int, int] = {}
-        chunks = _chunks(folders[0] / f"{name}.jsonl.zst", f"check {name}")
-        for (documents, _), found in ordered_map(_compare, comparison, chunks, workers):
-            for row, leak in found.leaks.items():
-                goes_at[_compared(documents[row])] = leak.level
-        for level, folder in enumerate(folders):
-            written = read_documents(folder / f"{name}.jsonl.zst") if goes_at else ()
-            n_found += sum(goes_at.get(_compared(d), len(folders)) <= level for d in written)
-    return n_found
+def _line(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record, ensure_ascii=False).encode()
 
 
-def _compared(document: Document) -> int:
-    """Equal for documents between which the comparison sees no difference, embeddings apart."""
-    return hash((document.text, tuple(document.metadata.get("composition") or ())))
+def _digest_of_file(_: None, path: Path) -> str:
+    digest = hashlib.sha256()
+    for record in read_json_lines(path):
+        digest.update(_line(record))
+    return digest.hexdigest()
 
 
 def _split(problems: Sequence[Problem], rules: Rules, nearest: Nearest) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def fingerprint_problem(problem: Problem) -> Fingerprint:
         words = [_BREAK, *normalise_words(problem.prompt), _BREAK]
         return Fingerprint(problem.task_id, _hash(words), (), problem.composition)
     # MBPP's task stands before the program, HumanEval's in the function.
-    before = tree.body[:1] if ast.get_docstring(tree) else []
+    before = tree.body[:1] if tree and ast.get_docstring(tree) else []
     body = ast.Module(body=[*before, entry[-1]], type_ignores=[])
     words, trees = _read_code(body)
     return Fingerprint(problem.task_id, _hash(words), tuple(trees), problem.composition)
