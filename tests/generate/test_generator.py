@@ -92,6 +92,20 @@ def test_greedy_does_not_depend_on_the_batch(generator, greedy, batch_size):
         np.testing.assert_allclose(a.logprobs, b.logprobs, rtol=0, atol=1e-5)
 
 
+def test_prompts_enter_the_cache_in_place(generator, greedy, monkeypatch):
+    given_up, put = [], batch.put
+
+    def watch(mesh, cache, *rest):
+        state = put(mesh, cache, *rest)
+        given_up.append(all(x.is_deleted() for x in jax.tree.leaves(cache)))
+        return state
+
+    monkeypatch.setattr(batch, "put", watch)
+    found = generator.generate(PROMPTS, max_new_tokens=20, batch_size=5)
+    assert ids_of(found) == ids_of(greedy)
+    assert len(given_up) > 1 and all(given_up)
+
+
 def test_greedy_does_not_depend_on_company_chunks_or_refilling(
     tiny_model, params, byte_tokenizer, greedy, monkeypatch
 ):
