@@ -15,9 +15,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
-from jax.experimental import multihost_utils
 
-from phi1_jax import run_folder
+from phi1_jax import distributed, run_folder
 from phi1_jax.config import CheckpointConfig, ModelConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import EverywhereError, UserError
@@ -154,24 +153,16 @@ class Checkpointer:
         Raises:
           UserError: every step is damaged, or one cannot be read.
         """
-        none, failed = -1, -2
-        step = none
-        problem: Exception = EverywhereError(
-            f"{self.run}: no checkpoint to go on from; process 0 says why"
-        )
+        step, problem = None, ""
         if self._first:
             try:
-                newest = run_folder.newest_undamaged(self.run)
-                step = none if newest is None else newest
-            except UserError as error:
-                step, problem = failed, EverywhereError(str(error))
-                problem.__cause__ = error
-            except Exception as error:  # as when quarantine/ cannot be made
-                step, problem = failed, error
-        (step,) = self._agree(step)
-        if step == failed:
-            raise problem
-        if step == none:
+                step = run_folder.newest_undamaged(self.run)
+            except (UserError, OSError) as error:  # said by all: the others wait for this one
+                problem = str(error)
+        step, problem = distributed.gather([step, problem])[0]
+        if problem:
+            raise EverywhereError(problem)
+        if step is None:
             return None
         self._held = step
         restored = self._orbax.restore(
@@ -213,31 +204,23 @@ class Checkpointer:
         """Raises before a byte is written. Old steps go after the new one: all of it must fit."""
         leaves = jax.tree.leaves(state)
         needed = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) + (1 << 20)
-        free = 0
-        if self._first:
+        problem = ""
+        if self._first:  # the others, whose disks may not be the same, take its word
             try:
                 free = shutil.disk_usage(self.run).free
-            except OSError as error:  # said by all, or the others would wait for this one
-                logging.warning("%s: %s", self.run, error)
-                free = -1
-        # Compared here and not by the others, whose disks may not be the same. Shared as int32.
-        fits, free_mib = self._agree(int(needed <= free), min(free >> 20, 2**31 - 1))
-        if free_mib < 0:
-            raise UserError(f"the free space of {self.run} cannot be read")
-        if not fits:
-            aside = run_folder.quarantined(self.run)
-            raise UserError(
-                f"it needs {needed / 1e9:.3g} GB and {self.run} has {free_mib * 2**20 / 1e9:.3g} GB"
-                " free; make room, or keep fewer steps (checkpoint.keep_last and the like)"
-                + (f", or delete {QUARANTINE}/, which holds {', '.join(aside)}" if aside else "")
-            )
-
-    def _agree(self, *values: int) -> list[int]:
-        """The first process's values, on every process."""
-        if jax.process_count() == 1:
-            return [int(value) for value in values]
-        shared = multihost_utils.broadcast_one_to_all(np.array(values, np.int32))
-        return [int(value) for value in shared]
+                aside = run_folder.quarantined(self.run)
+                if needed > free:
+                    problem = (
+                        f"it needs {needed / 1e9:.3g} GB and {self.run} has {free / 1e9:.3g} GB"
+                        " free; make room, or keep fewer steps (checkpoint.keep_last and the like)"
+                    )
+                    if aside:
+                        problem += f", or delete {QUARANTINE}/, which holds {', '.join(aside)}"
+            except OSError as error:
+                problem = f"the free space of {self.run} cannot be read: {error}"
+        problem = distributed.gather(problem)[0]
+        if problem:
+            raise UserError(problem)
 
 
 def write_model(

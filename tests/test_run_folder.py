@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import REPOSITORY
-from jax.experimental import multihost_utils
 
 from phi1_jax import file_hashes, run_folder
 from phi1_jax.checkpoint import Checkpointer, load_model
@@ -171,26 +170,16 @@ def test_what_cannot_be_read_is_read_again_and_never_put_aside(
     assert run_folder.sealed_steps(run) == [2, 4, 6] and not (run / "quarantine").exists()
 
 
-def test_free_space_of_any_size_is_shared_among_processes(tmp_path, monkeypatch):
+def test_a_disk_whose_free_space_cannot_be_read_gets_no_save(tmp_path, monkeypatch):
+    def gone(_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(shutil, "disk_usage", gone)
     checkpointer = Checkpointer(tmp_path, CheckpointConfig())
-    real = shutil.disk_usage(tmp_path)
-    with monkeypatch.context() as two:
-        two.setattr(jax, "process_count", lambda: 2)
-        two.setattr(multihost_utils, "broadcast_one_to_all", lambda values: values)
-        for free in (1 << 40, 1 << 51, 1 << 60):
-            two.setattr(shutil, "disk_usage", lambda _, free=free: real._replace(free=free))
-            checkpointer._refuse_full_disk(1, state(1))
-        two.setattr(shutil, "disk_usage", lambda _: real._replace(free=1 << 19))
-        with pytest.raises(UserError, match=r"it needs .* GB and .* has 0 GB free"):
-            checkpointer._refuse_full_disk(1, state(1))
-
-        def gone(_):
-            raise OSError(5, "Input/output error")
-
-        two.setattr(shutil, "disk_usage", gone)
-        with pytest.raises(UserError, match=r"the free space of .* cannot be read"):
-            checkpointer._refuse_full_disk(1, state(1))
-    checkpointer.close()
+    with pytest.raises(UserError, match=r"the free space of .* cannot be read: .*Input/output"):
+        checkpointer.save(1, *state(1), {})
+    with pytest.raises(UserError, match="checkpoint 1 was not saved"):
+        checkpointer.close()
 
 
 def script(*arguments: object, code: int = 0) -> str:

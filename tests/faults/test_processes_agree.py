@@ -89,3 +89,37 @@ def test_what_is_not_the_same_everywhere_is_refused_by_all(different, words, tmp
     for code, err in together(program(), program(**different)):
         assert code == bool(words) and words in err, err
     assert not (tmp_path / "mine").exists()
+
+
+SAVE = """
+import shutil, jax.numpy as jnp
+from collections import namedtuple
+from pathlib import Path
+from phi1_jax.checkpoint import Checkpointer
+from phi1_jax.config import CheckpointConfig
+distributed.start()
+def usage(_):
+    {usage}
+shutil.disk_usage = usage
+with distributed.leaving_together():
+    checkpointer = Checkpointer(Path({run!r}), CheckpointConfig())
+    checkpointer._refuse_full_disk(1, jnp.ones(9))
+    checkpointer.close()
+"""
+
+
+@pytest.mark.parametrize(
+    ("usage", "words"),
+    [
+        ("return namedtuple('Usage', 'free')(1 << 60)", ""),  # as a large file server's
+        ("return namedtuple('Usage', 'free')(1)", "it needs 0.00105 GB and"),
+        ("raise OSError(5, 'Input/output error')", "cannot be read: [Errno 5] Input/output error"),
+    ],
+)
+def test_all_processes_act_on_the_first_ones_free_space(usage, words, tmp_path):
+    run = str(tmp_path / "run")
+    first = START + SAVE.format(usage=usage, run=run)
+    second = START + SAVE.format(usage="raise AssertionError('asked for')", run=run)
+    said = together(first, second)
+    assert all(bool(code) == bool(words) for code, _ in said), said
+    assert words in said[0][1], said
