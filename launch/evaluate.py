@@ -253,7 +253,8 @@ def _show(name: str, summary: dict[str, Any]) -> int:
         interval = f"[{found['low']:.3f}, {found['high']:.3f}]"
         print(f"{name}: pass@{k} {found['value']:.4f} {interval} {counts}{bound}")
     for k, reason in summary["not_estimated"].items():
-        print(f"{name}: no pass@{k}: {reason}")
+        if flags.FLAGS["k"].present or int(k) <= summary["choices"]["n_samples"]:
+            print(f"{name}: no pass@{k}: {reason}")
     print(f"{name}: {summary['verdicts']}; judged in {summary['judge_s']} s")
     for task_id, reason in summary["unjudged"].items():
         print(f"{name}: {task_id} is not scored: {reason}")
