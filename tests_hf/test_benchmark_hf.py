@@ -1,9 +1,12 @@
 """launch/benchmark.py beside its peer, at a small size: both must do the same work."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 SIZE = [
@@ -19,6 +22,7 @@ SIZE = [
     "--peer=torch",
     "--calls=2",
 ]
+DATA = Path(os.environ.get("PHI1_JAX_DATA") or REPOSITORY.parent / "shared/data")
 
 
 def rows(tmp_path, *arguments, modes="eager"):
@@ -56,3 +60,28 @@ def test_decode(tmp_path):
         for attention in ("eager", "sdpa", "sdpa math"):
             assert f"torch eager, {cache} cache, {attention} (heat)" in names
     assert sum(row["ratio"] is not None for row in found) == 2
+
+
+@pytest.mark.slow
+def test_the_compiled_peer_decodes_the_same(tmp_path):
+    flags = ("--batch=2", "--prompt_tokens=8", "--new_tokens=4", "--calls=1")
+    found = rows(tmp_path, "decode", *SIZE, *flags, modes="compiled")
+    ran = {row["contender"]: row for row in found if row["contender"].startswith("torch")}
+    for attention in ("eager", "sdpa"):
+        heat = ran[f"torch compiled, static cache, {attention} (heat)"]
+        assert heat["values"]["same_tokens"] == 1.0
+
+
+@pytest.mark.slow
+def test_humaneval_is_the_same_work_on_both_sides(tmp_path):
+    problems = DATA / "HumanEval.jsonl.gz"
+    if not problems.exists():
+        pytest.skip(f"{problems} is missing: name a folder that holds it in PHI1_JAX_DATA")
+    # A context that most prompts do not fit into.
+    flags = ("--config.model.max_seq_len=64", "--new_tokens=8", "--n_sampled=1", "--n_samples=2")
+    found = rows(tmp_path, "humaneval", *SIZE, *flags, f"--problems={problems}")
+    (ours,) = [row for row in found if row["ratio"] is not None]
+    (best,) = [r for r in found if r["case"] == ours["case"] and r["spread_s"] and r != ours]
+    assert best["values"]["same_tokens"] == 1.0
+    for row in (ours, best):
+        assert row["values"]["tokens_per_s"] * row["seconds"] == pytest.approx(164 * 8)
