@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -98,7 +99,11 @@ def _lock(run: Path, nonce: str) -> Iterator[None]:
             raise UserError(
                 f"--output={run} cannot be a run's folder: {error}; give one that can be written"
             ) from error
-        yield
+        try:
+            yield
+        finally:
+            if [path.name for path in run.iterdir()] == [LOCK]:  # refused before it began
+                shutil.rmtree(run, ignore_errors=True)
 
 
 def _take(file: IO[str], run: Path) -> None:
