@@ -47,9 +47,6 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
         try:
             main(argv)
             sys.stdout.flush()
-        except BrokenPipeError:
-            _leave_if_nobody_reads()
-            raise
         except UserError as error:
             if flags.FLAGS.traceback:
                 raise
@@ -61,7 +58,11 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # any text, whatever the terminal's code
     flags.FLAGS.set_gnu_getopt()
-    app.run(guarded, flags_parser=_parse)
+    try:
+        app.run(guarded, flags_parser=_parse)
+    except BrokenPipeError:
+        _leave_if_nobody_reads()
+        raise
 
 
 def make_folder(path: Path, flag: str) -> None:

@@ -1,5 +1,6 @@
 """What every script sets before JAX starts, and how it ends."""
 
+import os
 import subprocess
 import sys
 
@@ -46,3 +47,14 @@ def test_another_broken_pipe_is_a_fault():
     text = "from phi1_jax import cli; cli.run(lambda argv: (_ for _ in ()).throw(BrokenPipeError))"
     script = subprocess.run([sys.executable, "-c", text], capture_output=True, check=False)
     assert script.returncode == 1 and b"BrokenPipeError" in script.stderr
+
+
+def test_help_that_nobody_reads_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    text = "from phi1_jax import cli; cli.run(lambda argv: None)"
+    script = subprocess.run(
+        [sys.executable, "-c", text, "--help"], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (script.returncode, script.stderr) == (141, b"")
