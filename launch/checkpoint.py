@@ -129,7 +129,8 @@ def export(run: Path, config: CheckpointConfig) -> None:
 
     model, params = load_model(run, step)
     tokenizer = run / run_folder.TOKENIZER
-    write_model(output, model, params, tokenizer if tokenizer.exists() else None)
+    dtype = run_folder.read_config(run).get("source_dtype", "float32")
+    write_model(output, model, params, tokenizer if tokenizer.exists() else None, dtype)
     print(f"{output}: the weights of step {step:,} of {run}")
     print(f"for Hugging Face: python launch/convert.py --from={output} --to_hf=DIR")
 

@@ -52,7 +52,7 @@ def three(tmp_path_factory, tiny_model) -> Path:
     run = tmp_path_factory.mktemp("folder") / "three"
     config = CheckpointConfig(keep_last=2, best_metric="held_out/loss")
     write(run, config, (2, 4, 6), "held_out/loss", (0.5, 0.7, 0.6))
-    values = {"model": asdict(tiny_model), "checkpoint": asdict(config)}
+    values = {"model": asdict(tiny_model), "checkpoint": asdict(config), "source_dtype": "float16"}
     (run / "config.json").write_text(json.dumps(values))
     return run
 
@@ -253,6 +253,7 @@ def test_export(three, tmp_path, tiny_model):
     model, params = load_model(output)
     assert model == tiny_model and (output / "tokenizer" / "vocab.json").exists()
     np.testing.assert_array_equal(params["w"], state(2)[0]["w"])
+    assert run_folder.read_config(output)["source_dtype"] == "float16"
     assert not list((output / "checkpoints" / "0").glob("optimizer"))
     assert "exists already" in script("export", three, f"--output={output}", code=2)
 
