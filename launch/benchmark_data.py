@@ -27,7 +27,7 @@ from typing import Any
 from absl import flags
 
 from phi1_jax import cli
-from phi1_jax.data.documents import Document
+from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
 
 N_EXERCISES = flags.DEFINE_integer("n_exercises", None, "Exercises to write.", 1)
@@ -73,9 +73,9 @@ def time_synthesis(n: int) -> dict[str, Any]:
 
 
 def time_decontamination(folder: Path, problems: Path) -> dict[str, Any]:
+    from phi1_jax.corpus.documents import write_documents
     from phi1_jax.data.comparison import Rules
     from phi1_jax.data.decontaminate import decontaminate
-    from phi1_jax.data.documents import write_documents
 
     distinct = list(islice(joined(MEAN_CHARS.value), N_DOCUMENTS.value // REPEATS.value))
     write_documents(folder / "all.jsonl.zst", chain.from_iterable(repeat(distinct, REPEATS.value)))

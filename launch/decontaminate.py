@@ -29,7 +29,7 @@ from phi1_jax.errors import UserError
 from phi1_jax.stage import run_stage
 
 if TYPE_CHECKING:
-    from phi1_jax.data.problems import Problem
+    from phi1_jax.corpus.problems import Problem
 
 CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to prune; repeat for several.")
 BENCHMARK = flags.DEFINE_string("benchmark", None, "File of problems; or: unconventional.")
@@ -83,7 +83,7 @@ def read_comparable(name: str) -> list["Problem"]:
 
     Task ids are those of launch/evaluate.py, so that its --split takes what comes out.
     """
-    from phi1_jax.data.problems import Problem
+    from phi1_jax.corpus.problems import Problem
     from phi1_jax.evaluate import unconventional
     from phi1_jax.evaluate.benchmarks import read_benchmark, read_humaneval
 

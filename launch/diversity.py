@@ -31,9 +31,9 @@ FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged."
 
 def main(argv: Sequence[str]) -> None:
     del argv
+    from phi1_jax.corpus.documents import read_documents
     from phi1_jax.data.diversity import measure
     from phi1_jax.data.diversity_page import plot, write_page
-    from phi1_jax.data.documents import read_documents
 
     if not CORPUS.value:
         raise UserError("--corpus is missing: --corpus=runs/synth/exercises.jsonl.zst, say")

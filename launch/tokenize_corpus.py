@@ -19,7 +19,7 @@ from typing import Any
 from absl import flags
 
 from phi1_jax import cli
-from phi1_jax.data.documents import read_all
+from phi1_jax.corpus.documents import read_all
 from phi1_jax.data.shards import open_shards, write_shards
 from phi1_jax.data.token_parts import PART_CHARS
 from phi1_jax.data.tokenizer import load_tokenizer, sample_texts, train_tokenizer

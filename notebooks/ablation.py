@@ -80,11 +80,11 @@ from matplotlib import pyplot
 from configs import phi1_tiny
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import from_dict
+from phi1_jax.corpus.documents import read_documents
+from phi1_jax.corpus.fingerprints import fingerprint_document
 from phi1_jax.data import offline_teacher
 from phi1_jax.data.comparison import Rules
 from phi1_jax.data.decontaminate import decontaminate
-from phi1_jax.data.documents import read_documents
-from phi1_jax.data.fingerprints import fingerprint_document
 from phi1_jax.data.shards import write_shards
 from phi1_jax.data.synthesize import synthesize
 from phi1_jax.data.tokenizer import sample_texts, train_tokenizer

@@ -24,7 +24,7 @@ from phi1_jax.config import (
     RunConfig,
     SourceConfig,
 )
-from phi1_jax.data.documents import Document
+from phi1_jax.corpus.documents import Document
 from phi1_jax.data.shards import write_shards
 
 # Compilation is most of the suite's time; programs are shared between tests and runs.

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
+from phi1_jax.corpus.documents import read_documents
+from phi1_jax.corpus.problems import read_problems
 from phi1_jax.data.comparison import Comparison, Rules
-from phi1_jax.data.documents import read_documents
-from phi1_jax.data.problems import read_problems
 
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 

@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 
-from phi1_jax.data.parallel import ordered_map
+from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.errors import UserError
 from phi1_jax.stage import fingerprint, run_stage
 

@@ -14,7 +14,7 @@ from phi1_jax.benchmark import peer
 from phi1_jax.benchmark.report import OURS, Options, Row, ceiling_rows, compare
 from phi1_jax.benchmark.timing import ceilings, take_turns
 from phi1_jax.config import RunConfig, SourceConfig
-from phi1_jax.data.documents import Document
+from phi1_jax.corpus.documents import Document
 from phi1_jax.data.loader import Loader
 from phi1_jax.data.shards import write_shards
 from phi1_jax.model.phi import compute_dtype

@@ -14,9 +14,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from phi1_jax.data.documents import Document, write_documents
+from phi1_jax.corpus.documents import Document, write_documents
+from phi1_jax.corpus.json_lines import write_json_lines
 from phi1_jax.data.embeddings import document_key
-from phi1_jax.data.json_lines import write_json_lines
 from phi1_jax.data.quality import ANNOTATOR, VALUE, WHY, Rubric
 from phi1_jax.errors import UserError
 from phi1_jax.language_model import LanguageModel, Request

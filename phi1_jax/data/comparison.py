@@ -19,15 +19,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from phi1_jax.data.documents import Document
-from phi1_jax.data.fingerprints import (
+from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.fingerprints import (
     BREAK,
     Fingerprint,
     fingerprint_document,
     fingerprint_problem,
 )
-from phi1_jax.data.problems import Problem
-from phi1_jax.data.similarity import gram_counts, match_rates, overlaps
+from phi1_jax.corpus.problems import Problem
+from phi1_jax.corpus.similarity import gram_counts, match_rates, overlaps
 from phi1_jax.errors import UserError
 
 MEASURES = ("composition", "text", "ast", "embedding")

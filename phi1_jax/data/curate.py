@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from phi1_jax.data.documents import Document, write_documents
+from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.data.executors import Execution, executing
 from phi1_jax.data.pipeline import pipeline, read_folder
 from phi1_jax.data.quality import Rubric, Scorer

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import zstandard
 
-from phi1_jax.data.documents import Document
-from phi1_jax.data.fingerprints import fingerprint_document
-from phi1_jax.data.parallel import ordered_map
-from phi1_jax.data.similarity import match_rates
+from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.fingerprints import fingerprint_document
+from phi1_jax.corpus.parallel import ordered_map
+from phi1_jax.corpus.similarity import match_rates
 
 # Two functions are near variants from this match rate of their syntax trees on (the paper's tau):
 # in a function of 20 nodes, up to two of them differ.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from phi1_jax.data.documents import Document
+from phi1_jax.corpus.documents import Document
 from phi1_jax.data.replies import ReplyError, refuse_control_characters, refuse_refusals
 
 SOURCE = "exercises"

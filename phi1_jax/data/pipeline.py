@@ -23,9 +23,9 @@ from datatrove.pipeline.filters.base_filter import BaseFilter
 from datatrove.pipeline.writers import JsonlWriter
 from loguru import logger
 
-from phi1_jax.data.documents import Document
+from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.json_lines import read_json_lines
 from phi1_jax.data.heuristics import rejection
-from phi1_jax.data.json_lines import read_json_lines
 from phi1_jax.data.near_duplicates import MINHASH, CodeSignatures
 from phi1_jax.data.quality import Scorer, parse_code
 from phi1_jax.data.sources import Source, read_source

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
-from phi1_jax.data.documents import Document
-from phi1_jax.data.syntax import parse_python
+from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.syntax import parse_python
 
 # Where an annotator's judgement stands in a document's metadata, and the forest's.
 VALUE, ANNOTATOR, WHY = "annotated_value", "annotator", "annotated_why"

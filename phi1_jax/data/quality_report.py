@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from phi1_jax.data.documents import Document, read_all
+from phi1_jax.corpus.documents import Document, read_all
 from phi1_jax.data.embeddings import embedder_of, find_vectors
 from phi1_jax.data.forest import fit_forest, save_forest
 from phi1_jax.data.quality import ANNOTATOR, VALUE

@@ -4,7 +4,7 @@ import doctest
 import re
 import textwrap
 
-from phi1_jax.data.syntax import parse_python
+from phi1_jax.corpus.syntax import parse_python
 
 # A shorter section explains nothing: what came back is a torn reply.
 MIN_SECTION_CHARS = 200

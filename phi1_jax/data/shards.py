@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from phi1_jax.data.documents import Document
-from phi1_jax.data.json_lines import read_json_lines, write_json_lines
+from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.json_lines import read_json_lines, write_json_lines
 from phi1_jax.data.token_parts import PART_CHARS, Part, encode_parts
 from phi1_jax.data.tokenizer import Tokenizer
 from phi1_jax.errors import UserError

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.config_dict import from_dict
-from phi1_jax.data.documents import Document, Skip, list_files, read_file, to_document
+from phi1_jax.corpus.documents import Document, Skip, list_files, read_file, to_document
+from phi1_jax.corpus.syntax import parse_python
 from phi1_jax.data.hub import Hub, parse_hub, read_rows
-from phi1_jax.data.syntax import parse_python
 from phi1_jax.errors import UserError
 
 STDLIB = "stdlib"

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.data.documents import Document, write_documents
+from phi1_jax.corpus.documents import Document, write_documents
+from phi1_jax.corpus.problems import Problem, write_problems
 from phi1_jax.data.exercises import to_document
-from phi1_jax.data.problems import Problem, write_problems
 from phi1_jax.data.replies import ReplyError, parse_section
 from phi1_jax.data.teacher import Reply, Request, Teacher
 from phi1_jax.data.verify import PASS, VERDICTS, Run, Verified, verify

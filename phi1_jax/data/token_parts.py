@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from phi1_jax.data.documents import Document
-from phi1_jax.data.parallel import ordered_map
+from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.data.tokenizer import Tokenizer
 from phi1_jax.errors import UserError
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import sentencepiece
 
-from phi1_jax.data.documents import Document
+from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
 from phi1_jax.stage import write_json
 

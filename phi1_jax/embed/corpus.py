@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from phi1_jax.data.documents import Document
+from phi1_jax.corpus.documents import Document
 from phi1_jax.data.embeddings import Part, document_key, part_path, write_info, write_part
 from phi1_jax.embed.embedder import Embedded, Embedder
 from phi1_jax.errors import UserError

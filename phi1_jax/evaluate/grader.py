@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from phi1_jax.data.fingerprints import fingerprint_problem
-from phi1_jax.data.json_lines import read_json_lines, write_json_lines
-from phi1_jax.data.problems import Problem
-from phi1_jax.data.similarity import match_rates
+from phi1_jax.corpus.fingerprints import fingerprint_problem
+from phi1_jax.corpus.json_lines import read_json_lines, write_json_lines
+from phi1_jax.corpus.problems import Problem
+from phi1_jax.corpus.similarity import match_rates
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.pass_at_k import bootstrap_interval
 from phi1_jax.evaluate.saved import sha256

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.data.problems import read_problems
+from phi1_jax.corpus.problems import read_problems
 from phi1_jax.evaluate.saved import read_rows
 from phi1_jax.metrics import MetricsWriter
 from phi1_jax.stage import write_json

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.data.problems import Problem, write_problems
+from phi1_jax.corpus.problems import Problem, write_problems
 from phi1_jax.evaluate.benchmarks import humaneval
 from phi1_jax.evaluate.judge import Judge
 from phi1_jax.evaluate.pass_at_k import bootstrap_interval

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from phi1_jax.data.json_lines import read_json_lines
+from phi1_jax.corpus.json_lines import read_json_lines
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark, Task
 from phi1_jax.evaluate.saved import DRAWN, JUDGED, note_settings, read_rows, write_rows

@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 import phi1_jax
-from phi1_jax.data.json_lines import read_json_lines
+from phi1_jax.corpus.json_lines import read_json_lines
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark
 from phi1_jax.evaluate.judge import Judge

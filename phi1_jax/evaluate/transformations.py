@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from phi1_jax.data.problems import Problem
+from phi1_jax.corpus.problems import Problem
 from phi1_jax.evaluate.benchmarks import parse_quietly
 
 # Where a docstring stops to be prose: examples in the forms that HumanEval has.

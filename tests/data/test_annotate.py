@@ -4,6 +4,8 @@ import re
 import pytest
 from language_model_server import Server, completion
 
+from phi1_jax.corpus.documents import Document, read_all, read_documents, write_documents
+from phi1_jax.corpus.json_lines import read_json_lines
 from phi1_jax.data.annotate import (
     SYSTEM,
     annotate,
@@ -13,8 +15,6 @@ from phi1_jax.data.annotate import (
     read_grade,
     sample,
 )
-from phi1_jax.data.documents import Document, read_all, read_documents, write_documents
-from phi1_jax.data.json_lines import read_json_lines
 from phi1_jax.data.quality import Rubric
 from phi1_jax.errors import UserError
 from phi1_jax.language_model import LanguageModel, LanguageModelConfig

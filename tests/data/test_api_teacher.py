@@ -13,9 +13,9 @@ import pytest
 from conftest import REPOSITORY
 from language_model_server import Answer, Server, completion
 
+from phi1_jax.corpus.documents import read_documents
 from phi1_jax.data.api_teacher import APITeacher
 from phi1_jax.data.course import COURSE
-from phi1_jax.data.documents import read_documents
 from phi1_jax.data.topics import plan_exercises, plan_textbooks
 from phi1_jax.language_model import LanguageModel, LanguageModelConfig
 

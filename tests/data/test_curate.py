@@ -10,8 +10,8 @@ import pytest
 import zstandard
 from planted import rename
 
+from phi1_jax.corpus.documents import read_documents, read_file
 from phi1_jax.data.curate import curate
-from phi1_jax.data.documents import read_documents, read_file
 from phi1_jax.data.executors import Execution
 from phi1_jax.data.sources import Source
 from phi1_jax.errors import UserError

@@ -1,23 +1,18 @@
 import json
-import random
 import zlib
-from array import array
 
 import numpy as np
 import pytest
 
-from phi1_jax.data.comparison import Comparison, Rules
-from phi1_jax.data.decontaminate import decontaminate
-from phi1_jax.data.documents import Document, read_documents, write_documents
-from phi1_jax.data.fingerprints import (
+from phi1_jax.corpus.documents import Document, read_documents, write_documents
+from phi1_jax.corpus.fingerprints import (
     fingerprint_problem,
     normalise_words,
-    tree_tokens,
 )
-from phi1_jax.data.json_lines import read_json_lines
-from phi1_jax.data.problems import Problem, write_problems
-from phi1_jax.data.similarity import gram_counts, match_rates, overlaps
-from phi1_jax.data.syntax import parse_python
+from phi1_jax.corpus.json_lines import read_json_lines
+from phi1_jax.corpus.problems import Problem, write_problems
+from phi1_jax.data.comparison import Comparison, Rules
+from phi1_jax.data.decontaminate import decontaminate
 from phi1_jax.errors import UserError
 
 PROBLEM = Problem(
@@ -383,69 +378,9 @@ def test_bad_input_is_named(tmp_path):
             Rules(**bad)
 
 
-def tokens_of(code):
-    tree = parse_python(code)
-    assert tree is not None
-    return tree_tokens(tree.body[0])[0].tolist()
-
-
-def test_trees_see_through_names_but_not_through_meaning():
-    base = tokens_of("def f(a, b):\n    c = a[2:]\n    return c + [b]\n")
-    assert base == tokens_of(
-        '@cache\ndef g(x: list, y: int) -> list:\n    """D."""\n    z = x[2:]\n    return z + [y]\n'
-    )
-    for other in ("a[::2]", "a[:2]", "a[3:]", "b[2:]", "len(a)"):
-        assert base != tokens_of(f"def f(a, b):\n    c = {other}\n    return c + [b]\n")
-    assert tokens_of("def f(*a): pass") != tokens_of("def f(**a): pass")
-    assert tokens_of("def f(a): return a.x") != tokens_of("def f(a): return a.y")
-    # A name from outside is what it is.
-    assert tokens_of("def f(a): return min(a)") != tokens_of("def f(a): return max(a)")
-
-
 def test_words_leave_out_examples_and_numbers():
     text = "Add 5 to Numbers.\n    >>> f([1])\n    [6]\n\n    Then stop."
     words = ["add", "0", "to", "numbers", "then", "stop"]
     assert normalise_words(text) == words
     problem = fingerprint_problem(SHORT)
     assert [zlib.crc32(w.encode()) for w in ("|", "count")] == list(problem.words[:2])
-
-
-def plain_distance(a, b):
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        last, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (x != y))
-    return row[-1]
-
-
-def test_match_rates_are_those_of_the_plain_table():
-    rng = random.Random(0)
-    many, few = [], []
-    for _ in range(30):
-        few.append([rng.randrange(4) for _ in range(rng.randrange(90))])
-        many.append(list(few[-1]))
-        for _ in range(rng.randrange(30)):
-            many[-1].insert(rng.randrange(len(many[-1]) + 1), 2**31 + rng.randrange(4))
-            many[-1].pop(rng.randrange(len(many[-1])))
-    few[7] = []
-    rates = match_rates([array("I", a) for a in many], [array("I", b) for b in few])
-    for a, row in zip(many, rates, strict=True):
-        for b, rate in zip(few, row, strict=True):
-            expected = 1 - plain_distance(a, b) / max(len(a), len(b)) if a and b else 0
-            assert rate == pytest.approx(expected, abs=1e-6)
-    assert match_rates([], [array("I", [1])]).shape == (0, 1)
-
-
-def test_overlaps_count_shared_grams():
-    many = [array("I", s) for s in ([1, 2, 3, 1, 2], [9], [], [2, 1, 2, 1, 2])]
-    few = [array("I", s) for s in ([1, 2, 1, 2], [3], [])]
-    assert overlaps(many, few, 2, repeats=True).tolist() == [[2, 0, 0], [0] * 3, [0] * 3, [3, 0, 0]]
-    assert overlaps(many, few, 2, repeats=False).tolist() == [
-        [1, 0, 0],
-        [0] * 3,
-        [0] * 3,
-        [2, 0, 0],
-    ]
-    assert gram_counts(many, 2, repeats=True).tolist() == [4, 0, 0, 4]
-    assert gram_counts(many, 2, repeats=False).tolist() == [3, 0, 0, 2]

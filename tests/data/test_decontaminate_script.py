@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
-from phi1_jax.data.documents import Document, read_documents, write_documents
+from phi1_jax.corpus.documents import Document, read_documents, write_documents
 from phi1_jax.evaluate.benchmarks import read_benchmark
 from phi1_jax.evaluate.split import read_splits
 

@@ -14,9 +14,9 @@ from collections import Counter
 import pytest
 from conftest import REPOSITORY
 
+from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.data.diversity import distinct_n, measure, spread
 from phi1_jax.data.diversity_page import write_page
-from phi1_jax.data.documents import Document, write_documents
 
 TREE = ["lists > filtering", "lists > sorting", "dicts > merging", "sets > unions"]
 

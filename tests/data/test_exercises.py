@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from phi1_jax.data.documents import read_documents, write_documents
+from phi1_jax.corpus.documents import read_documents, write_documents
 from phi1_jax.data.exercises import (
     Exercise,
     parse_exercise,

@@ -2,7 +2,7 @@ import textwrap
 
 import pytest
 
-from phi1_jax.data.documents import Document
+from phi1_jax.corpus.documents import Document
 from phi1_jax.data.heuristics import Limits, rejection
 from phi1_jax.data.quality import WEIGHTS, Rubric, judge_code, judge_prose
 

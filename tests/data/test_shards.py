@@ -9,7 +9,7 @@ import pytest
 import sentencepiece
 import zstandard
 
-from phi1_jax.data.documents import Document, write_documents
+from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.data.shards import open_shards, read_index, write_shards
 from phi1_jax.data.tokenizer import load_tokenizer, train_tokenizer
 from phi1_jax.errors import UserError

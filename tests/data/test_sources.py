@@ -11,9 +11,9 @@ import pytest
 
 from configs.sources.public import get_config
 from phi1_jax.config_dict import from_dict
-from phi1_jax.data import documents as documents_module
-from phi1_jax.data import json_lines
-from phi1_jax.data.documents import Document
+from phi1_jax.corpus import documents as documents_module
+from phi1_jax.corpus import json_lines
+from phi1_jax.corpus.documents import Document
 from phi1_jax.data.hub import Hub
 from phi1_jax.data.sources import (
     DeclaredSource,

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from phi1_jax.data.documents import read_documents
+from phi1_jax.corpus.documents import read_documents
+from phi1_jax.corpus.problems import read_problems
 from phi1_jax.data.offline_teacher import (
     OfflineTeacher,
     build_benchmark,
     plan_exercises,
     plan_textbooks,
 )
-from phi1_jax.data.problems import read_problems
 from phi1_jax.data.synthesize import synthesize
 from phi1_jax.data.teacher import Reply, Request
 

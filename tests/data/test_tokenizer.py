@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from phi1_jax.data.documents import Document, read_file
+from phi1_jax.corpus.documents import Document, read_file
 from phi1_jax.data.tokenizer import load_tokenizer, sample_texts, train_tokenizer
 from phi1_jax.errors import UserError
 

@@ -4,7 +4,7 @@ import doctest
 
 import pytest
 
-from phi1_jax.data.documents import read_documents
+from phi1_jax.corpus.documents import read_documents
 from phi1_jax.data.exercises import parse_exercise, read_examples
 from phi1_jax.data.synthesize import synthesize
 from phi1_jax.data.teacher import Reply, Request

@@ -4,7 +4,7 @@ import phi_numpy
 import pytest
 from flax import nnx
 
-from phi1_jax.data.documents import Document
+from phi1_jax.corpus.documents import Document
 from phi1_jax.data.embeddings import document_key, embedder_of, find_vectors, read_parts
 from phi1_jax.embed.corpus import embed_corpus
 from phi1_jax.embed.embedder import Embedder

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from phi1_jax.config import ModelConfig
-from phi1_jax.data.problems import Problem, write_problems
+from phi1_jax.corpus.problems import Problem, write_problems
 
 SCRIPT = Path(__file__).resolve().parents[2] / "launch/evaluate.py"
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import REPOSITORY
 from language_model_server import Server, completion, failure
 
-from phi1_jax.data.problems import Problem
+from phi1_jax.corpus.problems import Problem
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.grader import (
     Solved,

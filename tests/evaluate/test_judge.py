@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phi1_jax.data.problems import Problem
+from phi1_jax.corpus.problems import Problem
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate import benchmarks
 from phi1_jax.evaluate.benchmarks import humaneval, read_benchmark

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from phi1_jax.data.problems import Problem, read_problems
+from phi1_jax.corpus.problems import Problem, read_problems
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import humaneval, read_benchmark
 from phi1_jax.evaluate.judge import Judge

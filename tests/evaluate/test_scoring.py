@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from phi1_jax.data.problems import Problem
+from phi1_jax.corpus.problems import Problem
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import HUMANEVAL_STOP, humaneval
 from phi1_jax.evaluate.judge import Judge

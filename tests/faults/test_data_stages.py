@@ -17,7 +17,7 @@ from flax import nnx
 
 from phi1_jax.checkpoint import write_model
 from phi1_jax.config import ModelConfig
-from phi1_jax.data.documents import read_documents, write_documents
+from phi1_jax.corpus.documents import read_documents, write_documents
 from phi1_jax.data.tokenizer import train_tokenizer
 from phi1_jax.model.phi import Phi
 

@@ -1,4 +1,3 @@
-import io
 import json
 import os
 import signal
@@ -19,11 +18,9 @@ from phi1_jax.errors import UserError
 from phi1_jax.run_folder import damage
 from phi1_jax.sharding import make_mesh
 from phi1_jax.train import loop, state_size
-from phi1_jax.train.console import Console
 from phi1_jax.train.flops import flops_per_token
 from phi1_jax.train.loop import train
 from phi1_jax.train.meter import Meter
-from phi1_jax.train.profile import Profile
 
 EVEN = (2, 4, 6, 8, 10, 12)
 
@@ -249,28 +246,6 @@ def test_time_is_accounted_for(finished):
 
 
 @pytest.mark.parametrize(
-    ("asked", "taken", "first"), [(None, 0, 10), (None, 40, 50), (None, 95, 98), (7, 0, 7)]
-)
-def test_a_profile_begins_after_where_the_run_does(tmp_path, monkeypatch, asked, taken, first):
-    calls = []
-    monkeypatch.setattr(jax.profiler, "start_trace", lambda folder: calls.append("start"))
-    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: calls.append("stop"))
-    profile = Profile(tmp_path, asked, 3, taken, 100)
-    for step in range(taken + 1, 101):
-        calls.append(step)
-        profile.before(step, None)
-    profile.close()
-    at = calls.index("start")
-    assert calls[at - 1] == first and calls[at + 1 : at + 3] == [first + 1, first + 2]
-    assert calls[-1] == "stop" or calls[at + 3 : at + 5] == [first + 3, "stop"]
-
-
-def test_a_profile_that_will_not_be_is_a_warning(tmp_path, caplog):
-    Profile(tmp_path, 10, 3, 40, 100)
-    assert "--profile_start=10 is not ahead of step 40" in caplog.text
-
-
-@pytest.mark.parametrize(
     ("metric", "mode"), [("train/lsos", "min"), ("humaneval/pass@1", "max"), ("held_out/loss", "")]
 )
 def test_a_best_metric_without_a_curve_is_refused(run_config, tmp_path, metric, mode):
@@ -302,27 +277,6 @@ def test_a_signal_waits_for_one_evaluation_only(run_config, tmp_path, caplog):
     assert result["step"] == 4 and not result["finished"]
     assert "evaluation next left out at step 4" in caplog.text
     assert "failed" not in caplog.text
-
-
-def test_a_log_file_gets_a_line_for_each_point(run_config, tmp_path, capsys):
-    train(run_config, tmp_path / "run")
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("run: ")]
-    assert [line.split(" loss=")[0] for line in lines] == [f"run: step {n}/12" for n in EVEN]
-
-
-def test_a_terminal_gets_one_bar(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    monkeypatch.setattr(sys, "stderr", shown := Terminal())
-    console = Console("run", 3, 9, enabled=True)
-    for step in range(4, 10):
-        console.step()
-        console.show(step, {"loss": f"{step}.5"})
-    console.close()
-    assert "9/9" in shown.getvalue() and "loss=9.5" in shown.getvalue()
-    assert shown.getvalue().count("\n") == 1
 
 
 def test_signal_module_is_left_as_found():

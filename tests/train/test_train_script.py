@@ -10,8 +10,8 @@ import pytest
 from conftest import REPOSITORY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from phi1_jax.data.documents import Document
-from phi1_jax.data.problems import Problem, write_problems
+from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.problems import Problem, write_problems
 from phi1_jax.data.shards import write_shards
 from phi1_jax.data.tokenizer import train_tokenizer
 

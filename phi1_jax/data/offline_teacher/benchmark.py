@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from phi1_jax.corpus.problems import Problem
 from phi1_jax.data.offline_teacher.chains import (
     Chain,
     apply_chain,
@@ -13,7 +14,6 @@ from phi1_jax.data.offline_teacher.chains import (
 from phi1_jax.data.offline_teacher.settings import TeacherSettings
 from phi1_jax.data.offline_teacher.wording import name_function
 from phi1_jax.data.offline_teacher.writer import Written, draw_input, write_exercise
-from phi1_jax.data.problems import Problem
 
 PAIR_SHARE = 0.6
 _N_TESTS = 7

@@ -9,7 +9,7 @@ solution, and `check_` with its name holds the hidden tests, which a model is ne
 import ast
 from pathlib import Path
 
-from phi1_jax.data.problems import Problem
+from phi1_jax.corpus.problems import Problem
 
 NAME = "unconventional"
 # In this order; a problem's number is part of its task_id.

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.data.json_lines import FORMATS as JSON_LINES
-from phi1_jax.data.json_lines import Skip, read_json_lines, write_json_lines
+from phi1_jax.corpus.json_lines import FORMATS as JSON_LINES
+from phi1_jax.corpus.json_lines import Skip, read_json_lines, write_json_lines
 from phi1_jax.errors import UserError
 
 FORMATS = (".py", *JSON_LINES, ".parquet")

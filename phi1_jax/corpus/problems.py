@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.data.json_lines import read_json_lines, write_json_lines
+from phi1_jax.corpus.json_lines import read_json_lines, write_json_lines
 from phi1_jax.errors import UserError
 
 

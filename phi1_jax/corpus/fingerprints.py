@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from phi1_jax.data.documents import Document
-from phi1_jax.data.problems import Problem
-from phi1_jax.data.syntax import parse_python
+from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.problems import Problem
+from phi1_jax.corpus.syntax import parse_python
 
 _BREAK = "|"
 # Stands between two texts of one document, so that no run of words crosses from one to the other.

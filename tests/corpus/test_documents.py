@@ -7,8 +7,8 @@ import pyarrow.parquet
 import pytest
 import zstandard
 
-from phi1_jax.data.documents import Document, list_files, read_documents, write_documents
-from phi1_jax.data.problems import Problem, read_problems, write_problems
+from phi1_jax.corpus.documents import Document, list_files, read_documents, write_documents
+from phi1_jax.corpus.problems import Problem, read_problems, write_problems
 from phi1_jax.errors import UserError
 
 ODD = [

@@ -1,0 +1,1 @@
+"""What a document is, and how documents are read, written and compared."""
