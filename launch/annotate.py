@@ -10,7 +10,7 @@ Examples:
   python launch/annotate.py --source=@stack_annotations --annotator=labels --output=runs/annotate
 
 Three annotators: `rubric`, offline and transparent; `api`, any OpenAI-compatible endpoint, with the
-prompt in phi1_jax/data/annotate.py, its replies cached beside the output so that a run that was
+prompt in phi1_jax/quality/annotate.py, its replies cached beside the output so that a run that was
 killed pays for nothing twice; `labels`, a column of the files themselves.
 """
 
@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> None:
         "source": [repr(source) for source in sources],
         "files": [source.path for source in sources if source.path],
     }
-    from phi1_jax.data import annotate
+    from phi1_jax.quality import annotate
 
     def read() -> Iterator[Document]:
         yield from read_all(corpora, columns)

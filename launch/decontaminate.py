@@ -109,7 +109,7 @@ def load_embedder(run: Path) -> tuple[Callable[[Sequence[str]], Any], str]:
     cli.start_jax()
     import numpy as np
 
-    from phi1_jax.embed.embedder import Embedder
+    from phi1_jax.quality.embedder import Embedder
 
     embedder = Embedder.from_checkpoint(run, max_tokens=None, batch_tokens=1 << 14)
 

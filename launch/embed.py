@@ -39,8 +39,8 @@ def main(argv: Sequence[str]) -> None:
     corpora = [Path(corpus) for corpus in CORPUS.value]
     cli.start_jax()
     from phi1_jax.corpus.documents import list_files, read_all
-    from phi1_jax.embed.corpus import embed_corpus
-    from phi1_jax.embed.embedder import Embedder
+    from phi1_jax.quality.embed_corpus import embed_corpus
+    from phi1_jax.quality.embedder import Embedder
     from phi1_jax.stage import run_stage
 
     for corpus in corpora:

@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
     def work(output: Path) -> dict[str, Any]:
         # scikit-learn takes a while to import; --help need not wait for it.
         from phi1_jax.corpus.documents import read_all
-        from phi1_jax.data.quality_filter import filter_corpus
+        from phi1_jax.quality.filter import filter_corpus
 
         return filter_corpus(read_all(corpora), embeddings, Path(MODEL.value), output, **settings)
 

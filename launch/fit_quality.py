@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
 
     def work(output: Path) -> dict[str, Any]:
         # scikit-learn takes a while to import; --help need not wait for it.
-        from phi1_jax.data.quality_report import fit_and_report
+        from phi1_jax.quality.report import fit_and_report
 
         return fit_and_report(annotated, embeddings, output, **settings)
 

@@ -17,9 +17,9 @@ from tqdm import tqdm
 from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.data.executors import Execution, executing
 from phi1_jax.data.pipeline import pipeline, read_folder
-from phi1_jax.data.quality import Rubric, Scorer
 from phi1_jax.data.sources import Source, check_source, count_files
 from phi1_jax.errors import UserError
+from phi1_jax.quality.rubric import Rubric, Scorer
 
 # The steps that exclude, in order, and the reason where a step has only one.
 EXCLUDING = {

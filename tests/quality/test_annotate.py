@@ -6,7 +6,9 @@ from language_model_server import Server, completion
 
 from phi1_jax.corpus.documents import Document, read_all, read_documents, write_documents
 from phi1_jax.corpus.json_lines import read_json_lines
-from phi1_jax.data.annotate import (
+from phi1_jax.errors import UserError
+from phi1_jax.language_model import LanguageModel, LanguageModelConfig
+from phi1_jax.quality.annotate import (
     SYSTEM,
     annotate,
     by_column,
@@ -15,9 +17,7 @@ from phi1_jax.data.annotate import (
     read_grade,
     sample,
 )
-from phi1_jax.data.quality import Rubric
-from phi1_jax.errors import UserError
-from phi1_jax.language_model import LanguageModel, LanguageModelConfig
+from phi1_jax.quality.rubric import Rubric
 
 TEXTS = [f'def f{i}(x):\n    """Add {i} to x."""\n    return x + {i}\n' for i in range(30)]
 

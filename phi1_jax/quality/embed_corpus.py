@@ -9,9 +9,9 @@ import numpy as np
 from tqdm import tqdm
 
 from phi1_jax.corpus.documents import Document
-from phi1_jax.data.embeddings import Part, document_key, part_path, write_info, write_part
-from phi1_jax.embed.embedder import Embedded, Embedder
 from phi1_jax.errors import UserError
+from phi1_jax.quality.embedder import Embedded, Embedder
+from phi1_jax.quality.embeddings import Part, document_key, part_path, write_info, write_part
 
 
 def embed_corpus(

@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.corpus.json_lines import open_json_lines
-from phi1_jax.data.embeddings import document_key, embedder_of, read_parts
-from phi1_jax.data.forest import Forest, load_forest
-from phi1_jax.data.quality import SCORE
 from phi1_jax.errors import UserError
+from phi1_jax.quality.embeddings import document_key, embedder_of, read_parts
+from phi1_jax.quality.forest import Forest, load_forest
+from phi1_jax.quality.rubric import SCORE
 
 
 class Scores(NamedTuple):

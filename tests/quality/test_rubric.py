@@ -4,7 +4,7 @@ import pytest
 
 from phi1_jax.corpus.documents import Document
 from phi1_jax.data.heuristics import Limits, rejection
-from phi1_jax.data.quality import WEIGHTS, Rubric, judge_code, judge_prose
+from phi1_jax.quality.rubric import WEIGHTS, Rubric, judge_code, judge_prose
 
 LESSON = textwrap.dedent('''
     """Small functions on lists of numbers, for a first lesson on loops."""

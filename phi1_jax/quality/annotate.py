@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.corpus.json_lines import write_json_lines
-from phi1_jax.data.embeddings import document_key
-from phi1_jax.data.quality import ANNOTATOR, VALUE, WHY, Rubric
 from phi1_jax.errors import UserError
 from phi1_jax.language_model import LanguageModel, Request
+from phi1_jax.quality.embeddings import document_key
+from phi1_jax.quality.rubric import ANNOTATOR, VALUE, WHY, Rubric
 
 MAX_GRADE = 5
 # Longer texts are shown from their start; about 3,000 tokens.

@@ -11,10 +11,10 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from phi1_jax.corpus.documents import Document, read_all
-from phi1_jax.data.embeddings import embedder_of, find_vectors
-from phi1_jax.data.forest import fit_forest, save_forest
-from phi1_jax.data.quality import ANNOTATOR, VALUE
 from phi1_jax.errors import UserError
+from phi1_jax.quality.embeddings import embedder_of, find_vectors
+from phi1_jax.quality.forest import fit_forest, save_forest
+from phi1_jax.quality.rubric import ANNOTATOR, VALUE
 
 N_READ = 20
 _EXCERPT_LINES = 40

@@ -1,1 +1,0 @@
-"""Documents as vectors: a language model's last hidden state, mean pooled (section 2.1)."""
