@@ -25,7 +25,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from phi1_jax import cli
-from phi1_jax.data.sources import declared_sources, parse_source
+from phi1_jax.curation.sources import declared_sources, parse_source
 from phi1_jax.errors import UserError
 from phi1_jax.stage import run_stage
 
@@ -82,8 +82,8 @@ def main(argv: Sequence[str]) -> None:
 
     def work(output: Path) -> dict[str, Any]:
         # datatrove takes a while to import; --help need not wait for it.
-        from phi1_jax.data.curate import curate
-        from phi1_jax.data.executors import Execution
+        from phi1_jax.curation.curate import curate
+        from phi1_jax.curation.executors import Execution
 
         execution = Execution(
             executor=EXECUTOR.value,

@@ -12,8 +12,8 @@ from sklearn.metrics import average_precision_score
 
 from phi1_jax.corpus.documents import Document, read_documents, write_documents
 from phi1_jax.corpus.json_lines import read_json_lines
+from phi1_jax.curation.sources import Source, read_source
 from phi1_jax.data.shards import read_index, write_shards
-from phi1_jax.data.sources import Source, read_source
 from phi1_jax.errors import UserError
 from phi1_jax.quality.embeddings import Part, document_key, write_info, write_part
 from phi1_jax.quality.filter import filter_corpus

@@ -3,7 +3,7 @@ import textwrap
 import pytest
 
 from phi1_jax.corpus.documents import Document
-from phi1_jax.data.heuristics import Limits, rejection
+from phi1_jax.curation.heuristics import Limits, rejection
 from phi1_jax.quality.rubric import WEIGHTS, Rubric, judge_code, judge_prose
 
 LESSON = textwrap.dedent('''

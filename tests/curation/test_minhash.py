@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from planted import EDITS
 
-from phi1_jax.data.heuristics import rejection
-from phi1_jax.data.near_duplicates import MINHASH, CodeSignatures, shingles
-from phi1_jax.data.sources import Source, read_source
+from phi1_jax.curation.heuristics import rejection
+from phi1_jax.curation.minhash import MINHASH, CodeSignatures, shingles
+from phi1_jax.curation.sources import Source, read_source
 
 
 @pytest.fixture(scope="module")

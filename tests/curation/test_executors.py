@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from phi1_jax.data.curate import curate
-from phi1_jax.data.executors import Execution
-from phi1_jax.data.sources import Source
+from phi1_jax.curation.curate import curate
+from phi1_jax.curation.executors import Execution
+from phi1_jax.curation.sources import Source
 from phi1_jax.errors import UserError
 
 RESULTS = ("filtered.jsonl.zst", "excluded.jsonl.zst", "pool.jsonl.zst")

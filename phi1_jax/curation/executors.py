@@ -31,7 +31,7 @@ from datatrove.executor.slurm import SlurmPipelineExecutor
 
 import phi1_jax
 from phi1_jax.corpus.parallel import leave_with
-from phi1_jax.data.pipeline import OurStep, Stage
+from phi1_jax.curation.pipeline import OurStep, Stage
 from phi1_jax.errors import UserError
 
 

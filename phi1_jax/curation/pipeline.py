@@ -25,9 +25,9 @@ from loguru import logger
 
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.json_lines import read_json_lines
-from phi1_jax.data.heuristics import rejection
-from phi1_jax.data.near_duplicates import MINHASH, CodeSignatures
-from phi1_jax.data.sources import Source, read_source
+from phi1_jax.curation.heuristics import rejection
+from phi1_jax.curation.minhash import MINHASH, CodeSignatures
+from phi1_jax.curation.sources import Source, read_source
 from phi1_jax.quality.rubric import Scorer, parse_code
 
 # Set here, for a worker imports this module with the steps that it is sent.

@@ -15,9 +15,9 @@ from typing import Any
 from tqdm import tqdm
 
 from phi1_jax.corpus.documents import Document, write_documents
-from phi1_jax.data.executors import Execution, executing
-from phi1_jax.data.pipeline import pipeline, read_folder
-from phi1_jax.data.sources import Source, check_source, count_files
+from phi1_jax.curation.executors import Execution, executing
+from phi1_jax.curation.pipeline import pipeline, read_folder
+from phi1_jax.curation.sources import Source, check_source, count_files
 from phi1_jax.errors import UserError
 from phi1_jax.quality.rubric import Rubric, Scorer
 

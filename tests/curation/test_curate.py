@@ -11,9 +11,9 @@ import zstandard
 from planted import rename
 
 from phi1_jax.corpus.documents import read_documents, read_file
-from phi1_jax.data.curate import curate
-from phi1_jax.data.executors import Execution
-from phi1_jax.data.sources import Source
+from phi1_jax.curation.curate import curate
+from phi1_jax.curation.executors import Execution
+from phi1_jax.curation.sources import Source
 from phi1_jax.errors import UserError
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -220,7 +220,7 @@ def test_there_are_no_more_tasks_than_files(pool, tmp_path, monkeypatch):
     def stop(sources, work, tasks, scorer):
         raise RuntimeError(f"{tasks} tasks")
 
-    monkeypatch.setattr("phi1_jax.data.curate.pipeline", stop)
+    monkeypatch.setattr("phi1_jax.curation.curate.pipeline", stop)
     with pytest.raises(RuntimeError, match=f"^{len(list(pool.iterdir()))} tasks$"):
         curate([Source("mine", pool)], tmp_path, tasks=1000, execution=ALONE)
 

@@ -18,7 +18,7 @@ from typing import Any
 from phi1_jax.config_dict import from_dict
 from phi1_jax.corpus.documents import Document, Skip, list_files, read_file, to_document
 from phi1_jax.corpus.syntax import parse_python
-from phi1_jax.data.hub import Hub, parse_hub, read_rows
+from phi1_jax.curation.hub import Hub, parse_hub, read_rows
 from phi1_jax.errors import UserError
 
 STDLIB = "stdlib"

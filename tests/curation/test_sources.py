@@ -14,8 +14,8 @@ from phi1_jax.config_dict import from_dict
 from phi1_jax.corpus import documents as documents_module
 from phi1_jax.corpus import json_lines
 from phi1_jax.corpus.documents import Document
-from phi1_jax.data.hub import Hub
-from phi1_jax.data.sources import (
+from phi1_jax.curation.hub import Hub
+from phi1_jax.curation.sources import (
     DeclaredSource,
     Source,
     check_source,

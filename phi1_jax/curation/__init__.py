@@ -1,0 +1,1 @@
+"""From raw sources to clean code (paper section 2.1): heuristics, exact and near duplicates."""
