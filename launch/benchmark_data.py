@@ -119,9 +119,9 @@ def joined(mean_chars: int) -> Iterator[Document]:
 
 
 def write_exercises(n: int) -> Iterator[Document]:
-    from phi1_jax.data.exercises import parse_exercise, to_document
-    from phi1_jax.data.offline_teacher import OfflineTeacher, TeacherSettings, plan_exercises
-    from phi1_jax.data.replies import ReplyError
+    from phi1_jax.synthesis.exercises import parse_exercise, to_document
+    from phi1_jax.synthesis.offline_teacher import OfflineTeacher, TeacherSettings, plan_exercises
+    from phi1_jax.synthesis.replies import ReplyError
 
     settings = TeacherSettings(steps=None, n_phrasings=3)
     for reply in OfflineTeacher(settings).replies(plan_exercises(n, 0, settings)):

@@ -32,8 +32,8 @@ FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged."
 def main(argv: Sequence[str]) -> None:
     del argv
     from phi1_jax.corpus.documents import read_documents
-    from phi1_jax.data.diversity import measure
-    from phi1_jax.data.diversity_page import plot, write_page
+    from phi1_jax.synthesis.diversity import measure
+    from phi1_jax.synthesis.diversity_page import plot, write_page
 
     if not CORPUS.value:
         raise UserError("--corpus is missing: --corpus=runs/synth/exercises.jsonl.zst, say")
@@ -69,11 +69,11 @@ def name_corpora(paths: list[Path]) -> dict[str, Path]:
 def topic_tree(own: Path | None, offline: bool) -> tuple[dict[str, str], list[str]]:
     """The leaf of each step of the offline catalog, and all leaves of the tree."""
     if own:
-        from phi1_jax.data.topics import read_topics
+        from phi1_jax.synthesis.topics import read_topics
 
         return {}, read_topics(own).leaves
-    from phi1_jax.data.course import COURSE
-    from phi1_jax.data.offline_teacher.chains import catalog
+    from phi1_jax.synthesis.course import COURSE
+    from phi1_jax.synthesis.offline_teacher.chains import catalog
 
     steps = {name: f"{variants[0].family} > {name}" for name, variants in catalog().by_name.items()}
     return (steps, sorted(set(steps.values()))) if offline else ({}, COURSE.leaves)

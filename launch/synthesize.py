@@ -17,17 +17,17 @@ from typing import Any
 from absl import flags
 
 from phi1_jax import cli
-from phi1_jax.data import offline_teacher, topics
-from phi1_jax.data.api_teacher import APITeacher
-from phi1_jax.data.course import COURSE
-from phi1_jax.data.offline_teacher import OfflineTeacher, TeacherSettings, build_benchmark
-from phi1_jax.data.synthesize import synthesize
-from phi1_jax.data.teacher import Request
-from phi1_jax.data.verify import VERDICTS
 from phi1_jax.errors import UserError
 from phi1_jax.language_model import flags as language_model
 from phi1_jax.sandbox import open_sandbox
 from phi1_jax.stage import run_stage
+from phi1_jax.synthesis import offline_teacher, topics
+from phi1_jax.synthesis.api_teacher import APITeacher
+from phi1_jax.synthesis.course import COURSE
+from phi1_jax.synthesis.offline_teacher import OfflineTeacher, TeacherSettings, build_benchmark
+from phi1_jax.synthesis.synthesize import synthesize
+from phi1_jax.synthesis.teacher import Request
+from phi1_jax.synthesis.verify import VERDICTS
 
 # The offline teacher is trusted, so its exercises may share a process; see `verify`.
 OFFLINE_BATCH = 16

@@ -1,0 +1,56 @@
+"""A teacher behind an OpenAI-compatible endpoint."""
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+
+from phi1_jax.language_model import LanguageModel
+from phi1_jax.language_model import Request as Completion
+from phi1_jax.synthesis.teacher import Reply, Request
+
+# Longer replies are cut by the endpoint, and set aside.
+MAX_TOKENS = {"textbook": 2048, "exercise": 768}
+
+
+class APITeacher:
+    """Has a language model write; replies that it did not finish or refused carry a `problem`.
+
+    Attributes:
+      name: "api:" and the model's name; it is noted with every document.
+      temperature: of sampling; None leaves it to the endpoint.
+    """
+
+    def __init__(self, model: LanguageModel, temperature: float | None = 1.0):
+        self.name = f"api:{model.settings.model}"
+        self.temperature = temperature
+        self._model = model
+
+    def completion(self, request: Request) -> Completion:
+        """What the endpoint is asked."""
+        return Completion(
+            tuple(request.messages), self.temperature, MAX_TOKENS[request.kind], request.seed
+        )
+
+    def replies(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        """One reply a request, in order, so that the same replies make the same corpus.
+
+        Raises:
+          UserError: see `LanguageModel.complete`.
+        """
+        asked: defaultdict[Completion, deque[tuple[int, Request]]] = defaultdict(deque)
+        arrived: dict[int, Reply] = {}
+        following = 0
+
+        def completions() -> Iterator[Completion]:
+            for number, request in enumerate(requests):
+                completion = self.completion(request)
+                asked[completion].append((number, request))
+                yield completion
+
+        for completion, reply in self._model.complete(completions()):
+            number, request = asked[completion].popleft()
+            if not asked[completion]:
+                del asked[completion]
+            arrived[number] = Reply(request, reply.text, problem=reply.problem)
+            while following in arrived:
+                yield arrived.pop(following)
+                following += 1

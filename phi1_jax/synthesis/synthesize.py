@@ -1,0 +1,186 @@
+"""Asks a teacher for textbooks and exercises, and keeps what can be read and holds when executed.
+
+phi-1 sections 2.2 and 2.3. Executing the exercises is beyond the paper; see `verify`.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from phi1_jax.corpus.documents import Document, write_documents
+from phi1_jax.corpus.problems import Problem, write_problems
+from phi1_jax.synthesis.exercises import to_document
+from phi1_jax.synthesis.replies import ReplyError, parse_section
+from phi1_jax.synthesis.teacher import Reply, Request, Teacher
+from phi1_jax.synthesis.verify import PASS, VERDICTS, Run, Verified, verify
+
+BENCHMARK = "benchmark.jsonl"
+TEXTBOOKS = "textbooks.jsonl.zst"
+EXERCISES = "exercises.jsonl.zst"
+REJECTS = "rejects.jsonl.zst"
+# Not the teacher's errors: what it wrote may be right, or nothing of it came through.
+_BLAMELESS = ("duplicate", "infra", "error")
+
+
+class Rejects:
+    """Replies set aside, each with the reason and the raw text."""
+
+    def __init__(self) -> None:
+        self._documents: list[Document] = []
+
+    def add(self, reply: Reply, reason: str, detail: str = "", verdict: str = "") -> None:
+        request = reply.request
+        metadata = {
+            "reason": reason,
+            "detail": detail,
+            "verdict": verdict,
+            "kind": request.kind,
+            "topic": request.topic,
+            "function_name": request.function_name,
+            "seed": request.seed,
+        }
+        name = f"{request.kind}/{request.topic}/{request.function_name}/{request.seed}"
+        self._documents.append(Document(name, reply.text, "rejects", metadata))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return dict(Counter(d.metadata["reason"] for d in self._documents).most_common())
+
+    def ordered(self) -> list[Document]:
+        """In an order that does not depend on which process ended first."""
+        return sorted(self._documents, key=lambda d: (d.id, d.text))
+
+
+def synthesize(
+    output: Path,
+    teacher: Teacher,
+    textbooks: Iterable[Request],
+    exercises: Iterable[Request],
+    problems: list[Problem],
+    run: Run,
+    batch: int = 1,
+    require: str = "doctest_passes",
+) -> dict[str, Any]:
+    """Writes the benchmark, the textbooks, the verified exercises and the rejects.
+
+    Args:
+      output: an existing folder for BENCHMARK, TEXTBOOKS, EXERCISES and REJECTS.
+      problems: the held-out benchmark, checked here: its own solutions must pass its tests;
+        without problems no BENCHMARK is written.
+      run: runs self-contained programs, in order (`phi1_jax.sandbox.Sandbox.run`).
+      batch: how many exercises share a process at first (see `verify`).
+      require: the least of VERDICTS that an exercise needs to be kept.
+    Returns:
+      The stage's counts. `verdicts` counts the exercises by how far they hold ("off_format": no
+      exercise could be read) and `error_rate_by_verdict` is their share of the exercises judged;
+      `teacher_error_rate` is the share of all replies, textbooks too, that are off-format or do
+      not do what they state, whether kept or not.
+    Raises:
+      RuntimeError: a problem's canonical solution fails its test.
+    """
+    check_benchmark(problems, run)
+    if problems:
+        write_problems(output / BENCHMARK, problems)
+    rejects = Rejects()
+    asked: Counter[str] = Counter()
+    chars: Counter[str] = Counter()
+    verdicts = Counter(dict.fromkeys(("off_format", *VERDICTS), 0))
+
+    def count(requests: Iterable[Request]) -> Iterator[Request]:
+        for request in requests:
+            asked[request.kind] += 1
+            yield request
+
+    def measure(documents: Iterable[Document]) -> Iterator[Document]:
+        for document in documents:
+            chars[document.source] += len(document.text)
+            yield document
+
+    def keep(tried: Iterable[Verified]) -> Iterator[Document]:
+        for verified in tried:
+            if verified.reason not in _BLAMELESS:
+                verdicts[verified.verdict or "off_format"] += 1
+            levels = VERDICTS[VERDICTS.index(require) :]
+            if verified.exercise is None or verified.verdict not in levels:
+                rejects.add(verified.reply, verified.reason, verified.detail, verified.verdict)
+                continue
+            request = verified.reply.request
+            notes = {"teacher": teacher.name, "topic": request.topic}
+            if request.difficulty:
+                notes["difficulty"] = request.difficulty
+            document = to_document(verified.exercise)
+            document.metadata.update(notes)
+            yield document
+
+    sections = write_sections(teacher, count(textbooks), rejects)
+    n_textbooks = write_documents(output / TEXTBOOKS, measure(sections))
+    bad_sections = sum(n for reason, n in rejects.counts.items() if reason not in _BLAMELESS)
+    tried = verify(teacher.replies(count(exercises)), run, batch)
+    n_exercises = write_documents(output / EXERCISES, measure(keep(tried)))
+    write_documents(output / REJECTS, rejects.ordered())
+    judged = max(verdicts.total(), 1)
+    wrong = bad_sections + verdicts.total() - verdicts["doctest_passes"]
+    return {
+        "in": {"textbook requests": asked["textbook"], "exercise requests": asked["exercise"]},
+        "out": {
+            "textbooks": n_textbooks,
+            "exercises": n_exercises,
+            "problems": len(problems),
+        },
+        "dropped": rejects.counts,
+        "teacher": teacher.name,
+        "require": require,
+        "verdicts": dict(verdicts),
+        "error_rate_by_verdict": {
+            verdict: round(n / judged, 4)
+            for verdict, n in verdicts.items()
+            if verdict != "doctest_passes"
+        },
+        "teacher_error_rate": round(wrong / max(asked.total(), 1), 4),
+        "chars": dict(chars),
+    }
+
+
+def check_benchmark(problems: list[Problem], run: Run) -> None:
+    """Runs every canonical solution against its test.
+
+    Raises:
+      RuntimeError: one fails; the message names the problem.
+    """
+    programs = (
+        f"{p.prompt}{p.canonical_solution}\n{p.test}\ncheck({p.entry_point})\n" for p in problems
+    )
+    for problem, outcome in zip(problems, run(programs), strict=True):
+        if outcome.verdict != PASS:
+            raise RuntimeError(f"{problem.task_id}: its own solution fails: {outcome.message}")
+
+
+def write_sections(
+    teacher: Teacher, requests: Iterable[Request], rejects: Rejects
+) -> Iterator[Document]:
+    """Textbook sections as documents, without repeats; their code is shown, not executed."""
+    seen: set[bytes] = set()
+    for number, reply in enumerate(teacher.replies(requests)):
+        if reply.problem:
+            rejects.add(reply, reply.problem)
+            continue
+        try:
+            text = parse_section(reply.text)
+        except ReplyError as error:
+            rejects.add(reply, error.reason, str(error))
+            continue
+        digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest()
+        if digest in seen:
+            rejects.add(reply, "duplicate")
+        else:
+            seen.add(digest)
+            request = reply.request
+            metadata = {
+                **reply.metadata,
+                "teacher": teacher.name,
+                "topic": request.topic,
+                "audience": request.audience,
+            }
+            yield Document(f"textbook-{number}", text, "textbooks", metadata)

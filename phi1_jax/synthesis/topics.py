@@ -1,0 +1,139 @@
+"""What a language-model teacher is asked about: a tree of topics, audiences, function names.
+
+phi-1 constrains textbooks by topic and target audience (section 2.2) and exercises by the name of
+the function (section 2.3); its lists were not published. `course.py` has ours, `read_topics` reads
+your own.
+"""
+
+import itertools
+import json
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phi1_jax.errors import UserError
+from phi1_jax.synthesis.teacher import DIFFICULTIES, Request
+
+
+@dataclass(frozen=True)
+class Area:
+    """One branch of the tree.
+
+    Attributes:
+      topics: its leaves.
+      verbs, nouns, qualifiers: function names are verb_noun or verb_noun_qualifier.
+    """
+
+    topics: tuple[str, ...]
+    verbs: tuple[str, ...]
+    nouns: tuple[str, ...]
+    qualifiers: tuple[str, ...] = ()
+
+    @property
+    def function_names(self) -> list[str]:
+        endings = ["", *(f"_{qualifier}" for qualifier in self.qualifiers)]
+        return [f"{v}_{n}{e}" for v, n, e in itertools.product(self.verbs, self.nouns, endings)]
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The tree and the audiences. A leaf is written "area > topic"."""
+
+    areas: Mapping[str, Area]
+    audiences: tuple[str, ...]
+
+    @property
+    def leaves(self) -> list[str]:
+        return [f"{name} > {topic}" for name, area in self.areas.items() for topic in area.topics]
+
+
+def plan_textbooks(topics: Topics, n_sections: int, seed: int) -> Iterator[Request]:
+    """Requests for sections; the i-th depends on (topics, seed, i) only.
+
+    Every leaf comes once, in an order drawn by the seed, before any comes again; it comes with
+    every audience before any pair comes again, then under another `Request.seed`.
+    """
+    n_audiences = len(topics.audiences)
+    for leaf, turn in _turns(topics.leaves, n_sections, seed):
+        again, place = divmod(turn, n_audiences)
+        audience = topics.audiences[(_offset(seed, leaf) + place) % n_audiences]
+        yield Request("textbook", leaf, audience, seed=_request_seed(seed, again))
+
+
+def plan_exercises(topics: Topics, n_exercises: int, seed: int) -> Iterator[Request]:
+    """Requests for exercises; the i-th depends on (topics, seed, i) only.
+
+    Every function name comes once before any comes again; it comes with every topic of its area
+    and every difficulty before the three come together again, then under another `Request.seed`.
+    """
+    names = [(area, name) for area in topics.areas for name in topics.areas[area].function_names]
+    about = {
+        name: list(itertools.product(area.topics, DIFFICULTIES))
+        for name, area in topics.areas.items()
+    }
+    for (area, name), turn in _turns(names, n_exercises, seed):
+        again, place = divmod(turn, len(about[area]))
+        topic, difficulty = about[area][(_offset(seed, name) + place) % len(about[area])]
+        yield Request(
+            "exercise",
+            f"{area} > {topic}",
+            function_name=name,
+            difficulty=difficulty,
+            seed=_request_seed(seed, again),
+        )
+
+
+def read_topics(path: Path) -> Topics:
+    """Reads a tree of your own from JSON.
+
+    {"audiences": [...], "areas": {"strings": {"topics": [...], "verbs": [...], "nouns": [...],
+    "qualifiers": [...]}, ...}}
+
+    Raises:
+      UserError: another shape, an empty list, or a word that no function name can hold.
+    """
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"--topics={path}: not readable as JSON: {error}") from error
+    try:
+        areas = {name: Area(**_tuples(fields)) for name, fields in given["areas"].items()}
+        topics = Topics(areas, tuple(given["audiences"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"--topics={path}: see docs/synthesis.md for the shape: {error}") from None
+    if not (topics.leaves and topics.audiences):
+        raise UserError(f"--topics={path}: has no topic or no audience")
+    for name, area in areas.items():
+        if not area.function_names:
+            raise UserError(f"--topics={path}: area {name!r} has no verbs or no nouns")
+        for function in area.function_names:
+            if not function.isidentifier():
+                raise UserError(f"--topics={path}: {function!r} of {name!r} is no function name")
+    return topics
+
+
+def _tuples(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    for key, words in fields.items():
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise TypeError(f"{key!r} must be a list of texts")
+    return {key: tuple(words) for key, words in fields.items()}
+
+
+def _turns(items: list[Any], count: int, seed: int) -> Iterator[tuple[Any, int]]:
+    """All items in a drawn order, then all in another, ...: (item, how often it came before)."""
+    for turn in itertools.count():
+        order = random.Random(f"{seed} {turn}").sample(items, len(items))
+        yield from ((item, turn) for item in order[:count])
+        count -= len(items)
+        if count <= 0:
+            return
+
+
+def _offset(seed: int, item: str) -> int:
+    return random.Random(f"{seed} {item}").getrandbits(31)
+
+
+def _request_seed(seed: int, again: int) -> int:
+    return random.Random(f"request {seed} {again}").getrandbits(31)

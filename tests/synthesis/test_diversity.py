@@ -1,0 +1,158 @@
+"""Diversity figures: against counts by hand, and on corpora whose repeats were planted."""
+
+import base64
+import io
+import json
+import math
+import random
+import re
+import subprocess
+import sys
+from array import array
+from collections import Counter
+
+import pytest
+from conftest import REPOSITORY
+
+from phi1_jax.corpus.documents import Document, write_documents
+from phi1_jax.synthesis.diversity import distinct_n, measure, spread
+from phi1_jax.synthesis.diversity_page import write_page
+
+TREE = ["lists > filtering", "lists > sorting", "dicts > merging", "sets > unions"]
+
+
+def function(name, *lines):
+    body = "".join(f"    {line}\n" for line in lines)
+    return f'def {name}(items):\n    """Do {name}."""\n{body}'
+
+
+def unlike(n, seed=0):
+    """Functions of which no two share much of their trees."""
+    rng = random.Random(seed)
+    steps = [
+        "items = [n + {k} for n in items if n % {j} == 1]", "items.sort(key=lambda n: -n * {k})",
+        "while len(items) > {k}: items.pop({j})", "items = dict(zip(items, range({k})))",
+        "print(items[{k}:{j}] or items)", "items = {{n: {k} for n in set(items)}}",
+        "try: items = items[{k}]\n    except IndexError: raise ValueError('{j}')",
+        "assert not any(n < {k} for n in items), {j}", "items = sum(map(str, items), '{k}')",
+    ]  # fmt: skip
+    made = []
+    for i in range(n):
+        lines = [
+            step.format(k=rng.randrange(100), j=rng.randrange(100)) for step in rng.sample(steps, 5)
+        ]
+        made.append(function(f"task_{i}", *lines, "return items"))
+    return made
+
+
+def document(text, i=0, **metadata):
+    return Document(str(i), text, "exercises", metadata)
+
+
+def corpus(texts, **metadata):
+    return [document(text, i, **metadata) for i, text in enumerate(texts)]
+
+
+def test_spread_is_the_entropy_of_the_counts():
+    even = spread(Counter({str(i): 5 for i in range(8)}))
+    assert (even["entropy_bits"], even["effective"], even["distinct"]) == (3.0, 8.0, 8)
+    uneven = spread(Counter(a=3, b=1))
+    assert uneven["entropy_bits"] == pytest.approx(2 - 0.75 * math.log2(3), abs=1e-3)
+    assert uneven["largest_share"] == 0.75 and uneven["most_common"][0] == ["a", 3]
+    assert spread(Counter())["counted"] == 0
+
+
+def test_distinct_n_agrees_with_sets_of_tuples():
+    rng = random.Random(1)
+    words = [rng.randrange(30) for _ in range(3000)]
+    found = distinct_n(array("I", words))
+    for n in range(1, 5):
+        grams = list(zip(*(words[i:] for i in range(n)), strict=False))
+        assert found[str(n)] == round(len(set(grams)) / len(grams), 4)
+
+
+def test_planted_copies_and_variants_are_found_and_nothing_else():
+    texts = unlike(60)
+    renamed = [
+        texts[7].replace("items", f"values_{i}").replace("task_7", f"copy_{i}").replace("Do", "Now")
+        for i in range(10)
+    ]
+    variants = [re.sub(r"\d+", str(500 + i), texts[8], count=3) for i in range(5)]
+    plain = measure(corpus(texts), {}, [])
+    assert plain["code"]["distinct"] == plain["code"]["with_functions"] == 60
+    assert plain["code"]["chance_of_new"] == 1 and plain["near_variants"]["most"] == 0
+    planted = measure(corpus(texts + renamed + variants), {}, [], workers=2)
+    code = planted["code"]
+    assert (code["clusters"], code["in_clusters"], code["distinct"]) == (1, 11, 65)
+    assert code["largest"][0]["size"] == 11 and code["largest"][0]["text"] == renamed[0]
+    assert code["duplicate_share"] == round(10 / 75, 4)
+    assert code["chance_of_new"] == round(64 / 75, 4)
+    # The eleven equal ones see ten others each; the six that differ in constants see some.
+    counts = planted["near_variants"]["counts"]
+    assert counts[:11] == [10] * 11 and 2 <= sum(c > 0 for c in counts[11:]) <= 6
+
+
+def test_compression_tells_repeats_from_news():
+    rng = random.Random(2)
+    news = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz \n", k=600)) for _ in range(50)]
+    fresh = measure(corpus(news), {}, [])["compression"]
+    stale = measure(corpus(news[:1] * 50), {}, [])["compression"]
+    assert fresh["apart_to_together"] < 1.3 and stale["apart_to_together"] > 20
+    assert stale["text_to_together"] > fresh["text_to_together"] * 20
+
+
+def test_topics_cover_the_tree_or_name_what_is_missing():
+    documents = [
+        document("x", 0, topic="lists > filtering"),
+        document("x", 1, topic="lists > filtering"),
+        document("x", 2, composition=["merge", "fly"], topic="never mind"),
+        document("x", 3, topic="elsewhere"),
+        document("x", 4),
+    ]
+    found = measure(documents, {"merge": "dicts > merging"}, TREE)
+    assert (found["coverage"]["covered"], found["coverage"]["of"]) == (2, 4)
+    assert found["coverage"]["missing"] == ["lists > sorting", "sets > unions"]
+    assert found["coverage"]["areas"]["lists"] == {"covered": 1, "of": 2, "documents": 2}
+    assert found["coverage"]["areas"]["other"]["documents"] == 2
+    assert found["topics"]["counted"] == 5
+
+
+def test_names_and_their_first_words():
+    names = ["count_words", "count_lines", "count_words", "_find_it"]
+    documents = [document("x", i, entry_point=name) for i, name in enumerate(names)]
+    found = measure(documents, {}, [])
+    assert found["names"]["distinct"] == 3 and found["verbs"]["distinct"] == 2
+    assert found["verbs"]["most_common"][0] == ["count", 3]
+
+
+def test_the_page_is_whole_in_itself_and_shows_text_as_text():
+    documents = corpus([function("f", "return '<script>'")] * 3, topic="lists > filtering",
+                       entry_point="<b>f</b>")  # fmt: skip
+    page = write_page({"a<b": measure(documents, {}, TREE), "none": measure([], {}, [])})
+    assert "<script" not in page and "&lt;script&gt;" in page and "<b>f" not in page
+    assert not re.search(r'(src|href)=(?!"data:)', page)
+    (image,) = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    from matplotlib import image as reader
+
+    height, width, _ = reader.imread(io.BytesIO(base64.b64decode(image))).shape
+    assert width > 1000 < height * 2
+    assert "1 of 2" in page  # lists
+
+
+def test_script_measures_corpora_side_by_side(tmp_path):
+    texts = unlike(12)
+    write_documents(tmp_path / "one.jsonl.zst", corpus(texts))
+    write_documents(tmp_path / "two.jsonl", corpus(texts[:3] * 4))
+    command = [
+        sys.executable, str(REPOSITORY / "launch" / "diversity.py"), "--workers=1",
+        f"--corpus={tmp_path / 'one.jsonl.zst'}", f"--corpus={tmp_path / 'two.jsonl'}",
+        f"--output={tmp_path / 'out'}",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    corpora = json.loads((tmp_path / "out" / "report.json").read_text())["corpora"]
+    assert corpora["one"]["code"]["duplicate_share"] == 0
+    assert corpora["two"]["code"]["duplicate_share"] == 0.75
+    assert "Diversity of one, two" in (tmp_path / "out" / "diversity.html").read_text()
+    without = subprocess.run(command[:3], capture_output=True, text=True, timeout=60, check=False)
+    assert without.returncode == 2 and "error: --corpus is missing" in without.stderr
