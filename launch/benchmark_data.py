@@ -74,8 +74,8 @@ def time_synthesis(n: int) -> dict[str, Any]:
 
 def time_decontamination(folder: Path, problems: Path) -> dict[str, Any]:
     from phi1_jax.corpus.documents import write_documents
-    from phi1_jax.data.comparison import Rules
-    from phi1_jax.data.decontaminate import decontaminate
+    from phi1_jax.decontamination.contamination import Rules
+    from phi1_jax.decontamination.decontaminate import decontaminate
 
     distinct = list(islice(joined(MEAN_CHARS.value), N_DOCUMENTS.value // REPEATS.value))
     write_documents(folder / "all.jsonl.zst", chain.from_iterable(repeat(distinct, REPEATS.value)))

@@ -59,8 +59,8 @@ def main(argv: Sequence[str]) -> None:
     except ValueError as error:
         raise UserError(f"--tau={','.join(TAU.value)}: give numbers, e.g. 0.95,0.9") from error
     # Here, since they take a while to import; --help need not wait for it.
-    from phi1_jax.data.comparison import Rules
-    from phi1_jax.data.decontaminate import decontaminate
+    from phi1_jax.decontamination.contamination import Rules
+    from phi1_jax.decontamination.decontaminate import decontaminate
 
     rules = Rules(NGRAM.value, taus, MAX_DISTANCE.value)
     if MAX_DISTANCE.value is not None and not EMBEDDER.value:

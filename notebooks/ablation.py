@@ -82,10 +82,10 @@ from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.corpus.documents import read_documents
 from phi1_jax.corpus.fingerprints import fingerprint_document
-from phi1_jax.data.comparison import Rules
-from phi1_jax.data.decontaminate import decontaminate
 from phi1_jax.data.shards import write_shards
 from phi1_jax.data.tokenizer import sample_texts, train_tokenizer
+from phi1_jax.decontamination.contamination import Rules
+from phi1_jax.decontamination.decontaminate import decontaminate
 from phi1_jax.evaluate.benchmarks import read_benchmark
 from phi1_jax.evaluate.judge import Judge
 from phi1_jax.evaluate.samples import SamplingPlan

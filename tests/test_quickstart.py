@@ -13,7 +13,7 @@ from conftest import REPOSITORY
 
 from phi1_jax.corpus.documents import read_documents
 from phi1_jax.corpus.problems import read_problems
-from phi1_jax.data.comparison import Comparison, Rules
+from phi1_jax.decontamination.contamination import Comparison, Rules
 
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 

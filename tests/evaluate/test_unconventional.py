@@ -10,7 +10,7 @@ import pytest
 
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.problems import Problem, read_problems
-from phi1_jax.data.comparison import Comparison, Rules
+from phi1_jax.decontamination.contamination import Comparison, Rules
 from phi1_jax.evaluate.benchmarks import read_benchmark
 from phi1_jax.evaluate.judge import Judge
 from phi1_jax.evaluate.unconventional import read_unconventional

@@ -22,7 +22,13 @@ from phi1_jax.corpus.documents import Document, read_documents
 from phi1_jax.corpus.json_lines import open_json_lines, read_json_lines, write_json_lines
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.corpus.problems import Problem, read_problems
-from phi1_jax.data.comparison import ROUNDING, WHOLE_WORDS, Comparison, Findings, Rules
+from phi1_jax.decontamination.contamination import (
+    ROUNDING,
+    WHOLE_WORDS,
+    Comparison,
+    Findings,
+    Rules,
+)
 from phi1_jax.errors import UserError
 from phi1_jax.stage import write_json
 

@@ -11,8 +11,8 @@ from phi1_jax.corpus.fingerprints import (
 )
 from phi1_jax.corpus.json_lines import read_json_lines
 from phi1_jax.corpus.problems import Problem, write_problems
-from phi1_jax.data.comparison import Comparison, Rules
-from phi1_jax.data.decontaminate import decontaminate
+from phi1_jax.decontamination.contamination import Comparison, Rules
+from phi1_jax.decontamination.decontaminate import decontaminate
 from phi1_jax.errors import UserError
 
 PROBLEM = Problem(
@@ -319,7 +319,7 @@ def test_a_file_that_does_not_hold_what_was_found_clean_stops_the_stage(tmp_path
         for record in read_json_lines(path):
             yield record | {"text": record["text"].replace("even", "odd")}
 
-    monkeypatch.setattr("phi1_jax.data.decontaminate.read_json_lines", altered)
+    monkeypatch.setattr("phi1_jax.decontamination.decontaminate.read_json_lines", altered)
     with pytest.raises(RuntimeError, match=r"c\.jsonl\.zst: does not hold what was found clean"):
         decontaminate([tmp_path / "c.jsonl"], tmp_path / "bench.jsonl", tmp_path / "o", Rules())
 

@@ -1,0 +1,1 @@
+"""What gives benchmark problems away, and is dropped for it (paper section 5)."""
