@@ -25,7 +25,6 @@ from typing import Any
 from absl import flags
 
 from phi1_jax import cli, run_folder
-from phi1_jax.data.tokenizer import load_tokenizer
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import MBPP_FORMS, Benchmark, read_benchmark, read_humaneval
 from phi1_jax.evaluate.download import PUBLIC, download
@@ -37,6 +36,7 @@ from phi1_jax.evaluate.scoring import DEFAULT_KS, evaluate_model, score_samples
 from phi1_jax.evaluate.split import read_splits
 from phi1_jax.sandbox import Limits, open_sandbox
 from phi1_jax.stage import fingerprint, write_json
+from phi1_jax.tokens.tokenizer import load_tokenizer
 
 BENCHMARK = flags.DEFINE_string("benchmark", None, "humaneval, mbpp, unconventional, or a path.")
 PROBLEMS = flags.DEFINE_string("problems", None, "Your copy of HumanEval's or MBPP's problems.")

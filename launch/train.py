@@ -125,12 +125,12 @@ def build_evaluators(config: RunConfig, stack: ExitStack) -> dict[str, Any]:
     """What the flags ask to see while training; `stack` keeps the sandbox open."""
     if not BENCHMARK.value and not SAMPLE_PROMPT.value:
         return {}
-    from phi1_jax.data.tokenizer import load_tokenizer
     from phi1_jax.evaluate.benchmarks import read_benchmark
     from phi1_jax.evaluate.in_training import benchmark_evaluator, samples_evaluator
     from phi1_jax.evaluate.judge import Judge
     from phi1_jax.evaluate.samples import SamplingPlan
     from phi1_jax.sandbox import Limits, open_sandbox
+    from phi1_jax.tokens.tokenizer import load_tokenizer
 
     if not config.eval_every_steps:
         raise UserError("config field eval_every_steps=0: say how often, --config.eval_every_steps")

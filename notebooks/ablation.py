@@ -82,8 +82,6 @@ from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.corpus.documents import read_documents
 from phi1_jax.corpus.fingerprints import fingerprint_document
-from phi1_jax.data.shards import write_shards
-from phi1_jax.data.tokenizer import sample_texts, train_tokenizer
 from phi1_jax.decontamination.contamination import Rules
 from phi1_jax.decontamination.decontaminate import decontaminate
 from phi1_jax.evaluate.benchmarks import read_benchmark
@@ -94,6 +92,8 @@ from phi1_jax.generate.generator import Generator
 from phi1_jax.sandbox import open_sandbox
 from phi1_jax.synthesis import offline_teacher
 from phi1_jax.synthesis.synthesize import synthesize
+from phi1_jax.tokens.shards import write_shards
+from phi1_jax.tokens.tokenizer import sample_texts, train_tokenizer
 from phi1_jax.train.loop import train
 
 SIZES = {

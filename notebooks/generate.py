@@ -86,8 +86,8 @@ if SCALE == "smoke":
 
     from phi1_jax.checkpoint import write_model
     from phi1_jax.config import ModelConfig
-    from phi1_jax.data.tokenizer import train_tokenizer
     from phi1_jax.model.phi import Phi
+    from phi1_jax.tokens.tokenizer import train_tokenizer
 
     problems = read_unconventional()
     train_tokenizer([p.prompt + p.canonical_solution for p in problems], 512).save(root / "pieces")

@@ -25,7 +25,7 @@ from phi1_jax.config import (
     SourceConfig,
 )
 from phi1_jax.corpus.documents import Document
-from phi1_jax.data.shards import write_shards
+from phi1_jax.tokens.shards import write_shards
 
 # Compilation is most of the suite's time; programs are shared between tests and runs.
 jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/phi1_jax_tests").expanduser()))

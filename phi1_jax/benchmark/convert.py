@@ -12,11 +12,11 @@ from flax import nnx
 from phi1_jax.benchmark.report import OURS, Row
 from phi1_jax.benchmark.timing import Process, launch, run_process
 from phi1_jax.config import RunConfig
-from phi1_jax.data.tokenizer import train_tokenizer
 from phi1_jax.interop.huggingface import write_folder
 from phi1_jax.interop.safetensors import find_tensors
 from phi1_jax.interop.tokenizers import write_tokenizer
 from phi1_jax.model.phi import Phi
+from phi1_jax.tokens.tokenizer import train_tokenizer
 
 
 def measure(config: RunConfig) -> Iterator[Row]:

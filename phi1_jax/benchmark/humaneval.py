@@ -13,11 +13,11 @@ from phi1_jax.benchmark.heats import heats, same_tokens
 from phi1_jax.benchmark.report import OURS, Options, Row, ceiling_rows, compare
 from phi1_jax.benchmark.timing import ceilings, take_turns
 from phi1_jax.config import RunConfig
-from phi1_jax.data.tokenizer import train_tokenizer
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import read_benchmark
 from phi1_jax.generate.generator import Generator
 from phi1_jax.model.phi import compute_dtype
+from phi1_jax.tokens.tokenizer import train_tokenizer
 
 
 def measure(

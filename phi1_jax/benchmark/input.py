@@ -15,9 +15,9 @@ from phi1_jax.benchmark.report import OURS, Options, Row, ceiling_rows, compare
 from phi1_jax.benchmark.timing import ceilings, take_turns
 from phi1_jax.config import RunConfig, SourceConfig
 from phi1_jax.corpus.documents import Document
-from phi1_jax.data.loader import Loader
-from phi1_jax.data.shards import write_shards
 from phi1_jax.model.phi import compute_dtype
+from phi1_jax.tokens.loader import Loader
+from phi1_jax.tokens.shards import write_shards
 
 _TOKENS = 1 << 24
 _TOKENS_A_CALL = 1 << 22

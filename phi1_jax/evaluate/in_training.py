@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.config import ModelConfig
-from phi1_jax.data.tokenizer import Tokenizer
 from phi1_jax.evaluate.benchmarks import Benchmark
 from phi1_jax.evaluate.judge import Judge
 from phi1_jax.evaluate.samples import SamplingPlan
 from phi1_jax.evaluate.saved import read_rows
 from phi1_jax.evaluate.scoring import evaluate_model
 from phi1_jax.generate.generator import Generator
+from phi1_jax.tokens.tokenizer import Tokenizer
 
 # Called with the step and the parameters.
 Evaluator = Callable[[int, Any], dict[str, float | str]]

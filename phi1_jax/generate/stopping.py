@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from phi1_jax.data.tokenizer import Tokenizer
+from phi1_jax.tokens.tokenizer import Tokenizer
 
 FinishReason = Literal["stop", "eos", "length"]
 

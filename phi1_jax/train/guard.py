@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from absl import logging
 
 from phi1_jax.config import GuardConfig
-from phi1_jax.data.loader import Loader
 from phi1_jax.errors import EverywhereError
 from phi1_jax.stage import write_json
+from phi1_jax.tokens.loader import Loader
 
 STOPPED = "stopped.json"
 _SHOWN = 5  # document ids in the message; the file has them all

@@ -151,8 +151,8 @@ def test_evaluates_checkpoints_and_resumes(folder):
     from flax import nnx
 
     from phi1_jax.checkpoint import write_model
-    from phi1_jax.data.tokenizer import train_tokenizer
     from phi1_jax.model.phi import Phi
+    from phi1_jax.tokens.tokenizer import train_tokenizer
 
     lines = [f"def f{i}(x):\n    return x + {i}\n# {'abcdefghij'[i % 10] * 9}" for i in range(400)]
     tokenizer = train_tokenizer(lines, 320)

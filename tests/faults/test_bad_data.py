@@ -12,8 +12,8 @@ from fault_runs import flip_a_bit
 
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import flatten, from_dict
-from phi1_jax.data.loader import Loader
 from phi1_jax.errors import UserError
+from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.loop import train
 from phi1_jax.train.resume import FREE_FIELDS
 

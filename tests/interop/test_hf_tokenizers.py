@@ -6,10 +6,10 @@ import pytest
 import sentencepiece
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from phi1_jax.data.tokenizer import load_tokenizer, train_tokenizer
 from phi1_jax.errors import UserError
 from phi1_jax.generate.stopping import find_end, printable
 from phi1_jax.interop.tokenizers import codegen, read_tokenizer, write_tokenizer
+from phi1_jax.tokens.tokenizer import load_tokenizer, train_tokenizer
 
 NASTY = [
     "",

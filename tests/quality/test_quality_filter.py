@@ -13,12 +13,12 @@ from sklearn.metrics import average_precision_score
 from phi1_jax.corpus.documents import Document, read_documents, write_documents
 from phi1_jax.corpus.json_lines import read_json_lines
 from phi1_jax.curation.sources import Source, read_source
-from phi1_jax.data.shards import read_index, write_shards
 from phi1_jax.errors import UserError
 from phi1_jax.quality.embeddings import Part, document_key, write_info, write_part
 from phi1_jax.quality.filter import filter_corpus
 from phi1_jax.quality.forest import TRUSTED, fit_forest, load_forest, save_forest
 from phi1_jax.quality.report import fit_and_report, measure
+from phi1_jax.tokens.shards import read_index, write_shards
 
 N, WIDTH = 400, 16
 

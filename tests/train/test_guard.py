@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from phi1_jax.config import GuardConfig, MeshConfig
-from phi1_jax.data import loader
-from phi1_jax.data.loader import Loader
-from phi1_jax.data.shards import open_shards, read_index
 from phi1_jax.errors import EverywhereError
 from phi1_jax.sharding import make_mesh
+from phi1_jax.tokens import loader
+from phi1_jax.tokens.loader import Loader
+from phi1_jax.tokens.shards import open_shards, read_index
 from phi1_jax.train.guard import judge, new_guard, report_skipped
 from phi1_jax.train.loop import train
 from phi1_jax.train.step import Batch, make_trainer

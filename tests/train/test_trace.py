@@ -6,7 +6,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from phi1_jax.data.loader import Loader
+from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.loop import train
 from phi1_jax.train.trace import read_trace, state_hash
 

@@ -12,8 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.problems import Problem, write_problems
-from phi1_jax.data.shards import write_shards
-from phi1_jax.data.tokenizer import train_tokenizer
+from phi1_jax.tokens.shards import write_shards
+from phi1_jax.tokens.tokenizer import train_tokenizer
 
 PROBLEMS = [
     Problem(

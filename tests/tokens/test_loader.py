@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from phi1_jax.config import DataConfig, SourceConfig
-from phi1_jax.data.loader import Loader, Rows
-from phi1_jax.data.shards import open_shards
 from phi1_jax.errors import UserError
+from phi1_jax.tokens.loader import Loader, Rows
+from phi1_jax.tokens.shards import open_shards
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise UserError(f"{folder / name}: not the model that {INFO} describes; train it again")
     if name == MODEL:
         return SentencePieceTokenizer(model)
-    from phi1_jax.data.byte_pair import BytePairTokenizer
+    from phi1_jax.tokens.byte_pair import BytePairTokenizer
 
     return BytePairTokenizer(model)
 

@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.json_lines import read_json_lines, write_json_lines
-from phi1_jax.data.token_parts import PART_CHARS, Part, encode_parts
-from phi1_jax.data.tokenizer import Tokenizer
 from phi1_jax.errors import UserError
 from phi1_jax.stage import write_json
+from phi1_jax.tokens.encode import PART_CHARS, Part, encode_parts
+from phi1_jax.tokens.tokenizer import Tokenizer
 
 MANIFEST = "manifest.json"
 INDEX = "documents.jsonl.zst"

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.data.tokenizer import END_OF_TEXT, INFO, TOKENIZER_JSON
 from phi1_jax.errors import UserError
 from phi1_jax.stage import write_json
+from phi1_jax.tokens.tokenizer import END_OF_TEXT, INFO, TOKENIZER_JSON
 
 # A U+FFFD for each byte of a cut character, as SentencePiece has it.
 _MARK_EACH_BYTE = "phi1_jax.mark_each_byte"

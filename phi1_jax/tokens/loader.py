@@ -11,10 +11,10 @@ import grain
 import numpy as np
 
 from phi1_jax.config import DataConfig
-from phi1_jax.data.mixture import mixed, mixture_weights
-from phi1_jax.data.shards import TokenShards, open_shards, read_index
-from phi1_jax.data.tokenizer import load_tokenizer
 from phi1_jax.errors import UserError
+from phi1_jax.tokens.mixture import mixed, mixture_weights
+from phi1_jax.tokens.shards import TokenShards, open_shards, read_index
+from phi1_jax.tokens.tokenizer import load_tokenizer
 
 _SPANS = 8  # in which held-out rows lie together
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.parallel import ordered_map
-from phi1_jax.data.tokenizer import Tokenizer
 from phi1_jax.errors import UserError
+from phi1_jax.tokens.tokenizer import Tokenizer
 
 # A second of encoding: little to lose, little to hold, and much more than a task costs.
 PART_CHARS = 4_000_000

@@ -1,1 +1,0 @@
-"""From raw documents to rows of tokens: curate, synthesize, decontaminate, tokenize, load."""
