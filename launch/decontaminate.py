@@ -83,8 +83,8 @@ def read_comparable(name: str) -> list["Problem"]:
 
     Task ids are those of launch/evaluate.py, so that its --split takes what comes out.
     """
+    from phi1_jax import unconventional
     from phi1_jax.corpus.problems import Problem
-    from phi1_jax.evaluate import unconventional
     from phi1_jax.evaluate.benchmarks import read_benchmark, read_humaneval
 
     if name != unconventional.NAME:

@@ -76,9 +76,9 @@ from phi1_jax.evaluate.benchmarks import HUMANEVAL_STOP, humaneval, read_benchma
 from phi1_jax.evaluate.judge import Judge
 from phi1_jax.evaluate.samples import SamplingPlan
 from phi1_jax.evaluate.scoring import evaluate_model
-from phi1_jax.evaluate.unconventional import read_unconventional
 from phi1_jax.generate.generator import Generator
 from phi1_jax.sandbox import open_sandbox
+from phi1_jax.unconventional import read_unconventional
 
 root = Path(OUTPUT)
 if SCALE == "smoke":

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from phi1_jax import unconventional
 from phi1_jax.corpus.json_lines import read_json_lines
 from phi1_jax.corpus.problems import Problem, parse_problems
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate import unconventional
 from phi1_jax.evaluate.evalplus import examiner_of
 from phi1_jax.evaluate.saved import sha256
 

@@ -22,8 +22,8 @@ from phi1_jax.evaluate.grader import (
     requests_for,
 )
 from phi1_jax.evaluate.saved import sha256
-from phi1_jax.evaluate.unconventional import read_unconventional
 from phi1_jax.language_model import LanguageModel, LanguageModelConfig
+from phi1_jax.unconventional import read_unconventional
 
 PROBLEMS = read_unconventional()[:4]
 

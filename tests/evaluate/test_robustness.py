@@ -18,8 +18,8 @@ from phi1_jax.evaluate.samples import Sample, SamplingPlan
 from phi1_jax.evaluate.scoring import evaluate_model, score_samples
 from phi1_jax.evaluate.split import read_splits
 from phi1_jax.evaluate.transformations import TRANSFORMATIONS, transform
-from phi1_jax.evaluate.unconventional import read_unconventional
 from phi1_jax.sandbox import Limits, Verdict, open_sandbox
+from phi1_jax.unconventional import read_unconventional
 
 DATA = Path(os.environ.get("PHI1_JAX_DATA") or Path(__file__).parents[3] / "shared/data")
 # The problems of HumanEval that each leaves out.

@@ -13,8 +13,8 @@ from phi1_jax.corpus.problems import Problem, read_problems
 from phi1_jax.decontamination.contamination import Comparison, Rules
 from phi1_jax.evaluate.benchmarks import read_benchmark
 from phi1_jax.evaluate.judge import Judge
-from phi1_jax.evaluate.unconventional import read_unconventional
 from phi1_jax.sandbox import Limits, Verdict, open_sandbox
+from phi1_jax.unconventional import read_unconventional
 
 DATA = Path(os.environ.get("PHI1_JAX_DATA") or Path(__file__).parents[3] / "shared/data")
 PROBLEMS = read_unconventional()
