@@ -22,10 +22,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from phi1_jax import cli
+from phi1_jax.cli import api_flags as api
 from phi1_jax.corpus.documents import Document, read_all
 from phi1_jax.curation.sources import check_source, declared_sources, parse_source, read_source
 from phi1_jax.errors import UserError
-from phi1_jax.language_model import flags as api
 from phi1_jax.stage import run_stage
 
 PUBLIC = Path(__file__).resolve().parent.parent / "configs" / "sources" / "public.py"

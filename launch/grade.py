@@ -21,8 +21,8 @@ from typing import Any
 from absl import flags
 
 from phi1_jax import cli
+from phi1_jax.cli import api_flags as api
 from phi1_jax.errors import UserError
-from phi1_jax.language_model import flags as api
 from phi1_jax.stage import write_json
 
 flags.adopt_module_key_flags(api)  # so that --help shows them

@@ -17,8 +17,8 @@ from typing import Any
 from absl import flags
 
 from phi1_jax import cli
+from phi1_jax.cli import api_flags as language_model
 from phi1_jax.errors import UserError
-from phi1_jax.language_model import flags as language_model
 from phi1_jax.sandbox import open_sandbox
 from phi1_jax.stage import run_stage
 from phi1_jax.synthesis import offline_teacher, topics

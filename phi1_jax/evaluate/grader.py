@@ -21,7 +21,7 @@ from phi1_jax.corpus.similarity import match_rates
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.pass_at_k import bootstrap_interval
 from phi1_jax.evaluate.saved import sha256
-from phi1_jax.language_model import LanguageModel, Request
+from phi1_jax.llm_client import LanguageModel, Request
 from phi1_jax.sandbox import Verdict
 
 RUBRIC = """\

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.corpus.json_lines import write_json_lines
 from phi1_jax.errors import UserError
-from phi1_jax.language_model import LanguageModel, Request
+from phi1_jax.llm_client import LanguageModel, Request
 from phi1_jax.quality.embeddings import document_key
 from phi1_jax.quality.rubric import ANNOTATOR, VALUE, WHY, Rubric
 

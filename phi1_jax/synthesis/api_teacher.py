@@ -3,8 +3,8 @@
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 
-from phi1_jax.language_model import LanguageModel
-from phi1_jax.language_model import Request as Completion
+from phi1_jax.llm_client import LanguageModel
+from phi1_jax.llm_client import Request as Completion
 from phi1_jax.synthesis.teacher import Reply, Request
 
 # Longer replies are cut by the endpoint, and set aside.

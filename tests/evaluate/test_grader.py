@@ -22,7 +22,7 @@ from phi1_jax.evaluate.grader import (
     requests_for,
 )
 from phi1_jax.evaluate.saved import sha256
-from phi1_jax.language_model import LanguageModel, LanguageModelConfig
+from phi1_jax.llm_client import LanguageModel, LanguageModelConfig
 from phi1_jax.unconventional import read_unconventional
 
 PROBLEMS = read_unconventional()[:4]

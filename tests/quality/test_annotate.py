@@ -7,7 +7,7 @@ from language_model_server import Server, completion
 from phi1_jax.corpus.documents import Document, read_all, read_documents, write_documents
 from phi1_jax.corpus.json_lines import read_json_lines
 from phi1_jax.errors import UserError
-from phi1_jax.language_model import LanguageModel, LanguageModelConfig
+from phi1_jax.llm_client import LanguageModel, LanguageModelConfig
 from phi1_jax.quality.annotate import (
     SYSTEM,
     annotate,

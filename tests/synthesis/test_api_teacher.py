@@ -14,7 +14,7 @@ from conftest import REPOSITORY
 from language_model_server import Answer, Server, completion
 
 from phi1_jax.corpus.documents import read_documents
-from phi1_jax.language_model import LanguageModel, LanguageModelConfig
+from phi1_jax.llm_client import LanguageModel, LanguageModelConfig
 from phi1_jax.synthesis.api_teacher import APITeacher
 from phi1_jax.synthesis.course import COURSE
 from phi1_jax.synthesis.topics import plan_exercises, plan_textbooks

@@ -17,7 +17,7 @@ from conftest import REPOSITORY
 from language_model_server import Answer, Server, completion, failure
 
 from phi1_jax.errors import UserError
-from phi1_jax.language_model import (
+from phi1_jax.llm_client import (
     LanguageModel,
     LanguageModelConfig,
     Reply,
@@ -25,7 +25,7 @@ from phi1_jax.language_model import (
     Usage,
     sender,
 )
-from phi1_jax.language_model.cache import Cache
+from phi1_jax.llm_client.cache import Cache
 
 
 @pytest.fixture(autouse=True)
@@ -345,7 +345,7 @@ def test_a_caller_that_stops_early_leaves_nothing_running(tmp_path):
 CLIENT = """
 import sys
 from pathlib import Path
-from phi1_jax.language_model import LanguageModel, LanguageModelConfig, Request
+from phi1_jax.llm_client import LanguageModel, LanguageModelConfig, Request
 requests = [Request.of("Add.", f"{i} + 1") for i in range(150)]
 model = LanguageModel(LanguageModelConfig("m", sys.argv[1], "", concurrency=8), Path(sys.argv[2]))
 for request, reply in model.complete(requests):

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from phi1_jax.errors import UserError
-from phi1_jax.language_model.cache import Cache
-from phi1_jax.language_model.records import LanguageModelConfig, Reply, Request, Usage
+from phi1_jax.llm_client.cache import Cache
+from phi1_jax.llm_client.records import LanguageModelConfig, Reply, Request, Usage
 
 FIRST_DELAY_S, MAX_DELAY_S = 0.5, 60.0
 # An endpoint that sends us away for longer has run out of quota rather than of breath.

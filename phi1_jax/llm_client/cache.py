@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 from phi1_jax.errors import UserError
-from phi1_jax.language_model.records import Reply, Usage
+from phi1_jax.llm_client.records import Reply, Usage
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS replies (

@@ -3,7 +3,7 @@
 `LanguageModel` is all there is to use; teachers, annotators and graders share it.
 """
 
-from phi1_jax.language_model.client import LanguageModel
-from phi1_jax.language_model.records import Estimate, LanguageModelConfig, Reply, Request, Usage
+from phi1_jax.llm_client.client import LanguageModel
+from phi1_jax.llm_client.records import Estimate, LanguageModelConfig, Reply, Request, Usage
 
 __all__ = ["Estimate", "LanguageModel", "LanguageModelConfig", "Reply", "Request", "Usage"]

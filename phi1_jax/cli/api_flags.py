@@ -4,8 +4,8 @@ from pathlib import Path
 
 from absl import flags
 
-from phi1_jax.language_model.client import LanguageModel
-from phi1_jax.language_model.records import LanguageModelConfig
+from phi1_jax.llm_client.client import LanguageModel
+from phi1_jax.llm_client.records import LanguageModelConfig
 
 MODEL = flags.DEFINE_string("model", None, "The endpoint's name of the language model.")
 BASE_URL = flags.DEFINE_string(

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.errors import UserError
-from phi1_jax.language_model.cache import Cache
-from phi1_jax.language_model.records import Estimate, LanguageModelConfig, Reply, Request, Usage
-from phi1_jax.language_model.sender import Sender, begin, over_budget
+from phi1_jax.llm_client.cache import Cache
+from phi1_jax.llm_client.records import Estimate, LanguageModelConfig, Reply, Request, Usage
+from phi1_jax.llm_client.sender import Sender, begin, over_budget
 
 # So many requests without one completion: the settings are wrong or the endpoint is down.
 MAX_FAILURES_IN_A_ROW = 10
