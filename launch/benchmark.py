@@ -115,7 +115,7 @@ def report(subject: str, config: RunConfig, options: "Options") -> None:
         cli.start_jax()
     about: dict[str, Any] = {"config": to_dict(config)}
     if subject == "humaneval" and CHECKPOINT.value:
-        from phi1_jax.checkpoint import read_model_config
+        from phi1_jax.run.checkpoint import read_model_config
 
         run = Path(CHECKPOINT.value)
         about["config"] = {"model": dataclasses.asdict(read_model_config(run))}

@@ -23,10 +23,11 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from phi1_jax import cli, run_folder
+from phi1_jax import cli
 from phi1_jax.config import CheckpointConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
+from phi1_jax.run import folder as run_folder
 
 STEP = flags.DEFINE_string(
     "step", None, "A number, or best. verify: else every step; export: else the newest."
@@ -125,7 +126,7 @@ def export(run: Path, config: CheckpointConfig) -> None:
     step = pick(run, config)
     # Orbax warns that there is nothing to merge when it writes without its own archive format.
     logging.set_verbosity(logging.ERROR)
-    from phi1_jax.checkpoint import load_model, write_model
+    from phi1_jax.run.checkpoint import load_model, write_model
 
     model, params = load_model(run, step)
     tokenizer = run / run_folder.TOKENIZER

@@ -64,12 +64,12 @@ def main(argv: Sequence[str]) -> None:
 
 
 def from_huggingface(source: Path, target: Path) -> int:
-    from phi1_jax.checkpoint import TOKENIZER as FOLDER
-    from phi1_jax.checkpoint import write_model
     from phi1_jax.interop.config_json import read_config
     from phi1_jax.interop.huggingface import read_folder, stored_dtype
     from phi1_jax.interop.tokenizers import read_tokenizer
     from phi1_jax.model.phi import count_params
+    from phi1_jax.run.checkpoint import TOKENIZER as FOLDER
+    from phi1_jax.run.checkpoint import write_model
 
     config = read_config(source)
     tokenizer = read_tokenizer(Path(TOKENIZER.value) if TOKENIZER.value else source)
@@ -83,12 +83,12 @@ def from_huggingface(source: Path, target: Path) -> int:
 
 
 def to_huggingface(source: Path, target: Path) -> int:
-    from phi1_jax.checkpoint import TOKENIZER as FOLDER
-    from phi1_jax.checkpoint import load_model, read_model_config
     from phi1_jax.interop.huggingface import write_folder
     from phi1_jax.interop.tokenizers import write_tokenizer
     from phi1_jax.model.phi import count_params
-    from phi1_jax.run_folder import read_config
+    from phi1_jax.run.checkpoint import TOKENIZER as FOLDER
+    from phi1_jax.run.checkpoint import load_model, read_model_config
+    from phi1_jax.run.folder import read_config
 
     config = read_model_config(source)
     folder = Path(TOKENIZER.value) if TOKENIZER.value else source / FOLDER

@@ -25,10 +25,11 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from phi1_jax import cli, distributed
+from phi1_jax import cli
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
+from phi1_jax.run import distributed
 from phi1_jax.stage import write_json
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=value.")

@@ -84,9 +84,9 @@ root = Path(OUTPUT)
 if SCALE == "smoke":
     from flax import nnx
 
-    from phi1_jax.checkpoint import write_model
     from phi1_jax.config import ModelConfig
     from phi1_jax.model.phi import Phi
+    from phi1_jax.run.checkpoint import write_model
     from phi1_jax.tokens.tokenizer import train_tokenizer
 
     problems = read_unconventional()

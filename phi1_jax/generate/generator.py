@@ -12,13 +12,13 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from jax.sharding import Mesh
 
-from phi1_jax.checkpoint import TOKENIZER, load_model, read_model_config
 from phi1_jax.config import ModelConfig
 from phi1_jax.errors import UserError
 from phi1_jax.generate.batch import Batch, Row
 from phi1_jax.generate.sampling import Sampling, stream_key
 from phi1_jax.generate.stopping import FinishReason, find_end, printable
 from phi1_jax.model.cache import decoding_weights, mesh_of
+from phi1_jax.run.checkpoint import TOKENIZER, load_model, read_model_config
 from phi1_jax.tokens.tokenizer import Tokenizer, load_tokenizer
 
 Overflow = Literal["error", "left"]

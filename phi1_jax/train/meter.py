@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from phi1_jax.config import RunConfig
-from phi1_jax.metrics import MetricsWriter
+from phi1_jax.run.metrics import MetricsWriter
 from phi1_jax.train.flops import flops_per_token, peak_flops
 from phi1_jax.train.optimizer import schedule
 

@@ -15,10 +15,10 @@ from typing import IO, Any
 import jax
 from absl import logging
 
-from phi1_jax import distributed
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.errors import EverywhereError, UserError
+from phi1_jax.run import distributed
 
 LOCK = "lock"
 # NFS may show a new file that much later: it remembers for up to a minute what a folder held.

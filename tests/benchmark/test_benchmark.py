@@ -21,8 +21,8 @@ from phi1_jax.benchmark.heats import heats, same_tokens
 from phi1_jax.benchmark.report import OURS, Row, compare
 from phi1_jax.benchmark.timing import run_process, take_turns
 from phi1_jax.benchmark.train import our_step
-from phi1_jax.checkpoint import write_model
 from phi1_jax.errors import UserError
+from phi1_jax.run.checkpoint import write_model
 from phi1_jax.tokens.tokenizer import train_tokenizer
 
 DATA = Path(os.environ.get("PHI1_JAX_DATA") or Path(__file__).parents[3] / "shared/data")

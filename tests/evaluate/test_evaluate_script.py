@@ -150,8 +150,8 @@ def test_help_shows_an_example(tmp_path):
 def test_evaluates_checkpoints_and_resumes(folder):
     from flax import nnx
 
-    from phi1_jax.checkpoint import write_model
     from phi1_jax.model.phi import Phi
+    from phi1_jax.run.checkpoint import write_model
     from phi1_jax.tokens.tokenizer import train_tokenizer
 
     lines = [f"def f{i}(x):\n    return x + {i}\n# {'abcdefghij'[i % 10] * 9}" for i in range(400)]

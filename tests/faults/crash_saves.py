@@ -19,8 +19,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import jax
 import numpy as np
 
-from phi1_jax.checkpoint import Checkpointer
 from phi1_jax.config import CheckpointConfig
+from phi1_jax.run.checkpoint import Checkpointer
 
 # What Python's file functions report before they change something (sys.addaudithook).
 OPERATIONS = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"}

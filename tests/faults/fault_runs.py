@@ -14,8 +14,8 @@ from pathlib import Path
 
 from conftest import REPOSITORY
 
-from phi1_jax import run_folder
 from phi1_jax.config import RunConfig
+from phi1_jax.run import folder as run_folder
 from phi1_jax.train.trace import read_trace
 
 PATIENCE_S = 120

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 
-from phi1_jax import run_folder
-from phi1_jax.checkpoint import Checkpointer
 from phi1_jax.config import CheckpointConfig
+from phi1_jax.run import folder as run_folder
+from phi1_jax.run.checkpoint import Checkpointer
 
 pytestmark = pytest.mark.faults
 

@@ -15,10 +15,10 @@ import pytest
 from conftest import REPOSITORY
 from flax import nnx
 
-from phi1_jax.checkpoint import write_model
 from phi1_jax.config import ModelConfig
 from phi1_jax.corpus.documents import read_documents, write_documents
 from phi1_jax.model.phi import Phi
+from phi1_jax.run.checkpoint import write_model
 from phi1_jax.tokens.tokenizer import train_tokenizer
 
 pytestmark = pytest.mark.faults

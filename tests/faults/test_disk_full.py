@@ -13,9 +13,9 @@ import jax
 import numpy as np
 import pytest
 
-from phi1_jax import run_folder
-from phi1_jax.checkpoint import load_model
 from phi1_jax.errors import UserError
+from phi1_jax.run import folder as run_folder
+from phi1_jax.run.checkpoint import load_model
 from phi1_jax.train.loop import train
 from phi1_jax.train.trace import read_trace
 
@@ -130,7 +130,7 @@ def test_a_disk_that_fills_during_a_save(run_config, tmp_path, monkeypatch):
     with small_disk(tmp_path / "disk", "16m") as disk:
         real = shutil.disk_usage
         monkeypatch.setattr(
-            "phi1_jax.checkpoint.shutil.disk_usage", lambda p: real(p)._replace(free=1 << 40)
+            "phi1_jax.run.checkpoint.shutil.disk_usage", lambda p: real(p)._replace(free=1 << 40)
         )
         full_in_the_middle(
             config,

@@ -20,7 +20,7 @@ from fault_runs import (
     wait_for,
 )
 
-from phi1_jax import run_folder
+from phi1_jax.run import folder as run_folder
 
 pytestmark = pytest.mark.faults
 
@@ -85,7 +85,7 @@ def test_a_second_signal_leaves_at_once(config, tmp_path, number, where):
     far = replace(config.checkpoint, every_steps=1000)
     hang = "import os\nfrom time import sleep\ndef hang(*a):\n"
     hang += f"    os.path.exists({str(run / 'sealed' / '0.json')!r}) and sleep(600)\n"
-    hang += "import phi1_jax.checkpoint as c\n"
+    hang += "import phi1_jax.run.checkpoint as c\n"
     if where == "in the loop":
         hang += "real = c.Checkpointer.save\n"
         hang += "c.Checkpointer.save = lambda *a: (hang(), real(*a))"

@@ -17,8 +17,8 @@ from fault_runs import (
     steps_taken,
 )
 
-from phi1_jax.checkpoint import Checkpointer
 from phi1_jax.config import MeshConfig
+from phi1_jax.run.checkpoint import Checkpointer
 from phi1_jax.sharding import make_mesh
 from phi1_jax.train.loop import train
 from phi1_jax.train.resume import start

@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
-from phi1_jax import distributed
+from phi1_jax.run import distributed
 
 pytestmark = pytest.mark.faults
 
@@ -95,7 +95,7 @@ SAVE = """
 import shutil, jax.numpy as jnp
 from collections import namedtuple
 from pathlib import Path
-from phi1_jax.checkpoint import Checkpointer
+from phi1_jax.run.checkpoint import Checkpointer
 from phi1_jax.config import CheckpointConfig
 distributed.start()
 def usage(_):

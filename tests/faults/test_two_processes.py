@@ -14,7 +14,7 @@ import pytest
 from conftest import REPOSITORY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from phi1_jax.checkpoint import damage
+from phi1_jax.run.checkpoint import damage
 from phi1_jax.train.trace import read_trace
 
 pytestmark = pytest.mark.slow

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from phi1_jax.checkpoint import write_model
 from phi1_jax.config import MeshConfig
 from phi1_jax.errors import UserError
 from phi1_jax.generate import batch
 from phi1_jax.generate.generator import Generator
 from phi1_jax.generate.sampling import Sampling
 from phi1_jax.model.phi import Phi
+from phi1_jax.run.checkpoint import write_model
 from phi1_jax.sharding import make_mesh, param_shardings
 
 # Of 1 to 44 tokens; the model's context has 64.

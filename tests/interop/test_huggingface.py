@@ -13,13 +13,13 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from phi1_jax.checkpoint import load_model, write_model
 from phi1_jax.config import ModelConfig
 from phi1_jax.errors import UserError
 from phi1_jax.generate.generator import Generator
 from phi1_jax.interop.config_json import config_values, read_config
 from phi1_jax.interop.huggingface import _CURRENT, _places, read_folder, write_folder
 from phi1_jax.model.phi import Phi
+from phi1_jax.run.checkpoint import load_model, write_model
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "phi"
 MODEL = FIXTURE / "model"

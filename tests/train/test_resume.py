@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from phi1_jax.checkpoint import load_model
 from phi1_jax.errors import UserError
+from phi1_jax.run.checkpoint import load_model
 from phi1_jax.tokens.tokenizer import load_tokenizer, train_tokenizer
 from phi1_jax.train.loop import train
 from phi1_jax.train.resume import record_start

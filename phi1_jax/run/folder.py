@@ -24,7 +24,7 @@ from absl import logging
 
 from phi1_jax.config import CheckpointConfig
 from phi1_jax.errors import UserError
-from phi1_jax.file_hashes import NOT_THERE, hashes, names, patiently, sync
+from phi1_jax.run.hashes import NOT_THERE, hashes, names, patiently, sync
 from phi1_jax.stage import write_json
 
 CONFIG = "config.json"

@@ -2,8 +2,8 @@ import json
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from phi1_jax.metrics import MetricsWriter
-from phi1_jax.run_folder import scores
+from phi1_jax.run.folder import scores
+from phi1_jax.run.metrics import MetricsWriter
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000002000000030806000000000000000000000000")
 

@@ -1,9 +1,9 @@
 import jax
 import pytest
 
-from phi1_jax import distributed
-from phi1_jax.distributed import Membership, membership
 from phi1_jax.errors import EverywhereError, UserError
+from phi1_jax.run import distributed
+from phi1_jax.run.distributed import Membership, membership
 
 JAX = {
     "JAX_COORDINATOR_ADDRESS": "first:1234",
