@@ -21,12 +21,12 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from phi1_jax import cli
 from phi1_jax.cli import api_flags as api
+from phi1_jax.cli import start
+from phi1_jax.cli.stage import run_stage
 from phi1_jax.corpus.documents import Document, read_all
 from phi1_jax.curation.sources import check_source, declared_sources, parse_source, read_source
 from phi1_jax.errors import UserError
-from phi1_jax.stage import run_stage
 
 PUBLIC = Path(__file__).resolve().parent.parent / "configs" / "sources" / "public.py"
 flags.adopt_module_key_flags(api)  # so that --help shows them
@@ -54,12 +54,12 @@ def main(argv: Sequence[str]) -> None:
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the result")
     if ANNOTATOR.value != "api":
-        cli.refuse_unread([api], "is read with --annotator=api only")
+        start.refuse_unread([api], "is read with --annotator=api only")
     if ANNOTATOR.value != "labels":
-        cli.refuse_unread([LABEL_RANGE], "is read with --annotator=labels only")
+        start.refuse_unread([LABEL_RANGE], "is read with --annotator=labels only")
     corpora, output = [Path(corpus) for corpus in CORPUS.value], Path(OUTPUT.value)
-    columns = cli.pairs(COLUMNS)
-    declared = declared_sources(cli.load_config(SOURCES))
+    columns = start.pairs(COLUMNS)
+    declared = declared_sources(start.load_config(SOURCES))
     sources = [parse_source(text, columns or None, declared) for text in SOURCE.value]
     for source in sources:
         check_source(source)
@@ -116,4 +116,4 @@ def _label_range(values: Sequence[str]) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    start.run(main)

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from phi1_jax import cli
+from phi1_jax.cli import start
+from phi1_jax.cli.stage import run_stage
 from phi1_jax.errors import UserError
-from phi1_jax.stage import run_stage
 
 if TYPE_CHECKING:
     from phi1_jax.corpus.problems import Problem
@@ -106,7 +106,7 @@ def read_comparable(name: str) -> list["Problem"]:
 
 def load_embedder(run: Path) -> tuple[Callable[[Sequence[str]], Any], str]:
     """Texts -> vectors of length 1, and the fingerprint of what makes them."""
-    cli.start_jax()
+    start.start_jax()
     import numpy as np
 
     from phi1_jax.quality.embedder import Embedder
@@ -121,4 +121,4 @@ def load_embedder(run: Path) -> tuple[Callable[[Sequence[str]], Any], str]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    start.run(main)

@@ -14,9 +14,9 @@ from typing import Any
 
 from absl import flags
 
-from phi1_jax import cli
+from phi1_jax.cli import start
+from phi1_jax.cli.stage import run_stage
 from phi1_jax.errors import UserError
-from phi1_jax.stage import run_stage
 
 CORPUS = flags.DEFINE_multi_string("corpus", [], "A corpus; may be given several times.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
@@ -80,4 +80,4 @@ def topic_tree(own: Path | None, offline: bool) -> tuple[dict[str, str], list[st
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    start.run(main)

@@ -14,9 +14,9 @@ from typing import Any
 
 from absl import flags
 
-from phi1_jax import cli
+from phi1_jax.cli import start
+from phi1_jax.cli.stage import run_stage
 from phi1_jax.errors import UserError
-from phi1_jax.stage import run_stage
 
 CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to choose from; repeat for several.")
 EMBEDDINGS = flags.DEFINE_multi_string("embeddings", [], "Folders of launch/embed.py.")
@@ -55,4 +55,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    start.run(main)

@@ -13,9 +13,9 @@ from typing import Any
 
 from absl import flags
 
-from phi1_jax import cli
+from phi1_jax.cli import start
+from phi1_jax.cli.stage import run_stage
 from phi1_jax.errors import UserError
-from phi1_jax.stage import run_stage
 
 ANNOTATED = flags.DEFINE_multi_string("annotated", [], "Result of launch/annotate.py.")
 EMBEDDINGS = flags.DEFINE_multi_string("embeddings", [], "Folders of launch/embed.py.")
@@ -37,7 +37,9 @@ def main(argv: Sequence[str]) -> None:
         if not flag.value:
             raise UserError(f"--{flag.name} is missing; see --help for an example")
     if POSITIVE_SHARE.value is not None:
-        cli.refuse_unread([POSITIVE_FROM], "is not read beside --positive_share; give one of them")
+        start.refuse_unread(
+            [POSITIVE_FROM], "is not read beside --positive_share; give one of them"
+        )
     annotated = [Path(path) for path in ANNOTATED.value]
     embeddings = [Path(folder) for folder in EMBEDDINGS.value]
     settings = {
@@ -58,4 +60,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    start.run(main)

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from absl import flags
 
-from phi1_jax import cli
+from phi1_jax.cli import start
+from phi1_jax.cli.stage import fingerprint, write_json
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.report import write_report
-from phi1_jax.stage import fingerprint, write_json
 
 LAUNCH = Path(__file__).resolve().parent
 CONFIG = LAUNCH.parent / "configs" / "phi1_tiny.py"
@@ -262,4 +262,4 @@ def print_result(root: Path, benchmark: Path, summary: dict[str, object]) -> Non
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    start.run(main)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from phi1_jax.cli.stage import write_json
 from phi1_jax.corpus.problems import Problem, write_problems
 from phi1_jax.evaluate.benchmarks import humaneval
 from phi1_jax.evaluate.judge import Judge
@@ -12,7 +13,6 @@ from phi1_jax.evaluate.samples import Completes, SamplingPlan
 from phi1_jax.evaluate.scoring import evaluate_model, task_scores
 from phi1_jax.evaluate.transformations import TRANSFORMATIONS, transform
 from phi1_jax.sandbox import Verdict
-from phi1_jax.stage import write_json
 
 
 def evaluate_robustness(

@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 import phi1_jax
+from phi1_jax.cli.stage import write_json
 from phi1_jax.corpus.json_lines import read_json_lines
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark
@@ -38,7 +39,6 @@ from phi1_jax.evaluate.saved import (
 )
 from phi1_jax.evaluate.split import Split
 from phi1_jax.sandbox import Verdict
-from phi1_jax.stage import write_json
 
 DEFAULT_KS = (1, 10, 100)
 

@@ -16,6 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
+from phi1_jax.cli.stage import write_json
 from phi1_jax.config import CheckpointConfig, ModelConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import EverywhereError, UserError
@@ -31,7 +32,6 @@ from phi1_jax.run.folder import (
     sealed_steps,
     step_folder,
 )
-from phi1_jax.stage import write_json
 
 
 class Checkpointer:

@@ -7,7 +7,7 @@ PROGRAM = """
 import sys, warnings
 from pathlib import Path
 import jax, jax.numpy as jnp
-from phi1_jax.compile_cache import use_compile_cache
+from phi1_jax.cli.compile_cache import use_compile_cache
 folder = Path(sys.argv[1])
 use_compile_cache(folder)
 use_compile_cache(folder)

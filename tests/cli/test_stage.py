@@ -4,9 +4,9 @@ import os
 import numpy as np
 import pytest
 
+from phi1_jax.cli.stage import fingerprint, run_stage
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.errors import UserError
-from phi1_jax.stage import fingerprint, run_stage
 
 
 class Work:

@@ -137,7 +137,7 @@ def start_jax() -> None:
     if "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ:
         os.environ.setdefault("XLA_CLIENT_MEM_FRACTION", str(USABLE_MEMORY))
     if flags.FLAGS.compile_cache:
-        from phi1_jax.compile_cache import use_compile_cache
+        from phi1_jax.cli.compile_cache import use_compile_cache
 
         use_compile_cache(Path(flags.FLAGS.compile_cache).expanduser())
 

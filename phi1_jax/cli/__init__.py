@@ -1,0 +1,1 @@
+"""How a script starts, is reused and fails."""
