@@ -165,8 +165,8 @@ def read_typed_prompt() -> str:
 def make_mesh() -> Any:
     import jax
 
-    from phi1_jax import sharding
     from phi1_jax.config import MeshConfig
+    from phi1_jax.model import sharding
 
     n_devices = len(jax.devices())
     if n_devices % TENSOR.value:

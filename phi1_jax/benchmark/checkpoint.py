@@ -11,8 +11,8 @@ import jax
 from phi1_jax.benchmark.report import OURS, Options, Row
 from phi1_jax.benchmark.timing import Timing
 from phi1_jax.config import RunConfig
+from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run.checkpoint import Checkpointer
-from phi1_jax.sharding import make_mesh
 from phi1_jax.train.step import make_trainer
 
 

@@ -19,8 +19,8 @@ from phi1_jax.benchmark.timing import ceilings, launch, run_process, take_turns
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import compute_dtype
+from phi1_jax.model.sharding import make_mesh
 from phi1_jax.plan.memory import REMAT
-from phi1_jax.sharding import make_mesh
 from phi1_jax.train.flops import flops_per_token
 from phi1_jax.train.step import MICRO_BATCHES, Batch, count_micro_batches, make_trainer
 

@@ -88,7 +88,7 @@ class Generator:
             from flax import nnx
 
             from phi1_jax.model.phi import Phi
-            from phi1_jax.sharding import param_shardings
+            from phi1_jax.model.sharding import param_shardings
 
             model = nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0)))
             shardings = param_shardings(mesh, nnx.state(model, nnx.Param))

@@ -23,7 +23,7 @@ from phi1_jax.model.attention import causal
 from phi1_jax.model.linear import Linear
 from phi1_jax.model.phi import Block, Embed, LayerNorm, compute_dtype
 from phi1_jax.model.rope import rotation
-from phi1_jax.sharding import BATCH
+from phi1_jax.model.sharding import BATCH
 
 
 class Weights(NamedTuple):

@@ -18,7 +18,7 @@ from phi1_jax.config import ModelConfig
 from phi1_jax.model.attention import Attend, causal
 from phi1_jax.model.linear import Linear
 from phi1_jax.model.rope import rotate, rotation
-from phi1_jax.sharding import constrain
+from phi1_jax.model.sharding import constrain
 
 
 class Block(nnx.Module):

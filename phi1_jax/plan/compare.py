@@ -8,10 +8,10 @@ from tqdm import tqdm
 
 from phi1_jax.config import MeshConfig, RunConfig
 from phi1_jax.errors import UserError
+from phi1_jax.model.sharding import make_mesh
 from phi1_jax.plan import report
 from phi1_jax.plan.memory import memory
 from phi1_jax.plan.program import compile_step
-from phi1_jax.sharding import make_mesh
 
 _HEADER = ("mesh", "collective", "carries", "in the program", "a step", "GB sent", "overlap")
 # A collective that sends a smaller share of what its mesh sends is left out of the table.

@@ -5,10 +5,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from phi1_jax.config import USABLE_MEMORY, RunConfig
+from phi1_jax.model.sharding import make_mesh
 from phi1_jax.plan import report
 from phi1_jax.plan.memory import memory, micro_rows, uses_flash
 from phi1_jax.plan.program import compile_step
-from phi1_jax.sharding import make_mesh
 from phi1_jax.train.flops import flops_per_token
 
 _PARTS = ("params", "optimizer", "gradients", "activations", "working")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from phi1_jax.sharding import batch_sharding
+from phi1_jax.model.sharding import batch_sharding
 from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.feed import place
 from phi1_jax.train.step import Batch, Trainer

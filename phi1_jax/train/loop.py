@@ -11,11 +11,11 @@ from absl import logging
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import to_dict
 from phi1_jax.errors import UserError
+from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run import distributed
 from phi1_jax.run.checkpoint import Checkpointer
 from phi1_jax.run.folder import scores
 from phi1_jax.run.metrics import MetricsWriter
-from phi1_jax.sharding import make_mesh
 from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.console import Console
 from phi1_jax.train.feed import on_device

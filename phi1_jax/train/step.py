@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import Phi
-from phi1_jax.sharding import BATCH, activations_on, param_shardings, replicated
+from phi1_jax.model.sharding import BATCH, activations_on, param_shardings, replicated
 from phi1_jax.train.guard import Guard, judge, new_guard
 from phi1_jax.train.optimizer import make_optimizer
 

@@ -8,9 +8,9 @@ from functools import cache
 import pytest
 from fault_runs import copy, files_of, finish, flip_a_bit, log, steps_taken
 
+from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run import folder as run_folder
 from phi1_jax.run.checkpoint import Checkpointer
-from phi1_jax.sharding import make_mesh
 from phi1_jax.train.loop import train
 from phi1_jax.train.resume import start
 from phi1_jax.train.step import make_trainer

@@ -18,8 +18,8 @@ from fault_runs import (
 )
 
 from phi1_jax.config import MeshConfig
+from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run.checkpoint import Checkpointer
-from phi1_jax.sharding import make_mesh
 from phi1_jax.train.loop import train
 from phi1_jax.train.resume import start
 from phi1_jax.train.step import make_trainer

@@ -12,8 +12,8 @@ from phi1_jax.generate import batch
 from phi1_jax.generate.generator import Generator
 from phi1_jax.generate.sampling import Sampling
 from phi1_jax.model.phi import Phi
+from phi1_jax.model.sharding import make_mesh, param_shardings
 from phi1_jax.run.checkpoint import write_model
-from phi1_jax.sharding import make_mesh, param_shardings
 
 # Of 1 to 44 tokens; the model's context has 64.
 PROMPTS = ["def f(x):", "x", "", "import os\nimport sys\n" * 2, "é" * 20, "    return " * 4]

@@ -9,7 +9,7 @@ from flax import nnx
 from phi1_jax.config import MeshConfig
 from phi1_jax.model import cache as kv
 from phi1_jax.model.phi import Phi
-from phi1_jax.sharding import make_mesh, param_shardings
+from phi1_jax.model.sharding import make_mesh, param_shardings
 
 LENGTHS = np.array([1, 7, 20, 13])
 STEPS = 5

@@ -14,11 +14,11 @@ from conftest import REPOSITORY
 from phi1_jax.config import MeshConfig, RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
+from phi1_jax.model.sharding import make_mesh
 from phi1_jax.plan import report
 from phi1_jax.plan.compare import compare, comparison_text
 from phi1_jax.plan.memory import memory
 from phi1_jax.plan.program import collectives, compile_step
-from phi1_jax.sharding import make_mesh
 from phi1_jax.train.state_size import state_bytes
 from phi1_jax.train.step import make_trainer
 

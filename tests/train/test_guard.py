@@ -10,7 +10,7 @@ import pytest
 
 from phi1_jax.config import GuardConfig, MeshConfig
 from phi1_jax.errors import EverywhereError
-from phi1_jax.sharding import make_mesh
+from phi1_jax.model.sharding import make_mesh
 from phi1_jax.tokens import loader
 from phi1_jax.tokens.loader import Loader
 from phi1_jax.tokens.shards import open_shards, read_index

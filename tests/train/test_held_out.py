@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from phi1_jax.config import MeshConfig
-from phi1_jax.sharding import make_mesh
+from phi1_jax.model.sharding import make_mesh
 from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.held_out import held_out_evaluator
 from phi1_jax.train.loop import train

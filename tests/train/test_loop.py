@@ -14,9 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from phi1_jax.config import MeshConfig
 from phi1_jax.errors import UserError
+from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run.checkpoint import load_model
 from phi1_jax.run.folder import damage
-from phi1_jax.sharding import make_mesh
 from phi1_jax.train import loop, state_size
 from phi1_jax.train.flops import flops_per_token
 from phi1_jax.train.loop import train

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from phi1_jax.config import MeshConfig
-from phi1_jax.sharding import make_mesh
+from phi1_jax.model.sharding import make_mesh
 from phi1_jax.train.step import Batch, make_trainer
 
 MESHES = {

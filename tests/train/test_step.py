@@ -8,7 +8,7 @@ from jax.sharding import PartitionSpec
 
 from phi1_jax.config import MeshConfig, ModelConfig, OptimizerConfig
 from phi1_jax.errors import UserError
-from phi1_jax.sharding import make_mesh
+from phi1_jax.model.sharding import make_mesh
 from phi1_jax.train.flops import flops_per_token, matmul_params, peak_flops
 from phi1_jax.train.optimizer import decays, make_optimizer, schedule
 from phi1_jax.train.step import Batch, make_trainer
