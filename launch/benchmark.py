@@ -30,7 +30,7 @@ from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from phi1_jax.benchmark.report import Options, Row
+    from benchmarks.report import Options, Row
 
 SUBJECTS = ("decode", "train", "input", "checkpoint", "compile", "convert", "humaneval")
 
@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> None:
     if subject == "all":
         run_all()
     elif FIRST_STEP_OF.value:
-        from phi1_jax.benchmark.compile import first_step
+        from benchmarks.compile import first_step
 
         start.start_jax()
         print(json.dumps(first_step(config, FIRST_STEP_OF.value)))
@@ -80,7 +80,7 @@ def check(subject: str) -> "Options":
     Raises:
       UserError: they lack something, or ask for what this subject does not do.
     """
-    from phi1_jax.benchmark.report import Options
+    from benchmarks.report import Options
 
     options = Options(
         PEER.value == "torch" or subject == "smoke", CALLS.value, tuple(PEER_MODES.value)
@@ -96,7 +96,7 @@ def check(subject: str) -> "Options":
                 " peer would do other work; take --peer=none, or leave --checkpoint out"
             )
     if options.peer:
-        from phi1_jax.benchmark import peer
+        from benchmarks import peer
 
         peer.require()
         if unknown := set(PEER_MODES.value) - set(peer.MODES):
@@ -105,7 +105,7 @@ def check(subject: str) -> "Options":
 
 
 def report(subject: str, config: RunConfig, options: "Options") -> None:
-    from phi1_jax.benchmark.report import context, print_table, write_lines
+    from benchmarks.report import context, print_table, write_lines
     from phi1_jax.config_dict import to_dict
 
     if subject in ("convert", "compile") or SWEEP.value:
@@ -127,7 +127,7 @@ def report(subject: str, config: RunConfig, options: "Options") -> None:
             write_lines(Path(OUTPUT.value), subject, [row], context(options.peer) | about)
     print_table(subject, rows)
     if subject == "smoke":
-        from phi1_jax.benchmark import smoke
+        from benchmarks import smoke
 
         if STORE.value:
             smoke.store(Path(STORE.value), rows)
@@ -137,15 +137,15 @@ def report(subject: str, config: RunConfig, options: "Options") -> None:
 
 def measure(subject: str, config: RunConfig, options: "Options") -> "Iterator[Row]":
     if subject == "decode":
-        from phi1_jax.benchmark import decode
+        from benchmarks import decode
 
         return decode.measure(config, options, BATCH.value, PROMPT_TOKENS.value, NEW_TOKENS.value)
     if subject == "smoke":
-        from phi1_jax.benchmark import smoke
+        from benchmarks import smoke
 
         return smoke.measure(config)
     if subject == "humaneval":
-        from phi1_jax.benchmark import humaneval
+        from benchmarks import humaneval
 
         return humaneval.measure(
             config,
@@ -157,22 +157,22 @@ def measure(subject: str, config: RunConfig, options: "Options") -> "Iterator[Ro
             N_SAMPLED.value,
         )
     if subject == "compile":
-        from phi1_jax.benchmark import compile as first
+        from benchmarks import compile as first
 
         return first.measure(given("output", "peer", "compile_cache"), options)
     if subject == "convert":
-        from phi1_jax.benchmark import convert
+        from benchmarks import convert
 
         return convert.measure(config)
     if subject == "checkpoint":
-        from phi1_jax.benchmark import checkpoint
+        from benchmarks import checkpoint
 
         return checkpoint.measure(config, options)
     if subject == "input":
-        from phi1_jax.benchmark import input as pipeline
+        from benchmarks import input as pipeline
 
         return pipeline.measure(config, options)
-    from phi1_jax.benchmark import train
+    from benchmarks import train
 
     if SWEEP.value:
         return train.sweep(given("output", "peer", "sweep"))

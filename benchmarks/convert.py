@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from flax import nnx
 
-from phi1_jax.benchmark.report import OURS, Row
-from phi1_jax.benchmark.timing import Process, launch, run_process
+from benchmarks.report import OURS, Row
+from benchmarks.timing import Process, launch, run_process
 from phi1_jax.config import RunConfig
 from phi1_jax.interop.huggingface import write_folder
 from phi1_jax.interop.safetensors import find_tensors

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from phi1_jax.benchmark import peer
-from phi1_jax.benchmark.report import Row
-from phi1_jax.benchmark.timing import take_turns
+from benchmarks import peer
+from benchmarks.report import Row
+from benchmarks.timing import take_turns
 from phi1_jax.config import ModelConfig
 from phi1_jax.model.phi import compute_dtype
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import jax
 
-from phi1_jax.benchmark.report import OURS, Options, Row
-from phi1_jax.benchmark.timing import Timing
+from benchmarks.report import OURS, Options, Row
+from benchmarks.timing import Timing
 from phi1_jax.config import RunConfig
 from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run.checkpoint import Checkpointer

@@ -12,10 +12,10 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from phi1_jax.benchmark import peer
-from phi1_jax.benchmark.heats import heats
-from phi1_jax.benchmark.report import OURS, Options, Row, ceiling_rows, compare
-from phi1_jax.benchmark.timing import ceilings, launch, run_process, take_turns
+from benchmarks import peer
+from benchmarks.heats import heats
+from benchmarks.report import OURS, Options, Row, ceiling_rows, compare
+from benchmarks.timing import ceilings, launch, run_process, take_turns
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import compute_dtype

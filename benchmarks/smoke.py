@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from phi1_jax.benchmark import decode, input, train
-from phi1_jax.benchmark.report import Options, Row
+from benchmarks import decode, input, train
+from benchmarks.report import Options, Row
 from phi1_jax.cli.stage import write_json
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from phi1_jax.benchmark import peer
-from phi1_jax.benchmark.decode import Numbers, calls_of, random_params
-from phi1_jax.benchmark.heats import heats, same_tokens
-from phi1_jax.benchmark.report import OURS, Options, Row, ceiling_rows, compare
-from phi1_jax.benchmark.timing import ceilings, take_turns
+from benchmarks import peer
+from benchmarks.decode import Numbers, calls_of, random_params
+from benchmarks.heats import heats, same_tokens
+from benchmarks.report import OURS, Options, Row, ceiling_rows, compare
+from benchmarks.timing import ceilings, take_turns
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import read_benchmark

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 
-from phi1_jax.benchmark import smoke
-from phi1_jax.benchmark.convert import compare_bits
-from phi1_jax.benchmark.decode import random_params
-from phi1_jax.benchmark.heats import heats, same_tokens
-from phi1_jax.benchmark.report import OURS, Row, compare
-from phi1_jax.benchmark.timing import run_process, take_turns
-from phi1_jax.benchmark.train import our_step
+from benchmarks import smoke
+from benchmarks.convert import compare_bits
+from benchmarks.decode import random_params
+from benchmarks.heats import heats, same_tokens
+from benchmarks.report import OURS, Row, compare
+from benchmarks.timing import run_process, take_turns
+from benchmarks.train import our_step
 from phi1_jax.errors import UserError
 from phi1_jax.run.checkpoint import write_model
 from phi1_jax.tokens.tokenizer import train_tokenizer
@@ -103,7 +103,7 @@ def test_a_process_is_timed_and_weighed():
 
 
 def test_a_heat_keeps_the_fastest_and_survives_what_does_not_run(tiny_model, monkeypatch):
-    monkeypatch.setattr("phi1_jax.benchmark.peer.free", lambda: None)
+    monkeypatch.setattr("benchmarks.peer.free", lambda: None)
     want = np.arange(6).reshape(2, 3)
 
     def without_room():

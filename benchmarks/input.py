@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from phi1_jax.benchmark import peer
-from phi1_jax.benchmark.report import OURS, Options, Row, ceiling_rows, compare
-from phi1_jax.benchmark.timing import ceilings, take_turns
+from benchmarks import peer
+from benchmarks.report import OURS, Options, Row, ceiling_rows, compare
+from benchmarks.timing import ceilings, take_turns
 from phi1_jax.config import RunConfig, SourceConfig
 from phi1_jax.corpus.documents import Document
 from phi1_jax.model.phi import compute_dtype

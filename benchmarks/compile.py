@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from phi1_jax.benchmark import peer
-from phi1_jax.benchmark.report import OURS, Options, Row
-from phi1_jax.benchmark.timing import last_json, launch, run_process
+from benchmarks import peer
+from benchmarks.report import OURS, Options, Row
+from benchmarks.timing import last_json, launch, run_process
 from phi1_jax.config import RunConfig
 
 
@@ -42,11 +42,11 @@ def first_step(config: RunConfig, name: str) -> dict[str, float]:
     batches = np.random.default_rng(0).integers(0, config.model.vocab_size, shape, np.int32)
     start = time.perf_counter()
     if name == OURS:
-        from phi1_jax.benchmark.train import our_step
+        from benchmarks.train import our_step
 
         step, _ = our_step(config, batches)
     else:
-        from phi1_jax.benchmark.decode import random_params
+        from benchmarks.decode import random_params
 
         params = random_params(config)
         ways = peer.training_steps(config.model, config.optimizer, params, batches)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.benchmark.timing import Timing
+from benchmarks.timing import Timing
 from phi1_jax.errors import UserError
 from phi1_jax.plan.report import short
 
@@ -75,8 +75,8 @@ def context(peer: bool) -> dict[str, Any]:
     import jax
     import jaxlib
 
+    from benchmarks import peer as torch_peer
     from phi1_jax import __version__
-    from phi1_jax.benchmark import peer as torch_peer
 
     device = jax.devices()[0]
     return {
