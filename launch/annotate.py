@@ -22,7 +22,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from phi1_jax.cli import api_flags as api
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
 from phi1_jax.corpus.documents import Document, read_all
 from phi1_jax.curation.sources import check_source, declared_sources, parse_source, read_source
@@ -54,12 +54,12 @@ def main(argv: Sequence[str]) -> None:
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the result")
     if ANNOTATOR.value != "api":
-        start.refuse_unread([api], "is read with --annotator=api only")
+        script.refuse_unread([api], "is read with --annotator=api only")
     if ANNOTATOR.value != "labels":
-        start.refuse_unread([LABEL_RANGE], "is read with --annotator=labels only")
+        script.refuse_unread([LABEL_RANGE], "is read with --annotator=labels only")
     corpora, output = [Path(corpus) for corpus in CORPUS.value], Path(OUTPUT.value)
-    columns = start.pairs(COLUMNS)
-    declared = declared_sources(start.load_config(SOURCES))
+    columns = script.pairs(COLUMNS)
+    declared = declared_sources(script.load_config(SOURCES))
     sources = [parse_source(text, columns or None, declared) for text in SOURCE.value]
     for source in sources:
         check_source(source)
@@ -116,4 +116,4 @@ def _label_range(values: Sequence[str]) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

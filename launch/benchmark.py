@@ -24,7 +24,7 @@ from absl import flags
 from ml_collections import config_flags
 from tqdm import tqdm
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
     subject = argv[1] if len(argv) > 1 else ""
     if subject not in (*SUBJECTS, "all", "smoke"):
         raise UserError(f"subject {subject!r}: name one of {', '.join(SUBJECTS)}, all, smoke")
-    config = from_dict(RunConfig, start.load_config(CONFIG))
+    config = from_dict(RunConfig, script.load_config(CONFIG))
     options = check(subject)
     if options.peer:
         # Both sides share the GPU's memory.
@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> None:
     elif FIRST_STEP_OF.value:
         from benchmarks.compile import first_step
 
-        start.start_jax()
+        script.start_jax()
         print(json.dumps(first_step(config, FIRST_STEP_OF.value)))
     else:
         report(subject, config, options)
@@ -112,7 +112,7 @@ def report(subject: str, config: RunConfig, options: "Options") -> None:
         # The processes that they start need the GPU's memory.
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     else:
-        start.start_jax()
+        script.start_jax()
     about: dict[str, Any] = {"config": to_dict(config)}
     if subject == "humaneval" and CHECKPOINT.value:
         from phi1_jax.run.checkpoint import read_model_config
@@ -208,4 +208,4 @@ def given(*without: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    start.run(main, positional=1)
+    script.run(main, positional=1)

@@ -26,7 +26,7 @@ from typing import Any
 
 from absl import flags
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
 
@@ -176,4 +176,4 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

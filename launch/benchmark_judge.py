@@ -17,7 +17,7 @@ from pathlib import Path
 
 from absl import flags
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import read_benchmark
 from phi1_jax.evaluate.judge import Judge
@@ -92,4 +92,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.config import CheckpointConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
@@ -159,4 +159,4 @@ def pick(run: Path, config: CheckpointConfig) -> int:
 
 
 if __name__ == "__main__":
-    start.run(main, positional=2)
+    script.run(main, positional=2)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.errors import UserError
 
 FROM_HF = flags.DEFINE_string("from_hf", None, "Hugging Face folder to read.")
@@ -46,9 +46,9 @@ def main(argv: Sequence[str]) -> None:
     else:
         raise UserError("give --from_hf=DIR with --to=DIR, or --from=DIR with --to_hf=DIR")
     if work is from_huggingface:
-        start.refuse_unread((STEP, DTYPE, MAX_FILE_MB), "is for --to_hf; leave it out")
+        script.refuse_unread((STEP, DTYPE, MAX_FILE_MB), "is for --to_hf; leave it out")
     new = not target.exists()
-    start.make_folder(target, "to" if work is from_huggingface else "to_hf")
+    script.make_folder(target, "to" if work is from_huggingface else "to_hf")
     if any(target.iterdir()):
         raise UserError(f"{target} exists already; name a new or empty folder")
     start = time.perf_counter()
@@ -109,4 +109,4 @@ def check_size(n_pieces: int, vocab_size: int) -> None:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

@@ -24,7 +24,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
 from phi1_jax.curation.sources import declared_sources, parse_source
 from phi1_jax.errors import UserError
@@ -65,13 +65,13 @@ def main(argv: Sequence[str]) -> None:
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the result")
     if EXECUTOR.value != "slurm":
-        start.refuse_unread([PARTITION, TIME, SLURM_ARGS], "is read with --executor=slurm only")
+        script.refuse_unread([PARTITION, TIME, SLURM_ARGS], "is read with --executor=slurm only")
     if EXECUTOR.value != "ray":
-        start.refuse_unread([RAY_ADDRESS], "is read with --executor=ray only")
+        script.refuse_unread([RAY_ADDRESS], "is read with --executor=ray only")
     if EXECUTOR.value == "local":
-        start.refuse_unread([MEMORY_GB], "is read with --executor=slurm and --executor=ray only")
-    columns = start.pairs(COLUMNS)
-    declared = declared_sources(start.load_config(SOURCES))
+        script.refuse_unread([MEMORY_GB], "is read with --executor=slurm and --executor=ray only")
+    columns = script.pairs(COLUMNS)
+    declared = declared_sources(script.load_config(SOURCES))
     sources = [parse_source(text, columns or None, declared) for text in SOURCE.value]
     settings = {
         "budget_bytes": _bytes(BUDGET_MB.value),
@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> None:
             memory_gb=MEMORY_GB.value,
             slurm_partition=PARTITION.value,
             slurm_time=TIME.value,
-            slurm_args=start.pairs(SLURM_ARGS),
+            slurm_args=script.pairs(SLURM_ARGS),
             ray_address=RAY_ADDRESS.value,
         )
         return curate(sources, output.absolute(), execution=execution, **settings)
@@ -110,4 +110,4 @@ def _bytes(megabytes: float | None) -> int | None:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

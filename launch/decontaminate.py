@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
 from phi1_jax.errors import UserError
 
@@ -106,7 +106,7 @@ def read_comparable(name: str) -> list["Problem"]:
 
 def load_embedder(run: Path) -> tuple[Callable[[Sequence[str]], Any], str]:
     """Texts -> vectors of length 1, and the fingerprint of what makes them."""
-    start.start_jax()
+    script.start_jax()
     import numpy as np
 
     from phi1_jax.quality.embedder import Embedder
@@ -121,4 +121,4 @@ def load_embedder(run: Path) -> tuple[Callable[[Sequence[str]], Any], str]:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

@@ -14,7 +14,7 @@ from typing import Any
 
 from absl import flags
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.errors import UserError
 
 CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to embed; repeat for several.")
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
             raise UserError(f"--{flag.name} is missing; see --help for an example")
     shard = _shard(SHARD.value)
     corpora = [Path(corpus) for corpus in CORPUS.value]
-    start.start_jax()
+    script.start_jax()
     from phi1_jax.cli.stage import run_stage
     from phi1_jax.corpus.documents import list_files, read_all
     from phi1_jax.quality.embed_corpus import embed_corpus
@@ -77,4 +77,4 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

@@ -24,7 +24,7 @@ from typing import Any
 
 from absl import flags
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.cli.stage import fingerprint, write_json
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import MBPP_FORMS, Benchmark, read_benchmark, read_humaneval
@@ -111,7 +111,7 @@ def main(argv: Sequence[str]) -> None:
     for checkpoint in checkpoints:
         checkpoint.refuse(benchmark, plan)
     for name in names or [""]:
-        start.make_folder(output / name, "output")
+        script.make_folder(output / name, "output")
     limits = Limits(cpu_s=CPU_S.value, memory_mb=MEMORY_MB.value)
     n_not_judged = 0
     with open_sandbox(limits, WORKERS.value) as sandbox:
@@ -171,15 +171,15 @@ def _refuse_unread() -> None:
         N_SAMPLES, TEMPERATURE, TOP_P, STRIP, OVERFLOW, MAX_NEW_TOKENS, BATCH_SIZE, SEED, ROBUSTNESS
     ]  # fmt: skip
     if SAMPLES.value:
-        start.refuse_unread(sampling, "asks a model: it needs --checkpoint, not --samples")
+        script.refuse_unread(sampling, "asks a model: it needs --checkpoint, not --samples")
     else:
-        start.refuse_unread([CUT], "is for --samples; a model's completions end as --help says")
+        script.refuse_unread([CUT], "is for --samples; a model's completions end as --help says")
     if BENCHMARK.value not in PUBLIC:
-        start.refuse_unread([PROBLEMS, DOWNLOAD], "is for --benchmark=humaneval and mbpp only")
+        script.refuse_unread([PROBLEMS, DOWNLOAD], "is for --benchmark=humaneval and mbpp only")
     if PROBLEMS.value:
-        start.refuse_unread([DOWNLOAD], "--problems names the file already; give one of the two")
+        script.refuse_unread([DOWNLOAD], "--problems names the file already; give one of the two")
     if BENCHMARK.value != "mbpp":
-        start.refuse_unread([FORM], "is for --benchmark=mbpp only")
+        script.refuse_unread([FORM], "is for --benchmark=mbpp only")
 
 
 class _Checkpoint:
@@ -223,7 +223,7 @@ class _Checkpoint:
         if self._generator is None:
             from phi1_jax.generate.generator import Generator
 
-            start.start_jax()
+            script.start_jax()
             self._generator = Generator.from_checkpoint(self.path, self._step)
         return self._generator.generate(prompts, **options)
 
@@ -286,4 +286,4 @@ def _show_drops(report: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

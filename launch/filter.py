@@ -14,7 +14,7 @@ from typing import Any
 
 from absl import flags
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
 from phi1_jax.errors import UserError
 
@@ -55,4 +55,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
 from phi1_jax.errors import UserError
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
         if not flag.value:
             raise UserError(f"--{flag.name} is missing; see --help for an example")
     if POSITIVE_SHARE.value is not None:
-        start.refuse_unread(
+        script.refuse_unread(
             [POSITIVE_FROM], "is not read beside --positive_share; give one of them"
         )
     annotated = [Path(path) for path in ANNOTATED.value]
@@ -60,4 +60,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

@@ -19,7 +19,7 @@ from typing import Any
 
 from absl import flags
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.errors import UserError
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The run's folder.")
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
     records = [{"prompt": text} for text in PROMPT.value]
     if PROMPT_FILE.value:
         records = read_prompts(Path(PROMPT_FILE.value))
-    start.start_jax()
+    script.start_jax()
     from phi1_jax.generate.generator import Generator, check_prompts
     from phi1_jax.generate.sampling import Sampling
 
@@ -177,4 +177,4 @@ def make_mesh() -> Any:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

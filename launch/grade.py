@@ -21,7 +21,7 @@ from typing import Any
 from absl import flags
 
 from phi1_jax.cli import api_flags as api
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.cli.stage import write_json
 from phi1_jax.errors import UserError
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
         if not flag.value:
             raise UserError(f"--{flag.name} is missing; see --help for an example")
     if not api.MODEL.value:
-        start.refuse_unread([N_GRADES, TEMPERATURE, api], "is for grades: name their --model too")
+        script.refuse_unread([N_GRADES, TEMPERATURE, api], "is for grades: name their --model too")
     from phi1_jax.evaluate import grader
     from phi1_jax.evaluate.benchmarks import read_humaneval
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
         with api.open_language_model(output) as model:
             print(model.estimate(grader.requests_for(solved, N_GRADES.value, TEMPERATURE.value)))
         return
-    start.make_folder(output, "output")
+    script.make_folder(output, "output")
     summary: dict[str, Any] = {"benchmark": BENCHMARK.value, **grader.offline_scores(solved)}
     if api.MODEL.value:
         with api.open_language_model(output) as model:
@@ -82,4 +82,4 @@ def table(summary: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_flags
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
@@ -41,7 +41,7 @@ JSON = flags.DEFINE_bool("json", False, "Print JSON instead of tables.")
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    config = from_dict(RunConfig, start.load_config(CONFIG))
+    config = from_dict(RunConfig, script.load_config(CONFIG))
     if COLLECTIVES.value:
         for flag in (HBM_GB, USD):
             if flag.value is not None:
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
     os.environ["XLA_FLAGS"] = (
         f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES.value}"
     )
-    start.start_jax()
+    script.start_jax()
     from phi1_jax.plan import report
 
     rates = (HBM_GB, PEAK_TFLOPS, MFU, LINK_GB_PER_S, USD)
@@ -93,4 +93,4 @@ def check_devices(config: RunConfig) -> None:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from absl import flags
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.cli.stage import fingerprint, write_json
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.report import write_report
@@ -262,4 +262,4 @@ def print_result(root: Path, benchmark: Path, summary: dict[str, object]) -> Non
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

@@ -17,7 +17,7 @@ from typing import Any
 from absl import flags
 
 from phi1_jax.cli import api_flags as language_model
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
 from phi1_jax.errors import UserError
 from phi1_jax.sandbox import open_sandbox
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def run_offline(output: Path) -> None:
-    start.refuse_unread([language_model, TOPICS, TEMPERATURE], "is read with --teacher=api only")
+    script.refuse_unread([language_model, TOPICS, TEMPERATURE], "is read with --teacher=api only")
     defaults = TeacherSettings()
     settings = TeacherSettings(
         lengths=weights("lengths", LENGTHS.value) or defaults.lengths,
@@ -95,7 +95,7 @@ def run_offline(output: Path) -> None:
 
 def run_api(output: Path) -> None:
     offline = [N_BENCHMARK, LENGTHS, STYLES, KINDS, STEPS, N_PHRASINGS]
-    start.refuse_unread(offline, "is read with --teacher=offline only")
+    script.refuse_unread(offline, "is read with --teacher=offline only")
     tree = topics.read_topics(Path(TOPICS.value)) if TOPICS.value else COURSE
     textbooks = list(topics.plan_textbooks(tree, N_TEXTBOOKS.value, SEED.value))
     exercises = list(topics.plan_exercises(tree, N_EXERCISES.value, SEED.value))
@@ -158,4 +158,4 @@ def weights(flag: str, given: list[str] | None) -> tuple[float, ...]:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.cli.stage import check_output, run_stage
 from phi1_jax.corpus.documents import read_all
 from phi1_jax.errors import UserError
@@ -48,10 +48,10 @@ def main(argv: Sequence[str]) -> None:
     if TOKENIZER.value and not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the shards")
     if not TRAIN.value:
-        start.refuse_unread([VOCAB_SIZE, SAMPLE_MB], "is read with --train_tokenizer only")
+        script.refuse_unread([VOCAB_SIZE, SAMPLE_MB], "is read with --train_tokenizer only")
     if not OUTPUT.value:
         of_shards = [MAX_TOKENS, SHARD_TOKENS, PART_MB, WORKERS]
-        start.refuse_unread(of_shards, "is read with --output only, the folder for the shards")
+        script.refuse_unread(of_shards, "is read with --output only, the folder for the shards")
     corpora = [Path(corpus) for corpus in CORPUS.value]
     folder = Path(TRAIN.value or TOKENIZER.value)
     output = Path(OUTPUT.value) if OUTPUT.value else None
@@ -128,4 +128,4 @@ def refuse_another_tokenizer(output: Path, tokenizer: str) -> None:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

@@ -25,7 +25,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from phi1_jax.cli import start
+from phi1_jax.cli import script
 from phi1_jax.cli.stage import write_json
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import from_dict
@@ -70,7 +70,7 @@ TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder of the shards' tokeni
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    config = from_dict(RunConfig, resolve(start.load_config(CONFIG)))
+    config = from_dict(RunConfig, resolve(script.load_config(CONFIG)))
     if not OUTPUT.value:
         raise UserError("--output is missing: name the run's folder")
     if PROFILE_START.value and PROFILE_START.value > config.steps:
@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
     with ExitStack() as stack:
         # Before JAX starts its threads: the sandbox forks.
         evaluators = build_evaluators(config, stack)
-        start.start_jax()
+        script.start_jax()
         distributed.start()
         result = run(config, evaluators)
     if result is not None:
@@ -190,4 +190,4 @@ def parse_source(text: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    start.run(main)
+    script.run(main)

@@ -5,7 +5,7 @@ class UserError(ValueError):
     """Bad input that the user can mend.
 
     The message is one line: it names the field, flag or file, gives the value at fault, and
-    says what to do. Launch scripts print it without a traceback (see `phi1_jax.cli.start`).
+    says what to do. Launch scripts print it without a traceback (see `phi1_jax.cli.script`).
     """
 
 

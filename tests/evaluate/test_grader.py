@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import REPOSITORY
-from language_model_server import Server, completion, failure
+from llm_server import Server, completion, failure
 
 from phi1_jax.corpus.problems import Problem
 from phi1_jax.errors import UserError

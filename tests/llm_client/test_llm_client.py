@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import pytest
 from conftest import REPOSITORY
-from language_model_server import Answer, Server, completion, failure
+from llm_server import Answer, Server, completion, failure
 
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client import (

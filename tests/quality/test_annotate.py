@@ -2,7 +2,7 @@ import json
 import re
 
 import pytest
-from language_model_server import Server, completion
+from llm_server import Server, completion
 
 from phi1_jax.corpus.documents import Document, read_all, read_documents, write_documents
 from phi1_jax.corpus.json_lines import read_json_lines

@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 from conftest import REPOSITORY
-from language_model_server import Answer, Server, completion
+from llm_server import Answer, Server, completion
 
 from phi1_jax.corpus.documents import read_documents
 from phi1_jax.llm_client import LanguageModel, LanguageModelConfig

@@ -1,7 +1,7 @@
 """What a program's tree keeps of it, and what it leaves out."""
 
-from phi1_jax.data.fingerprints import tree_tokens
-from phi1_jax.data.syntax import parse_python
+from phi1_jax.corpus.fingerprints import tree_tokens
+from phi1_jax.corpus.syntax import parse_python
 
 
 def tokens_of(code):

@@ -4,7 +4,8 @@ import random
 from array import array
 
 import pytest
-from phi1_jax.data.similarity import gram_counts, match_rates, overlaps
+
+from phi1_jax.corpus.similarity import gram_counts, match_rates, overlaps
 
 
 def plain_distance(a, b):
