@@ -7,9 +7,9 @@ from pathlib import Path
 
 from benchmarks import decode, input, train
 from benchmarks.report import Options, Row
-from phi1_jax.cli.stage import write_json
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 
 # Small models on a shared machine: a ratio doubles by chance, not more.
 MARGIN = 2.5

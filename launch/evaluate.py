@@ -25,7 +25,7 @@ from typing import Any
 from absl import flags
 
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import fingerprint, write_json
+from phi1_jax.cli.stage import fingerprint
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import MBPP_FORMS, Benchmark, read_benchmark, read_humaneval
 from phi1_jax.evaluate.download import PUBLIC, download
@@ -35,6 +35,7 @@ from phi1_jax.evaluate.samples import CUTS, SamplingPlan, read_samples, shown_pr
 from phi1_jax.evaluate.saved import DRAWN, JUDGED, set_aside
 from phi1_jax.evaluate.scoring import DEFAULT_KS, evaluate_model, score_samples
 from phi1_jax.evaluate.split import read_splits
+from phi1_jax.files import write_json
 from phi1_jax.run import folder as run_folder
 from phi1_jax.sandbox import Limits, open_sandbox
 from phi1_jax.tokens.tokenizer import load_tokenizer

@@ -22,8 +22,8 @@ from absl import flags
 
 from phi1_jax.cli import api_flags as api
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import write_json
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 
 flags.adopt_module_key_flags(api)  # so that --help shows them
 RESULTS = flags.DEFINE_string("results", None, "results.jsonl of launch/evaluate.py.")

@@ -22,9 +22,10 @@ from pathlib import Path
 from absl import flags
 
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import fingerprint, write_json
+from phi1_jax.cli.stage import fingerprint
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.report import write_report
+from phi1_jax.files import write_json
 
 LAUNCH = Path(__file__).resolve().parent
 CONFIG = LAUNCH.parent / "configs" / "phi1_tiny.py"

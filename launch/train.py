@@ -26,10 +26,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import write_json
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 from phi1_jax.run import distributed
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=value.")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import multiprocessing
-import os
 import resource
 import shutil
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 
 import phi1_jax
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 
 REPORT = "report.json"
 MARKER = "stage.json"
@@ -212,16 +212,6 @@ def _stage_fingerprint(folder: Path, files: Iterable[Path]) -> str | None:
     done = (folder / REPORT).stat().st_mtime_ns
     own = (path for path in files if folder / UNFINISHED not in path.parents)
     return None if any(path.stat().st_mtime_ns > done for path in own) else report["fingerprint"]
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON so that a reader sees either the old file or the whole new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())  # or a power cut may leave the new name with no content
-    temporary.replace(path)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

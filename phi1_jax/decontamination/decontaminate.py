@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from phi1_jax.cli.stage import write_json
 from phi1_jax.corpus.documents import Document, read_documents
 from phi1_jax.corpus.json_lines import open_json_lines, read_json_lines, write_json_lines
 from phi1_jax.corpus.parallel import ordered_map
@@ -31,6 +30,7 @@ from phi1_jax.decontamination.contamination import (
     Rules,
 )
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 
 SPLITS = "splits.json"
 # Texts -> float32[texts, d], each row of length 1.

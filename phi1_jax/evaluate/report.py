@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.cli.stage import write_json
 from phi1_jax.corpus.problems import read_problems
 from phi1_jax.evaluate.saved import read_rows
+from phi1_jax.files import write_json
 from phi1_jax.run.metrics import MetricsWriter
 
 N_SAMPLES = 10

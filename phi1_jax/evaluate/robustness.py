@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.cli.stage import write_json
 from phi1_jax.corpus.problems import Problem, write_problems
 from phi1_jax.evaluate.benchmarks import humaneval
 from phi1_jax.evaluate.judge import Judge
@@ -12,6 +11,7 @@ from phi1_jax.evaluate.pass_at_k import bootstrap_interval
 from phi1_jax.evaluate.samples import Completes, SamplingPlan
 from phi1_jax.evaluate.scoring import evaluate_model, task_scores
 from phi1_jax.evaluate.transformations import TRANSFORMATIONS, transform
+from phi1_jax.files import write_json
 from phi1_jax.sandbox import Verdict
 
 

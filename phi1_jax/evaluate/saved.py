@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.cli.stage import write_json
+from phi1_jax.files import write_json
 
 DRAWN = ("samples.jsonl", "sampling.json")
 JUDGED = ("results.jsonl", "summary.json", "robustness.json", "judging.json")

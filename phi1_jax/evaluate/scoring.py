@@ -13,7 +13,6 @@ from typing import Any
 from tqdm import tqdm
 
 import phi1_jax
-from phi1_jax.cli.stage import write_json
 from phi1_jax.corpus.json_lines import read_json_lines
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark
@@ -38,6 +37,7 @@ from phi1_jax.evaluate.saved import (
     write_rows,
 )
 from phi1_jax.evaluate.split import Split
+from phi1_jax.files import write_json
 from phi1_jax.sandbox import Verdict
 
 DEFAULT_KS = (1, 10, 100)

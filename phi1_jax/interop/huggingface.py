@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax import nnx
 
-from phi1_jax.cli.stage import write_json
 from phi1_jax.config import ModelConfig
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 from phi1_jax.interop.config_json import config_values, read_config
 from phi1_jax.interop.safetensors import DTYPES, Stored, Tensor, find_tensors, write_tensors
 from phi1_jax.model.phi import Phi

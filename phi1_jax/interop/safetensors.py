@@ -13,8 +13,8 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
-from phi1_jax.cli.stage import write_json
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.cli.stage import write_json
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 from phi1_jax.tokens.byte_pair import BytePairTokenizer
 from phi1_jax.tokens.tokenizer import (
     END_OF_TEXT,

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from phi1_jax.cli.stage import write_json
 from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 
 INFO = "embedder.json"
 

@@ -15,8 +15,8 @@ import sklearn
 import skops.io
 from sklearn.ensemble import RandomForestClassifier
 
-from phi1_jax.cli.stage import write_json
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 
 MODEL = "forest.skops"
 INFO = "forest.json"

@@ -16,10 +16,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from phi1_jax.cli.stage import write_json
 from phi1_jax.config import CheckpointConfig, ModelConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import EverywhereError, UserError
+from phi1_jax.files import write_json
 from phi1_jax.run import distributed
 from phi1_jax.run import folder as run_folder
 from phi1_jax.run.folder import (

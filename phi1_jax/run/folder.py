@@ -22,9 +22,9 @@ from typing import Any
 
 from absl import logging
 
-from phi1_jax.cli.stage import write_json
 from phi1_jax.config import CheckpointConfig
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 from phi1_jax.run.hashes import NOT_THERE, hashes, names, patiently, sync
 
 CONFIG = "config.json"

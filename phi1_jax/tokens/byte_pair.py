@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.cli.stage import write_json
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 from phi1_jax.tokens.tokenizer import END_OF_TEXT, INFO, TOKENIZER_JSON
 
 # A U+FFFD for each byte of a cut character, as SentencePiece has it.

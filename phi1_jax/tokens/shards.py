@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from phi1_jax.cli.stage import write_json
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.json_lines import read_json_lines, write_json_lines
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 from phi1_jax.tokens.encode import PART_CHARS, Part, encode_parts
 from phi1_jax.tokens.tokenizer import Tokenizer
 

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import sentencepiece
 
-from phi1_jax.cli.stage import write_json
 from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 
 END_OF_TEXT = "<|endoftext|>"
 MODEL = "tokenizer.model"

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 
-from phi1_jax.cli.stage import write_json
 from phi1_jax.config import GuardConfig
 from phi1_jax.errors import EverywhereError
+from phi1_jax.files import write_json
 from phi1_jax.tokens.loader import Loader
 
 STOPPED = "stopped.json"

@@ -18,10 +18,10 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
-from phi1_jax.cli.stage import write_json
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 from phi1_jax.run.checkpoint import CONFIG, TOKENIZER, Checkpointer, load_model, read_model_config
 from phi1_jax.run.folder import sealed_steps, step_folder, steps_in
 from phi1_jax.tokens.loader import Loader
