@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
     config.model.scan_unroll = 8  # 0.92 of the time of a scan on 2 cores
     config.data.seq_len = 512
     config.data.global_batch_size = 4
-    config.data.held_out_rows = 0
+    config.data.validation_rows = 0
     config.eval_every_steps = 0
     config.mesh.data = -1
     config.mesh.fsdp = 1

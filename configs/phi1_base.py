@@ -54,7 +54,7 @@ def get_config() -> ConfigDict:
                 "global_batch_size": 1024,
                 "loss_on": "all",  # [ours]
                 "cut": "stream",
-                "held_out_rows": 128,  # of each source, for held_out/... [ours]
+                "validation_rows": 128,  # of each source, for validation/... [ours]
             },
             # Mesh, micro-batch and remat change speed and memory only. They fit 80 GB by
             # launch/plan.py, with room to spare; not yet measured on GPUs.
@@ -64,7 +64,7 @@ def get_config() -> ConfigDict:
                 "keep_last": 2,
                 "keep_every_steps": 0,
                 "keep_steps": (24_000,),
-                "best_metric": "",  # a curve's name, such as held_out/loss
+                "best_metric": "",  # a curve's name, such as validation/loss
                 "best_mode": "",  # min or max, for a curve that is not a loss
                 "keep_best": 1,
                 "retries": 0,

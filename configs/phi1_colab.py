@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
     config.optimizer.warmup_steps = 100
     config.data.seq_len = 512
     config.data.global_batch_size = 64
-    config.data.held_out_rows = 64
+    config.data.validation_rows = 64
     config.eval_every_steps = 500
     config.micro_batch_size = 16
     config.checkpoint.every_steps = 500

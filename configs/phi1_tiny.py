@@ -40,7 +40,7 @@ def get_config() -> ConfigDict:
     config.data.global_batch_size = 8
     config.data.loss_on = "solutions"
     config.data.cut = "documents"
-    config.data.held_out_rows = 0  # every row counts in so small a corpus
+    config.data.validation_rows = 0  # every row counts in so small a corpus
     config.eval_every_steps = 0
     config.mesh.data = -1
     config.mesh.fsdp = 1

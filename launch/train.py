@@ -92,7 +92,7 @@ def run(config: RunConfig, evaluators: dict[str, Any]) -> dict[str, Any] | None:
     import jax
 
     from phi1_jax.train.loop import train
-    from phi1_jax.train.together import one_folder
+    from phi1_jax.train.run_lock import lock_run_dir
 
     if evaluators and jax.process_count() > 1:
         raise UserError(
@@ -100,7 +100,7 @@ def run(config: RunConfig, evaluators: dict[str, Any]) -> dict[str, Any] | None:
             " a run on several with launch/evaluate.py"
         )
     start = time.perf_counter()
-    with distributed.leaving_together(), one_folder(Path(OUTPUT.value)):
+    with distributed.abort_all_on_failure(), lock_run_dir(Path(OUTPUT.value)):
         result = train(
             config,
             Path(OUTPUT.value),

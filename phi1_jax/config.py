@@ -138,11 +138,11 @@ class DataConfig:
     # that a context which holds few exercises does not cut most of them.
     cut: Literal["stream", "documents"] = "stream"
     # Rows of each source that are never trained on, for curves of loss and bits per byte.
-    held_out_rows: int = 0
+    validation_rows: int = 0
 
     def __post_init__(self) -> None:
         _check(self.seq_len >= 2, "data.seq_len", self.seq_len, "at least 2")
-        _check(self.held_out_rows >= 0, "data.held_out_rows", self.held_out_rows, "0 or more")
+        _check(self.validation_rows >= 0, "data.validation_rows", self.validation_rows, "0 or more")
         _check(
             self.global_batch_size >= 1, "data.global_batch_size", self.global_batch_size, ">= 1"
         )
@@ -240,10 +240,10 @@ class RunConfig:
         for name in ("micro_batch_size", "eval_every_steps"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _check(
-            self.eval_every_steps > 0 or not self.data.held_out_rows,
+            self.eval_every_steps > 0 or not self.data.validation_rows,
             "eval_every_steps",
             self.eval_every_steps,
-            f"above 0 with data.held_out_rows={self.data.held_out_rows}",
+            f"above 0 with data.validation_rows={self.data.validation_rows}",
         )
         # Steps without a point on the curve are no candidates: with others there would be none.
         metric, saves = self.checkpoint.best_metric, self.checkpoint.every_steps

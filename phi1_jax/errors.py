@@ -9,5 +9,5 @@ class UserError(ValueError):
     """
 
 
-class EverywhereError(UserError):
+class AllProcessesError(UserError):
     """Raised by every process of a run at the same step: none of them waits for another."""

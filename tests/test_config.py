@@ -100,7 +100,7 @@ def test_round_trip_through_plain_values():
         (
             {
                 "eval_every_steps": 1000,
-                "checkpoint": {"best_metric": "held_out/loss", "every_steps": 1500},
+                "checkpoint": {"best_metric": "validation/loss", "every_steps": 1500},
             },
             "checkpoint.every_steps=1500 must be a multiple or a divisor of eval_every_steps=1000",
         ),

@@ -31,7 +31,7 @@ from datatrove.executor.slurm import SlurmPipelineExecutor
 
 import phi1_jax
 from phi1_jax.corpus.parallel import leave_with
-from phi1_jax.curation.pipeline import OurStep, Stage
+from phi1_jax.curation.pipeline import CpuBound, Stage
 from phi1_jax.errors import UserError
 
 
@@ -80,7 +80,7 @@ def executing(execution: Execution, logs: Path) -> Iterator[Callable[[Stage], No
 def _executor(execution: Execution, stage: Stage, folder: Path) -> PipelineExecutor:
     common = {"tasks": stage.tasks, "logging_dir": str(folder)}
     at_once = execution.workers or -1
-    ours = any(isinstance(step, OurStep) for step in stage.steps)
+    ours = any(isinstance(step, CpuBound) for step in stage.steps)
     if execution.executor == "slurm":
         return _Slurm(
             stage.steps,

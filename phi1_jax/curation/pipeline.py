@@ -102,11 +102,11 @@ def pipeline(sources: Sequence[Source], work: Path, tasks: int, scorer: Scorer) 
     ]
 
 
-class OurStep:
+class CpuBound:
     """Marks the steps whose Python is worth a worker process."""
 
 
-class ReadSources(PipelineStep, OurStep):
+class ReadSources(PipelineStep, CpuBound):
     """Reads this task's part of every source; what cannot be read goes on as an empty document."""
 
     type, name = "READER", "sources"
@@ -136,7 +136,7 @@ class ReadSources(PipelineStep, OurStep):
             yield from skipped()
 
 
-class ReadPart(PipelineStep, OurStep):
+class ReadPart(PipelineStep, CpuBound):
     """Reads what the same task of an earlier stage wrote.
 
     datatrove's own reader deals out files by position, so a task that wrote nothing would shift

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from phi1_jax.config import ModelConfig
 from phi1_jax.generate.decoder import State, begin, bucket, decode, empty_state, pick, put
-from phi1_jax.generate.sampling import Draw, Past, Sampling
+from phi1_jax.generate.sampling import SamplerInput, History, Sampling
 from phi1_jax.model.cache import Weights
 
 # Tokens in one prefill: bounds its activations, whatever the batch.
@@ -96,7 +96,7 @@ class Batch:
         """Adds `steps` tokens to every row; what lies past a row's end is for `retire` to drop."""
         assert self._state is not None
         rows = self.rows
-        draw = Draw(
+        draw = SamplerInput(
             np.stack([row.key if row else np.zeros(2, np.uint32) for row in rows]),
             np.array([len(row.ids) if row else 0 for row in rows], np.int32),
             np.array([row.length if row else 0 for row in rows], np.int32),
@@ -118,10 +118,10 @@ class Batch:
                 row.ids += ids.tolist()
                 row.logprobs += values.tolist()
 
-    def _past(self, sampling: Sampling) -> Past:
+    def _past(self, sampling: Sampling) -> History:
         """What the rule asks about the rows' tokens."""
         rule, shape = sampling.rule, (len(self.rows), self._config.vocab_size)
-        past = Past(
+        past = History(
             np.zeros(shape, bool) if rule.penalised else None,
             np.zeros(shape, np.int32) if rule.counted else None,
             np.zeros((len(self.rows), self._slots), np.int32) if rule.ngram else None,

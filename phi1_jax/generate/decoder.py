@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from phi1_jax.config import ModelConfig
-from phi1_jax.generate.sampling import Draw, Rule, choose
+from phi1_jax.generate.sampling import SamplerInput, Rule, choose
 from phi1_jax.model import cache as kv
 from phi1_jax.model.cache import Cache, Weights, constrain
 
@@ -93,7 +93,7 @@ def decode(
     steps: int,
     weights: Weights,
     state: State,
-    draw: Draw,
+    draw: SamplerInput,
 ) -> tuple[State, jax.Array, jax.Array]:
     """Chooses and reads `steps` tokens in every row.
 

@@ -79,31 +79,31 @@ class Rule(NamedTuple):
     ngram: int = 0
 
 
-class Past(NamedTuple):
+class History(NamedTuple):
     """What each row holds already; None where the rule does not ask for it."""
 
     seen_bv: Any = None  # bool[b, v], whether prompt or completion hold a token
     counts_bv: Any = None  # int32[b, v], how often the completion does
     tokens_bs: Any = None  # int32[b, s], prompt and completion
 
-    def add(self, tokens_b: jax.Array, lengths_b: jax.Array) -> "Past":
+    def add(self, tokens_b: jax.Array, lengths_b: jax.Array) -> "History":
         """The past after one more token at `lengths_b` of each row."""
         rows_b = jnp.arange(len(tokens_b))
         seen_bv, counts_bv, tokens_bs = self
-        return Past(
+        return History(
             None if seen_bv is None else seen_bv.at[rows_b, tokens_b].set(True),
             None if counts_bv is None else counts_bv.at[rows_b, tokens_b].add(1),
             None if tokens_bs is None else tokens_bs.at[rows_b, lengths_b].set(tokens_b),
         )
 
 
-class Draw(NamedTuple):
+class SamplerInput(NamedTuple):
     """What choosing needs per row, as arrays."""
 
     keys_b: Any  # uint32[b, 2], one stream of random numbers per sample
     counts_b: Any  # int32[b], tokens of the completion so far
     lengths_b: Any  # int32[b], tokens of prompt and completion so far
-    past: Past
+    past: History
     numbers: Any  # float32[7], the fields of `Sampling`
 
 
@@ -117,7 +117,7 @@ def stream_key(seed: int, prompt_ids: Sequence[int], sample: int) -> np.ndarray:
     return np.frombuffer(digest[:8], np.uint32)
 
 
-def choose(rule: Rule, logits_bv: jax.Array, draw: Draw) -> tuple[jax.Array, jax.Array]:
+def choose(rule: Rule, logits_bv: jax.Array, draw: SamplerInput) -> tuple[jax.Array, jax.Array]:
     """The next token of each row.
 
     Args:

@@ -18,7 +18,7 @@ from absl import logging
 
 from phi1_jax.config import CheckpointConfig, ModelConfig
 from phi1_jax.config_dict import from_dict
-from phi1_jax.errors import EverywhereError, UserError
+from phi1_jax.errors import AllProcessesError, UserError
 from phi1_jax.files import write_json
 from phi1_jax.run import distributed
 from phi1_jax.run import folder as run_folder
@@ -162,7 +162,7 @@ class Checkpointer:
                 problem = str(error)
         step, problem = distributed.gather([step, problem])[0]
         if problem:
-            raise EverywhereError(problem)
+            raise AllProcessesError(problem)
         if step is None:
             return None
         self._held = step

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from phi1_jax.errors import EverywhereError, UserError
+from phi1_jax.errors import AllProcessesError, UserError
 
 # A process that sends no heartbeat for so long is lost, and the others leave. The heartbeats come
 # from a thread of their own: long compilations and file systems that stall do not hold them up.
 HEARTBEAT_TIMEOUT_S = 60
 # A process that is done waits so long for the others, as for the first while it seals the last
 # checkpoint: hashing 100 GB from a slow disk takes longer than JAX's own 300 s.
-FAREWELL_TIMEOUT_S = 24 * 3600
+SHUTDOWN_TIMEOUT_S = 24 * 3600
 GO_ON = "run the same command again on all of them to go on from the last checkpoint"
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
@@ -104,7 +104,7 @@ def start() -> None:
             place.local_devices,
             cluster_detection_method="deactivate",
             heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
-            shutdown_timeout_seconds=FAREWELL_TIMEOUT_S,
+            shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_S,
         )
     except RuntimeError as error:
         raise UserError(
@@ -162,7 +162,7 @@ def gather(value: Any) -> list[Any]:
 
 
 @contextmanager
-def leaving_together() -> Iterator[None]:
+def abort_all_on_failure() -> Iterator[None]:
     """Ends this process soon if its work fails while others may wait for it, or it for them.
 
     What usually runs on the way out (a checkpoint's last barrier, JAX's farewell to the others)
@@ -173,7 +173,7 @@ def leaving_together() -> Iterator[None]:
     except BaseException as error:
         import jax
 
-        alike = isinstance(error, SystemExit | EverywhereError)
+        alike = isinstance(error, SystemExit | AllProcessesError)
         if alike or jax.process_count() == 1:
             raise
         if isinstance(error, UserError):

@@ -25,7 +25,7 @@ from absl import logging
 from phi1_jax.config import CheckpointConfig
 from phi1_jax.errors import UserError
 from phi1_jax.files import write_json
-from phi1_jax.run.hashes import NOT_THERE, hashes, names, patiently, sync
+from phi1_jax.run.hashes import NOT_THERE, hashes, names, retry_io, sync
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer"
@@ -116,7 +116,7 @@ def _damage(run: Path, step: int, progress: bool) -> str:
     if str(step) not in names(folder.parent) or not folder.is_dir():
         return "its folder is missing"
     try:
-        sealed = json.loads(patiently(file.read_bytes))
+        sealed = json.loads(retry_io(file.read_bytes))
     except FileNotFoundError:
         return "its save did not finish"
     except (ValueError, IsADirectoryError):

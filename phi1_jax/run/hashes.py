@@ -1,4 +1,4 @@
-"""SHA-256 of a folder's files, read patiently: a bad moment of a file server is no damage."""
+"""SHA-256 of a folder's files, read retry_io: a bad moment of a file server is no damage."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ def hashes(folder: Path, progress: str = "") -> dict[str, str]:
     Raises:
       OSError: something cannot be read, also when tried again.
     """
-    files = patiently(lambda: _files(folder))
+    files = retry_io(lambda: _files(folder))
     sizes = [path.stat().st_size for path in files]
     # None unless asked for, not a silent one: even that takes tqdm's lock, in the sealing thread.
     bar = (
@@ -56,18 +56,18 @@ def _digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    return patiently(read)
+    return retry_io(read)
 
 
 def names(folder: Path) -> list[str]:
     """What lies in a folder; nothing if there is none."""
     try:
-        return patiently(lambda: [path.name for path in folder.iterdir()])
+        return retry_io(lambda: [path.name for path in folder.iterdir()])
     except NOT_THERE:
         return []
 
 
-def patiently(read: Callable[[], T]) -> T:
+def retry_io(read: Callable[[], T]) -> T:
     """Reads, again if need be; what is not there, or a folder, is an answer and no failure."""
     for pause_s in RETRY_AFTER_S:
         try:

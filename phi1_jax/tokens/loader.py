@@ -16,7 +16,7 @@ from phi1_jax.tokens.mixture import mixed, mixture_weights
 from phi1_jax.tokens.shards import TokenShards, open_shards, read_index
 from phi1_jax.tokens.tokenizer import load_tokenizer
 
-_SPANS = 8  # in which held-out rows lie together
+_SPANS = 8  # in which validation rows lie together
 
 
 class Rows:
@@ -29,7 +29,7 @@ class Rows:
 
     Attributes:
       trained: int64, rows that are trained on.
-      held_out: int64, rows that never are, in spans spread evenly over the stream.
+      validation: int64, rows that never are, in spans spread evenly over the stream.
     """
 
     def __init__(self, shards: TokenShards, config: DataConfig) -> None:
@@ -40,11 +40,11 @@ class Rows:
             self.starts = document_rows(shards, config.seq_len)
         else:
             self.starts = np.arange(0, shards.n_tokens - config.seq_len, config.seq_len)
-        spans = np.array_split(np.arange(len(self.starts)), min(_SPANS, config.held_out_rows or 1))
-        sizes = [len(part) for part in np.array_split(np.arange(config.held_out_rows), len(spans))]
+        spans = np.array_split(np.arange(len(self.starts)), min(_SPANS, config.validation_rows or 1))
+        sizes = [len(part) for part in np.array_split(np.arange(config.validation_rows), len(spans))]
         self.spans = [rows[:size] for rows, size in zip(spans, sizes, strict=True)]
-        self.held_out = np.concatenate(self.spans)
-        self.trained = np.delete(np.arange(len(self.starts)), self.held_out)
+        self.validation = np.concatenate(self.spans)
+        self.trained = np.delete(np.arange(len(self.starts)), self.validation)
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """int32[n, seq_len + 1] tokens, and bool[n, seq_len], which targets count."""
@@ -52,16 +52,16 @@ class Rows:
         loss = loss[:, 1:]
         return tokens, loss if self.solutions_only else np.ones_like(loss)
 
-    def read_held_out(self) -> tuple[np.ndarray, np.ndarray]:
-        """All held-out rows; what counts is in documents that lie whole in them.
+    def read_validation(self) -> tuple[np.ndarray, np.ndarray]:
+        """All validation rows; what counts is in documents that lie whole in them.
 
         Of a document that crosses a span's border, the other part is trained on.
         """
         eot = self.shards.manifest["eot_id"]
-        tokens, counts = self.read(self.held_out)
+        tokens, counts = self.read(self.validation)
         inside = np.zeros_like(counts)
         for rows in filter(len, self.spans):
-            mine = np.isin(self.held_out, rows)
+            mine = np.isin(self.validation, rows)
             positions = self.starts[rows][:, None] + np.arange(self.seq_len + 1)
             ends = positions[tokens[mine] == eot] + 1  # where a document does, another begins
             begins, untrained = ends, 0
@@ -74,7 +74,7 @@ class Rows:
             inside[mine] = (first <= positions[:, 1:]) & (positions[:, 1:] < last)
         if not (counts & inside).any():
             raise UserError(
-                f"config field data.held_out_rows={len(self.held_out)}: no document of"
+                f"config field data.validation_rows={len(self.validation)}: no document of"
                 f" {self.shards.folder} lies whole in these rows; make it larger"
             )
         return tokens, counts & inside
@@ -135,11 +135,11 @@ class Loader:
                     " --tokenizer for all sources"
                 )
             rows = Rows(shards, config)
-            if not len(rows.trained) or len(rows.held_out) < config.held_out_rows:
-                held_out = f" beside data.held_out_rows={config.held_out_rows}"
+            if not len(rows.trained) or len(rows.validation) < config.validation_rows:
+                validation = f" beside data.validation_rows={config.validation_rows}"
                 raise UserError(
                     f"{source.path}: {shards.n_tokens} tokens do not fill one row of"
-                    f" data.seq_len={config.seq_len}{held_out if config.held_out_rows else ''}"
+                    f" data.seq_len={config.seq_len}{validation if config.validation_rows else ''}"
                 )
             self.sources.append(rows)
         self.vocab_size = max(int(rows.shards.manifest["vocab_size"]) for rows in self.sources)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from absl import logging
 
 from phi1_jax.config import GuardConfig
-from phi1_jax.errors import EverywhereError
+from phi1_jax.errors import AllProcessesError
 from phi1_jax.files import write_json
 from phi1_jax.tokens.loader import Loader
 
@@ -70,7 +70,7 @@ def report_skipped(
       metrics: of each step since the last report, read from the device; the last is of `step`.
       most: dropped steps in a row that stop the run.
     Raises:
-      EverywhereError: there were so many; names the documents of their batches, and
+      AllProcessesError: there were so many; names the documents of their batches, and
         RUN/stopped.json, which has all of them.
     """
     numbered = list(enumerate(metrics, start=step - len(metrics) + 1))
@@ -88,7 +88,7 @@ def report_skipped(
         write_json(run / STOPPED, {"step": end, "documents": documents})
         last = [f"{source}: {', '.join(ids[:_SHOWN])}" for source, ids in found[-1].items()]
         shown = f" {'; '.join(last)}"
-    raise EverywhereError(
+    raise AllProcessesError(
         f"{most} steps in a row up to step {end} were dropped and changed nothing; the last had"
         f" {_words(dict(numbered)[end])}, in documents{shown} (all of them in {run / STOPPED})."
         " Look at these; or lower optimizer.peak_learning_rate, or, if the steps were good, raise"

@@ -20,14 +20,14 @@ from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.console import Console
 from phi1_jax.train.feed import on_device
 from phi1_jax.train.guard import report_skipped
-from phi1_jax.train.held_out import held_out_evaluator
-from phi1_jax.train.meter import TRAIN_CURVES, Meter
+from phi1_jax.train.validation import validation_evaluator
+from phi1_jax.train.train_metrics import TRAIN_CURVES, TrainMetrics
 from phi1_jax.train.profile import Profile
 from phi1_jax.train.resume import identity_of, record_start, refuse_changes, split, start
 from phi1_jax.train.signals import stop_signal
 from phi1_jax.train.state_size import require_memory
 from phi1_jax.train.step import count_micro_batches, make_trainer
-from phi1_jax.train.together import refuse_differences
+from phi1_jax.train.run_lock import refuse_differences
 from phi1_jax.train.trace import Trace
 
 # Called with the step and the parameters; returns names with points of curves, or Markdown.
@@ -72,23 +72,23 @@ def train(
     trainer = make_trainer(config, mesh)
     require_memory(trainer)
     evaluators = dict(evaluators or {})
-    if config.data.held_out_rows:
+    if config.data.validation_rows:
         rows_at_once = config.data.global_batch_size // micro_batches
-        evaluators["held_out"] = held_out_evaluator(trainer, loader, rows_at_once)
+        evaluators["validation"] = validation_evaluator(trainer, loader, rows_at_once)
     _refuse_unknown_curve(config, evaluators, loader)
     with (
         stop_signal() as stopped,  # outermost: a second signal must also end a save that hangs
         closing(Checkpointer(run, config.checkpoint)) as checkpointer,
         closing(MetricsWriter(run, enabled=jax.process_index() == 0)) as writer,
         closing(Trace(run, enabled=trace)) as tracer,
-        distributed.leaving_together(),
+        distributed.abort_all_on_failure(),
     ):
         writer.settings(to_dict(config))
         step, state, saved_with = start(config, trainer, checkpointer, identity["data.tokenizer"])
         record_start(config, run, step, identity, changed)
         tracer.state(step, state)
         tokens = saved_with.get("tokens", {})
-        meter = Meter(config, writer, {name: tokens.get(name, 0) for name in loader.names}, step)
+        meter = TrainMetrics(config, writer, {name: tokens.get(name, 0) for name in loader.names}, step)
 
         def save() -> None:
             position = {"step": step, "tokens": dict(meter.tokens), "identity": identity}
@@ -159,15 +159,15 @@ def _refuse_unknown_curve(
     parts = [f"loss/{name}" for name in loader.names]
     if loader.tokenizer is not None:
         parts += [f"bits_per_byte/{name}" for name in loader.names]
-    held_out = [f"held_out/{part}" for part in ("loss", *parts)] * ("held_out" in evaluators)
-    others = [name for name in evaluators if name != "held_out"]
-    known = metric in (*TRAIN_CURVES, *held_out) or metric.partition("/")[0] in others
+    validation = [f"validation/{part}" for part in ("loss", *parts)] * ("validation" in evaluators)
+    others = [name for name in evaluators if name != "validation"]
+    known = metric in (*TRAIN_CURVES, *validation) or metric.partition("/")[0] in others
     if metric and not known:
-        curves = ", ".join([*TRAIN_CURVES, *held_out, *(f"{name}/..." for name in others)])
+        curves = ", ".join([*TRAIN_CURVES, *validation, *(f"{name}/..." for name in others)])
         raise UserError(
             f"config field checkpoint.best_metric={metric} is no curve of this run, which has"
             f" {curves}; name one, or ask for what makes yours (--eval_benchmark,"
-            " --config.data.held_out_rows)"
+            " --config.data.validation_rows)"
         )
 
 

@@ -52,23 +52,23 @@ def test_one_that_is_done_waits_for_the_last_seal():
     slow = program.format(patience="", work="time.sleep(8)")
     patient = together(slow, program.format(patience="", work=""))
     assert [code for code, _ in patient] == [0, 0], patient
-    short = "distributed.FAREWELL_TIMEOUT_S = 3"
+    short = "distributed.SHUTDOWN_TIMEOUT_S = 3"
     hasty = together(
         program.format(patience=short, work="time.sleep(8)"),
         program.format(patience=short, work=""),
     )
     assert all(code != 0 for code, _ in hasty), "it is this setting that decides"
-    assert distributed.FAREWELL_TIMEOUT_S >= 6 * 3600
+    assert distributed.SHUTDOWN_TIMEOUT_S >= 6 * 3600
 
 
 FOLDER = """
 from pathlib import Path
 from phi1_jax.config import RunConfig
-from phi1_jax.train import together
-together.SEEN_WITHIN_S = 1
+from phi1_jax.train import run_lock
+run_lock.SEEN_WITHIN_S = 1
 distributed.start()
-with distributed.leaving_together(), together.one_folder(Path({run!r})):
-    together.refuse_differences(RunConfig(seed={seed}), {{"rows": {rows}}}, {{}}, False)
+with distributed.abort_all_on_failure(), run_lock.lock_run_dir(Path({run!r})):
+    run_lock.refuse_differences(RunConfig(seed={seed}), {{"rows": {rows}}}, {{}}, False)
 """
 
 
@@ -101,7 +101,7 @@ distributed.start()
 def usage(_):
     {usage}
 shutil.disk_usage = usage
-with distributed.leaving_together():
+with distributed.abort_all_on_failure():
     checkpointer = Checkpointer(Path({run!r}), CheckpointConfig())
     checkpointer._refuse_full_disk(1, jnp.ones(9))
     checkpointer.close()

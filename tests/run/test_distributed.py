@@ -1,7 +1,7 @@
 import jax
 import pytest
 
-from phi1_jax.errors import EverywhereError, UserError
+from phi1_jax.errors import AllProcessesError, UserError
 from phi1_jax.run import distributed
 from phi1_jax.run.distributed import Membership, membership
 
@@ -67,12 +67,12 @@ def test_a_process_on_its_own_acts_at_once_and_leaves_as_usual(monkeypatch):
     assert not jax.distributed.is_initialized()
     ask = distributed.any_process()
     assert [ask(False), ask(True)] == [False, True]
-    with pytest.raises(ValueError, match="mine"), distributed.leaving_together():
+    with pytest.raises(ValueError, match="mine"), distributed.abort_all_on_failure():
         raise ValueError("mine")
 
 
 def test_what_every_process_raises_needs_no_hurry(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(distributed.os, "_exit", lambda status: pytest.fail(f"left with {status}"))
-    with pytest.raises(EverywhereError, match="all of us"), distributed.leaving_together():
-        raise EverywhereError("all of us")
+    with pytest.raises(AllProcessesError, match="all of us"), distributed.abort_all_on_failure():
+        raise AllProcessesError("all of us")

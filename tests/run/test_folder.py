@@ -51,8 +51,8 @@ def restore(run: Path, config: CheckpointConfig):
 def three(tmp_path_factory, tiny_model) -> Path:
     """Steps 2, 4 and 6 of a run that keeps the last two and the best."""
     run = tmp_path_factory.mktemp("folder") / "three"
-    config = CheckpointConfig(keep_last=2, best_metric="held_out/loss")
-    write(run, config, (2, 4, 6), "held_out/loss", (0.5, 0.7, 0.6))
+    config = CheckpointConfig(keep_last=2, best_metric="validation/loss")
+    write(run, config, (2, 4, 6), "validation/loss", (0.5, 0.7, 0.6))
     values = {"model": asdict(tiny_model), "checkpoint": asdict(config), "source_dtype": "float16"}
     (run / "config.json").write_text(json.dumps(values))
     return run
@@ -199,9 +199,9 @@ def test_list_and_verify(three, tmp_path):
     shutil.copytree(three, run)
     (run / "sealed" / "4.json").unlink()
     head, *lines = script("list", run).splitlines()
-    assert head.split() == ["step", "size", "train/loss", "held_out/loss", "kept"]
+    assert head.split() == ["step", "size", "train/loss", "validation/loss", "kept"]
     assert [line.split()[0] for line in lines] == ["2", "4", "6"]
-    assert "0.5" in lines[0] and "best held_out/loss" in lines[0]
+    assert "0.5" in lines[0] and "best validation/loss" in lines[0]
     assert "never restored" in lines[1] and lines[2].endswith("last 2")
     assert script("verify", run, "--step=6") == "step 6: ok\n"
     files = [p for p in (run / "checkpoints" / "2").rglob("*") if p.is_file()]

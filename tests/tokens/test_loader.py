@@ -84,21 +84,21 @@ def test_epochs_in_place_of_weights(data):
 
 
 @pytest.mark.parametrize("cut", ["stream", "documents"])
-def test_held_out_rows_are_never_trained_on(data, shards, cut):
-    config = replace(data, held_out_rows=80, cut=cut, global_batch_size=4)
+def test_validation_rows_are_never_trained_on(data, shards, cut):
+    config = replace(data, validation_rows=80, cut=cut, global_batch_size=4)
     loader = Loader(config, seed=1)
     seen = set(ids(take(loader, 0, 800)))
     for number, (name, rows) in enumerate(zip(loader.names, loader.sources, strict=True)):
         trained = {row for source, row in seen if source == number}
-        assert len(rows.held_out) == 80
-        assert trained == set(range(len(rows.starts))) - set(rows.held_out.tolist())
+        assert len(rows.validation) == 80
+        assert trained == set(range(len(rows.starts))) - set(rows.validation.tolist())
         # What is scored are documents of which no token is a target in a trained row.
         stream = np.concatenate(open_shards(shards[name]).tokens)
         trained_on, scored = np.zeros(len(stream), bool), np.zeros(len(stream), bool)
         for row in trained:
             trained_on[rows.starts[row] + 1 : rows.starts[row] + 33] = True
-        tokens, counts = rows.read_held_out()
-        targets = rows.starts[rows.held_out][:, None] + 1 + np.arange(32)
+        tokens, counts = rows.read_validation()
+        targets = rows.starts[rows.validation][:, None] + 1 + np.arange(32)
         np.testing.assert_array_equal(stream[targets], tokens[:, 1:])
         scored[targets[counts]] = True
         assert not (scored & trained_on).any()
@@ -109,8 +109,8 @@ def test_held_out_rows_are_never_trained_on(data, shards, cut):
             if scored[begin:end].any()
         ]
         assert all(whole) and len(whole) >= 8
-    with pytest.raises(UserError, match=r"held_out_rows=1: no document of"):
-        Loader(replace(config, held_out_rows=1, seq_len=8), 0).sources[1].read_held_out()
+    with pytest.raises(UserError, match=r"validation_rows=1: no document of"):
+        Loader(replace(config, validation_rows=1, seq_len=8), 0).sources[1].read_validation()
 
 
 def test_mixture_follows_the_weights(data):

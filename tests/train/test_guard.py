@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from phi1_jax.config import GuardConfig, MeshConfig
-from phi1_jax.errors import EverywhereError
+from phi1_jax.errors import AllProcessesError
 from phi1_jax.model.sharding import make_mesh
 from phi1_jax.tokens import loader
 from phi1_jax.tokens.loader import Loader
@@ -81,7 +81,7 @@ def test_endless_trouble_stops_the_run_with_its_documents(
     hot = replace(run_config.optimizer, peak_learning_rate=1e30, clip_norm=1e30)
     config = replace(run_config, optimizer=hot, max_skipped_steps=2, steps=8)
     with pytest.raises(
-        EverywhereError, match=r"2 steps in a row up to step .* were dropped"
+        AllProcessesError, match=r"2 steps in a row up to step .* were dropped"
     ) as error:
         train(config, run)
     assert indexes == [shards["code"], shards["exercises"]], "once each, however many steps"
@@ -112,7 +112,7 @@ def test_endless_trouble_stops_the_run_with_its_documents(
 def test_processes_beside_the_first_read_no_index(tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     dropped = {"skipped": True, "skipped_in_a_row": 2, "loss": np.nan, "gradient_norm": np.nan}
-    with pytest.raises(EverywhereError, match=r"all of them in .*stopped\.json"):
+    with pytest.raises(AllProcessesError, match=r"all of them in .*stopped\.json"):
         report_skipped([dropped], 5, 2, None, tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -20,7 +20,7 @@ from phi1_jax.run.folder import damage
 from phi1_jax.train import loop, state_size
 from phi1_jax.train.flops import flops_per_token
 from phi1_jax.train.loop import train
-from phi1_jax.train.meter import Meter
+from phi1_jax.train.train_metrics import TrainMetrics
 
 EVEN = (2, 4, 6, 8, 10, 12)
 
@@ -84,13 +84,13 @@ import os, signal, sys, pickle
 import conftest
 from phi1_jax.train import loop, meter
 config, run, at = pickle.load(open(sys.argv[1], "rb"))
-add = meter.Meter.add
+add = meter.TrainMetrics.add
 def add_then_stop(self, metrics, sources, calls=[]):
     calls.append(1)
     if len(calls) == at:
         os.kill(os.getpid(), signal.SIGTERM)
     add(self, metrics, sources)
-meter.Meter.add = add_then_stop
+meter.TrainMetrics.add = add_then_stop
 print(loop.train(config, run))
 """
     import pickle
@@ -118,7 +118,7 @@ print(loop.train(config, run))
 def test_slow_steps_do_not_hold_up_a_signal(run_config, tmp_path, monkeypatch):
     """The host may be one step ahead of the devices, whatever the distance of log lines."""
     step_s, in_flight = 0.3, []
-    real_trainer, real_add = loop.make_trainer, Meter.add
+    real_trainer, real_add = loop.make_trainer, TrainMetrics.add
 
     def sleep(loss):
         time.sleep(step_s)
@@ -146,7 +146,7 @@ def test_slow_steps_do_not_hold_up_a_signal(run_config, tmp_path, monkeypatch):
 
     signalled = []
     monkeypatch.setattr(loop, "make_trainer", slow_trainer)
-    monkeypatch.setattr(Meter, "add", add)
+    monkeypatch.setattr(TrainMetrics, "add", add)
     one_device = make_mesh(MeshConfig(1, 1, 1), jax.devices()[:1])
     monkeypatch.setattr(loop, "make_mesh", lambda config: one_device)
     result = train(replace(run_config, steps=40, log_every_steps=40), tmp_path / "slow")
@@ -246,7 +246,7 @@ def test_time_is_accounted_for(finished):
 
 
 @pytest.mark.parametrize(
-    ("metric", "mode"), [("train/lsos", "min"), ("humaneval/pass@1", "max"), ("held_out/loss", "")]
+    ("metric", "mode"), [("train/lsos", "min"), ("humaneval/pass@1", "max"), ("validation/loss", "")]
 )
 def test_a_best_metric_without_a_curve_is_refused(run_config, tmp_path, metric, mode):
     checkpoint = replace(run_config.checkpoint, best_metric=metric, best_mode=mode)

@@ -73,7 +73,7 @@ def test_pass_at_1_becomes_a_curve(folder):
         f"--eval_benchmark={folder / 'own.jsonl'}",
         "--allow_code_execution",
         "--sample_prompt=def add_3(",
-        "--config.data.held_out_rows=16",
+        "--config.data.validation_rows=16",
     )
     assert done.returncode == 0, done.stderr
     assert "sandbox: " in done.stdout and "the judge on own.jsonl: " in done.stdout
@@ -91,13 +91,13 @@ def test_pass_at_1_becomes_a_curve(folder):
     assert "## own/1: PASS" in shown and "        return x + 1\n" in shown
     (_, drawn) = events.Tensors("samples/completions")
     assert "    def add_3(x):\n" in drawn.tensor_proto.string_val[0].decode()
-    bits = [event.value for event in events.Scalars("held_out/bits_per_byte/own")]
+    bits = [event.value for event in events.Scalars("validation/bits_per_byte/own")]
     assert len(bits) == 2 and 0 < bits[1] < 1
     lines = [json.loads(x) for x in (folder / "run/metrics.jsonl").read_text().splitlines()]
     assert [row["own/pass@1"] for row in lines if "own/pass@1" in row] == list(points.values())
     result = (folder / "run/result.json").read_text()
     assert json.loads(result)["finished"]
-    again = train(*inputs(folder), "--config.data.held_out_rows=16")
+    again = train(*inputs(folder), "--config.data.validation_rows=16")
     assert again.returncode == 0, again.stderr
     assert (folder / "run/result.json").read_text() == result  # with its loss and seconds
 

@@ -17,7 +17,7 @@ from absl import logging
 
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import flatten, to_dict
-from phi1_jax.errors import EverywhereError, UserError
+from phi1_jax.errors import AllProcessesError, UserError
 from phi1_jax.run import distributed
 
 LOCK = "lock"
@@ -26,14 +26,14 @@ SEEN_WITHIN_S = 60.0
 
 
 @contextmanager
-def one_folder(run: Path) -> Iterator[None]:
+def lock_run_dir(run: Path) -> Iterator[None]:
     """Holds a run's folder, made if it is not there, against other runs.
 
     The first process keeps a lock on RUN/lock, which the kernel takes back however it ends. Where
     the file system knows no locks, it says so and goes on.
 
     Raises:
-      EverywhereError: the folder cannot be written, another run holds it, or some process does not
+      AllProcessesError: the folder cannot be written, another run holds it, or some process does not
         see what the first one writes there.
     """
     nonce, problem = secrets.token_hex(8), ""
@@ -45,10 +45,10 @@ def one_folder(run: Path) -> Iterator[None]:
                 problem = str(error)
         problem, nonce = distributed.gather([problem, nonce])[0]
         if problem:
-            raise EverywhereError(problem)
+            raise AllProcessesError(problem)
         for number, sees in enumerate(distributed.gather(_sees(run, nonce))):
             if not sees:
-                raise EverywhereError(
+                raise AllProcessesError(
                     f"--output={run} is not one folder for all processes: process {number} does"
                     " not see what process 0 writes there; give one that all hosts share"
                 )
@@ -61,7 +61,7 @@ def refuse_differences(
     """Compares what the processes were given; paths may differ, what they lead to may not.
 
     Raises:
-      EverywhereError: a field differs; names it.
+      AllProcessesError: a field differs; names it.
     """
     paths = ("data.sources", "data.tokenizer", "init_from")
     settings = {k: v for k, v in flatten(to_dict(config)).items() if not k.startswith(paths)}
@@ -75,7 +75,7 @@ def refuse_differences(
             if first.get(name) != other.get(name)
         ]
         if words:
-            raise EverywhereError(
+            raise AllProcessesError(
                 f"processes 0 and {number} differ in config fields: {', '.join(words)}; start all"
                 " with the same command"
             )

@@ -18,7 +18,7 @@ from phi1_jax.train.optimizer import schedule
 TRAIN_CURVES = ("train/loss", "train/gradient_norm", "train/learning_rate", "train/skipped_steps")
 
 
-class Meter:
+class TrainMetrics:
     """Collects metrics on the device and reads them only when a line is due.
 
     The host keeps one step ahead of the devices and no more: they never wait for it, and a signal

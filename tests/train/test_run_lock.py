@@ -10,14 +10,14 @@ import pytest
 from conftest import REPOSITORY
 
 from phi1_jax.errors import UserError
-from phi1_jax.train import together
-from phi1_jax.train.together import one_folder
+from phi1_jax.train import run_lock
+from phi1_jax.train.run_lock import lock_run_dir
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from phi1_jax.train.together import one_folder
-with one_folder(Path(sys.argv[1])):
+from phi1_jax.train.run_lock import lock_run_dir
+with lock_run_dir(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -37,16 +37,16 @@ def test_a_second_run_is_refused_until_the_first_is_gone_however_it_went(tmp_pat
             assert other.stdout.readline() == "held\n"
             with (
                 pytest.raises(UserError, match=rf"another run .* pid {other.pid}, job 77\)"),
-                one_folder(run),
+                lock_run_dir(run),
             ):
                 pass
         finally:
             other.send_signal(signal.SIGKILL)
-    with one_folder(run):
+    with lock_run_dir(run):
         assert json.loads((run / "lock").read_text())["pid"] == os.getpid()
-        with pytest.raises(UserError, match=f"pid {os.getpid()}"), one_folder(run):
+        with pytest.raises(UserError, match=f"pid {os.getpid()}"), lock_run_dir(run):
             pass
-    with one_folder(run):
+    with lock_run_dir(run):
         pass
 
 
@@ -54,8 +54,8 @@ def test_a_file_system_without_locks_costs_a_warning(tmp_path, monkeypatch, capl
     def no_locks(*arguments):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(together.fcntl, "flock", no_locks)
-    with one_folder(tmp_path):
+    monkeypatch.setattr(run_lock.fcntl, "flock", no_locks)
+    with lock_run_dir(tmp_path):
         assert "No locks available" in caplog.text
 
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_a_folder_is_named(output, tmp_path):
     run = tmp_path / output
     with (
         pytest.raises(UserError, match=f"--output={run} cannot be a run's folder"),
-        one_folder(run),
+        lock_run_dir(run),
     ):
         pass
     assert (tmp_path / "file").read_text() == "mine"

@@ -12,7 +12,7 @@ from phi1_jax.train.feed import place
 from phi1_jax.train.step import Batch, Trainer
 
 
-def held_out_evaluator(
+def validation_evaluator(
     trainer: Trainer, loader: Loader, rows_at_once: int
 ) -> Callable[[int, Any], dict[str, float]]:
     """An evaluator for the loop: `loss` in nats a token, also by source, `bits_per_byte/SOURCE`.
@@ -23,11 +23,11 @@ def held_out_evaluator(
     Args:
       rows_at_once: rows that the devices compute together.
     Raises:
-      UserError: held-out rows of a source hold no whole document.
+      UserError: validation rows of a source hold no whole document.
     """
     read = {}
     for name, rows in zip(loader.names, loader.sources, strict=True):
-        tokens, counts = rows.read_held_out()
+        tokens, counts = rows.read_validation()
         n_bytes = 0
         if loader.tokenizer is not None:
             n_bytes = len(loader.tokenizer.decode(tokens[:, 1:][counts].tolist()).encode())
