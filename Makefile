@@ -19,9 +19,9 @@ test-hf: $(VENV)-hf/installed  ## parity with transformers and torch, in their o
 	$(VENV)-hf/bin/python -m pytest tests_hf $(ARGS)
 
 bench: $(VENV)-hf/installed  ## speed beside transformers on torch: make bench ARGS="train --config=..."
-	$(VENV)-hf/bin/python launch/benchmark.py --peer=torch $(ARGS)
+	$(VENV)-hf/bin/python launch/benchmark.py --baseline=torch $(ARGS)
 
-bench-smoke: $(VENV)-hf/installed  ## ratios to the peer's times, beside the stored ones
+bench-smoke: $(VENV)-hf/installed  ## ratios to the baseline's times, beside the stored ones
 	$(VENV)-hf/bin/python launch/benchmark.py smoke --config=configs/bench_cpu.py --against=benchmarks/smoke.json
 
 lint: $(VENV)/installed-dev  ## style

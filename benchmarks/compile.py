@@ -7,20 +7,20 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from benchmarks import peer
+from benchmarks import baseline
 from benchmarks.report import OURS, Options, Row
 from benchmarks.timing import last_json, launch, run_process
 from phi1_jax.config import RunConfig
 
 
 def measure(arguments: Sequence[str], options: Options) -> Iterator[Row]:
-    """Cold and cached, for ours and for the peer, each in a process of its own.
+    """Cold and cached, for ours and for the baseline, each in a process of its own.
 
     Args:
       arguments: flags of launch/benchmark.py that give the config.
     """
     command = [launch("benchmark.py"), "compile", *arguments]
-    for name in (OURS, *(f"torch {mode}" for mode in options.modes if options.peer)):
+    for name in (OURS, *(f"torch {mode}" for mode in options.modes if options.baseline)):
         with tempfile.TemporaryDirectory() as cache:
             for case in ("cold", "cached"):
                 done = run_process(
@@ -49,7 +49,7 @@ def first_step(config: RunConfig, name: str) -> dict[str, float]:
         from benchmarks.decode import random_params
 
         params = random_params(config)
-        ways = peer.training_steps(config.model, config.optimizer, params, batches)
+        ways = baseline.training_steps(config.model, config.optimizer, params, batches)
         make = next(make for kind, make in ways(name.split()[-1]) if kind.endswith(", sdpa"))
         step = make()
         start = time.perf_counter()

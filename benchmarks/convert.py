@@ -16,7 +16,7 @@ from phi1_jax.interop.huggingface import write_folder
 from phi1_jax.interop.safetensors import find_tensors
 from phi1_jax.interop.tokenizers import write_tokenizer
 from phi1_jax.model.phi import Phi
-from phi1_jax.tokens.tokenizer import train_tokenizer
+from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 
 def measure(config: RunConfig) -> Iterator[Row]:

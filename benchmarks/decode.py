@@ -8,10 +8,10 @@ import jax
 import numpy as np
 from flax import nnx
 
-from benchmarks import peer
-from benchmarks.heats import heats, same_tokens
-from benchmarks.report import OURS, Options, Row, ceiling_rows, compare
-from benchmarks.timing import ceilings, take_turns
+from benchmarks import baseline
+from benchmarks.report import OURS, Options, Row, compare, roofline_rows
+from benchmarks.select_fastest import same_tokens, select_fastest
+from benchmarks.timing import rooflines, take_turns
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.generate.generator import Generator
@@ -60,26 +60,26 @@ def measure(
         )
     params = random_params(config)
     generator = Generator(model, params, Numbers(model.vocab_size))
-    ways = peer.decoders(model, params, options.modes) if options.peer else {}
-    ceiling = ceilings(compute_dtype(model))
+    ways = baseline.decoders(model, params, options.modes) if options.baseline else {}
+    roofline = rooflines(compute_dtype(model))
     for rows in batch_sizes:
         rng = np.random.default_rng(rows)
         prompts = rng.integers(1, model.vocab_size, (rows, prompt_tokens))
         case = f"batch {rows}, {prompt_tokens} + {new_tokens} tokens"
-        contenders: dict[str, Callable[[], np.ndarray]] = {
+        variants: dict[str, Callable[[], np.ndarray]] = {
             OURS: partial(generate, generator, prompts, new_tokens)
         }
         theirs: dict[str, Mapping[str, Any]] = {}
         if ways:
-            check = same_tokens(model, contenders[OURS]())
-            fastest, values = yield from heats(
+            check = same_tokens(model, variants[OURS]())
+            fastest, values = yield from select_fastest(
                 case, calls_of(ways, prompts.tolist(), new_tokens), check
             )
-            contenders |= fastest
+            variants |= fastest
             theirs = dict.fromkeys(fastest, values)
-        timings = take_turns(contenders, options.calls, block=2)
+        timings = take_turns(variants, options.calls, block=2)
         bytes_a_step = _bytes_a_step(config, rows, prompt_tokens + new_tokens)
-        floor_s = new_tokens * bytes_a_step / ceiling["copy_bytes_per_s"]
+        floor_s = new_tokens * bytes_a_step / roofline["copy_bytes_per_s"]
         yield from compare(
             case,
             timings,
@@ -92,13 +92,13 @@ def measure(
                 for name, timing in timings.items()
             },
         )
-    yield from ceiling_rows(ceiling)
+    yield from roofline_rows(roofline)
 
 
 def calls_of(
-    ways: Mapping[str, Callable[..., np.ndarray]], prompts: peer.Prompts, new_tokens: int
+    ways: Mapping[str, Callable[..., np.ndarray]], prompts: baseline.Prompts, new_tokens: int
 ) -> Iterator[tuple[str, Callable[[], Callable[[], np.ndarray]]]]:
-    """The peer's ways to generate, as `heats` takes them."""
+    """The baseline's ways to generate, as `select_fastest` takes them."""
     for name, way in ways.items():
         yield name, partial(partial, way, prompts, new_tokens)
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peer
+from benchmarks import baseline
 from benchmarks.decode import Numbers, calls_of, random_params
-from benchmarks.heats import heats, same_tokens
-from benchmarks.report import OURS, Options, Row, ceiling_rows, compare
-from benchmarks.timing import ceilings, take_turns
+from benchmarks.report import OURS, Options, Row, compare, roofline_rows
+from benchmarks.select_fastest import same_tokens, select_fastest
+from benchmarks.timing import rooflines, take_turns
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import read_benchmark
 from phi1_jax.generate.generator import Generator
 from phi1_jax.model.phi import compute_dtype
-from phi1_jax.tokens.tokenizer import train_tokenizer
+from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 
 def measure(
@@ -56,8 +56,8 @@ def measure(
         prompts = [numbers.decode(ids) for ids in rows]
         params = random_params(config)
         generator = Generator(config.model, params, numbers)
-        if options.peer:
-            ways = peer.decoders(config.model, params, options.modes)
+        if options.baseline:
+            ways = baseline.decoders(config.model, params, options.modes)
 
     def run(prompts: list[str], **settings: Any) -> list[list[int]]:
         found = generator.generate(
@@ -66,16 +66,16 @@ def measure(
         return [c.token_ids for samples in found for c in samples]
 
     case = f"{len(prompts)} prompts, greedy, one batch"
-    contenders: dict[str, Callable[[], Any]] = {OURS: lambda: run(prompts, batch_size=len(prompts))}
-    n_tokens = {OURS: sum(map(len, contenders[OURS]()))}
+    variants: dict[str, Callable[[], Any]] = {OURS: lambda: run(prompts, batch_size=len(prompts))}
+    n_tokens = {OURS: sum(map(len, variants[OURS]()))}
     values: dict[str, dict[str, Any]] = {OURS: {}}
     if ways:
-        check = same_tokens(config.model, np.array(contenders[OURS]()))
-        fastest, found = yield from heats(case, calls_of(ways, rows, new_tokens), check)
-        contenders |= fastest
+        check = same_tokens(config.model, np.array(variants[OURS]()))
+        fastest, found = yield from select_fastest(case, calls_of(ways, rows, new_tokens), check)
+        variants |= fastest
         n_tokens |= {name: len(rows) * new_tokens for name in fastest}
         values |= {name: dict(found) for name in fastest}
-    timings = take_turns(contenders, max(2, options.calls // 10), block=1, warm=False)
+    timings = take_turns(variants, max(2, options.calls // 10), block=1, warm=False)
     for name, timing in timings.items():
         values[name]["tokens_per_s"] = n_tokens[name] / timing.median_s
     yield from compare(case, timings, values)
@@ -90,4 +90,4 @@ def measure(
         seconds,
         values={"tokens_per_s": done / seconds, "with": "compilation"},
     )
-    yield from ceiling_rows(ceilings(compute_dtype(generator.config)))
+    yield from roofline_rows(rooflines(compute_dtype(generator.config)))

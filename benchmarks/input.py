@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peer
-from benchmarks.report import OURS, Options, Row, ceiling_rows, compare
-from benchmarks.timing import ceilings, take_turns
+from benchmarks import baseline
+from benchmarks.report import OURS, Options, Row, compare, roofline_rows
+from benchmarks.timing import rooflines, take_turns
 from phi1_jax.config import RunConfig, SourceConfig
 from phi1_jax.corpus.documents import Document
 from phi1_jax.model.phi import compute_dtype
@@ -38,7 +38,7 @@ class _Bytes:
 def measure(config: RunConfig, options: Options) -> Iterator[Row]:
     """Batches of `config.data`'s shape, shuffled, from 16M tokens that lie in the page cache.
 
-    The peer is torch's `DataLoader`, shuffling, without workers, over the same memory map.
+    The baseline is torch's `DataLoader`, shuffling, without workers, over the same memory map.
     """
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(0)
@@ -51,16 +51,16 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
         n_batches = max(1, _TOKENS_A_CALL // (rows * seq_len))
         with one_core():
             batches = Loader(data, 0).batches(0)
-            contenders = {OURS: _taker(batches, n_batches)}
-            if options.peer:
+            variants = {OURS: _taker(batches, n_batches)}
+            if options.baseline:
                 tokens = np.load(next(Path(folder).glob("tokens-*.npy")), mmap_mode="r")
-                theirs = peer.data_loader(tokens, rows, seq_len)
-                contenders["torch DataLoader"] = _taker(theirs, n_batches)
-            timings = take_turns(contenders, options.calls)
+                theirs = baseline.data_loader(tokens, rows, seq_len)
+                variants["torch DataLoader"] = _taker(theirs, n_batches)
+            timings = take_turns(variants, options.calls)
     done = n_batches * rows * seq_len
     values = {name: {"tokens_per_s": done / t.median_s} for name, t in timings.items()}
     yield from compare(f"{rows} x {seq_len}, one core", timings, values)
-    yield from ceiling_rows(ceilings(compute_dtype(config.model)))
+    yield from roofline_rows(rooflines(compute_dtype(config.model)))
 
 
 @contextmanager

@@ -17,10 +17,10 @@ OURS = "ours"
 
 @dataclass(frozen=True)
 class Row:
-    """One contender in one case; `seconds` is None for one that does not run here."""
+    """One variant in one case; `seconds` is None for one that does not run here."""
 
     case: str
-    contender: str
+    variant: str
     seconds: float | None
     spread_s: tuple[float, float] | None = None
     calls: int = 1
@@ -33,15 +33,15 @@ class Row:
 class Options:
     """What a subject needs besides the run's config."""
 
-    peer: bool = False
-    calls: int = 20  # timed calls of each contender, at least
-    modes: tuple[str, ...] = ("eager", "compiled")  # of the peer
+    baseline: bool = False
+    calls: int = 20  # timed calls of each variant, at least
+    modes: tuple[str, ...] = ("eager", "compiled")  # of the baseline
 
 
 def compare(
     case: str, timings: Mapping[str, Timing], values: Mapping[str, Mapping[str, Any]]
 ) -> list[Row]:
-    """A row for each contender; ours carries the ratio."""
+    """A row for each variant; ours carries the ratio."""
     others = [timing.median_s for name, timing in timings.items() if name != OURS]
     rows = []
     for name, timing in timings.items():
@@ -61,21 +61,21 @@ def compare(
     return rows
 
 
-def ceiling_rows(found: Mapping[str, float]) -> list[Row]:
-    """What `timing.ceilings` measured."""
+def roofline_rows(found: Mapping[str, float]) -> list[Row]:
+    """What `timing.rooflines` measured."""
     return [
-        Row("ceiling", "square matmul", None, values={"flops": found["matmul_flops"]}),
-        Row("ceiling", "copy", None, values={"bytes_per_s": found["copy_bytes_per_s"]}),
+        Row("roofline", "square matmul", None, values={"flops": found["matmul_flops"]}),
+        Row("roofline", "copy", None, values={"bytes_per_s": found["copy_bytes_per_s"]}),
     ]
 
 
-def context(peer: bool) -> dict[str, Any]:
+def context(baseline: bool) -> dict[str, Any]:
     """What a result means nothing without: when, where, with what versions."""
     import flax
     import jax
     import jaxlib
 
-    from benchmarks import peer as torch_peer
+    from benchmarks import baseline as torch_baseline
     from phi1_jax import __version__
 
     device = jax.devices()[0]
@@ -89,7 +89,7 @@ def context(peer: bool) -> dict[str, Any]:
             "jax": jax.__version__,
             "jaxlib": jaxlib.__version__,
             "flax": flax.__version__,
-            **(torch_peer.versions() if peer else {}),
+            **(torch_baseline.versions() if baseline else {}),
         },
     }
 
@@ -107,7 +107,7 @@ def write_lines(output: Path, subject: str, rows: Iterable[Row], about: Mapping[
 
 def print_table(subject: str, rows: Sequence[Row]) -> None:
     """Prints the rows in columns."""
-    titles = ("case", "contender", "median", "10%..90%", "calls", "first", "ratio", "")
+    titles = ("case", "variant", "median", "10%..90%", "calls", "first", "ratio", "")
     lines = [titles, *map(_cells, rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(titles))]
     print(f"\n{subject}")
@@ -121,7 +121,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     spread = "..".join(_duration(s) for s in row.spread_s) if row.spread_s else ""
     return (
         row.case,
-        row.contender,
+        row.variant,
         _median(row),
         spread,
         str(row.calls),

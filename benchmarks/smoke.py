@@ -1,4 +1,4 @@
-"""A minute's look at the ratios that must not get worse: ours by the peer's, never seconds."""
+"""A minute's look at the ratios that must not get worse: ours by the baseline's, never seconds."""
 
 import dataclasses
 import json
@@ -16,13 +16,13 @@ MARGIN = 2.5
 
 
 def measure(config: RunConfig) -> Iterator[Row]:
-    """Training step, decoding and input of a small model, beside the eager peer."""
+    """Training step, decoding and input of a small model, beside the eager baseline."""
     model = dataclasses.replace(
         config.model, n_layers=2, d_model=128, d_mlp=512, n_heads=2, vocab_size=1024
     )
     data = dataclasses.replace(config.data, seq_len=128, global_batch_size=4)
     small = dataclasses.replace(config, model=model, data=data)
-    options = Options(peer=True, calls=10, modes=("eager",))
+    options = Options(baseline=True, calls=10, modes=("eager",))
     yield from train.measure(small, options)
     yield from decode.measure(small, options, (1, 16), 32, 16)
     long = dataclasses.replace(data, seq_len=2048, global_batch_size=64)
@@ -56,7 +56,7 @@ def compare(path: Path, found: Mapping[str, float]) -> None:
         ) from error
     problems = [f"{case} was not measured" for case in stored if case not in found]
     problems += [
-        f"{case}: {found[case]:.3f} of the peer's time, stored {ratio:.3f}"
+        f"{case}: {found[case]:.3f} of the baseline's time, stored {ratio:.3f}"
         for case, ratio in stored.items()
         if case in found and found[case] > MARGIN * ratio
     ]

@@ -1,4 +1,4 @@
-"""Times of several contenders, taken in turn, and the machine's ceilings beside them."""
+"""Times of several variants, taken in turn, and the machine's rooflines beside them."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from phi1_jax.errors import UserError
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one contender's timed calls, and of its very first call, which compiles."""
+    """Seconds of one variant's timed calls, and of its very first call, which compiles."""
 
     first_s: float
     seconds: tuple[float, ...]
@@ -37,29 +37,29 @@ class Timing:
 
 
 def take_turns(
-    contenders: Mapping[str, Callable[[], object]],
+    variants: Mapping[str, Callable[[], object]],
     calls: int = 20,
     block: int = 5,
     warm: bool = True,
 ) -> dict[str, Timing]:
-    """Times every contender at least `calls` times, in blocks A B C, A B C, ...
+    """Times every variant at least `calls` times, in blocks A B C, A B C, ...
 
     Each call must end when its work has ended. The first call of all is not among the timed ones,
     nor, unless `warm` is off, the first of each block, which finds the caches full of another's
     data: that is nothing beside calls of many seconds.
     """
-    first, seconds = {}, {name: list[float]() for name in contenders}
-    for name, call in contenders.items():
+    first, seconds = {}, {name: list[float]() for name in variants}
+    for name, call in variants.items():
         first[name] = _time(call)
     while any(len(times) < calls for times in seconds.values()):
-        for name, call in contenders.items():
+        for name, call in variants.items():
             if warm:
                 call()
             seconds[name] += [_time(call) for _ in range(min(block, calls))]
     return {name: Timing(first[name], tuple(times)) for name, times in seconds.items()}
 
 
-def ceilings(dtype: jnp.dtype) -> dict[str, float]:
+def rooflines(dtype: jnp.dtype) -> dict[str, float]:
     """What the device does at best, on random data: FLOP/s of a square matmul, bytes/s of a copy.
 
     A copy counts what it reads and what it writes.

@@ -12,10 +12,10 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from benchmarks import peer
-from benchmarks.heats import heats
-from benchmarks.report import OURS, Options, Row, ceiling_rows, compare
-from benchmarks.timing import ceilings, launch, run_process, take_turns
+from benchmarks import baseline
+from benchmarks.report import OURS, Options, Row, compare, roofline_rows
+from benchmarks.select_fastest import select_fastest
+from benchmarks.timing import launch, rooflines, run_process, take_turns
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import compute_dtype
@@ -35,14 +35,14 @@ _N_BATCHES = 4
 
 
 def measure(config: RunConfig, options: Options) -> Iterator[Row]:
-    """Ours, the fastest eager and the fastest compiled peer in turns; the others on their own.
+    """Ours, the fastest eager and the fastest compiled baseline in turns; the others on their own.
 
     A step has `config.data.global_batch_size` rows, accumulated as `micro_batch_size` says; the
-    peer takes them at once.
+    baseline takes them at once.
     """
-    if options.peer and config.optimizer.name != "adamw":
+    if options.baseline and config.optimizer.name != "adamw":
         raise UserError(
-            f"config field optimizer.name={config.optimizer.name} is not what the peer has; add"
+            f"config field optimizer.name={config.optimizer.name} is not what the baseline has; add"
             " --config.optimizer.name=adamw"
         )
     rows, seq_len = config.data.global_batch_size, config.data.seq_len
@@ -50,16 +50,16 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
     batches = np.random.default_rng(0).integers(0, config.model.vocab_size, shape, np.int32)
     case = f"{rows} x {seq_len}, dropout {config.model.dropout:g}"
     step, params = our_step(config, batches)
-    contenders: dict[str, Callable[[], float]] = {OURS: step}
-    if options.peer:
+    variants: dict[str, Callable[[], float]] = {OURS: step}
+    if options.baseline:
         loss = step()
-        ways = peer.training_steps(config.model, config.optimizer, params, batches)
+        ways = baseline.training_steps(config.model, config.optimizer, params, batches)
         for mode in options.modes:
             check = partial(_check_loss, config, loss)
-            contenders |= (yield from heats(case, ways(mode), check, calls=2))[0]
-    timings = take_turns(contenders, options.calls)
-    ceiling = ceilings(compute_dtype(config.model))
-    flops = ceiling["matmul_flops"]
+            variants |= (yield from select_fastest(case, ways(mode), check, calls=2))[0]
+    timings = take_turns(variants, options.calls)
+    roofline = rooflines(compute_dtype(config.model))
+    flops = roofline["matmul_flops"]
     palm, causal = flops_per_token(config.model, seq_len)
     values = {}
     for name, timing in timings.items():
@@ -71,12 +71,12 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
             "of_matmul_ceiling_causal": rate * causal / flops,
         }
     yield from compare(case, timings, values)
-    yield from ceiling_rows(ceiling)
+    yield from roofline_rows(roofline)
     if config.model.dropout == 0:
-        contenders.clear()  # and the memory of their models
+        variants.clear()  # and the memory of their models
         del step, params
-        if options.peer:
-            peer.free()
+        if options.baseline:
+            baseline.free()
         yield with_dropout(config, batches, options)
 
 
@@ -137,7 +137,7 @@ def sweep(arguments: Sequence[str]) -> Iterator[Row]:
     """The same command in fresh processes, each with other flags of XLA.
 
     Args:
-      arguments: flags of launch/benchmark.py, without --sweep, --peer and --output.
+      arguments: flags of launch/benchmark.py, without --sweep, --baseline and --output.
     """
     for name, flags in SWEEP.items():
         # XLA aborts on a variable that holds nothing but spaces.
@@ -147,7 +147,7 @@ def sweep(arguments: Sequence[str]) -> Iterator[Row]:
             run_process(command, {"XLA_FLAGS": xla_flags} if xla_flags else {})
             rows = [json.loads(line) for line in lines]
         for found in rows:
-            if found["contender"] == OURS:
+            if found["variant"] == OURS:
                 kept = {k: found[k] for k in ("seconds", "spread_s", "calls", "first_s", "values")}
                 yield Row(found["case"], name, **kept)
 

@@ -7,7 +7,7 @@ Hardware: 8 x A100 80 GB.
 Time:     6.4 hours, by launch/plan.py with half of the peak used; the paper took 7.
 Expected: 50.6 % pass@1 on HumanEval and 55.5 % on MBPP in the paper, with the best of the six
   checkpoints. All six are kept here; how the best is chosen is left open there. The criterion of
-  checkpoint.best_metric is the loss on validation rows [ours]: any curve can take its place, such as
+  checkpoint.best_metric is the loss on validation rows [ours]; any curve can take its place, as
   humaneval/pass@1 of launch/train.py --eval_benchmark=humaneval, with checkpoint.best_mode=max.
   `launch/checkpoint.py list runs/phi1` shows the best.
 """

@@ -53,7 +53,7 @@ def get_config() -> ConfigDict:
                 "seq_len": 2048,
                 "global_batch_size": 1024,
                 "loss_on": "all",  # [ours]
-                "cut": "stream",
+                "packing": "stream",
                 "validation_rows": 128,  # of each source, for validation/... [ours]
             },
             # Mesh, micro-batch and remat change speed and memory only. They fit 80 GB by

@@ -39,7 +39,7 @@ def get_config() -> ConfigDict:
     config.data.seq_len = 128
     config.data.global_batch_size = 8
     config.data.loss_on = "solutions"
-    config.data.cut = "documents"
+    config.data.packing = "documents"
     config.data.validation_rows = 0  # every row counts in so small a corpus
     config.eval_every_steps = 0
     config.mesh.data = -1

@@ -1,14 +1,14 @@
 """Times this project, and beside it transformers on torch, in one run.
 
-  python launch/benchmark.py train --config=configs/bench_cpu.py --peer=torch
-  python launch/benchmark.py all --config=configs/bench_cpu.py --peer=torch \\
+  python launch/benchmark.py train --config=configs/bench_cpu.py --baseline=torch
+  python launch/benchmark.py all --config=configs/bench_cpu.py --baseline=torch \\
       --problems=HumanEval.jsonl.gz --output=results.jsonl
   benchmarks/one_gpu.sh HumanEval.jsonl.gz results.jsonl
 
 Subjects: decode, train, input, checkpoint, compile, convert, humaneval, or all of them, each in a
 process of its own; smoke compares ratios at a small size with stored ones. Contenders take turns
 (A B A B ...) on the same cores; times are medians with the 10th and 90th percentile; ratio is our
-time by that of the fastest other. The machine's ceilings are measured beside them.
+time by that of the fastest other. The machine's rooflines are measured beside them.
 """
 
 import dataclasses
@@ -35,10 +35,14 @@ if TYPE_CHECKING:
 SUBJECTS = ("decode", "train", "input", "checkpoint", "compile", "convert", "humaneval")
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=value.")
-PEER = flags.DEFINE_enum("peer", "none", ("torch", "none"), "What to time beside this project.")
-PEER_MODES = flags.DEFINE_list("peer_modes", ["eager", "compiled"], "How the peer may run.")
+BASELINE = flags.DEFINE_enum(
+    "baseline", "none", ("torch", "none"), "What to time beside this project."
+)
+BASELINE_MODES = flags.DEFINE_list(
+    "baseline_modes", ["eager", "compiled"], "How the baseline may run."
+)
 OUTPUT = flags.DEFINE_string("output", None, "File to append JSON lines to.")
-CALLS = flags.DEFINE_integer("calls", 20, "Timed calls of each contender; fewer where long.", 1)
+CALLS = flags.DEFINE_integer("calls", 20, "Timed calls of each variant; fewer where long.", 1)
 BATCH = flags.DEFINE_multi_integer("batch", [1, 16], "decode: rows; repeat for several.", 1)
 PROMPT_TOKENS = flags.DEFINE_integer("prompt_tokens", 64, "decode: length of a prompt.", 1)
 NEW_TOKENS = flags.DEFINE_integer("new_tokens", 128, "decode, humaneval: tokens to generate.", 1)
@@ -60,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"subject {subject!r}: name one of {', '.join(SUBJECTS)}, all, smoke")
     config = from_dict(RunConfig, script.load_config(CONFIG))
     options = check(subject)
-    if options.peer:
+    if options.baseline:
         # Both sides share the GPU's memory.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if subject == "all":
@@ -83,24 +87,26 @@ def check(subject: str) -> "Options":
     from benchmarks.report import Options
 
     options = Options(
-        PEER.value == "torch" or subject == "smoke", CALLS.value, tuple(PEER_MODES.value)
+        BASELINE.value == "torch" or subject == "smoke", CALLS.value, tuple(BASELINE_MODES.value)
     )
     if SWEEP.value and subject not in ("train", "all"):
         raise UserError(f"--sweep is not for {subject}: it times train")
     if subject in ("humaneval", "all"):
         if not PROBLEMS.value:
             raise UserError("--problems is missing: name your copy of HumanEval.jsonl.gz")
-        if CHECKPOINT.value and options.peer:
+        if CHECKPOINT.value and options.baseline:
             raise UserError(
                 f"--checkpoint={CHECKPOINT.value}: its completions end where it ends them, so the"
-                " peer would do other work; take --peer=none, or leave --checkpoint out"
+                " baseline would do other work; take --baseline=none, or leave --checkpoint out"
             )
-    if options.peer:
-        from benchmarks import peer
+    if options.baseline:
+        from benchmarks import baseline
 
-        peer.require()
-        if unknown := set(PEER_MODES.value) - set(peer.MODES):
-            raise UserError(f"--peer_modes={unknown.pop()}: name some of {', '.join(peer.MODES)}")
+        baseline.require()
+        if unknown := set(BASELINE_MODES.value) - set(baseline.MODES):
+            raise UserError(
+                f"--baseline_modes={unknown.pop()}: name some of {', '.join(baseline.MODES)}"
+            )
     return options
 
 
@@ -124,7 +130,7 @@ def report(subject: str, config: RunConfig, options: "Options") -> None:
     for row in tqdm(measure(subject, config, options), desc=subject, unit="row"):
         rows.append(row)
         if OUTPUT.value:  # at once: what was measured stands, whatever becomes of the rest
-            write_lines(Path(OUTPUT.value), subject, [row], context(options.peer) | about)
+            write_lines(Path(OUTPUT.value), subject, [row], context(options.baseline) | about)
     print_table(subject, rows)
     if subject == "smoke":
         from benchmarks import smoke
@@ -159,7 +165,7 @@ def measure(subject: str, config: RunConfig, options: "Options") -> "Iterator[Ro
     if subject == "compile":
         from benchmarks import compile as first
 
-        return first.measure(given("output", "peer", "compile_cache"), options)
+        return first.measure(given("output", "baseline", "compile_cache"), options)
     if subject == "convert":
         from benchmarks import convert
 
@@ -175,7 +181,7 @@ def measure(subject: str, config: RunConfig, options: "Options") -> "Iterator[Ro
     from benchmarks import train
 
     if SWEEP.value:
-        return train.sweep(given("output", "peer", "sweep"))
+        return train.sweep(given("output", "baseline", "sweep"))
     return train.measure(config, options)
 
 

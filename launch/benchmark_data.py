@@ -133,8 +133,8 @@ def write_exercises(n: int) -> Iterator[Document]:
 
 def time_tokenization(folder: Path) -> dict[str, Any]:
     from phi1_jax.curation.sources import Source, read_source
+    from phi1_jax.tokens.sentencepiece_bpe import sample_texts, train_tokenizer
     from phi1_jax.tokens.shards import write_shards
-    from phi1_jax.tokens.tokenizer import sample_texts, train_tokenizer
 
     documents, size = [], 0
     for document in read_source(Source("stdlib"), lambda name, reason: None):

@@ -29,7 +29,7 @@ from phi1_jax.cli.stage import fingerprint
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import MBPP_FORMS, Benchmark, read_benchmark, read_humaneval
 from phi1_jax.evaluate.download import PUBLIC, download
-from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.robustness import evaluate_robustness
 from phi1_jax.evaluate.samples import CUTS, SamplingPlan, read_samples, shown_prompt
 from phi1_jax.evaluate.saved import DRAWN, JUDGED, set_aside
@@ -38,7 +38,7 @@ from phi1_jax.evaluate.split import read_splits
 from phi1_jax.files import write_json
 from phi1_jax.run import folder as run_folder
 from phi1_jax.sandbox import Limits, open_sandbox
-from phi1_jax.tokens.tokenizer import load_tokenizer
+from phi1_jax.tokens.load import load_tokenizer
 
 BENCHMARK = flags.DEFINE_string("benchmark", None, "humaneval, mbpp, unconventional, or a path.")
 PROBLEMS = flags.DEFINE_string("problems", None, "Your copy of HumanEval's or MBPP's problems.")
@@ -117,13 +117,13 @@ def main(argv: Sequence[str]) -> None:
     n_not_judged = 0
     with open_sandbox(limits, WORKERS.value) as sandbox:
         print(f"sandbox: {sandbox.backend}; {limits}")
-        judge = Judge(sandbox)
-        print(f"the judge on {benchmark.name}: {judge.prove(benchmark)}")
+        executor = TestExecutor(sandbox)
+        print(f"the executor on {benchmark.name}: {executor.self_check(benchmark)}")
         if SAMPLES.value:
             summary = score_samples(
                 samples,
                 benchmark,
-                judge,
+                executor,
                 output,
                 cut=CUT.value,
                 ks=ks,
@@ -138,7 +138,7 @@ def main(argv: Sequence[str]) -> None:
             summaries[checkpoint.name] = evaluate_model(
                 checkpoint,
                 benchmark,
-                judge,
+                executor,
                 output / checkpoint.name,
                 plan,
                 model=checkpoint.identity(),
@@ -151,7 +151,7 @@ def main(argv: Sequence[str]) -> None:
             )
             if asked:
                 report = evaluate_robustness(
-                    checkpoint, asked, judge, output / checkpoint.name, plan,
+                    checkpoint, asked, executor, output / checkpoint.name, plan,
                     model=checkpoint.identity(),
                 )  # fmt: skip
                 n_not_judged += _show_drops(report)

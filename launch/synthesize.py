@@ -26,7 +26,7 @@ from phi1_jax.synthesis.api_teacher import APITeacher
 from phi1_jax.synthesis.course import COURSE
 from phi1_jax.synthesis.offline_teacher import OfflineTeacher, TeacherSettings, build_benchmark
 from phi1_jax.synthesis.synthesize import synthesize
-from phi1_jax.synthesis.teacher import Request
+from phi1_jax.synthesis.teacher import TeacherRequest
 from phi1_jax.synthesis.verify import VERDICTS
 
 # The offline teacher is trusted, so its exercises may share a process; see `verify`.
@@ -142,8 +142,8 @@ def run(output: Path, inputs: dict[str, Any], work: Callable[[Path], dict[str, A
 
 
 def with_bar(
-    bars: ExitStack, requests: Iterable[Request], name: str, total: int
-) -> Iterator[Request]:
+    bars: ExitStack, requests: Iterable[TeacherRequest], name: str, total: int
+) -> Iterator[TeacherRequest]:
     """Shows how many were asked, from the first on; ended with `bars`, before an error is told."""
     from tqdm import tqdm
 

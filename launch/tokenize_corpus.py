@@ -23,8 +23,9 @@ from phi1_jax.cli.stage import check_output, run_stage
 from phi1_jax.corpus.documents import read_all
 from phi1_jax.errors import UserError
 from phi1_jax.tokens.encode import PART_CHARS
+from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.tokens.sentencepiece_bpe import sample_texts, train_tokenizer
 from phi1_jax.tokens.shards import open_shards, write_shards
-from phi1_jax.tokens.tokenizer import load_tokenizer, sample_texts, train_tokenizer
 
 CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to read; repeat for several.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the token shards.")

@@ -127,11 +127,11 @@ def build_evaluators(config: RunConfig, stack: ExitStack) -> dict[str, Any]:
     if not BENCHMARK.value and not SAMPLE_PROMPT.value:
         return {}
     from phi1_jax.evaluate.benchmarks import read_benchmark
+    from phi1_jax.evaluate.executor import TestExecutor
     from phi1_jax.evaluate.in_training import benchmark_evaluator, samples_evaluator
-    from phi1_jax.evaluate.judge import Judge
     from phi1_jax.evaluate.samples import SamplingPlan
     from phi1_jax.sandbox import Limits, open_sandbox
-    from phi1_jax.tokens.tokenizer import load_tokenizer
+    from phi1_jax.tokens.load import load_tokenizer
 
     if not config.eval_every_steps:
         raise UserError("config field eval_every_steps=0: say how often, --config.eval_every_steps")
@@ -151,14 +151,14 @@ def build_evaluators(config: RunConfig, stack: ExitStack) -> dict[str, Any]:
             )
         benchmark = read_benchmark(BENCHMARK.value, problems)
         sandbox = stack.enter_context(open_sandbox(Limits(), os.cpu_count() or 1))
-        judge = Judge(sandbox)
+        executor = TestExecutor(sandbox)
         print(f"sandbox: {sandbox.backend}; {sandbox.limits}")
-        print(f"the judge on {benchmark.name}: {judge.prove(benchmark)}", flush=True)
+        print(f"the executor on {benchmark.name}: {executor.self_check(benchmark)}", flush=True)
         plan = SamplingPlan(
             max_new_tokens=MAX_NEW_TOKENS.value, batch_size=BATCH_SIZE.value, on_overflow="left"
         )
         evaluators[Path(benchmark.name).stem] = benchmark_evaluator(
-            benchmark, judge, config.model, tokenizer, Path(OUTPUT.value), plan
+            benchmark, executor, config.model, tokenizer, Path(OUTPUT.value), plan
         )
     if SAMPLE_PROMPT.value:
         evaluators["samples"] = samples_evaluator(

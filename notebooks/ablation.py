@@ -85,15 +85,15 @@ from phi1_jax.corpus.fingerprints import fingerprint_document
 from phi1_jax.decontamination.contamination import Rules
 from phi1_jax.decontamination.decontaminate import decontaminate
 from phi1_jax.evaluate.benchmarks import read_benchmark
-from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.samples import SamplingPlan
 from phi1_jax.evaluate.scoring import evaluate_model
 from phi1_jax.generate.generator import Generator
 from phi1_jax.sandbox import open_sandbox
 from phi1_jax.synthesis import offline_teacher
 from phi1_jax.synthesis.synthesize import synthesize
+from phi1_jax.tokens.sentencepiece_bpe import sample_texts, train_tokenizer
 from phi1_jax.tokens.shards import write_shards
-from phi1_jax.tokens.tokenizer import sample_texts, train_tokenizer
 from phi1_jax.train.loop import train
 
 SIZES = {
@@ -217,11 +217,11 @@ benchmark = read_benchmark(str(synthetic / "benchmark.jsonl"), None)
 plan = SamplingPlan(max_new_tokens=8 if SCALE == "smoke" else 96, batch_size=n_problems)
 scores = {}
 with open_sandbox() as sandbox:
-    judge = Judge(sandbox)
+    executor = TestExecutor(sandbox)
     for name in mixes:
         generator = Generator.from_checkpoint(root / name)
         summary = evaluate_model(
-            generator, benchmark, judge, root / "evaluate" / name, plan, model=name
+            generator, benchmark, executor, root / "evaluate" / name, plan, model=name
         )
         scores[name] = summary["pass_at_k"]["1"]
         print(f"{name}: pass@1 {100 * scores[name]['value']:.1f} %, {summary['verdicts']}")

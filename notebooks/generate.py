@@ -73,7 +73,7 @@ sys.path.insert(0, str(Path(phi1_jax.__file__).parents[1]))
 from matplotlib import pyplot
 
 from phi1_jax.evaluate.benchmarks import HUMANEVAL_STOP, humaneval, read_benchmark
-from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.samples import SamplingPlan
 from phi1_jax.evaluate.scoring import evaluate_model
 from phi1_jax.generate.generator import Generator
@@ -87,7 +87,7 @@ if SCALE == "smoke":
     from phi1_jax.config import ModelConfig
     from phi1_jax.model.phi import Phi
     from phi1_jax.run.checkpoint import write_model
-    from phi1_jax.tokens.tokenizer import train_tokenizer
+    from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
     problems = read_unconventional()
     train_tokenizer([p.prompt + p.canonical_solution for p in problems], 512).save(root / "pieces")
@@ -129,13 +129,13 @@ for stop in ((), HUMANEVAL_STOP):
 ks = sorted({1, max(1, N_SAMPLES // 2), N_SAMPLES})
 summaries = {}
 with open_sandbox() as sandbox:
-    judge = Judge(sandbox)
+    executor = TestExecutor(sandbox)
     for temperature in (0.2, 0.8):
         plan = SamplingPlan(N_SAMPLES, temperature, max_new_tokens=max_new_tokens, batch_size=64)
         summaries[temperature] = evaluate_model(
             generator,
             benchmark,
-            judge,
+            executor,
             root / f"temperature_{temperature}",
             plan,
             model=CHECKPOINT,

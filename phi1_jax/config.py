@@ -136,7 +136,7 @@ class DataConfig:
     loss_on: Literal["all", "solutions"] = "all"  # [ours]; solutions: not on exercises' prompts
     # stream: rows start anywhere, as in the paper. documents [ours]: rows start with a document, so
     # that a context which holds few exercises does not cut most of them.
-    cut: Literal["stream", "documents"] = "stream"
+    packing: Literal["stream", "documents"] = "stream"
     # Rows of each source that are never trained on, for curves of loss and bits per byte.
     validation_rows: int = 0
 

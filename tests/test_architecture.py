@@ -1,4 +1,4 @@
-"""The doors between the rooms open one way only, and the core imports nothing heavy."""
+"""Packages import each other one way only, and the core imports nothing heavy."""
 
 import ast
 
@@ -6,34 +6,27 @@ import pytest
 from conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "phi1_jax"
-# room -> the rooms it may import; ground-level modules import no room.
-DOORS = {
-    "language_model": set(),
-    "data": set(),
+# Package -> the packages that it may import. What lies in none, such as config.py, imports none.
+IMPORT_RULES: dict[str, set[str]] = {
+    "corpus": set(),
     "model": set(),
     "sandbox": set(),
-    "train": {"data", "model"},
-    "generate": {"model", "data"},
-    "interop": {"model", "data"},
-    "evaluate": {"generate", "data", "sandbox"},
-    "embed": {"model", "data"},
-    "plan": {"train", "model", "data"},
-    "benchmark": {
-        "train",
-        "generate",
-        "interop",
-        "model",
-        "data",
-        "sandbox",
-        "evaluate",
-        "plan",
-    },
+    "llm_client": set(),
+    "unconventional": {"corpus"},
+    "cli": {"llm_client"},
+    "tokens": {"corpus"},
+    "run": {"model"},
+    "quality": {"corpus", "llm_client", "tokens", "model", "run"},
+    "curation": {"quality", "corpus"},
+    "synthesis": {"corpus", "llm_client", "sandbox"},
+    "decontamination": {"corpus"},
+    "train": {"tokens", "model", "run"},
+    "generate": {"tokens", "model", "run"},
+    "interop": {"tokens", "model", "run"},
+    "plan": {"train", "model"},
+    "evaluate": {"generate", "tokens", "run", "corpus", "sandbox", "unconventional", "llm_client"},
 }
-# Packages that any room may import, as it may the ground-level modules.
-GROUND = {"language_model"}
 HEAVY = {"torch", "transformers", "tensorflow"}
-# The peer that the benchmark times; imported only when it is asked for.
-PEERS = {"benchmark/peer.py"}
 
 
 def imports(path) -> set[str]:
@@ -48,30 +41,56 @@ def imports(path) -> set[str]:
     return found
 
 
-def rooms(path) -> set[str]:
+def packages(path) -> set[str]:
     names = (name.split(".") for name in imports(path) if name.startswith("phi1_jax."))
-    return {parts[1] for parts in names if parts[1] in DOORS.keys() - GROUND}
+    return {parts[1] for parts in names if (PACKAGE / parts[1]).is_dir()}
 
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_doors_open_one_way(path):
+def test_imports_go_one_way(path):
     parts = path.relative_to(PACKAGE).parts
-    room = parts[0] if len(parts) > 1 else None
-    allowed = DOORS[room] | {room} if room else set()
-    assert rooms(path) <= allowed, f"{path} imports {rooms(path) - allowed}"
+    package = parts[0] if len(parts) > 1 else None
+    allowed = IMPORT_RULES[package] | {package} if package else set()
+    assert packages(path) <= allowed, f"{path} imports {packages(path) - allowed}"
     heavy = {name for name in imports(path) if name.split(".")[0] in HEAVY}
-    assert not heavy or str(path.relative_to(PACKAGE)) in PEERS, f"{path} imports {heavy}"
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 320, f"{path} is too long"
+    assert not heavy, f"{path} imports {heavy}"
+    outside = {name.split(".")[0] for name in imports(path)} & {"launch", "benchmarks", "configs"}
+    assert not outside, f"{path} imports {outside}, which are not of the package"
 
 
-def test_every_room_has_its_doors_declared():
+def test_every_package_has_import_rules():
     folders = {
         path.parent.relative_to(PACKAGE).parts[0] for path in FILES if path.parent != PACKAGE
     }
-    assert folders <= set(DOORS)
+    assert folders == set(IMPORT_RULES)
+
+
+def test_the_import_rules_have_no_circle():
+    left = dict(IMPORT_RULES)
+    while left:
+        free = [package for package, rules in left.items() if not rules & left.keys()]
+        assert free, f"{sorted(left)} import each other in a circle"
+        for package in free:
+            del left[package]
+
+
+def test_modules_import_each_other_in_no_circle():
+    names = {
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in FILES
+    }
+    left = {}
+    for name, path in names.items():
+        # A module's own package is no step of a circle: its __init__ only gathers names.
+        left[name] = {n for n in imports(path) & names.keys() if not f"{name}.".startswith(f"{n}.")}
+    while left:
+        free = [name for name, found in left.items() if not found & left.keys()]
+        assert free, f"modules import each other in a circle, among {sorted(left)}"
+        for name in free:
+            del left[name]
 
 
 def test_configs_import_only_ml_collections():

@@ -101,7 +101,7 @@ def test_both_sizes_are_benchmarked_even_if_the_first_fails(run, code):
         "phi1_small_base",
     ]
     for line in log:
-        assert line.split("benchmark.py ")[1].startswith("all --peer=torch --sweep --config=")
+        assert line.split("benchmark.py ")[1].startswith("all --baseline=torch --sweep --config=")
         assert "--problems=HumanEval.jsonl.gz --output=rows.jsonl --calls=3" in line
     done, log = run(ONE)
     assert done.returncode and "HumanEval.jsonl.gz" in done.stderr and len(log) == 2

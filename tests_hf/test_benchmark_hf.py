@@ -1,4 +1,4 @@
-"""launch/benchmark.py beside its peer, at a small size: both must do the same work."""
+"""launch/benchmark.py beside its baseline, at a small size: both must do the same work."""
 
 import json
 import os
@@ -19,14 +19,14 @@ SIZE = [
     "--config.model.rotary_dim=16",
     "--config.data.seq_len=32",
     "--config.data.global_batch_size=2",
-    "--peer=torch",
+    "--baseline=torch",
     "--calls=2",
 ]
 DATA = Path(os.environ.get("PHI1_JAX_DATA") or REPOSITORY.parent / "shared/data")
 
 
 def rows(tmp_path, *arguments, modes="eager"):
-    arguments = (*arguments, f"--peer_modes={modes}")
+    arguments = (*arguments, f"--baseline_modes={modes}")
     output = tmp_path / "rows.jsonl"
     subprocess.run(
         [sys.executable, REPOSITORY / "launch/benchmark.py", *arguments, f"--output={output}"],
@@ -40,11 +40,11 @@ def rows(tmp_path, *arguments, modes="eager"):
 def test_train(tmp_path):
     # A first loss that differs from ours would end the run.
     found = rows(tmp_path, "train", *SIZE)
-    (ours, with_dropout) = [row for row in found if row["contender"] == "ours"]
-    heats = [row["contender"] for row in found if row["contender"].endswith("(heat)")]
-    ran = [row for row in found if row["contender"].startswith("torch") and row["seconds"]]
-    (best,) = [row for row in ran if row["contender"] not in heats]
-    assert {"torch eager, sdpa (heat)", "torch eager, sdpa math (heat)"} <= set(heats)
+    (ours, with_dropout) = [row for row in found if row["variant"] == "ours"]
+    select_fastest = [row["variant"] for row in found if row["variant"].endswith("(heat)")]
+    ran = [row for row in found if row["variant"].startswith("torch") and row["seconds"]]
+    (best,) = [row for row in ran if row["variant"] not in select_fastest]
+    assert {"torch eager, sdpa (heat)", "torch eager, sdpa math (heat)"} <= set(select_fastest)
     assert ours["ratio"] == ours["seconds"] / best["seconds"]
     assert ours["versions"]["torch"] and ours["versions"]["transformers"]
     assert with_dropout["case"].endswith("dropout 0.1") and with_dropout["seconds"] > 0
@@ -53,9 +53,9 @@ def test_train(tmp_path):
 def test_decode(tmp_path):
     flags = ("--batch=1", "--batch=3", "--prompt_tokens=8", "--new_tokens=12")
     found = rows(tmp_path, "decode", *SIZE, *flags)
-    ran = [row for row in found if "torch" in row["contender"] and row["seconds"]]
+    ran = [row for row in found if "torch" in row["variant"] and row["seconds"]]
     assert {row["values"]["same_tokens"] for row in ran} == {1.0}
-    names = {row["contender"] for row in ran}
+    names = {row["variant"] for row in ran}
     for cache in ("dynamic", "static"):
         for attention in ("eager", "sdpa", "sdpa math"):
             assert f"torch eager, {cache} cache, {attention} (heat)" in names
@@ -66,7 +66,7 @@ def test_decode(tmp_path):
 def test_the_compiled_peer_decodes_the_same(tmp_path):
     flags = ("--batch=2", "--prompt_tokens=8", "--new_tokens=4", "--calls=1")
     found = rows(tmp_path, "decode", *SIZE, *flags, modes="compiled")
-    ran = {row["contender"]: row for row in found if row["contender"].startswith("torch")}
+    ran = {row["variant"]: row for row in found if row["variant"].startswith("torch")}
     for attention in ("eager", "sdpa"):
         heat = ran[f"torch compiled, static cache, {attention} (heat)"]
         assert heat["values"]["same_tokens"] == 1.0

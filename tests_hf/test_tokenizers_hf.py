@@ -8,7 +8,8 @@ import pytest
 from transformers import AutoTokenizer, CodeGenTokenizerFast
 
 from phi1_jax.interop.tokenizers import WHITE_SPACE, read_tokenizer, write_tokenizer
-from phi1_jax.tokens.tokenizer import load_tokenizer, train_tokenizer
+from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 GPT2 = Path(os.environ.get("GPT2_FOLDER", Path(__file__).parents[2] / "shared/data/gpt2"))
 needs_gpt2 = pytest.mark.skipif(

@@ -8,7 +8,7 @@ from typing import Any
 
 from phi1_jax.config import ModelConfig
 from phi1_jax.evaluate.benchmarks import Benchmark
-from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.samples import SamplingPlan
 from phi1_jax.evaluate.saved import read_rows
 from phi1_jax.evaluate.scoring import evaluate_model
@@ -23,7 +23,7 @@ _SHOWN = 5  # problems whose completions are shown
 
 def benchmark_evaluator(
     benchmark: Benchmark,
-    judge: Judge,
+    executor: TestExecutor,
     model: ModelConfig,
     tokenizer: Tokenizer,
     run: Path,
@@ -39,7 +39,7 @@ def benchmark_evaluator(
         output = run / "evaluate" / benchmark.name / str(step)
         shutil.rmtree(output, ignore_errors=True)  # of a run that was killed and came back
         generator = Generator(model, params, tokenizer)
-        summary = evaluate_model(generator, benchmark, judge, output, plan, model=f"step {step}")
+        summary = evaluate_model(generator, benchmark, executor, output, plan, model=f"step {step}")
         prompts = {task.task_id: task.prompt for task in benchmark.tasks}
         parts = []
         for row in islice(read_rows(output / "results.jsonl"), _SHOWN):

@@ -6,7 +6,7 @@ from typing import Any
 
 from phi1_jax.corpus.problems import Problem, write_problems
 from phi1_jax.evaluate.benchmarks import humaneval
-from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.pass_at_k import bootstrap_interval
 from phi1_jax.evaluate.samples import Completes, SamplingPlan
 from phi1_jax.evaluate.scoring import evaluate_model, task_scores
@@ -18,7 +18,7 @@ from phi1_jax.sandbox import Verdict
 def evaluate_robustness(
     generator: Completes,
     problems: Sequence[Problem],
-    judge: Judge,
+    executor: TestExecutor,
     output: Path,
     plan: SamplingPlan,
     *,
@@ -37,14 +37,14 @@ def evaluate_robustness(
     report: dict[str, Any] = {}
     for name in TRANSFORMATIONS:
         changed, left_out = transform(problems, name, plan.seed)
-        changed = _still_solved(changed, name, judge, left_out)
+        changed = _still_solved(changed, name, executor, left_out)
         report[name] = {"n_tasks": 0, "left_out": left_out, "n_not_judged": 0}
         if not changed:
             continue
         folder = output / "robustness" / name
         write_problems(folder / "problems.jsonl", changed)
         benchmark = humaneval(changed, name)
-        summary = evaluate_model(generator, benchmark, judge, folder, plan, model=model, ks=(1,))
+        summary = evaluate_model(generator, benchmark, executor, folder, plan, model=model, ks=(1,))
         report[name] = {
             **drop(before, task_scores(folder / "results.jsonl")),
             "left_out": left_out,
@@ -55,14 +55,16 @@ def evaluate_robustness(
 
 
 def _still_solved(
-    changed: Sequence[Problem], name: str, judge: Judge, left_out: dict[str, str]
+    changed: Sequence[Problem], name: str, executor: TestExecutor, left_out: dict[str, str]
 ) -> list[Problem]:
     """The problems whose reference still passes; the others go to `left_out`, with the reason.
 
-    One among a user's hundreds must not end the report. `Judge.prove` sees the rest.
+    One among a user's hundreds must not end the report. `TestExecutor.prove` sees the rest.
     """
     tasks = humaneval(changed, name).tasks
-    for task, outcome in zip(tasks, judge.judge([(t, t.reference) for t in tasks]), strict=True):
+    for task, outcome in zip(
+        tasks, executor.execute([(t, t.reference) for t in tasks]), strict=True
+    ):
         if outcome.verdict is not Verdict.PASS:
             left_out[task.task_id] = f"the reference solution no longer passes: {outcome.verdict}"
     return [problem for problem in changed if problem.task_id not in left_out]

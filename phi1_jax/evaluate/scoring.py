@@ -16,7 +16,7 @@ import phi1_jax
 from phi1_jax.corpus.json_lines import read_json_lines
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark
-from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.pass_at_k import estimate, score
 from phi1_jax.evaluate.samples import (
     CUTS,
@@ -46,7 +46,7 @@ DEFAULT_KS = (1, 10, 100)
 def evaluate_model(
     generator: Completes,
     benchmark: Benchmark,
-    judge: Judge,
+    executor: TestExecutor,
     output: Path,
     plan: SamplingPlan = SamplingPlan(),  # noqa: B008 (frozen)
     *,
@@ -65,23 +65,23 @@ def evaluate_model(
       sensitivity: also score the same samples under the other rules; see `sensitivity_report`.
       splits: score the two parts of each too.
     Raises:
-      UserError: the judge cannot prove itself on the benchmark.
+      UserError: the self-check fails on the benchmark.
     """
-    judge.prove(benchmark)
+    executor.self_check(benchmark)
     start = time.perf_counter()
     samples = generate_samples(generator, benchmark, plan, output, model)
     choices = {"model": model, **asdict(plan), "generate_s": _since(start)}
     cut = "body" if benchmark.cut_to_body else "stop"
     return score_samples(
-        samples, benchmark, judge, output, cut=cut, ks=ks, choices=choices, sensitivity=sensitivity,
-        strip_prompt=plan.strip_prompt, splits=splits,
+        samples, benchmark, executor, output, cut=cut, ks=ks, choices=choices,
+        sensitivity=sensitivity, strip_prompt=plan.strip_prompt, splits=splits,
     )  # fmt: skip
 
 
 def score_samples(
     samples: Sequence[Sample],
     benchmark: Benchmark,
-    judge: Judge,
+    executor: TestExecutor,
     output: Path,
     *,
     cut: str = "none",
@@ -100,7 +100,7 @@ def score_samples(
     """
     if cut not in CUTS:
         raise UserError(f"--cut={cut!r}: must be one of {', '.join(CUTS)}")
-    proof = judge.prove(benchmark)
+    self_check = executor.self_check(benchmark)
     output.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     versions = _versions()
@@ -109,14 +109,14 @@ def score_samples(
         "samples": sha256("\0".join(map(repr, samples))),
         "cut": cut,
         "strip_prompt": strip_prompt,
-        "limits": asdict(judge.sandbox.limits),
-        "backend": judge.sandbox.backend,
+        "limits": asdict(executor.sandbox.limits),
+        "backend": executor.sandbox.backend,
         "versions": {name: versions[name] for name in ("python", "phi1_jax")},
     }
     if not _were_drawn(samples, output):
         set_aside(output, DRAWN + JUDGED, "another run")
     note_settings(output / "judging.json", settings, JUDGED)
-    rows = _judge(samples, benchmark, judge, output / "results.jsonl", cut, strip_prompt)
+    rows = _judge(samples, benchmark, executor, output / "results.jsonl", cut, strip_prompt)
     verdicts: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         verdicts[row["task_id"]].append(row["verdict"])
@@ -135,15 +135,15 @@ def score_samples(
             "imports": "standard library only",
             **(choices or {}),
         },
-        "proof": proof,
-        "sandbox": {"backend": judge.sandbox.backend, **asdict(judge.sandbox.limits)},
+        "self_check": self_check,
+        "sandbox": {"backend": executor.sandbox.backend, **asdict(executor.sandbox.limits)},
         "versions": versions,
         "judge_s": _since(start),
     }
     if splits:
         summary["splits"] = [_score_parts(verdicts, split, ks) for split in splits]
     if sensitivity:
-        summary["sensitivity"] = sensitivity_report(samples, benchmark, judge, strip_prompt)
+        summary["sensitivity"] = sensitivity_report(samples, benchmark, executor, strip_prompt)
     write_json(output / "summary.json", summary)
     return summary
 
@@ -170,7 +170,10 @@ def _score_parts(
 
 
 def sensitivity_report(
-    samples: Sequence[Sample], benchmark: Benchmark, judge: Judge, strip_prompt: bool = False
+    samples: Sequence[Sample],
+    benchmark: Benchmark,
+    executor: TestExecutor,
+    strip_prompt: bool = False,
 ) -> dict[str, Any]:
     """pass@1 of the same samples under every rule for cutting and stripping, and the spread."""
     tasks = {task.task_id: task for task in benchmark.tasks}
@@ -189,7 +192,7 @@ def sensitivity_report(
                 task = tasks[sample.task_id]
                 programs.append((task, program(task, stripped, cut, benchmark.stop, strip_prompt)))
             verdicts: dict[str, list[str]] = defaultdict(list)
-            for sample, outcome in zip(samples, judge.judge(programs), strict=True):
+            for sample, outcome in zip(samples, executor.execute(programs), strict=True):
                 verdicts[sample.task_id].append(outcome.verdict)
             n_not_judged += sum(group.count(Verdict.INFRA) for group in verdicts.values())
             if found := estimate(verdicts.values(), [1]):
@@ -209,7 +212,7 @@ def _were_drawn(samples: Sequence[Sample], output: Path) -> bool:
 def _judge(
     samples: Sequence[Sample],
     benchmark: Benchmark,
-    judge: Judge,
+    executor: TestExecutor,
     path: Path,
     cut: str,
     strip_prompt: bool,
@@ -240,7 +243,7 @@ def _judge(
         else:
             left.append(at)
     write_rows(path, [row for row in rows if "verdict" in row])
-    outcomes = judge.judge([jobs[at] for at in left])
+    outcomes = executor.execute([jobs[at] for at in left])
     bar = tqdm(outcomes, f"judging {benchmark.name}", len(rows), initial=len(rows) - len(left))
     with path.open("a", encoding="utf-8") as file:
         for at, outcome in zip(left, bar, strict=True):

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from phi1_jax.config import ModelConfig
 from phi1_jax.generate.decoder import State, begin, bucket, decode, empty_state, pick, put
-from phi1_jax.generate.sampling import SamplerInput, History, Sampling
+from phi1_jax.generate.sampling import History, SamplerInput, Sampling
 from phi1_jax.model.cache import Weights
 
 # Tokens in one prefill: bounds its activations, whatever the batch.

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from phi1_jax.config import ModelConfig
-from phi1_jax.generate.sampling import SamplerInput, Rule, choose
+from phi1_jax.generate.sampling import Rule, SamplerInput, choose
 from phi1_jax.model import cache as kv
 from phi1_jax.model.cache import Cache, Weights, constrain
 

@@ -19,7 +19,8 @@ from phi1_jax.generate.sampling import Sampling, stream_key
 from phi1_jax.generate.stopping import FinishReason, find_end, printable
 from phi1_jax.model.cache import decoding_weights, mesh_of
 from phi1_jax.run.checkpoint import TOKENIZER, load_model, read_model_config
-from phi1_jax.tokens.tokenizer import Tokenizer, load_tokenizer
+from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.tokens.tokenizer import Tokenizer
 
 Overflow = Literal["error", "left"]
 

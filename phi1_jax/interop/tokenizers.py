@@ -7,13 +7,8 @@ from typing import Any
 from phi1_jax.errors import UserError
 from phi1_jax.files import write_json
 from phi1_jax.tokens.byte_pair import BytePairTokenizer
-from phi1_jax.tokens.tokenizer import (
-    END_OF_TEXT,
-    MODEL,
-    TOKENIZER_JSON,
-    Tokenizer,
-    load_tokenizer,
-)
+from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.tokens.tokenizer import END_OF_TEXT, MODEL, TOKENIZER_JSON, Tokenizer
 
 # CodeGen's additions to GPT-2's pieces, in the order of their ids, 50257 to 50294.
 WHITE_SPACE = [" " * n for n in range(31, 1, -1)] + ["\t" * n for n in range(9, 1, -1)]

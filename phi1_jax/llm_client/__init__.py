@@ -4,6 +4,6 @@
 """
 
 from phi1_jax.llm_client.client import LanguageModel
-from phi1_jax.llm_client.records import Estimate, LanguageModelConfig, Reply, Request, Usage
+from phi1_jax.llm_client.records import ChatReply, ChatRequest, Estimate, LanguageModelConfig, Usage
 
-__all__ = ["Estimate", "LanguageModel", "LanguageModelConfig", "Reply", "Request", "Usage"]
+__all__ = ["ChatReply", "ChatRequest", "Estimate", "LanguageModel", "LanguageModelConfig", "Usage"]

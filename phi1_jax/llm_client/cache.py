@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 from phi1_jax.errors import UserError
-from phi1_jax.llm_client.records import Reply, Usage
+from phi1_jax.llm_client.records import ChatReply, Usage
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -52,7 +52,7 @@ class Cache:
     def spent_usd(self) -> float:
         return self._spent
 
-    def find(self, key: str) -> Reply | None:
+    def find(self, key: str) -> ChatReply | None:
         with self._lock:
             row = self._db.execute(
                 "SELECT text, finish_reason, input_tokens, output_tokens, base_url FROM replies "
@@ -60,7 +60,7 @@ class Cache:
             ).fetchone()  # fmt: skip
         if not row:
             return None
-        return Reply(row[0], row[1], Usage(row[2], row[3]), row[4] or "unknown", cached=True)
+        return ChatReply(row[0], row[1], Usage(row[2], row[3]), row[4] or "unknown", cached=True)
 
     def mean_output_tokens(self, model: str) -> float | None:
         with self._lock:
@@ -81,7 +81,12 @@ class Cache:
             ).lastrowid
 
     def end(
-        self, number: int, usd: float, key: str = "", model: str = "", reply: Reply | None = None
+        self,
+        number: int,
+        usd: float,
+        key: str = "",
+        model: str = "",
+        reply: ChatReply | None = None,
     ) -> None:
         """Corrects a try's cost and keeps its reply, both or neither."""
         with self._lock, self._db:

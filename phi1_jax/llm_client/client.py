@@ -7,7 +7,7 @@ from typing import Any
 
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client.cache import Cache
-from phi1_jax.llm_client.records import Estimate, LanguageModelConfig, Reply, Request, Usage
+from phi1_jax.llm_client.records import ChatReply, ChatRequest, Estimate, LanguageModelConfig, Usage
 from phi1_jax.llm_client.sender import Sender, begin, over_budget
 
 # So many requests without one completion: the settings are wrong or the endpoint is down.
@@ -27,7 +27,7 @@ class LanguageModel:
         self.cache = Cache(Path(cache))
         self._answered: Counter[str] = Counter()
 
-    def estimate(self, requests: Iterable[Request]) -> Estimate:
+    def estimate(self, requests: Iterable[ChatRequest]) -> Estimate:
         """What `complete` would take for these requests; sends nothing."""
         model = self.settings.model
         mean = self.cache.mean_output_tokens(model)
@@ -54,8 +54,8 @@ class LanguageModel:
         )  # fmt: skip
 
     def complete(
-        self, requests: Iterable[Request], progress: str = ""
-    ) -> Iterator[tuple[Request, Reply]]:
+        self, requests: Iterable[ChatRequest], progress: str = ""
+    ) -> Iterator[tuple[ChatRequest, ChatReply]]:
         """Yields each request with its reply, as they finish.
 
         `requests` are drawn as room allows; equal ones are sent once. Requests that fail after
@@ -94,14 +94,14 @@ class LanguageModel:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _complete(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Reply]]:
+    def _complete(self, requests: Iterable[ChatRequest]) -> Iterator[tuple[ChatRequest, ChatReply]]:
         model = self.settings.model
         # By key; equal requests share one sending.
-        waiting: dict[str, list[Request]] = defaultdict(list)
+        waiting: dict[str, list[ChatRequest]] = defaultdict(list)
         sender: Sender | None = None
         failures = 0
 
-        def settle() -> Iterator[tuple[Request, Reply]]:
+        def settle() -> Iterator[tuple[ChatRequest, ChatReply]]:
             nonlocal failures
             assert sender is not None
             key, future = sender.next_done()

@@ -15,7 +15,7 @@ _BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
-class Request:
+class ChatRequest:
     """One chat completion.
 
     Attributes:
@@ -31,7 +31,7 @@ class Request:
     seed: int | None = None
 
     @classmethod
-    def of(cls, system: str, user: str, **parameters: Any) -> "Request":
+    def of(cls, system: str, user: str, **parameters: Any) -> "ChatRequest":
         """The usual two messages; `parameters` are the other fields."""
         messages = ({"role": "system", "content": system}, {"role": "user", "content": user})
         return cls(messages, **parameters)
@@ -63,7 +63,7 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Reply:
+class ChatReply:
     """What came back.
 
     Attributes:
@@ -153,7 +153,7 @@ class LanguageModelConfig:
             + usage.output_tokens * self.usd_per_million_output
         ) / million
 
-    def max_usd(self, request: Request) -> float:
+    def max_usd(self, request: ChatRequest) -> float:
         """What one try can cost at most."""
         return self.usd(Usage(request.max_input_tokens, request.max_tokens))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client.cache import Cache
-from phi1_jax.llm_client.records import LanguageModelConfig, Reply, Request, Usage
+from phi1_jax.llm_client.records import ChatReply, ChatRequest, LanguageModelConfig, Usage
 
 FIRST_DELAY_S, MAX_DELAY_S = 0.5, 60.0
 # An endpoint that sends us away for longer has run out of quota rather than of breath.
@@ -45,13 +45,13 @@ class Sender:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._done: queue.Queue[tuple[str, Future[Reply]]] = queue.Queue()
+        self._done: queue.Queue[tuple[str, Future[ChatReply]]] = queue.Queue()
 
-    def send(self, key: str, request: Request, number: int) -> None:
+    def send(self, key: str, request: ChatRequest, number: int) -> None:
         future = asyncio.run_coroutine_threadsafe(self._ask(key, request, number), self._loop)
         future.add_done_callback(lambda done: self._done.put((key, done)))
 
-    def next_done(self) -> tuple[str, Future[Reply]]:
+    def next_done(self) -> tuple[str, Future[ChatReply]]:
         return self._done.get()
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class Sender:
         self._thread.join()
         self._loop.close()
 
-    async def _ask(self, key: str, request: Request, number: int | None) -> Reply:
+    async def _ask(self, key: str, request: ChatRequest, number: int | None) -> ChatReply:
         """Tries until there is a reply; every try is in the books before it is sent."""
         settings, cache, openai = self._settings, self._cache, self._openai
         problem = ""
@@ -87,10 +87,10 @@ class Sender:
                     flags = f"--base_url={settings.base_url} --model={settings.model}"
                     raise UserError(f"{flags}: {problem}") from error
                 if not (error.status_code in _RETRIED or error.status_code >= 500):
-                    return Reply(problem, "error")
+                    return ChatReply(problem, "error")
                 wait_s = retry_after_s(error.response.headers.get("retry-after"))
                 if wait_s is not None and wait_s > MAX_RETRY_AFTER_S:
-                    return Reply(f"{problem} (Retry-After {wait_s:.0f} s)", "error")
+                    return ChatReply(f"{problem} (Retry-After {wait_s:.0f} s)", "error")
                 number = None
             except (openai.APIConnectionError, TimeoutError) as error:
                 # It may have been answered, and billed: the try stays in the books.
@@ -105,9 +105,9 @@ class Sender:
                 if wait_s is not None:
                     self._not_before = max(self._not_before, time.monotonic() + wait_s)
                 await asyncio.sleep(back_off_s(n_tries, random.random()) if not wait_s else 0)
-        return Reply(f"{problem} ({settings.max_retries + 1} tries)", "error")
+        return ChatReply(f"{problem} ({settings.max_retries + 1} tries)", "error")
 
-    async def _post(self, key: str, request: Request) -> bytes:
+    async def _post(self, key: str, request: ChatRequest) -> bytes:
         parameters: dict[str, Any] = {
             "messages": request.messages,
             self._settings.max_tokens_parameter: request.max_tokens,
@@ -128,12 +128,14 @@ class Sender:
         return text.replace(self._secret, "***") if self._settings.api_key_env else text
 
 
-def begin(settings: LanguageModelConfig, cache: Cache, key: str, request: Request) -> int | None:
+def begin(
+    settings: LanguageModelConfig, cache: Cache, key: str, request: ChatRequest
+) -> int | None:
     """Enters a try in the books; None if it might exceed the budget."""
     return cache.begin(key, settings.max_usd(request), settings.budget_usd)
 
 
-def over_budget(settings: LanguageModelConfig, cache: Cache, request: Request) -> UserError:
+def over_budget(settings: LanguageModelConfig, cache: Cache, request: ChatRequest) -> UserError:
     return UserError(
         f"--budget_usd={settings.budget_usd}: {cache.spent_usd:.4f} USD are spent and the next "
         f"request may cost {settings.max_usd(request):.4f}; what was answered is kept, so raise "
@@ -171,7 +173,7 @@ def retry_after_s(header: str | None) -> float | None:
         return None
 
 
-def parse_body(body: bytes, request: Request) -> Reply:
+def parse_body(body: bytes, request: ChatRequest) -> ChatReply:
     """Reads a completion; a body without a readable one is kept raw, as "malformed".
 
     Without a count from the endpoint, or with one that counts nothing (negative, infinite), usage
@@ -195,9 +197,9 @@ def parse_body(body: bytes, request: Request) -> Reply:
         if not isinstance(text, str):
             raise TypeError(f"content is {type(text).__name__}")
         (text + reason).encode()  # lone surrogates are legal JSON and no legal text
-        return Reply(text, reason, usage)
+        return ChatReply(text, reason, usage)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return Reply(body.decode("utf-8", "backslashreplace"), "malformed", usage)
+        return ChatReply(body.decode("utf-8", "backslashreplace"), "malformed", usage)
 
 
 def _count(given: Any, most: int) -> int:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.corpus.json_lines import write_json_lines
 from phi1_jax.errors import UserError
-from phi1_jax.llm_client import LanguageModel, Request
+from phi1_jax.llm_client import ChatRequest, LanguageModel
 from phi1_jax.quality.embeddings import document_key
 from phi1_jax.quality.rubric import ANNOTATOR, VALUE, WHY, Rubric
 
@@ -140,7 +140,7 @@ def by_language_model(model: LanguageModel, unusable: Path) -> Annotator:
     def annotator(documents: Iterable[Document]) -> Iterator[Document]:
         waiting: defaultdict[str, list[Document]] = defaultdict(list)
 
-        def requests() -> Iterator[Request]:
+        def requests() -> Iterator[ChatRequest]:
             for document in documents:
                 request = request_for(document)
                 asked = waiting[request.key(model.settings.model)]
@@ -163,12 +163,12 @@ def by_language_model(model: LanguageModel, unusable: Path) -> Annotator:
     return annotator
 
 
-def request_for(document: Document) -> Request:
+def request_for(document: Document) -> ChatRequest:
     """The request for one document's grade."""
     text = document.text[:MAX_CHARS]
     if len(document.text) > MAX_CHARS:
         text += f"\n[the rest, {len(document.text) - MAX_CHARS} characters, is left out]"
-    return Request.of(SYSTEM, f"<document>\n{text}\n</document>", max_tokens=MAX_REPLY_TOKENS)
+    return ChatRequest.of(SYSTEM, f"<document>\n{text}\n</document>", max_tokens=MAX_REPLY_TOKENS)
 
 
 def read_grade(reply: str) -> tuple[float, str] | None:

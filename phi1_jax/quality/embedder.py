@@ -17,7 +17,8 @@ from phi1_jax.errors import UserError
 from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import batch_sharding, make_mesh, param_shardings
 from phi1_jax.run.checkpoint import TOKENIZER, load_model, read_model_config
-from phi1_jax.tokens.tokenizer import Tokenizer, load_tokenizer
+from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.tokens.tokenizer import Tokenizer
 
 # Each length is a compiled program; documents shorter than the least are padded to it.
 N_LENGTHS = 4

@@ -3,9 +3,8 @@
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 
-from phi1_jax.llm_client import LanguageModel
-from phi1_jax.llm_client import Request as Completion
-from phi1_jax.synthesis.teacher import Reply, Request
+from phi1_jax.llm_client import ChatRequest, LanguageModel
+from phi1_jax.synthesis.teacher import TeacherReply, TeacherRequest
 
 # Longer replies are cut by the endpoint, and set aside.
 MAX_TOKENS = {"textbook": 2048, "exercise": 768}
@@ -24,23 +23,23 @@ class APITeacher:
         self.temperature = temperature
         self._model = model
 
-    def completion(self, request: Request) -> Completion:
+    def completion(self, request: TeacherRequest) -> ChatRequest:
         """What the endpoint is asked."""
-        return Completion(
+        return ChatRequest(
             tuple(request.messages), self.temperature, MAX_TOKENS[request.kind], request.seed
         )
 
-    def replies(self, requests: Iterable[Request]) -> Iterator[Reply]:
+    def replies(self, requests: Iterable[TeacherRequest]) -> Iterator[TeacherReply]:
         """One reply a request, in order, so that the same replies make the same corpus.
 
         Raises:
           UserError: see `LanguageModel.complete`.
         """
-        asked: defaultdict[Completion, deque[tuple[int, Request]]] = defaultdict(deque)
-        arrived: dict[int, Reply] = {}
+        asked: defaultdict[ChatRequest, deque[tuple[int, TeacherRequest]]] = defaultdict(deque)
+        arrived: dict[int, TeacherReply] = {}
         following = 0
 
-        def completions() -> Iterator[Completion]:
+        def completions() -> Iterator[ChatRequest]:
             for number, request in enumerate(requests):
                 completion = self.completion(request)
                 asked[completion].append((number, request))
@@ -50,7 +49,7 @@ class APITeacher:
             number, request = asked[completion].popleft()
             if not asked[completion]:
                 del asked[completion]
-            arrived[number] = Reply(request, reply.text, problem=reply.problem)
+            arrived[number] = TeacherReply(request, reply.text, problem=reply.problem)
             while following in arrived:
                 yield arrived.pop(following)
                 following += 1

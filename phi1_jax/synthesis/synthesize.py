@@ -13,7 +13,7 @@ from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.corpus.problems import Problem, write_problems
 from phi1_jax.synthesis.exercises import to_document
 from phi1_jax.synthesis.replies import ReplyError, parse_section
-from phi1_jax.synthesis.teacher import Reply, Request, Teacher
+from phi1_jax.synthesis.teacher import Teacher, TeacherReply, TeacherRequest
 from phi1_jax.synthesis.verify import PASS, VERDICTS, Run, Verified, verify
 
 BENCHMARK = "benchmark.jsonl"
@@ -30,7 +30,7 @@ class Rejects:
     def __init__(self) -> None:
         self._documents: list[Document] = []
 
-    def add(self, reply: Reply, reason: str, detail: str = "", verdict: str = "") -> None:
+    def add(self, reply: TeacherReply, reason: str, detail: str = "", verdict: str = "") -> None:
         request = reply.request
         metadata = {
             "reason": reason,
@@ -56,8 +56,8 @@ class Rejects:
 def synthesize(
     output: Path,
     teacher: Teacher,
-    textbooks: Iterable[Request],
-    exercises: Iterable[Request],
+    textbooks: Iterable[TeacherRequest],
+    exercises: Iterable[TeacherRequest],
     problems: list[Problem],
     run: Run,
     batch: int = 1,
@@ -88,7 +88,7 @@ def synthesize(
     chars: Counter[str] = Counter()
     verdicts = Counter(dict.fromkeys(("off_format", *VERDICTS), 0))
 
-    def count(requests: Iterable[Request]) -> Iterator[Request]:
+    def count(requests: Iterable[TeacherRequest]) -> Iterator[TeacherRequest]:
         for request in requests:
             asked[request.kind] += 1
             yield request
@@ -158,7 +158,7 @@ def check_benchmark(problems: list[Problem], run: Run) -> None:
 
 
 def write_sections(
-    teacher: Teacher, requests: Iterable[Request], rejects: Rejects
+    teacher: Teacher, requests: Iterable[TeacherRequest], rejects: Rejects
 ) -> Iterator[Document]:
     """Textbook sections as documents, without repeats; their code is shown, not executed."""
     seen: set[bytes] = set()

@@ -1,6 +1,7 @@
 """Teachers: what writes the synthetic textbooks and exercises (phi-1 sections 2.2 and 2.3).
 
-A teacher is asked by `Request` and answers with `Reply`s, markdown as a language model writes it.
+A teacher gets `TeacherRequest`s and answers with `TeacherReply`s, markdown as a language model
+writes it.
 The paper asks for diversity by constraining each request: textbooks by topic and target audience,
 exercises by the function's name. Its prompts were not published; the ones below are ours.
 """
@@ -17,7 +18,7 @@ DIFFICULTIES = {
 
 
 @dataclass(frozen=True)
-class Request:
+class TeacherRequest:
     """One textbook section or one exercise to write.
 
     Attributes:
@@ -50,7 +51,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Reply:
+class TeacherReply:
     """What a teacher wrote.
 
     Attributes:
@@ -58,7 +59,7 @@ class Reply:
       problem: why the text is to be set aside unread, e.g. "truncated"; "" if it is whole.
     """
 
-    request: Request
+    request: TeacherRequest
     text: str
     metadata: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
@@ -69,7 +70,7 @@ class Teacher(Protocol):
 
     name: str
 
-    def replies(self, requests: Iterable[Request]) -> Iterator[Reply]: ...
+    def replies(self, requests: Iterable[TeacherRequest]) -> Iterator[TeacherReply]: ...
 
 
 _PROMPTS = {

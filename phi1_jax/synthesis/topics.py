@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.errors import UserError
-from phi1_jax.synthesis.teacher import DIFFICULTIES, Request
+from phi1_jax.synthesis.teacher import DIFFICULTIES, TeacherRequest
 
 
 @dataclass(frozen=True)
@@ -49,24 +49,24 @@ class Topics:
         return [f"{name} > {topic}" for name, area in self.areas.items() for topic in area.topics]
 
 
-def plan_textbooks(topics: Topics, n_sections: int, seed: int) -> Iterator[Request]:
+def plan_textbooks(topics: Topics, n_sections: int, seed: int) -> Iterator[TeacherRequest]:
     """Requests for sections; the i-th depends on (topics, seed, i) only.
 
     Every leaf comes once, in an order drawn by the seed, before any comes again; it comes with
-    every audience before any pair comes again, then under another `Request.seed`.
+    every audience before any pair comes again, then under another `TeacherRequest.seed`.
     """
     n_audiences = len(topics.audiences)
     for leaf, turn in _turns(topics.leaves, n_sections, seed):
         again, place = divmod(turn, n_audiences)
         audience = topics.audiences[(_offset(seed, leaf) + place) % n_audiences]
-        yield Request("textbook", leaf, audience, seed=_request_seed(seed, again))
+        yield TeacherRequest("textbook", leaf, audience, seed=_request_seed(seed, again))
 
 
-def plan_exercises(topics: Topics, n_exercises: int, seed: int) -> Iterator[Request]:
+def plan_exercises(topics: Topics, n_exercises: int, seed: int) -> Iterator[TeacherRequest]:
     """Requests for exercises; the i-th depends on (topics, seed, i) only.
 
     Every function name comes once before any comes again; it comes with every topic of its area
-    and every difficulty before the three come together again, then under another `Request.seed`.
+    and every difficulty before the three come together again, then under another seed.
     """
     names = [(area, name) for area in topics.areas for name in topics.areas[area].function_names]
     about = {
@@ -76,7 +76,7 @@ def plan_exercises(topics: Topics, n_exercises: int, seed: int) -> Iterator[Requ
     for (area, name), turn in _turns(names, n_exercises, seed):
         again, place = divmod(turn, len(about[area]))
         topic, difficulty = about[area][(_offset(seed, name) + place) % len(about[area])]
-        yield Request(
+        yield TeacherRequest(
             "exercise",
             f"{area} > {topic}",
             function_name=name,

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from phi1_jax.synthesis import doctest_harness as trial
 from phi1_jax.synthesis.exercises import Exercise, parse_exercise, read_examples
 from phi1_jax.synthesis.replies import ReplyError
-from phi1_jax.synthesis.teacher import Reply
+from phi1_jax.synthesis.teacher import TeacherReply
 
 # How far an exercise holds, from least to most: it can be read; its examples, or where it states
 # none some inputs of the annotated types, run to their end; its stated examples hold.
@@ -26,7 +26,7 @@ _DETAIL_BYTES = 1600
 _TRIAL = Path(trial.__file__).read_text(encoding="utf-8")
 _LEVELS = {"P": "parses", "R": "runs", "D": "doctest_passes"}
 _LINE = re.compile(r"([PRD]) (\d+) (\d+) (.*)")
-_Item = tuple[Reply, Exercise]
+_Item = tuple[TeacherReply, Exercise]
 
 
 class Outcome(Protocol):
@@ -54,14 +54,14 @@ class Verified:
       reason: why it is no "doctest_passes", a short key to count by, e.g. "example_differs".
     """
 
-    reply: Reply
+    reply: TeacherReply
     exercise: Exercise | None
     verdict: str = ""
     reason: str = ""
     detail: str = ""
 
 
-def verify(replies: Iterable[Reply], run: Run, batch: int = 1) -> Iterator[Verified]:
+def verify(replies: Iterable[TeacherReply], run: Run, batch: int = 1) -> Iterator[Verified]:
     """Reads and executes replies; they are drawn only as fast as `run` takes programs.
 
     A repeat is one of the same prompt.
@@ -110,7 +110,7 @@ def verify(replies: Iterable[Reply], run: Run, batch: int = 1) -> Iterator[Verif
             yield Verified(reply, _noted(exercise, "parses"), "parses", reason, outcome.message)
 
 
-def _read(replies: Iterable[Reply], set_aside: list[Verified]) -> Iterator[_Item]:
+def _read(replies: Iterable[TeacherReply], set_aside: list[Verified]) -> Iterator[_Item]:
     """The readable and new exercises."""
     seen: set[bytes] = set()
     for reply in replies:

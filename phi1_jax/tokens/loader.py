@@ -12,9 +12,9 @@ import numpy as np
 
 from phi1_jax.config import DataConfig
 from phi1_jax.errors import UserError
+from phi1_jax.tokens.load import load_tokenizer
 from phi1_jax.tokens.mixture import mixed, mixture_weights
 from phi1_jax.tokens.shards import TokenShards, open_shards, read_index
-from phi1_jax.tokens.tokenizer import load_tokenizer
 
 _SPANS = 8  # in which validation rows lie together
 
@@ -24,8 +24,8 @@ class Rows:
 
     phi-1 section 2.3: the stream of joined documents is cut at `seq_len`. Row i predicts tokens
     [i * seq_len + 1, (i + 1) * seq_len], so every token but the first is a target exactly once an
-    epoch; a last incomplete row is dropped. With `cut="documents"` a row starts where a document
-    does, and a document that does not end in one row starts the next.
+    epoch; a last incomplete row is dropped. With `packing="documents"` a row starts where a
+    document does, and a document that does not end in one row starts the next.
 
     Attributes:
       trained: int64, rows that are trained on.
@@ -36,12 +36,16 @@ class Rows:
         self.shards = shards
         self.seq_len = config.seq_len
         self.solutions_only = config.loss_on == "solutions"
-        if config.cut == "documents":
+        if config.packing == "documents":
             self.starts = document_rows(shards, config.seq_len)
         else:
             self.starts = np.arange(0, shards.n_tokens - config.seq_len, config.seq_len)
-        spans = np.array_split(np.arange(len(self.starts)), min(_SPANS, config.validation_rows or 1))
-        sizes = [len(part) for part in np.array_split(np.arange(config.validation_rows), len(spans))]
+        spans = np.array_split(
+            np.arange(len(self.starts)), min(_SPANS, config.validation_rows or 1)
+        )
+        sizes = [
+            len(part) for part in np.array_split(np.arange(config.validation_rows), len(spans))
+        ]
         self.spans = [rows[:size] for rows, size in zip(spans, sizes, strict=True)]
         self.validation = np.concatenate(self.spans)
         self.trained = np.delete(np.arange(len(self.starts)), self.validation)

@@ -20,15 +20,15 @@ from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.console import Console
 from phi1_jax.train.feed import on_device
 from phi1_jax.train.guard import report_skipped
-from phi1_jax.train.validation import validation_evaluator
-from phi1_jax.train.train_metrics import TRAIN_CURVES, TrainMetrics
 from phi1_jax.train.profile import Profile
 from phi1_jax.train.resume import identity_of, record_start, refuse_changes, split, start
+from phi1_jax.train.run_lock import refuse_differences
 from phi1_jax.train.signals import stop_signal
 from phi1_jax.train.state_size import require_memory
 from phi1_jax.train.step import count_micro_batches, make_trainer
-from phi1_jax.train.run_lock import refuse_differences
 from phi1_jax.train.trace import Trace
+from phi1_jax.train.train_metrics import TRAIN_CURVES, TrainMetrics
+from phi1_jax.train.validation import validation_evaluator
 
 # Called with the step and the parameters; returns names with points of curves, or Markdown.
 Evaluator = Callable[[int, Any], Mapping[str, float | str]]
@@ -88,7 +88,9 @@ def train(
         record_start(config, run, step, identity, changed)
         tracer.state(step, state)
         tokens = saved_with.get("tokens", {})
-        meter = TrainMetrics(config, writer, {name: tokens.get(name, 0) for name in loader.names}, step)
+        meter = TrainMetrics(
+            config, writer, {name: tokens.get(name, 0) for name in loader.names}, step
+        )
 
         def save() -> None:
             position = {"step": step, "tokens": dict(meter.tokens), "identity": identity}

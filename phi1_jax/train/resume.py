@@ -24,8 +24,8 @@ from phi1_jax.errors import UserError
 from phi1_jax.files import write_json
 from phi1_jax.run.checkpoint import CONFIG, TOKENIZER, Checkpointer, load_model, read_model_config
 from phi1_jax.run.folder import sealed_steps, step_folder, steps_in
+from phi1_jax.tokens.load import load_tokenizer
 from phi1_jax.tokens.loader import Loader
-from phi1_jax.tokens.tokenizer import load_tokenizer
 from phi1_jax.train.step import State, Trainer
 
 IDENTITY = "identity.json"

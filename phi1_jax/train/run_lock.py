@@ -33,8 +33,8 @@ def lock_run_dir(run: Path) -> Iterator[None]:
     the file system knows no locks, it says so and goes on.
 
     Raises:
-      AllProcessesError: the folder cannot be written, another run holds it, or some process does not
-        see what the first one writes there.
+      AllProcessesError: the folder cannot be written, another run holds it, or some process does
+        not see what the first one writes there.
     """
     nonce, problem = secrets.token_hex(8), ""
     with ExitStack() as stack:

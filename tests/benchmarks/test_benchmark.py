@@ -1,4 +1,4 @@
-"""launch/benchmark.py as a user runs it, without a peer; `tests_hf` runs it with one."""
+"""launch/benchmark.py as a user runs it, without a baseline; `tests_hf` runs it with one."""
 
 import json
 import os
@@ -17,13 +17,13 @@ from conftest import REPOSITORY
 from benchmarks import smoke
 from benchmarks.convert import compare_bits
 from benchmarks.decode import random_params
-from benchmarks.heats import heats, same_tokens
 from benchmarks.report import OURS, Row, compare
+from benchmarks.select_fastest import same_tokens, select_fastest
 from benchmarks.timing import run_process, take_turns
 from benchmarks.train import our_step
 from phi1_jax.errors import UserError
 from phi1_jax.run.checkpoint import write_model
-from phi1_jax.tokens.tokenizer import train_tokenizer
+from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 DATA = Path(os.environ.get("PHI1_JAX_DATA") or Path(__file__).parents[3] / "shared/data")
 SMALL = [
@@ -103,7 +103,7 @@ def test_a_process_is_timed_and_weighed():
 
 
 def test_a_heat_keeps_the_fastest_and_survives_what_does_not_run(tiny_model, monkeypatch):
-    monkeypatch.setattr("benchmarks.peer.free", lambda: None)
+    monkeypatch.setattr("benchmarks.baseline.free", lambda: None)
     want = np.arange(6).reshape(2, 3)
 
     def without_room():
@@ -113,7 +113,7 @@ def test_a_heat_keeps_the_fastest_and_survives_what_does_not_run(tiny_model, mon
         return lambda: lambda: time.sleep(seconds) or found
 
     ways = {"slow": way(0.05), "too large": without_room, "fast": way(0.0), "late": way(0.02)}
-    rows = heats("case", ways.items(), same_tokens(tiny_model, want))
+    rows = select_fastest("case", ways.items(), same_tokens(tiny_model, want))
     found = []
     while True:
         try:
@@ -122,7 +122,7 @@ def test_a_heat_keeps_the_fastest_and_survives_what_does_not_run(tiny_model, mon
             fastest, values = end.value
             break
     assert list(fastest) == ["fast"] and values == {"same_tokens": 1.0}
-    assert [row.contender for row in found] == [
+    assert [row.variant for row in found] == [
         "slow (heat)",
         "too large",
         "fast (heat)",
@@ -132,9 +132,9 @@ def test_a_heat_keeps_the_fastest_and_survives_what_does_not_run(tiny_model, mon
     other = want.copy()
     other[1, 2] = 0
     with pytest.raises(AssertionError, match=r"other: only 0\.8333 of its tokens are ours"):
-        list(heats("case", [("other", way(0, other))], same_tokens(tiny_model, want)))
+        list(select_fastest("case", [("other", way(0, other))], same_tokens(tiny_model, want)))
     half = replace(tiny_model, compute_dtype="bfloat16")
-    (row,) = heats("case", [("other", way(0, other))], same_tokens(half, want))
+    (row,) = select_fastest("case", [("other", way(0, other))], same_tokens(half, want))
     assert row.values["same_tokens"] == pytest.approx(5 / 6)
 
 
@@ -155,7 +155,7 @@ def test_train_and_decode(tmp_path):
     output = tmp_path / "rows.jsonl"
     assert "tokens_per_s" in run("train", *SIZE, f"--output={output}")
     run("decode", *SIZE, "--batch=3", "--prompt_tokens=4", "--new_tokens=5", f"--output={output}")
-    ours = [row for row in rows_of(output) if row["contender"] == OURS]
+    ours = [row for row in rows_of(output) if row["variant"] == OURS]
     assert [row["case"] for row in ours] == [
         "2 x 16, dropout 0",
         "2 x 16, dropout 0.1",
@@ -169,8 +169,8 @@ def test_train_and_decode(tmp_path):
         assert row["config"]["model"]["d_model"] == 32 and row["ratio"] is None
     tokens = 2 * 16 / ours[0]["seconds"]
     assert ours[0]["values"]["tokens_per_s"] == pytest.approx(tokens)
-    ceilings = [row["contender"] for row in rows_of(output) if row["case"] == "ceiling"]
-    assert ceilings == ["square matmul", "copy"] * 2
+    rooflines = [row["variant"] for row in rows_of(output) if row["case"] == "roofline"]
+    assert rooflines == ["square matmul", "copy"] * 2
 
 
 @pytest.mark.slow
@@ -185,7 +185,7 @@ def test_all_goes_on_after_a_subject_that_fails(tmp_path, problems):
     error = run(*arguments, fails=True, cwd=tmp_path)
     assert error == "error: failed: decode (2); the other subjects' results stand"
     found = rows_of(tmp_path / "rows.jsonl")
-    ours = {(row["subject"], row["case"]) for row in found if row["contender"] == OURS}
+    ours = {(row["subject"], row["case"]) for row in found if row["variant"] == OURS}
     assert ours == {
         ("train", "512 x 16, dropout 0"),
         ("train", "512 x 16, dropout 0.1"),
@@ -199,7 +199,7 @@ def test_all_goes_on_after_a_subject_that_fails(tmp_path, problems):
         ("humaneval", "164 prompts, greedy, one batch"),
         ("humaneval", "1 prompts x 2 samples"),
     }
-    assert all(row["seconds"] > 0 for row in found if row["contender"] == OURS)
+    assert all(row["seconds"] > 0 for row in found if row["variant"] == OURS)
     by_case = {row["case"]: row for row in found}
     # Random weights end no completion: 164 and 2 completions of 4 tokens.
     for case, n_tokens in (("164 prompts, greedy, one batch", 656), ("1 prompts x 2 samples", 8)):
@@ -219,7 +219,7 @@ def test_all_goes_on_after_a_subject_that_fails(tmp_path, problems):
 def test_the_sweep_runs_each_set_of_flags(tmp_path):
     output = tmp_path / "rows.jsonl"
     run("train", *SIZE, "--sweep", "--calls=1", f"--output={output}")
-    found = [(row["contender"], row["case"]) for row in rows_of(output)]
+    found = [(row["variant"], row["case"]) for row in rows_of(output)]
     cases = ("2 x 16, dropout 0", "2 x 16, dropout 0.1")
     names = ("defaults", "no command buffers", "no Triton matmuls", "neither")
     assert found == [(name, case) for name in names for case in cases]
@@ -258,7 +258,7 @@ def test_smoke_compares_ratios(tmp_path):
     rows = [Row("train", OURS, 1.0, ratio=0.5), Row("train", "torch", 2.0)]
     smoke.store(tmp_path / "smoke.json", rows)
     smoke.compare(tmp_path / "smoke.json", {"train": 1.2})
-    with pytest.raises(UserError, match=r"train: 1\.300 of the peer's time, stored 0\.500"):
+    with pytest.raises(UserError, match=r"train: 1\.300 of the baseline's time, stored 0\.500"):
         smoke.compare(tmp_path / "smoke.json", {"train": 1.3})
     with pytest.raises(UserError, match="train was not measured"):
         smoke.compare(tmp_path / "smoke.json", {})
@@ -275,7 +275,7 @@ def test_mistakes_get_one_line():
         (["decode", *SIZE, "--sweep"], "--sweep is not for decode"),
         (["decode", *SIZE, "--new_tokens=512"], "must fit into model.max_seq_len=512"),
         (
-            ["humaneval", *SIZE, "--problems=x", "--checkpoint=run", "--peer=torch"],
+            ["humaneval", *SIZE, "--problems=x", "--checkpoint=run", "--baseline=torch"],
             "--checkpoint=run: its completions end",
         ),
     ):

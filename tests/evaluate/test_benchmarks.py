@@ -120,7 +120,7 @@ def test_missing_files_are_named(tmp_path):
 
 
 def test_where_the_problems_are_is_asked_for():
-    """launch/grade.py has no --problems."""
+    """launch/llm_judge.py has no --problems."""
     with pytest.raises(UserError, match=r"give your copy, --benchmark=HumanEval\.jsonl\.gz"):
         read_humaneval("humaneval", None)
     with pytest.raises(UserError, match="--benchmark=mbpp: here it must be one in HumanEval's"):

@@ -7,14 +7,14 @@ import pytest
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import read_benchmark
 from phi1_jax.evaluate.evalplus import examiner_of
-from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.sandbox import Job, Limits, open_sandbox
 
 
 @pytest.fixture(scope="module")
-def judge():
+def executor():
     with open_sandbox(Limits(cpu_s=2), workers=1) as sandbox:
-        yield Judge(sandbox)
+        yield TestExecutor(sandbox)
 
 
 def row(entry: str, inputs: list, **changes: object) -> dict[str, object]:
@@ -64,23 +64,23 @@ def row(entry: str, inputs: list, **changes: object) -> dict[str, object]:
         ("check_str", {}, [[1]], "return True", "return None", "FAIL"),
     ],
 )  # fmt: skip
-def test_examiner(judge, entry, extra, inputs, reference, candidate, verdict):
+def test_examiner(executor, entry, extra, inputs, reference, candidate, verdict):
     examiner = examiner_of(row(entry, inputs, **extra), f"def {entry}(x):\n    {reference}\n")
-    (outcome,) = judge.sandbox.examine([Job(f"def {entry}(x):\n    {candidate}\n", examiner)])
+    (outcome,) = executor.sandbox.examine([Job(f"def {entry}(x):\n    {candidate}\n", examiner)])
     assert outcome.verdict == verdict, outcome
 
 
-def test_any_zero_of_a_polynomial_counts(judge):
+def test_any_zero_of_a_polynomial_counts(executor):
     reference = "def poly(c, x): return sum(a * x**i for i, a in enumerate(c))\n"
     reference += "def find_zero(c): return 1.0\n"
     examiner = examiner_of(row("find_zero", [[[-1, 0, 1]]]), reference)
-    right, wrong = judge.sandbox.examine(
+    right, wrong = executor.sandbox.examine(
         [Job(f"def find_zero(c): return {x}", examiner) for x in ("-1.0", "0.5")]
     )
     assert (right.verdict, wrong.verdict) == ("PASS", "FAIL")
 
 
-def test_files_are_told_apart_and_proved(judge, tmp_path):
+def test_files_are_told_apart_and_proved(executor, tmp_path):
     rows = []
     for i in range(1, 6):
         prompt = f'def add_{i}(x):\n    """Adds {i}."""\n'
@@ -91,7 +91,7 @@ def test_files_are_told_apart_and_proved(judge, tmp_path):
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
     benchmark = read_benchmark("humaneval", path)
     assert (benchmark.name, benchmark.cut_to_body, len(benchmark.tasks)) == ("humaneval+", True, 5)
-    assert set(judge.prove(benchmark).values()) == {5}
+    assert set(executor.self_check(benchmark).values()) == {5}
     for r in rows:
         r["assertion"] = f"assert {r['entry_point']}(1) == 2"
         r["prompt"] = '"""\nAdd.\n"""\n'
@@ -99,7 +99,7 @@ def test_files_are_told_apart_and_proved(judge, tmp_path):
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
     benchmark = read_benchmark("mbpp", path)
     assert (benchmark.name, benchmark.cut_to_body) == ("mbpp+", False)
-    assert set(judge.prove(benchmark).values()) == {5}
+    assert set(executor.self_check(benchmark).values()) == {5}
 
 
 def test_a_row_without_inputs_is_refused():

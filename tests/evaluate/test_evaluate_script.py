@@ -98,17 +98,17 @@ def test_a_mistake_gets_one_line(folder, arguments, message):
     assert message in line
 
 
-# The sandbox fails on every program that says so; the proof is not touched.
+# The sandbox fails on every program that says so; the self_check is not touched.
 FLAKY = """
 import runpy, sys
-from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.sandbox import Outcome, Verdict
-real = Judge.judge
+real = TestExecutor.execute
 def flaky(self, programs):
     programs = list(programs)
     for (_, code), outcome in zip(programs, real(self, programs), strict=True):
         yield Outcome(Verdict.INFRA, "killed", 0.0) if "# hog" in code else outcome
-Judge.judge = flaky
+TestExecutor.execute = flaky
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -152,7 +152,7 @@ def test_evaluates_checkpoints_and_resumes(folder):
 
     from phi1_jax.model.phi import Phi
     from phi1_jax.run.checkpoint import write_model
-    from phi1_jax.tokens.tokenizer import train_tokenizer
+    from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
     lines = [f"def f{i}(x):\n    return x + {i}\n# {'abcdefghij'[i % 10] * 9}" for i in range(400)]
     tokenizer = train_tokenizer(lines, 320)

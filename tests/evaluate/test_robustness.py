@@ -12,7 +12,7 @@ import pytest
 from phi1_jax.corpus.problems import Problem, read_problems
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import humaneval, read_benchmark
-from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.robustness import drop, evaluate_robustness
 from phi1_jax.evaluate.samples import Sample, SamplingPlan
 from phi1_jax.evaluate.scoring import evaluate_model, score_samples
@@ -43,9 +43,9 @@ PICK = Problem("own/pick", PROMPT, "pick", BODY, TEST)
 
 
 @pytest.fixture(scope="module")
-def judge():
+def executor():
     with open_sandbox(Limits(cpu_s=3), workers=2) as sandbox:
-        yield Judge(sandbox)
+        yield TestExecutor(sandbox)
 
 
 def changed(name: str, problem: Problem = PICK) -> Problem:
@@ -105,7 +105,7 @@ def test_longer_prompt():
     assert new.endswith(PROMPT) and len(new) > 2 * len(PROMPT)
 
 
-def test_every_change_of_humaneval_is_proved(judge):
+def test_every_change_of_humaneval_is_proved(executor):
     path = DATA / "HumanEval.jsonl.gz"
     if not path.exists():
         pytest.skip(f"{path} is missing: name a folder that holds it in PHI1_JAX_DATA")
@@ -118,7 +118,7 @@ def test_every_change_of_humaneval_is_proved(judge):
         before = {p.task_id: p for p in problems}
         assert all(p.prompt != before[p.task_id].prompt for p in new)
         tasks = humaneval(new, name).tasks
-        outcomes = judge.judge((task, task.reference) for task in tasks)
+        outcomes = executor.execute((task, task.reference) for task in tasks)
         bad = [t.task_id for t, o in zip(tasks, outcomes, strict=True) if o.verdict != Verdict.PASS]
         assert not bad, f"{name}: {bad}"
 
@@ -174,11 +174,11 @@ class Parrot:
         return [[Completion(self.known.get(p, "    return None\n"))] for p in prompts]
 
 
-def test_a_model_that_only_remembers_loses_everything(judge, tmp_path):
+def test_a_model_that_only_remembers_loses_everything(executor, tmp_path):
     problems = [p for p in read_unconventional() if "def " in p.prompt][:6]
     parrot, plan = Parrot(problems), SamplingPlan()
-    evaluate_model(parrot, humaneval(problems, "own"), judge, tmp_path, plan)
-    report = evaluate_robustness(parrot, problems, judge, tmp_path, plan)
+    evaluate_model(parrot, humaneval(problems, "own"), executor, tmp_path, plan)
+    report = evaluate_robustness(parrot, problems, executor, tmp_path, plan)
     assert set(report) == set(TRANSFORMATIONS)
     for name, row in report.items():
         assert (row["before"], row["after"], row["drop"]) == (1.0, 0.0, 1.0), name
@@ -187,7 +187,7 @@ def test_a_model_that_only_remembers_loses_everything(judge, tmp_path):
     assert json.loads((tmp_path / "robustness.json").read_text()) == report
 
 
-def test_a_problem_that_a_change_breaks_is_left_out_and_named(judge, tmp_path):
+def test_a_problem_that_a_change_breaks_is_left_out_and_named(executor, tmp_path):
     problem = Problem(
         "own/locals",
         'def f(x):\n    """Return x plus one."""\n',
@@ -196,8 +196,8 @@ def test_a_problem_that_a_change_breaks_is_left_out_and_named(judge, tmp_path):
         "def check(candidate):\n    assert candidate(1) == 2\n",
     )
     parrot, plan = Parrot([problem]), SamplingPlan()
-    evaluate_model(parrot, humaneval([problem], "own"), judge, tmp_path, plan)
-    report = evaluate_robustness(parrot, [problem], judge, tmp_path, plan)
+    evaluate_model(parrot, humaneval([problem], "own"), executor, tmp_path, plan)
+    report = evaluate_robustness(parrot, [problem], executor, tmp_path, plan)
     assert report["renamed_arguments"] == {
         "n_tasks": 0,
         "left_out": {"own/locals": "the reference solution no longer passes: FAIL"},
@@ -206,7 +206,7 @@ def test_a_problem_that_a_change_breaks_is_left_out_and_named(judge, tmp_path):
     assert report["longer_prompt"]["n_tasks"] == 1
 
 
-def test_parts_of_a_split_are_scored_apart(judge, tmp_path):
+def test_parts_of_a_split_are_scored_apart(executor, tmp_path):
     benchmark = read_benchmark("unconventional", None)
     ids = [task.task_id for task in benchmark.tasks]
     parts = [(0.95, ids[:10]), (0.8, ids[:20])]
@@ -221,7 +221,7 @@ def test_parts_of_a_split_are_scored_apart(judge, tmp_path):
         for i, t in enumerate(benchmark.tasks)
     ]
     summary = score_samples(
-        samples, benchmark, judge, tmp_path, splits=read_splits(path, benchmark)
+        samples, benchmark, executor, tmp_path, splits=read_splits(path, benchmark)
     )
     found = []
     for row in summary["splits"]:

@@ -9,7 +9,7 @@ import pytest
 from phi1_jax.corpus.problems import Problem
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import HUMANEVAL_STOP, humaneval
-from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.pass_at_k import estimate, pass_at_k, score
 from phi1_jax.evaluate.samples import Sample, SamplingPlan, cut_completion, read_samples
 from phi1_jax.evaluate.scoring import evaluate_model, score_samples
@@ -29,9 +29,9 @@ BENCHMARK = humaneval(PROBLEMS, "own")
 
 
 @pytest.fixture(scope="module")
-def judge():
+def executor():
     with open_sandbox(Limits(cpu_s=2), workers=2) as sandbox:
-        yield Judge(sandbox)
+        yield TestExecutor(sandbox)
 
 
 @dataclass
@@ -68,9 +68,9 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_greedy_evaluation(judge, tmp_path):
+def test_greedy_evaluation(executor, tmp_path):
     writer = Writer(right=[1, 2, 3])
-    summary = evaluate_model(writer, BENCHMARK, judge, tmp_path, model="writer")
+    summary = evaluate_model(writer, BENCHMARK, executor, tmp_path, model="writer")
     assert summary["pass_at_k"]["1"]["value"] == 3 / 8
     assert list(summary["pass_at_k"]) == ["1"]
     assert summary["verdicts"] == {"PASS": 3, "FAIL": 5}
@@ -87,17 +87,17 @@ def test_greedy_evaluation(judge, tmp_path):
     assert choices["cut"] == "body"
     for name in ("stop", "n_samples", "temperature", "top_p", "seed", "max_new_tokens", "model"):
         assert name in choices
-    assert summary["sandbox"]["backend"] == judge.sandbox.backend
+    assert summary["sandbox"]["backend"] == executor.sandbox.backend
     assert summary["sandbox"]["cpu_s"] == 2
-    assert summary["proof"]["empty body"] == 8
+    assert summary["self_check"]["empty body"] == 8
     assert {"python", "jax", "phi1_jax"} <= set(summary["versions"])
     (call,) = writer.calls
     assert call[1]["stop"] == HUMANEVAL_STOP
 
 
-def test_sampled_evaluation_estimates_each_k(judge, tmp_path):
+def test_sampled_evaluation_estimates_each_k(executor, tmp_path):
     plan = SamplingPlan(n_samples=6, temperature=0.8, seed=3)
-    summary = evaluate_model(Writer(), BENCHMARK, judge, tmp_path, plan, ks=(1, 2, 6, 10))
+    summary = evaluate_model(Writer(), BENCHMARK, executor, tmp_path, plan, ks=(1, 2, 6, 10))
     results = lines(tmp_path / "results.jsonl")
     assert len(results) == 48
     for k in (1, 2, 6):
@@ -112,54 +112,57 @@ def test_sampled_evaluation_estimates_each_k(judge, tmp_path):
     assert "10" not in summary["pass_at_k"]
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(judge, tmp_path):
+def test_an_interrupted_run_goes_on_where_it_stopped(executor, tmp_path):
     plan = SamplingPlan(n_samples=2, temperature=0.5, batch_size=1)  # two tasks a chunk
-    whole = evaluate_model(Writer(), BENCHMARK, judge, tmp_path / "whole", plan)
+    whole = evaluate_model(Writer(), BENCHMARK, executor, tmp_path / "whole", plan)
     first = Writer(die_after=2)
     with pytest.raises(KeyboardInterrupt):
-        evaluate_model(first, BENCHMARK, judge, tmp_path / "cut", plan)
+        evaluate_model(first, BENCHMARK, executor, tmp_path / "cut", plan)
     path = tmp_path / "cut" / "samples.jsonl"
     assert len(lines(path)) == 8
     with path.open("a") as file:
         file.write('{"task_id": "own/5", "comp')  # killed in mid-line
     second = Writer()
-    resumed = evaluate_model(second, BENCHMARK, judge, tmp_path / "cut", plan)
+    resumed = evaluate_model(second, BENCHMARK, executor, tmp_path / "cut", plan)
     assert sum(len(prompts) for prompts, _ in second.calls) == 4
     assert resumed["pass_at_k"] == whole["pass_at_k"]
     assert path.read_text() == (tmp_path / "whole" / "samples.jsonl").read_text()
 
 
-def test_a_finished_run_neither_draws_nor_judges_again(judge, tmp_path, monkeypatch):
-    before = evaluate_model(Writer(), BENCHMARK, judge, tmp_path)
+def test_a_finished_run_neither_draws_nor_judges_again(executor, tmp_path, monkeypatch):
+    before = evaluate_model(Writer(), BENCHMARK, executor, tmp_path)
     results = (tmp_path / "results.jsonl").read_bytes()
     judged = []
-    monkeypatch.setattr(judge, "judge", lambda programs: iter(judged.extend(programs) or []))
+    monkeypatch.setattr(executor, "execute", lambda programs: iter(judged.extend(programs) or []))
     again = Writer()
-    after = evaluate_model(again, BENCHMARK, judge, tmp_path)
+    after = evaluate_model(again, BENCHMARK, executor, tmp_path)
     assert (again.calls, judged) == ([], [])
     assert after["pass_at_k"] == before["pass_at_k"]
     assert (tmp_path / "results.jsonl").read_bytes() == results
 
 
-def test_judging_resumes_after_the_rows_it_finished(judge, tmp_path):
+def test_judging_resumes_after_the_rows_it_finished(executor, tmp_path):
     samples = [Sample(p.task_id, p.canonical_solution) for p in PROBLEMS]
-    score_samples(samples, BENCHMARK, judge, tmp_path)
+    score_samples(samples, BENCHMARK, executor, tmp_path)
     path = tmp_path / "results.jsonl"
     rows = path.read_text().splitlines(keepends=True)
     marked = [json.dumps({**json.loads(row), "message": "kept"}) + "\n" for row in rows[:3]]
     path.write_text("".join(marked) + rows[3][:20])
-    summary = score_samples(samples, BENCHMARK, judge, tmp_path)
+    summary = score_samples(samples, BENCHMARK, executor, tmp_path)
     assert [r["message"] for r in lines(path)] == ["kept"] * 3 + [""] * 5
     assert summary["pass_at_k"]["1"]["value"] == 1.0
     changed = [Sample(samples[0].task_id, "    return 0\n"), *samples[1:]]
-    assert score_samples(changed, BENCHMARK, judge, tmp_path)["verdicts"] == {"FAIL": 1, "PASS": 7}
+    assert score_samples(changed, BENCHMARK, executor, tmp_path)["verdicts"] == {
+        "FAIL": 1,
+        "PASS": 7,
+    }
     assert [r["message"] for r in lines(path)][1:] == [""] * 7
 
 
-def test_samples_of_other_settings_are_set_aside(judge, tmp_path, capsys):
-    evaluate_model(Writer(), BENCHMARK, judge, tmp_path, model="one")
+def test_samples_of_other_settings_are_set_aside(executor, tmp_path, capsys):
+    evaluate_model(Writer(), BENCHMARK, executor, tmp_path, model="one")
     old = (tmp_path / "samples.jsonl").read_bytes()
-    summary = evaluate_model(Writer(right=[]), BENCHMARK, judge, tmp_path, model="two")
+    summary = evaluate_model(Writer(right=[]), BENCHMARK, executor, tmp_path, model="two")
     assert summary["pass_at_k"]["1"]["value"] == 0
     assert (tmp_path / "samples.1.jsonl").read_bytes() == old
     assert (
@@ -168,45 +171,45 @@ def test_samples_of_other_settings_are_set_aside(judge, tmp_path, capsys):
     )
 
 
-def test_samples_are_saved_before_the_first_is_judged(judge, tmp_path, monkeypatch):
-    judge.prove(BENCHMARK)
+def test_samples_are_saved_before_the_first_is_judged(executor, tmp_path, monkeypatch):
+    executor.self_check(BENCHMARK)
 
     def stop(programs):
-        raise RuntimeError("the judge fell over")
+        raise RuntimeError("the executor fell over")
 
-    monkeypatch.setattr(judge, "judge", stop)
+    monkeypatch.setattr(executor, "execute", stop)
     with pytest.raises(RuntimeError, match="fell over"):
-        evaluate_model(Writer(), BENCHMARK, judge, tmp_path)
+        evaluate_model(Writer(), BENCHMARK, executor, tmp_path)
     assert len(lines(tmp_path / "samples.jsonl")) == 8
 
 
-def test_nothing_is_drawn_for_a_benchmark_that_cannot_be_judged(judge, tmp_path):
+def test_nothing_is_drawn_for_a_benchmark_that_cannot_be_judged(executor, tmp_path):
     void = replace(PROBLEMS[0], task_id="own/void", test="def check(f):\n    pass\n")
     writer = Writer()
     with pytest.raises(UserError, match="no score is given"):
-        evaluate_model(writer, humaneval([*PROBLEMS, void], "own"), judge, tmp_path)
+        evaluate_model(writer, humaneval([*PROBLEMS, void], "own"), executor, tmp_path)
     assert not writer.calls
     assert not (tmp_path / "summary.json").exists()
 
 
-def test_infra_is_reported_and_not_scored(judge, tmp_path, monkeypatch):
-    judge.prove(BENCHMARK)
-    real = judge.judge
+def test_infra_is_reported_and_not_scored(executor, tmp_path, monkeypatch):
+    executor.self_check(BENCHMARK)
+    real = executor.execute
 
     def flaky(programs):
         for i, outcome in enumerate(real(programs)):
             yield Outcome(Verdict.INFRA, "no memory", 0.0) if i < 2 else outcome
 
-    monkeypatch.setattr(judge, "judge", flaky)
+    monkeypatch.setattr(executor, "execute", flaky)
     samples = [Sample(p.task_id, p.canonical_solution) for p in PROBLEMS]
-    summary = score_samples(samples, BENCHMARK, judge, tmp_path)
+    summary = score_samples(samples, BENCHMARK, executor, tmp_path)
     assert summary["verdicts"] == {"INFRA": 2, "PASS": 6}
     assert summary["not_scored"] == ["own/1", "own/2"]
     assert summary["pass_at_k"]["1"]["value"] == 1.0
     assert summary["pass_at_k"]["1"]["infra_as_failure"] == 0.75
     assert (summary["n_tasks"], summary["n_scored"], summary["n_not_judged"]) == (8, 6, 2)
     monkeypatch.undo()
-    assert score_samples(samples, BENCHMARK, judge, tmp_path)["verdicts"] == {"PASS": 8}
+    assert score_samples(samples, BENCHMARK, executor, tmp_path)["verdicts"] == {"PASS": 8}
 
 
 def test_what_was_not_judged_is_counted_and_bounds_the_score():
@@ -247,10 +250,10 @@ def test_cuts(text, none, stop, body):
         assert cut_completion(text, cut, HUMANEVAL_STOP) == (text if expected is None else expected)
 
 
-def test_sensitivity_shows_what_a_rule_changes(judge, tmp_path):
+def test_sensitivity_shows_what_a_rule_changes(executor, tmp_path):
     texts = [f"    return x + {i}\n" + "1/0\n" * (i > 4) for i in range(1, 9)]
     samples = [Sample(p.task_id, t) for p, t in zip(PROBLEMS, texts, strict=True)]
-    summary = score_samples(samples, BENCHMARK, judge, tmp_path, sensitivity=True)
+    summary = score_samples(samples, BENCHMARK, executor, tmp_path, sensitivity=True)
     scores = summary["sensitivity"]["pass_at_1"]
     assert scores["none cut, no strip"] == summary["pass_at_k"]["1"]["value"] == 0.5
     assert scores["body cut, no strip"] == 1.0
@@ -263,13 +266,13 @@ def write(path, rows):
     return path
 
 
-def test_both_forms_of_samples(judge, tmp_path):
+def test_both_forms_of_samples(executor, tmp_path):
     rows = [{"task_id": p.task_id, "completion": p.canonical_solution} for p in PROBLEMS[:4]]
     rows += [
         {"task_id": p.task_id, "solution": p.prompt + p.canonical_solution} for p in PROBLEMS[4:]
     ]
     samples = read_samples(write(tmp_path / "samples.jsonl", rows), BENCHMARK)
-    assert score_samples(samples, BENCHMARK, judge, tmp_path)["verdicts"] == {"PASS": 8}
+    assert score_samples(samples, BENCHMARK, executor, tmp_path)["verdicts"] == {"PASS": 8}
 
 
 @pytest.mark.parametrize(

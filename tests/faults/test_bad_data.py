@@ -50,7 +50,7 @@ def another(field: str, value):
     """A valid value that differs."""
     special = {
         "data.loss_on": "solutions",
-        "data.cut": "documents",
+        "data.packing": "documents",
         "data.seq_len": 16,
         "data.global_batch_size": 32,
         "optimizer.name": "muon",

@@ -19,7 +19,7 @@ from phi1_jax.config import ModelConfig
 from phi1_jax.corpus.documents import read_documents, write_documents
 from phi1_jax.model.phi import Phi
 from phi1_jax.run.checkpoint import write_model
-from phi1_jax.tokens.tokenizer import train_tokenizer
+from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 pytestmark = pytest.mark.faults
 STDLIB = Path(sysconfig.get_path("stdlib"))

@@ -34,7 +34,7 @@ SMALL = {
     "data.seq_len": 32,
     "data.global_batch_size": 16,
     "data.loss_on": "all",
-    "data.cut": "stream",
+    "data.packing": "stream",
     "mesh.data": 2,
     "mesh.fsdp": 2,
     "mesh.tensor": 2,

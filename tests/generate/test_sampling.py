@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from phi1_jax.errors import UserError
-from phi1_jax.generate.sampling import SamplerInput, History, Sampling, choose, keep_top, stream_key
+from phi1_jax.generate.sampling import History, SamplerInput, Sampling, choose, keep_top, stream_key
 
 RNG = np.random.default_rng(0)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from phi1_jax.tokens.tokenizer import train_tokenizer
+from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 REPOSITORY = Path(__file__).parents[2]
 MODEL = REPOSITORY / "tests" / "fixtures" / "phi" / "model"

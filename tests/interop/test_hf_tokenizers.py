@@ -9,7 +9,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from phi1_jax.errors import UserError
 from phi1_jax.generate.stopping import find_end, printable
 from phi1_jax.interop.tokenizers import codegen, read_tokenizer, write_tokenizer
-from phi1_jax.tokens.tokenizer import load_tokenizer, train_tokenizer
+from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 NASTY = [
     "",

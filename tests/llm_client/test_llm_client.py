@@ -18,10 +18,10 @@ from llm_server import Answer, Server, completion, failure
 
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client import (
+    ChatReply,
+    ChatRequest,
     LanguageModel,
     LanguageModelConfig,
-    Reply,
-    Request,
     Usage,
     sender,
 )
@@ -41,7 +41,7 @@ def ask(server, cache, requests, **settings):
 
 
 def numbered(n, **parameters):
-    return [Request.of("Add.", f"{i} + 1", **parameters) for i in range(n)]
+    return [ChatRequest.of("Add.", f"{i} + 1", **parameters) for i in range(n)]
 
 
 def successor(body):
@@ -63,15 +63,15 @@ def test_each_request_gets_its_own_reply_and_is_sent_once(tmp_path):
 
 
 def test_the_cache_tells_apart_model_and_every_parameter():
-    request = Request.of("s", "u")
+    request = ChatRequest.of("s", "u")
     others = [
-        Request.of("s", "v"),
+        ChatRequest.of("s", "v"),
         replace(request, temperature=None),
         replace(request, max_tokens=2),
         replace(request, seed=1),
     ]
     keys = {r.key("m") for r in [request, *others]} | {request.key("n")}
-    assert len(keys) == 6 and request.key("m") == Request.of("s", "u").key("m")
+    assert len(keys) == 6 and request.key("m") == ChatRequest.of("s", "u").key("m")
 
 
 def test_no_more_in_flight_than_asked_for(tmp_path):
@@ -201,8 +201,8 @@ def test_two_programs_at_once_share_one_budget(tmp_path):
     other.end(paid, 1.0)
     number = ours.begin("e", 3.0, 10.0)
     with pytest.raises(UnicodeEncodeError):
-        ours.end(number, 2.0, "e", "m", Reply("\ud800", "stop"))
-    ours.end(number, 2.0, "e", "m", Reply("text", "stop"))  # the books are still open
+        ours.end(number, 2.0, "e", "m", ChatReply("\ud800", "stop"))
+    ours.end(number, 2.0, "e", "m", ChatReply("text", "stop"))  # the books are still open
     assert ours.spent_usd == 9 == Cache(tmp_path / "c").spent_usd
     assert other.find("e").text == "text"
 
@@ -345,8 +345,8 @@ def test_a_caller_that_stops_early_leaves_nothing_running(tmp_path):
 CLIENT = """
 import sys
 from pathlib import Path
-from phi1_jax.llm_client import LanguageModel, LanguageModelConfig, Request
-requests = [Request.of("Add.", f"{i} + 1") for i in range(150)]
+from phi1_jax.llm_client import LanguageModel, LanguageModelConfig, ChatRequest
+requests = [ChatRequest.of("Add.", f"{i} + 1") for i in range(150)]
 model = LanguageModel(LanguageModelConfig("m", sys.argv[1], "", concurrency=8), Path(sys.argv[2]))
 for request, reply in model.complete(requests):
     print(reply.text, flush=True)

@@ -33,7 +33,7 @@ from phi1_jax.synthesis.offline_teacher.settings import CORE, STYLES
 from phi1_jax.synthesis.offline_teacher.solutions import write_body
 from phi1_jax.synthesis.offline_teacher.values import KINDS, draw_value
 from phi1_jax.synthesis.offline_teacher.writer import draw_input
-from phi1_jax.synthesis.teacher import Request
+from phi1_jax.synthesis.teacher import TeacherRequest
 
 
 def inputs_of(chain, constants, rng, n):
@@ -179,7 +179,7 @@ def test_wrong_settings_are_refused_by_name(field, value):
 
 
 def test_unknown_topic_is_refused():
-    request = Request("exercise", "list[int]: fly", function_name="fly")
+    request = TeacherRequest("exercise", "list[int]: fly", function_name="fly")
     with pytest.raises(UserError, match="fly"):
         next(OfflineTeacher().replies([request]))
 

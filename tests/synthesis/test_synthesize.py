@@ -18,7 +18,7 @@ from phi1_jax.synthesis.offline_teacher import (
     plan_textbooks,
 )
 from phi1_jax.synthesis.synthesize import synthesize
-from phi1_jax.synthesis.teacher import Reply, Request
+from phi1_jax.synthesis.teacher import TeacherReply, TeacherRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,7 +50,7 @@ class Scripted:
 
     def replies(self, requests):
         for request in requests:
-            yield Reply(request, next(self.texts))
+            yield TeacherReply(request, next(self.texts))
 
 
 def good(name, value):
@@ -61,7 +61,7 @@ def good(name, value):
 
 
 def asked(*names):
-    return [Request("exercise", "numbers", function_name=name, seed=i)
+    return [TeacherRequest("exercise", "numbers", function_name=name, seed=i)
             for i, name in enumerate(names)]  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def test_verdicts_of_the_sandbox_are_reasons(tmp_path):
 
 
 def test_textbook_sections_carry_topic_and_audience_without_repeats(tmp_path):
-    requests = [Request("textbook", "lists", "young beginners", seed=i) for i in range(3)]
+    requests = [TeacherRequest("textbook", "lists", "young beginners", seed=i) for i in range(3)]
     texts = ["# Lists\n\n" + "A list holds values. " * 20] * 2 + ["No."]
     report = synthesize(tmp_path, Scripted(texts), requests, [], [], run_here)
     (section,) = read_documents(tmp_path / "textbooks.jsonl.zst")
@@ -127,7 +127,7 @@ def test_refused_and_torn_sections_are_set_aside_raw_and_counted(tmp_path):
         section + "\n```python\n" + "x" * 400,
         section.removeprefix("# Lists\n\n"),
     ]
-    requests = [Request("textbook", "lists", seed=i) for i in range(len(texts))]
+    requests = [TeacherRequest("textbook", "lists", seed=i) for i in range(len(texts))]
     report = synthesize(tmp_path, Scripted(texts), requests, [], [], run_here)
     (kept,) = read_documents(tmp_path / "textbooks.jsonl.zst")
     assert kept.text == section.strip() + "\n"

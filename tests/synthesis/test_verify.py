@@ -9,7 +9,7 @@ from phi1_jax.sandbox import Limits, open_sandbox
 from phi1_jax.synthesis.doctest_harness import try_all, try_one
 from phi1_jax.synthesis.exercises import parse_exercise, read_examples
 from phi1_jax.synthesis.synthesize import synthesize
-from phi1_jax.synthesis.teacher import Reply, Request
+from phi1_jax.synthesis.teacher import TeacherReply, TeacherRequest
 from phi1_jax.synthesis.verify import verify
 
 
@@ -18,8 +18,8 @@ def code(docstring, body="return n", signature="f(n)", before=""):
 
 
 def reply(source, name="f", seed=0):
-    request = Request("exercise", "numbers > sums", function_name=name, seed=seed)
-    return Reply(request, f"```python\n{source}```\n")
+    request = TeacherRequest("exercise", "numbers > sums", function_name=name, seed=seed)
+    return TeacherReply(request, f"```python\n{source}```\n")
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,9 @@ def test_require_chooses_what_is_kept_and_the_error_rate_stays(sandbox, tmp_path
             for i, request in enumerate(requests):
                 source = sources[i] if i < len(sources) else "no code"
                 text = f"```python\n{source}```\n".replace('"""Task.', f'"""Task {i}.')
-                yield Reply(request, text, problem="truncated" if i == len(CASES) + 1 else "")
+                yield TeacherReply(
+                    request, text, problem="truncated" if i == len(CASES) + 1 else ""
+                )
 
     requests = [reply("", seed=i).request for i in range(len(CASES) + 2)]
     report = synthesize(tmp_path, Scripted(), [], requests, [], sandbox.run, require=require)

@@ -83,9 +83,9 @@ def test_epochs_in_place_of_weights(data):
         Loader(replace(config, sources=sources), 0, steps=10_000)
 
 
-@pytest.mark.parametrize("cut", ["stream", "documents"])
-def test_validation_rows_are_never_trained_on(data, shards, cut):
-    config = replace(data, validation_rows=80, cut=cut, global_batch_size=4)
+@pytest.mark.parametrize("packing", ["stream", "documents"])
+def test_validation_rows_are_never_trained_on(data, shards, packing):
+    config = replace(data, validation_rows=80, packing=packing, global_batch_size=4)
     loader = Loader(config, seed=1)
     seen = set(ids(take(loader, 0, 800)))
     for number, (name, rows) in enumerate(zip(loader.names, loader.sources, strict=True)):
@@ -139,7 +139,7 @@ def test_loss_on_solutions_only(data, shards):
 
 def test_rows_that_start_with_documents_hold_each_document_whole(shards):
     opened = open_shards(shards["exercises"])
-    rows = Rows(opened, DataConfig(seq_len=64, cut="documents"))
+    rows = Rows(opened, DataConfig(seq_len=64, packing="documents"))
     whole = Counter()
     for index in rows.trained:
         text = "".join(chr(t) if t < 256 else "$" for t in rows.read([index])[0][0])

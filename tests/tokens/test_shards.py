@@ -11,8 +11,9 @@ import zstandard
 
 from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.errors import UserError
+from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 from phi1_jax.tokens.shards import open_shards, read_index, write_shards
-from phi1_jax.tokens.tokenizer import load_tokenizer, train_tokenizer
 
 CODE = [
     Document(f"f{i}.py", f"def f{i}(x):\n    return x + {i}\n" * (1 + i % 7), "code")

@@ -7,7 +7,8 @@ import sentencepiece
 
 from phi1_jax.corpus.documents import Document, read_file
 from phi1_jax.errors import UserError
-from phi1_jax.tokens.tokenizer import load_tokenizer, sample_texts, train_tokenizer
+from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.tokens.sentencepiece_bpe import sample_texts, train_tokenizer
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
 NASTY = [

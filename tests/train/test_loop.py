@@ -246,7 +246,8 @@ def test_time_is_accounted_for(finished):
 
 
 @pytest.mark.parametrize(
-    ("metric", "mode"), [("train/lsos", "min"), ("humaneval/pass@1", "max"), ("validation/loss", "")]
+    ("metric", "mode"),
+    [("train/lsos", "min"), ("humaneval/pass@1", "max"), ("validation/loss", "")],
 )
 def test_a_best_metric_without_a_curve_is_refused(run_config, tmp_path, metric, mode):
     checkpoint = replace(run_config.checkpoint, best_metric=metric, best_mode=mode)

@@ -10,7 +10,8 @@ import pytest
 
 from phi1_jax.errors import UserError
 from phi1_jax.run.checkpoint import load_model
-from phi1_jax.tokens.tokenizer import load_tokenizer, train_tokenizer
+from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 from phi1_jax.train.loop import train
 from phi1_jax.train.resume import record_start
 from phi1_jax.train.trace import read_trace

@@ -12,8 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.problems import Problem, write_problems
+from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 from phi1_jax.tokens.shards import write_shards
-from phi1_jax.tokens.tokenizer import train_tokenizer
 
 PROBLEMS = [
     Problem(
@@ -76,7 +76,7 @@ def test_pass_at_1_becomes_a_curve(folder):
         "--config.data.validation_rows=16",
     )
     assert done.returncode == 0, done.stderr
-    assert "sandbox: " in done.stdout and "the judge on own.jsonl: " in done.stdout
+    assert "sandbox: " in done.stdout and "the test executor on own.jsonl: " in done.stdout
     events = EventAccumulator(str(folder / "run/tensorboard")).Reload()
     points = {event.step: event.value for event in events.Scalars("own/pass@1")}
     assert list(points) == [100, 200]

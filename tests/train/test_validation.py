@@ -10,9 +10,9 @@ import pytest
 from phi1_jax.config import MeshConfig
 from phi1_jax.model.sharding import make_mesh
 from phi1_jax.tokens.loader import Loader
-from phi1_jax.train.validation import validation_evaluator
 from phi1_jax.train.loop import train
 from phi1_jax.train.step import make_trainer
+from phi1_jax.train.validation import validation_evaluator
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.problems import Problem, read_problems
 from phi1_jax.decontamination.contamination import Comparison, Rules
 from phi1_jax.evaluate.benchmarks import read_benchmark
-from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.sandbox import Limits, Verdict, open_sandbox
 from phi1_jax.unconventional import read_unconventional
 
@@ -23,14 +23,16 @@ PROBLEMS = read_unconventional()
 def test_right_passes_and_wrong_fails():
     benchmark = read_benchmark("unconventional", None)
     with open_sandbox(Limits(cpu_s=5), workers=2) as sandbox:
-        judge = Judge(sandbox)
-        assert set(judge.prove(benchmark).values()) == {50}  # also swapped with another's solution
+        executor = TestExecutor(sandbox)
+        assert set(executor.self_check(benchmark).values()) == {
+            50
+        }  # also swapped with another's solution
         others = [
             (task, f"{other.reference}\n{task.entry_point} = {other.entry_point}\n")
             for i, task in enumerate(benchmark.tasks)
             for other in (benchmark.tasks[i - 7], benchmark.tasks[i - 20])
         ]
-        verdicts = {outcome.verdict for outcome in judge.judge(others)}
+        verdicts = {outcome.verdict for outcome in executor.execute(others)}
     assert Verdict.PASS not in verdicts and Verdict.INFRA not in verdicts
 
 

@@ -10,7 +10,7 @@ from phi1_jax.synthesis.offline_teacher.settings import TeacherSettings
 from phi1_jax.synthesis.offline_teacher.textbooks import write_section
 from phi1_jax.synthesis.offline_teacher.wording import name_function
 from phi1_jax.synthesis.offline_teacher.writer import write_exercise
-from phi1_jax.synthesis.teacher import Reply, Request
+from phi1_jax.synthesis.teacher import TeacherReply, TeacherRequest
 
 
 class OfflineTeacher:
@@ -21,7 +21,7 @@ class OfflineTeacher:
     def __init__(self, settings: TeacherSettings | None = None):
         self.settings = settings or TeacherSettings()
 
-    def replies(self, requests: Iterable[Request]) -> Iterator[Reply]:
+    def replies(self, requests: Iterable[TeacherRequest]) -> Iterator[TeacherReply]:
         """One reply a request, in order.
 
         Raises:
@@ -30,23 +30,23 @@ class OfflineTeacher:
         for request in requests:
             yield self._textbook(request) if request.kind == "textbook" else self._exercise(request)
 
-    def _exercise(self, request: Request) -> Reply:
+    def _exercise(self, request: TeacherRequest) -> TeacherReply:
         chain = parse_topic(request.topic)
         rng = random.Random(f"exercise {request.seed}")
         written = write_exercise(chain, request.function_name, rng, self.settings)
         text = f"```python\n{written.prompt}{written.solution}```\n"
-        return Reply(request, text, {"composition": list(chain.composition)})
+        return TeacherReply(request, text, {"composition": list(chain.composition)})
 
-    def _textbook(self, request: Request) -> Reply:
+    def _textbook(self, request: TeacherRequest) -> TeacherReply:
         text, composition = write_section(
             request.topic, request.audience, random.Random(f"textbook {request.seed}")
         )
-        return Reply(request, text, {"composition": list(composition)})
+        return TeacherReply(request, text, {"composition": list(composition)})
 
 
 def plan_exercises(
     n_exercises: int, seed: int, settings: TeacherSettings | None = None
-) -> Iterator[Request]:
+) -> Iterator[TeacherRequest]:
     """Requests for exercises; the i-th depends on (seed, i) only."""
     settings = settings or TeacherSettings()
     for index in range(n_exercises):
@@ -54,7 +54,7 @@ def plan_exercises(
         length = rng.choices((1, 2, 3), settings.lengths)[0]
         chain = draw_chain(length, rng, settings.allowed)
         name = name_function(chain, rng)
-        yield Request("exercise", chain.topic, function_name=name, seed=rng.getrandbits(48))
+        yield TeacherRequest("exercise", chain.topic, function_name=name, seed=rng.getrandbits(48))
 
 
 def plan_textbooks(
@@ -62,7 +62,7 @@ def plan_textbooks(
     seed: int,
     settings: TeacherSettings | None = None,
     held_out: Collection[tuple[str, ...]] = (),
-) -> Iterator[Request]:
+) -> Iterator[TeacherRequest]:
     """Requests for textbook sections, topic x audience; the i-th depends on (seed, i) only.
 
     Half of the sections explain one step, a third the combination of two, the rest a concept.
@@ -82,4 +82,6 @@ def plan_textbooks(
             while chain.holds(held_out):
                 chain = draw_chain(length, rng, settings.allowed)
             topic = chain.topic
-        yield Request("textbook", topic, rng.choice(list(AUDIENCES)), seed=rng.getrandbits(48))
+        yield TeacherRequest(
+            "textbook", topic, rng.choice(list(AUDIENCES)), seed=rng.getrandbits(48)
+        )

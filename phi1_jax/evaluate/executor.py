@@ -1,4 +1,4 @@
-"""The split judge: tests on one side, the candidate on the other; and proof before any score.
+"""The test executor: tests in one process, the candidate in another; self-check before any score.
 
 Harnesses that run a candidate and its tests in one process can be made to pass anything: by an
 object that equals everything, a patched builtin, or a walk through the frames. Here the two live
@@ -17,18 +17,18 @@ _CONSTANT = "a constant that no test expects"
 _OTHERS = 3  # how many other problems' solutions are tried before a test counts as void
 
 
-class Judge:
-    """Judges programs against tasks in an open sandbox; `prove` a benchmark before scoring it."""
+class TestExecutor:
+    """Runs programs against tasks in an open sandbox; `self_check` a benchmark before scoring."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self._proofs: dict[str, dict[str, int]] = {}
 
-    def judge(self, programs: Iterable[tuple[Task, str]]) -> Iterator[Outcome]:
+    def execute(self, programs: Iterable[tuple[Task, str]]) -> Iterator[Outcome]:
         """The outcome of each (task, whole program), in order."""
         return self.sandbox.examine(Job(program, task.examiner) for task, program in programs)
 
-    def prove(self, benchmark: Benchmark) -> dict[str, int]:
+    def self_check(self, benchmark: Benchmark) -> dict[str, int]:
         """Shows that right solutions pass here and wrong ones fail, once for a benchmark.
 
         Returns:
@@ -51,8 +51,8 @@ class Judge:
         programs = [pair for kind in kinds.values() for pair in zip(tasks, kind, strict=True)]
         outcomes = list(
             tqdm(
-                self.judge(programs),
-                f"proving the judge on {benchmark.name}",
+                self.execute(programs),
+                f"proving the test executor on {benchmark.name}",
                 len(programs),
                 leave=False,
             )
@@ -67,17 +67,17 @@ class Judge:
                 or outcome.verdict is Verdict.INFRA
             ]
             _refuse(benchmark, bad, f"the {kind} {'does not pass' if right else 'does not fail'}")
-        proof = dict.fromkeys(kinds, len(tasks))
+        self_check = dict.fromkeys(kinds, len(tasks))
         if len({task.entry_point for task in tasks}) > _OTHERS:
             bad = [task.task_id for task in self._fooled(tasks)]
             _refuse(benchmark, bad, "other problems' solutions do not fail")
-            proof["another problem's solution"] = len(tasks)
+            self_check["another problem's solution"] = len(tasks)
         else:
             print(
                 f"not proved on {benchmark.name}: that other problems' solutions fail; it needs"
                 f" more than {_OTHERS} functions"
             )
-        return proof
+        return self_check
 
     def _fooled(self, tasks: Sequence[Task]) -> list[Task]:
         """Tasks that pass with the solutions of several others: two may by chance mean the same."""
@@ -89,7 +89,7 @@ class Judge:
                 (task, f"{other.reference}\n{task.entry_point} = {other.entry_point}\n")
                 for task, other in zip(left, others, strict=True)
             ]
-            outcomes = self.judge(pairs)
+            outcomes = self.execute(pairs)
             left = [t for t, o in zip(left, outcomes, strict=True) if o.verdict is Verdict.PASS]
         return left
 

@@ -3,14 +3,14 @@
 Examples:
   python launch/evaluate.py --benchmark=unconventional --checkpoint=runs/phi1 \\
       --output=runs/unconventional --allow_code_execution
-  python launch/grade.py --results=runs/unconventional/results.jsonl --output=runs/grades
-  python launch/grade.py --results=runs/unconventional/results.jsonl --output=runs/grades \\
+  python launch/llm_judge.py --results=runs/unconventional/results.jsonl --output=runs/grades
+  python launch/llm_judge.py --results=runs/unconventional/results.jsonl --output=runs/grades \\
       --model=NAME --usd_per_million_input=2 --usd_per_million_output=8 --budget_usd=5
                                         (first with --dry_run: requests, tokens, cost)
 
 Without --model: the share of hidden tests passed, and the likeness to the reference solution's
 syntax tree. With it also the grades, 0 to 10 after a short evaluation in words, by the rubric in
-phi1_jax/evaluate/grader.py. Replies are cached beside the output, so a run that was killed pays for
+phi1_jax/evaluate/llm_judge.py. Replies are cached beside the output: a killed run pays for
 nothing twice. Writes summary.json, with the paper's table beside, grades.jsonl and ungraded.jsonl.
 """
 
@@ -42,23 +42,23 @@ def main(argv: Sequence[str]) -> None:
             raise UserError(f"--{flag.name} is missing; see --help for an example")
     if not api.MODEL.value:
         script.refuse_unread([N_GRADES, TEMPERATURE, api], "is for grades: name their --model too")
-    from phi1_jax.evaluate import grader
+    from phi1_jax.evaluate import llm_judge
     from phi1_jax.evaluate.benchmarks import read_humaneval
 
     output = Path(OUTPUT.value)
-    solved = grader.read_solved(Path(RESULTS.value), read_humaneval(BENCHMARK.value, None))
+    solved = llm_judge.read_solved(Path(RESULTS.value), read_humaneval(BENCHMARK.value, None))
     if api.DRY_RUN.value:
         with api.open_language_model(output) as model:
-            print(model.estimate(grader.requests_for(solved, N_GRADES.value, TEMPERATURE.value)))
+            print(model.estimate(llm_judge.requests_for(solved, N_GRADES.value, TEMPERATURE.value)))
         return
     script.make_folder(output, "output")
-    summary: dict[str, Any] = {"benchmark": BENCHMARK.value, **grader.offline_scores(solved)}
+    summary: dict[str, Any] = {"benchmark": BENCHMARK.value, **llm_judge.offline_scores(solved)}
     if api.MODEL.value:
         with api.open_language_model(output) as model:
-            summary["grade"] = grader.grade(
+            summary["grade"] = llm_judge.grade(
                 model, solved, output, n_grades=N_GRADES.value, temperature=TEMPERATURE.value
             )
-    summary["paper_section_4"] = grader.PAPER
+    summary["paper_section_4"] = llm_judge.PAPER
     write_json(output / "summary.json", summary)
     print(table(summary))
 

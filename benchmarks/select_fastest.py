@@ -1,11 +1,11 @@
-"""Which of the peer's ways takes part in the final: each runs on its own, the fastest stays."""
+"""Which of the baseline's ways takes part in the final: each runs on its own, the fastest stays."""
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from benchmarks import peer
+from benchmarks import baseline
 from benchmarks.report import Row
 from benchmarks.timing import take_turns
 from phi1_jax.config import ModelConfig
@@ -14,7 +14,7 @@ from phi1_jax.model.phi import compute_dtype
 Call = Callable[[], Any]
 
 
-def heats(
+def select_fastest(
     case: str,
     ways: Iterable[tuple[str, Callable[[], Call]]],
     check: Callable[[str, Any], Mapping[str, Any]],
@@ -46,14 +46,14 @@ def heats(
             if seconds < best:
                 best, fastest, kept = seconds, {name: candidate}, values
         del candidate
-        peer.free()
+        baseline.free()
     return fastest, kept
 
 
 def same_tokens(
     config: ModelConfig, want: np.ndarray
 ) -> Callable[[str, np.ndarray], dict[str, float]]:
-    """Compares what a peer generated with ours; in half precision near ties fall either way.
+    """Compares what a baseline generated with ours; in half precision near ties fall either way.
 
     Raises, when called:
       AssertionError: in float32, one token is another.

@@ -1,4 +1,4 @@
-"""The peer: `PhiForCausalLM` of transformers on torch. No other file of the package imports them.
+"""The baseline: `PhiForCausalLM` of transformers on torch, imported by no other file.
 
 It gets the same weights, tokens, optimizer and cores, and may use all that it offers, eager and
 compiled. The fastest of the ways that run here counts.
@@ -27,8 +27,8 @@ def require() -> None:
     missing = [name for name in ("torch", "transformers") if not importlib.util.find_spec(name)]
     if missing:
         raise UserError(
-            f"--peer=torch needs {' and '.join(missing)}: `make bench` has an environment with"
-            " both (or pip install torch==2.13.0 'transformers>=5'); --peer=none goes without"
+            f"--baseline=torch needs {' and '.join(missing)}: `make bench` has an environment with"
+            " both (or pip install torch==2.13.0 'transformers>=5'); --baseline=none goes without"
         )
 
 

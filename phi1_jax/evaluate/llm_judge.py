@@ -21,7 +21,7 @@ from phi1_jax.corpus.similarity import match_rates
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.pass_at_k import bootstrap_interval
 from phi1_jax.evaluate.saved import sha256
-from phi1_jax.llm_client import LanguageModel, Request
+from phi1_jax.llm_client import ChatRequest, LanguageModel
 from phi1_jax.sandbox import Verdict
 
 RUBRIC = """\
@@ -121,14 +121,14 @@ def likeness_to_reference(problem: Problem, code: str) -> float:
     return max(float(match_rates([one], [other])[0, 0]) for one, other in pairs)
 
 
-def requests_for(solved: Iterable[Solved], n_grades: int, temperature: float) -> list[Request]:
+def requests_for(solved: Iterable[Solved], n_grades: int, temperature: float) -> list[ChatRequest]:
     """`n_grades` requests for each solution, in order; they differ by their seed."""
     requests = []
     for item in solved:
         code = item.code.replace("</solution>", "< /solution>")
         text = f"<exercise>\n{item.problem.prompt}</exercise>\n<solution>\n{code}\n</solution>"
         requests += [
-            Request.of(
+            ChatRequest.of(
                 RUBRIC, text, seed=seed, temperature=temperature, max_tokens=_MAX_REPLY_TOKENS
             )
             for seed in range(n_grades)

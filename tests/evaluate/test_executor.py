@@ -11,7 +11,7 @@ from phi1_jax.corpus.problems import Problem
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate import benchmarks
 from phi1_jax.evaluate.benchmarks import humaneval, read_benchmark
-from phi1_jax.evaluate.judge import Judge
+from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.sandbox import Job, Limits, Verdict, open_sandbox
 
 DATA = Path(os.environ.get("PHI1_JAX_DATA") or Path(__file__).parents[3] / "shared/data")
@@ -25,10 +25,10 @@ def data_file(name: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def judge():
+def executor():
     limits = Limits(cpu_s=5, wall_s=20, memory_mb=256, output_bytes=1 << 18)
     with open_sandbox(limits, workers=2) as sandbox:
-        yield Judge(sandbox)
+        yield TestExecutor(sandbox)
 
 
 # The tests know a word that no candidate is ever told.
@@ -120,8 +120,10 @@ FORGERIES = {
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_a_forgery_fails_and_the_next_honest_candidate_passes(judge, name):
-    forged, honest = judge.sandbox.examine([Job(FORGERIES[name], EXAMINER), Job(RIGHT, EXAMINER)])
+def test_a_forgery_fails_and_the_next_honest_candidate_passes(executor, name):
+    forged, honest = executor.sandbox.examine(
+        [Job(FORGERIES[name], EXAMINER), Job(RIGHT, EXAMINER)]
+    )
     allowed = {Verdict.FAIL, Verdict.CRASH} if "in C" in name else {Verdict.FAIL}
     assert forged.verdict in allowed, forged
     assert honest.verdict is Verdict.PASS, honest
@@ -131,19 +133,19 @@ def test_a_forgery_fails_and_the_next_honest_candidate_passes(judge, name):
     "forgery",
     ["raise SystemExit", "import os; os._exit(0)", "import os; os.write(5, b'\\xff' * 4)"],
 )
-def test_tests_that_swallow_every_exception_pass_no_broken_candidate(judge, forgery):
+def test_tests_that_swallow_every_exception_pass_no_broken_candidate(executor, forgery):
     examiner = (
         "f = remote('f')\nfor _ in range(3):\n    try:\n        f()\n    except BaseException:\n"
     )
     examiner += "        pass\n"
-    (outcome,) = judge.sandbox.examine([Job(f"def f():\n    {forgery}", examiner)])
+    (outcome,) = executor.sandbox.examine([Job(f"def f():\n    {forgery}", examiner)])
     assert outcome.verdict is Verdict.FAIL, outcome
 
 
-def test_arguments_are_copies(judge):
+def test_arguments_are_copies(executor):
     """A candidate cannot spoil what the tests compare with by changing its argument."""
     examiner = "f = remote('f')\nx = [3, 1]\nassert f(x) == [1, 3] and x == [3, 1]"
-    (outcome,) = judge.sandbox.examine([Job("def f(x): x.sort(); return x", examiner)])
+    (outcome,) = executor.sandbox.examine([Job("def f(x): x.sort(); return x", examiner)])
     assert outcome.verdict is Verdict.PASS, outcome
 
 
@@ -153,32 +155,32 @@ def test_tests_cannot_hang_the_judge():
     assert outcome.verdict is Verdict.TIMEOUT
 
 
-def test_humaneval_canonical_solutions_pass_and_wrong_ones_fail(judge):
+def test_humaneval_canonical_solutions_pass_and_wrong_ones_fail(executor):
     benchmark = read_benchmark("humaneval", data_file("HumanEval.jsonl.gz"))
-    assert judge.prove(benchmark) == {
+    assert executor.self_check(benchmark) == {
         "reference solution": 164,
         "empty body": 164,
         "wrong constant": 164,
         "another problem's solution": 164,
     }
     start = time.perf_counter()
-    outcomes = list(judge.judge((task, task.reference) for task in benchmark.tasks))
+    outcomes = list(executor.execute((task, task.reference) for task in benchmark.tasks))
     rate = len(outcomes) / (time.perf_counter() - start)
     assert [outcome.verdict for outcome in outcomes] == [Verdict.PASS] * 164
     print(f"\n{rate:.0f} HumanEval problems/s with 2 workers on {os.cpu_count()} cores")
     assert rate > 20  # a floor for a machine that is busy with other things
-    bodies = list(judge.judge((task, task.prompt + "    pass\n") for task in benchmark.tasks))
+    bodies = list(executor.execute((task, task.prompt + "    pass\n") for task in benchmark.tasks))
     assert Verdict.PASS not in [outcome.verdict for outcome in bodies]
 
 
-def test_mbpp_references_pass_and_wrong_ones_fail(judge):
+def test_mbpp_references_pass_and_wrong_ones_fail(executor):
     benchmark = read_benchmark("mbpp", data_file("mbpp.jsonl"))
     assert list(benchmark.unjudged) == ["MBPP/367"]
     tasks = benchmark.tasks
-    outcomes = list(judge.judge((task, task.reference) for task in tasks))
+    outcomes = list(executor.execute((task, task.reference) for task in tasks))
     bad = [t.task_id for t, o in zip(tasks, outcomes, strict=True) if o.verdict != Verdict.PASS]
     assert (len(tasks), bad) == (499, [])
-    empty = judge.judge((task, f"def {task.entry_point}(*a): pass") for task in tasks)
+    empty = executor.execute((task, f"def {task.entry_point}(*a): pass") for task in tasks)
     assert Verdict.PASS not in [outcome.verdict for outcome in empty]
 
 
@@ -195,14 +197,14 @@ GOOD = [
 ]
 
 
-def test_own_problems_are_proved(judge, capsys):
-    assert set(Judge(judge.sandbox).prove(humaneval(GOOD, "own")).values()) == {4}
+def test_own_problems_are_proved(executor, capsys):
+    assert set(TestExecutor(executor.sandbox).prove(humaneval(GOOD, "own")).values()) == {4}
     assert "not proved" not in capsys.readouterr().out
 
 
-def test_what_few_problems_cannot_prove_is_said(judge, capsys):
-    proof = Judge(judge.sandbox).prove(humaneval(GOOD[:3], "few"))
-    assert "another problem's solution" not in proof
+def test_what_few_problems_cannot_prove_is_said(executor, capsys):
+    self_check = TestExecutor(executor.sandbox).prove(humaneval(GOOD[:3], "few"))
+    assert "another problem's solution" not in self_check
     assert "not proved on few: that other problems' solutions fail" in capsys.readouterr().out
 
 
@@ -219,34 +221,34 @@ def test_what_few_problems_cannot_prove_is_said(judge, capsys):
         ),
     ],
 )
-def test_no_score_without_proof(judge, bad, what):
+def test_no_score_without_proof(executor, bad, what):
     with pytest.raises(UserError, match=f"no score is given: on 1 of 5 .*{what}: {bad.task_id}"):
-        judge.prove(humaneval([*GOOD, bad], "own"))
+        executor.self_check(humaneval([*GOOD, bad], "own"))
 
 
-def test_two_problems_that_mean_the_same_are_no_obstacle(judge):
+def test_two_problems_that_mean_the_same_are_no_obstacle(executor):
     again = problem("twice", "return x + x", "assert f(2) == 4 and f(5) == 10")
-    judge.prove(humaneval([again, *GOOD], "own"))
+    executor.self_check(humaneval([again, *GOOD], "own"))
 
 
-def test_a_proof_is_kept_for_the_same_benchmark_only(judge, monkeypatch):
+def test_a_proof_is_kept_for_the_same_benchmark_only(executor, monkeypatch):
     benchmark = humaneval(GOOD, "kept")
-    judge.prove(benchmark)
-    monkeypatch.setattr(judge, "judge", lambda programs: pytest.fail("judged again"))
-    judge.prove(humaneval(GOOD, "kept"))
+    executor.self_check(benchmark)
+    monkeypatch.setattr(executor, "execute", lambda programs: pytest.fail("judged again"))
+    executor.self_check(humaneval(GOOD, "kept"))
     changed = replace(benchmark, tasks=benchmark.tasks[:3])
     with pytest.raises(pytest.fail.Exception):
-        judge.prove(changed)
+        executor.self_check(changed)
 
 
-def test_helpers_of_the_prompt_are_at_hand_for_the_tests(judge):
+def test_helpers_of_the_prompt_are_at_hand_for_the_tests(executor):
     """As in HumanEval/32, whose tests call `poly`; a candidate's own `helper` does not count."""
     prompt = 'import math\ndef helper(x):\n    return x + 1\n\ndef f(x):\n    """Doc."""\n'
     test = "def check(f):\n    assert f(3) == helper(3) * 2 == math.floor(8.5)\n"
     one = Problem("own/f", prompt, "f", "    return helper(x) * 2\n", test)
     (task,) = humaneval([one], "own").tasks
     cheat = "def helper(x):\n    return 0\ndef f(x):\n    return 0\n"
-    right, wrong = judge.judge([(task, task.reference), (task, cheat)])
+    right, wrong = executor.execute([(task, task.reference), (task, cheat)])
     assert (right.verdict, wrong.verdict) == (Verdict.PASS, Verdict.FAIL)
 
 

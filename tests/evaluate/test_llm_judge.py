@@ -12,7 +12,7 @@ from llm_server import Server, completion, failure
 
 from phi1_jax.corpus.problems import Problem
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate.grader import (
+from phi1_jax.evaluate.llm_judge import (
     Solved,
     grade,
     likeness_to_reference,
@@ -184,7 +184,7 @@ def test_the_script(tmp_path):
     ]  # fmt: skip
     path = results(tmp_path / "results.jsonl", rows)
     command = [
-        sys.executable, str(REPOSITORY / "launch/grade.py"), f"--results={path}",
+        sys.executable, str(REPOSITORY / "launch/llm_judge.py"), f"--results={path}",
         f"--output={tmp_path / 'out'}",
     ]  # fmt: skip
 
