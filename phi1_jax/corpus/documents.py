@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.corpus.json_lines import FORMATS as JSON_LINES
-from phi1_jax.corpus.json_lines import Skip, read_json_lines, write_json_lines
+from phi1_jax.corpus.records import FORMATS as JSON_LINES
+from phi1_jax.corpus.records import Skip, read_records, write_records
 from phi1_jax.errors import UserError
 
 FORMATS = (".py", *JSON_LINES, ".parquet")
@@ -129,7 +129,7 @@ def read_file(
     if file.suffix == ".parquet":
         records = _read_parquet(file, columns, skip)
     elif file.name.endswith(JSON_LINES):
-        records = read_json_lines(file, skip)
+        records = read_records(file, skip)
     else:
         known = ", ".join(FORMATS)
         raise UserError(f"{file}: unknown format; give a folder or a file ending in {known}")
@@ -146,7 +146,7 @@ def write_documents(path: Path, documents: Iterable[Document]) -> int:
 
     A reader sees the old file or the whole new one, never a part.
     """
-    return write_json_lines(path, map(vars, documents))
+    return write_records(path, map(vars, documents))
 
 
 def decode_code(data: bytes) -> str:

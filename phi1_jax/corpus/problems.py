@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.corpus.json_lines import read_json_lines, write_json_lines
+from phi1_jax.corpus.records import read_records, write_records
 from phi1_jax.errors import UserError
 
 
@@ -32,7 +32,7 @@ class Problem:
 
 def read_problems(path: Path) -> list[Problem]:
     """Reads .jsonl, .jsonl.gz or .jsonl.zst; see `parse_problems`."""
-    return parse_problems(read_json_lines(Path(path)), path)
+    return parse_problems(read_records(Path(path)), path)
 
 
 def parse_problems(records: Iterable[Mapping[str, Any]], path: Path) -> list[Problem]:
@@ -65,4 +65,4 @@ def parse_problems(records: Iterable[Mapping[str, Any]], path: Path) -> list[Pro
 
 def write_problems(path: Path, problems: Iterable[Problem]) -> int:
     """Writes HumanEval's JSON lines plus `composition`; returns the number of problems."""
-    return write_json_lines(path, (asdict(problem) for problem in problems))
+    return write_records(path, (asdict(problem) for problem in problems))

@@ -24,7 +24,7 @@ from datatrove.pipeline.writers import JsonlWriter
 from loguru import logger
 
 from phi1_jax.corpus.documents import Document
-from phi1_jax.corpus.json_lines import read_json_lines
+from phi1_jax.corpus.records import read_records
 from phi1_jax.curation.heuristics import rejection
 from phi1_jax.curation.minhash import MINHASH, CodeSignatures
 from phi1_jax.curation.sources import Source, read_source
@@ -201,7 +201,7 @@ def read_folder(folder: Path) -> Iterator[Document]:
 
 def _read_part(file: Path) -> Iterator[dict[str, Any]]:
     if file.exists():
-        yield from read_json_lines(file)
+        yield from read_records(file)
 
 
 def _document(record: dict[str, Any]) -> Document:

@@ -19,9 +19,9 @@ import numpy as np
 from tqdm import tqdm
 
 from phi1_jax.corpus.documents import Document, read_documents
-from phi1_jax.corpus.json_lines import open_json_lines, read_json_lines, write_json_lines
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.corpus.problems import Problem, read_problems
+from phi1_jax.corpus.records import open_records, read_records, write_records
 from phi1_jax.decontamination.contamination import (
     ROUNDING,
     WHOLE_WORDS,
@@ -110,12 +110,12 @@ def decontaminate(
     n_out = [dict.fromkeys(names, 0) for _ in rules.taus]
     reasons: list[Counter[str]] = [Counter() for _ in rules.taus]
     caught_by: Counter[str] = Counter()
-    with open_json_lines(output / "dropped.jsonl.zst") as drop:
+    with open_records(output / "dropped.jsonl.zst") as drop:
         for corpus, name in zip(corpora, names, strict=True):
             n_in[name] = 0
             with ExitStack() as stack:
                 keep = [
-                    stack.enter_context(open_json_lines(folder / f"{name}.jsonl.zst"))
+                    stack.enter_context(open_records(folder / f"{name}.jsonl.zst"))
                     for folder in folders
                 ]
                 clean = [hashlib.sha256() for _ in folders]
@@ -156,7 +156,7 @@ def decontaminate(
         raise RuntimeError(
             f"{damaged[0]}: does not hold what was found clean; a fault of the disk?"
         )
-    write_json_lines(output / "nearest.jsonl", _describe(problems, rules, nearest))
+    write_records(output / "nearest.jsonl", _describe(problems, rules, nearest))
     splits = _split(problems, rules, nearest)
     write_json(output / SPLITS, {"benchmark": str(benchmark), **splits})
     return {
@@ -198,7 +198,7 @@ def _line(record: Mapping[str, Any]) -> bytes:
 
 def _digest_of_file(_: None, path: Path) -> str:
     digest = hashlib.sha256()
-    for record in read_json_lines(path):
+    for record in read_records(path):
         digest.update(_line(record))
     return digest.hexdigest()
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax import unconventional
-from phi1_jax.corpus.json_lines import read_json_lines
 from phi1_jax.corpus.problems import Problem, parse_problems
+from phi1_jax.corpus.records import read_records
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.evalplus import examiner_of
 from phi1_jax.evaluate.saved import sha256
@@ -280,7 +280,7 @@ def parse_quietly(code: str) -> ast.Module:
 def _read_rows(path: Path) -> list[dict[str, Any]]:
     """The records of JSON lines, or of one list as MBPP's sanitized file is."""
     if path.suffix != ".json":
-        return list(read_json_lines(path))
+        return list(read_records(path))
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

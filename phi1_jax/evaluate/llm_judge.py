@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from phi1_jax.corpus.fingerprints import fingerprint_problem
-from phi1_jax.corpus.json_lines import read_json_lines, write_json_lines
 from phi1_jax.corpus.problems import Problem
+from phi1_jax.corpus.records import read_records, write_records
 from phi1_jax.corpus.similarity import match_rates
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.pass_at_k import bootstrap_interval
@@ -73,7 +73,7 @@ def read_solved(results: Path, problems: Sequence[Problem]) -> list[Solved]:
     """
     by_id = {problem.task_id: problem for problem in problems}
     solved = []
-    for number, row in enumerate(read_json_lines(results), start=1):
+    for number, row in enumerate(read_records(results), start=1):
         text = row.get("completion", row.get("solution"))
         if not isinstance(text, str) or row.get("verdict") not in list(Verdict):
             raise UserError(f"{results}, line {number}: not a results.jsonl of launch/evaluate.py")
@@ -184,8 +184,8 @@ def grade(
             grades[row["task_id"]].append(float(np.mean(row["grades"])) / 10)
         if len(row["grades"]) > 1:
             variances.append(float(np.var(row["grades"], ddof=1)))
-    write_json_lines(output / "grades.jsonl", rows)
-    write_json_lines(output / "ungraded.jsonl", ungraded)
+    write_records(output / "grades.jsonl", rows)
+    write_records(output / "ungraded.jsonl", ungraded)
     return {
         **_percent(grades),
         "model": model.settings.model,

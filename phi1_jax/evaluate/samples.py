@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from phi1_jax.corpus.json_lines import read_json_lines
+from phi1_jax.corpus.records import read_records
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark, Task
 from phi1_jax.evaluate.saved import DRAWN, JUDGED, note_settings, read_rows, write_rows
@@ -82,7 +82,7 @@ def read_samples(path: Path, benchmark: Benchmark) -> list[Sample]:
     """
     known = {task.task_id for task in benchmark.tasks}
     samples = []
-    for row, record in enumerate(read_json_lines(path), start=1):
+    for row, record in enumerate(read_records(path), start=1):
         task_id = str(record.get("task_id"))
         text = record.get("completion", record.get("solution"))
         if not isinstance(text, str):

@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 import phi1_jax
-from phi1_jax.corpus.json_lines import read_json_lines
+from phi1_jax.corpus.records import read_records
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark
 from phi1_jax.evaluate.executor import TestExecutor
@@ -151,7 +151,7 @@ def score_samples(
 def task_scores(path: Path) -> dict[str, float]:
     """Of a results.jsonl: task id -> share of its samples that passed; INFRA ones do not count."""
     verdicts: dict[str, list[bool]] = defaultdict(list)
-    for row in read_json_lines(path):
+    for row in read_records(path):
         if row["verdict"] != Verdict.INFRA:
             verdicts[row["task_id"]].append(row["verdict"] == Verdict.PASS)
     return {task_id: sum(passed) / len(passed) for task_id, passed in verdicts.items()}

@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from phi1_jax.corpus.documents import Document, write_documents
-from phi1_jax.corpus.json_lines import write_json_lines
+from phi1_jax.corpus.records import write_records
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client import ChatRequest, LanguageModel
 from phi1_jax.quality.embeddings import document_key
@@ -158,7 +158,7 @@ def by_language_model(model: LanguageModel, unusable: Path) -> Annotator:
                 about = {"id": document.id, "source": document.source}
                 problem = reply.problem or "no_grade"
                 rejected.append({**about, "problem": problem, "reply": reply.text})
-        write_json_lines(unusable, rejected)
+        write_records(unusable, rejected)
 
     return annotator
 

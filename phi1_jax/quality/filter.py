@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from phi1_jax.corpus.documents import Document, write_documents
-from phi1_jax.corpus.json_lines import open_json_lines
+from phi1_jax.corpus.records import open_records
 from phi1_jax.errors import UserError
 from phi1_jax.quality.embeddings import document_key, embedder_of, read_parts
 from phi1_jax.quality.forest import Forest, load_forest
@@ -91,7 +91,7 @@ def filter_corpus(
 
     with (
         tqdm(documents, desc="filter", unit="doc", unit_scale=True) as bar,
-        open_json_lines(output / "excluded.jsonl.zst") as drop,
+        open_records(output / "excluded.jsonl.zst") as drop,
     ):
         write_documents(output / "filtered.jsonl.zst", passing(bar, drop))
     return {

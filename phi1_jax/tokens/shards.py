@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from phi1_jax.corpus.documents import Document
-from phi1_jax.corpus.json_lines import read_json_lines, write_json_lines
+from phi1_jax.corpus.records import read_records, write_records
 from phi1_jax.errors import UserError
 from phi1_jax.files import write_json
 from phi1_jax.tokens.encode import PART_CHARS, Part, encode_parts
@@ -94,7 +94,7 @@ def write_shards(
                 if max_tokens is not None and writer.n_tokens >= max_tokens:
                     return
 
-    n_documents = write_json_lines(output / INDEX, index())
+    n_documents = write_records(output / INDEX, index())
     if not n_documents:
         raise UserError(f"{output}: no document to tokenize; name a corpus that has some")
     manifest = {
@@ -218,7 +218,7 @@ def open_shards(folder: Path, *, verify: bool = False) -> TokenShards:
 
 def read_index(folder: Path) -> Iterator[dict[str, Any]]:
     """Yields the index: id, source, offset, tokens and metadata of each document, in order."""
-    return read_json_lines(folder / INDEX)
+    return read_records(folder / INDEX)
 
 
 def _loss_mask(part: Part) -> np.ndarray:

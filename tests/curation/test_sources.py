@@ -12,7 +12,7 @@ import pytest
 from configs.sources.public import get_config
 from phi1_jax.config_dict import from_dict
 from phi1_jax.corpus import documents as documents_module
-from phi1_jax.corpus import json_lines
+from phi1_jax.corpus import records
 from phi1_jax.corpus.documents import Document
 from phi1_jax.curation.hub import Hub
 from phi1_jax.curation.sources import (
@@ -143,7 +143,7 @@ def test_files_of_a_code_folder_that_are_not_python_are_named(tmp_path):
 
 
 def test_what_is_too_large_is_named_and_the_rest_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(json_lines, "MAX_LINE_BYTES", 64)
+    monkeypatch.setattr(records, "MAX_LINE_BYTES", 64)
     monkeypatch.setattr(documents_module, "MAX_FILE_BYTES", 64)
     lines = [{"text": "a"}, {"text": "b" * 500}, {"text": "c"}, {"text": "d" * 51}, {"text": "e"}]
     (tmp_path / "d.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -9,8 +9,8 @@ from phi1_jax.corpus.fingerprints import (
     fingerprint_problem,
     normalise_words,
 )
-from phi1_jax.corpus.json_lines import read_json_lines
 from phi1_jax.corpus.problems import Problem, write_problems
+from phi1_jax.corpus.records import read_records
 from phi1_jax.decontamination.contamination import Comparison, Rules
 from phi1_jax.decontamination.decontaminate import decontaminate
 from phi1_jax.errors import UserError
@@ -316,10 +316,10 @@ def test_a_file_that_does_not_hold_what_was_found_clean_stops_the_stage(tmp_path
     write_problems(tmp_path / "bench.jsonl", PROBLEMS)
 
     def altered(path):
-        for record in read_json_lines(path):
+        for record in read_records(path):
             yield record | {"text": record["text"].replace("even", "odd")}
 
-    monkeypatch.setattr("phi1_jax.decontamination.decontaminate.read_json_lines", altered)
+    monkeypatch.setattr("phi1_jax.decontamination.decontaminate.read_records", altered)
     with pytest.raises(RuntimeError, match=r"c\.jsonl\.zst: does not hold what was found clean"):
         decontaminate([tmp_path / "c.jsonl"], tmp_path / "bench.jsonl", tmp_path / "o", Rules())
 

@@ -5,7 +5,7 @@ import pytest
 from llm_server import Server, completion
 
 from phi1_jax.corpus.documents import Document, read_all, read_documents, write_documents
-from phi1_jax.corpus.json_lines import read_json_lines
+from phi1_jax.corpus.records import read_records
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client import LanguageModel, LanguageModelConfig
 from phi1_jax.quality.annotate import (
@@ -120,7 +120,7 @@ def test_a_language_model_annotates_and_a_killed_run_pays_for_nothing_twice(corp
         number = int(row.id[1:])
         assert row.metadata["annotated_value"] == pytest.approx(number % 6 / 5)
         assert row.metadata["annotated_why"] == f"number {number}"
-    unusable = {row["id"]: row for row in read_json_lines(tmp_path / "unusable.jsonl")}
+    unusable = {row["id"]: row for row in read_records(tmp_path / "unusable.jsonl")}
     assert set(unusable) == {"d3", "d4"}
     assert unusable["d3"]["problem"] == "no_grade" and unusable["d4"]["problem"] == "truncated"
     assert unusable["d3"]["reply"] == "I would rather not say."

@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import average_precision_score
 
 from phi1_jax.corpus.documents import Document, read_documents, write_documents
-from phi1_jax.corpus.json_lines import read_json_lines
+from phi1_jax.corpus.records import read_records
 from phi1_jax.curation.sources import Source, read_source
 from phi1_jax.errors import UserError
 from phi1_jax.quality.embeddings import Part, document_key, write_info, write_part
@@ -105,7 +105,7 @@ def test_the_best_are_kept_under_a_budget_of_tokens(pool, fitted, tmp_path):
         documents, [root / "a", root / "b"], fitted[0], tmp_path, budget_tokens=4_000
     )
     kept = list(read_documents(tmp_path / "filtered.jsonl.zst"))
-    left = list(read_json_lines(tmp_path / "excluded.jsonl.zst"))
+    left = list(read_records(tmp_path / "excluded.jsonl.zst"))
     assert {d.id for d in kept} | {r["id"] for r in left} == {d.id for d in documents}
     size = sum(2 * len(d.text) for d in kept)
     assert 3_900 < size == report["out"]["filtered_tokens"] <= 4_000

@@ -1,4 +1,4 @@
-"""JSON lines: plain, gzip or zstd, read and written as bytes split at b"\\n".
+"""Records in files: JSON lines, plain, gzip or zstd, read and written as bytes split at b"\\n".
 
 `str.splitlines` would also break a record at U+2028, which is legal inside JSON and occurs in
 real code.
@@ -25,7 +25,7 @@ MAX_LINE_BYTES = 1 << 28
 Skip = Callable[[str, str], None]
 
 
-def read_json_lines(path: Path, skip: Skip | None = None) -> Iterator[dict[str, Any]]:
+def read_records(path: Path, skip: Skip | None = None) -> Iterator[dict[str, Any]]:
     """Yields the objects of a .jsonl, .jsonl.gz or .jsonl.zst file.
 
     Raises:
@@ -65,10 +65,10 @@ def read_json_lines(path: Path, skip: Skip | None = None) -> Iterator[dict[str, 
         skip(path.name, "damaged_archive")
 
 
-def write_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
+def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
     """Writes one JSON object a line, atomically; the same records give the same bytes."""
     count = 0
-    with open_json_lines(path) as write:
+    with open_records(path) as write:
         for record in records:
             write(record)
             count += 1
@@ -76,7 +76,7 @@ def write_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
 
 
 @contextmanager
-def open_json_lines(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def open_records(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Yields what writes one record; the file is there once the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
