@@ -17,7 +17,7 @@ from phi1_jax.train.step import make_trainer
 
 
 def measure(config: RunConfig, options: Options) -> Iterator[Row]:
-    """Saves weights and optimizer of `config` several times, each after the last one is sealed."""
+    """Saves weights and optimizer of `config` several times, each after the last is committed."""
     state = make_trainer(config, make_mesh(config.mesh)).init()
     jax.block_until_ready(state)
     n_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
@@ -32,7 +32,7 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
             blocked.append(time.perf_counter() - start)
             checkpointer.wait()
             total.append(time.perf_counter() - start)
-    for case, times in (("training waits", blocked), ("on disk and sealed", total)):
+    for case, times in (("training waits", blocked), ("on disk and committed", total)):
         timing = Timing(times[0], tuple(times[1:]))
         values = {"bytes": n_bytes, "bytes_per_s": n_bytes / timing.median_s}
         yield Row(

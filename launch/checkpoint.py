@@ -5,7 +5,7 @@
   python launch/checkpoint.py prune runs/mine --keep_last=1 --dry_run
   python launch/checkpoint.py export runs/mine --step=best --output=runs/weights
 
-list      every step: size, loss and best_metric, whether it is sealed, and what keeps it.
+list      every step: size, loss and best_metric, whether it is committed, and what keeps it.
 verify    reads every file and compares its SHA-256; exit status 1 if a step is damaged or lost, or
           if there is none.
 prune     deletes the steps that nothing keeps, by the run's config or the --keep_... flags here.
@@ -54,45 +54,47 @@ def main(argv: Sequence[str]) -> None:
     }
     if len(argv) != 3 or argv[1] not in commands:
         raise UserError(f"give one of {', '.join(commands)}, and a run's folder (see --help)")
-    run = Path(argv[2])
+    run_dir = Path(argv[2])
     config = from_dict(
-        CheckpointConfig, run_folder.read_config(run).get("checkpoint", {}), "checkpoint."
+        CheckpointConfig, run_folder.read_config(run_dir).get("checkpoint", {}), "checkpoint."
     )
     given = {name: flag.value for name, flag in POLICY.items() if flag.value is not None}
     if "keep_steps" in given:
         given["keep_steps"] = tuple(given["keep_steps"])
-    commands[argv[1]](run, dataclasses.replace(config, **given))
+    commands[argv[1]](run_dir, dataclasses.replace(config, **given))
 
 
-def show(run: Path, config: CheckpointConfig) -> None:
+def show(run_dir: Path, config: CheckpointConfig) -> None:
     names = [LOSS, config.best_metric] if config.best_metric else [LOSS]
-    curves = [run_folder.scores(run, name) for name in names]
+    curves = [run_folder.scores(run_dir, name) for name in names]
     width = max(10, *map(len, names))
-    reasons = run_folder.reasons_to_keep(run, config)
+    reasons = run_folder.reasons_to_keep(run_dir, config)
     print(f"{'step':>9} {'size':>12}", *(f"{name:>{width}}" for name in names), " kept")
-    for step in run_folder.steps_in(run):
-        files = [p for p in run_folder.step_folder(run, step).rglob("*") if p.is_file()]
+    for step in run_folder.steps_in(run_dir):
+        files = [p for p in run_folder.step_folder(run_dir, step).rglob("*") if p.is_file()]
         size = sum(path.stat().st_size for path in files)
         points = [f"{curve[step]:.4g}" if step in curve else "" for curve in curves]
-        why = ", ".join(reasons[step]) or "-" if step in reasons else "not sealed: never restored"
+        why = (
+            ", ".join(reasons[step]) or "-" if step in reasons else "not committed: never restored"
+        )
         print(f"{step:>9,} {size / 1e6:>9,.1f} MB", *(f"{p:>{width}}" for p in points), f" {why}")
-    if aside := run_folder.quarantined(run):
-        print(f"in {run / run_folder.QUARANTINE}: {', '.join(aside)}")
+    if aside := run_folder.quarantined(run_dir):
+        print(f"in {run_dir / run_folder.QUARANTINE}: {', '.join(aside)}")
 
 
-def verify(run: Path, config: CheckpointConfig) -> None:
-    steps = run_folder.known_steps(run) if STEP.value is None else [pick(run, config)]
+def verify(run_dir: Path, config: CheckpointConfig) -> None:
+    steps = run_folder.known_steps(run_dir) if STEP.value is None else [pick(run_dir, config)]
     if not steps:
-        print(f"{run}: no checkpoint yet")
-    whole = [is_whole(run, step) for step in steps]
+        print(f"{run_dir}: no checkpoint yet")
+    whole = [is_whole(run_dir, step) for step in steps]
     if not whole or not all(whole):
         sys.exit(1)
 
 
-def is_whole(run: Path, step: int) -> bool:
+def is_whole(run_dir: Path, step: int) -> bool:
     """Reads a step and prints what it finds."""
     try:
-        problem = run_folder.damage(run, step, progress=True)
+        problem = run_folder.damage(run_dir, step, progress=True)
         print(f"step {step:,}: {'DAMAGED: ' + problem if problem else 'ok'}")
     except UserError as error:
         problem = str(error)
@@ -100,61 +102,61 @@ def is_whole(run: Path, step: int) -> bool:
     return not problem
 
 
-def prune(run: Path, config: CheckpointConfig) -> None:
-    sealed = run_folder.sealed_steps(run)
+def prune(run_dir: Path, config: CheckpointConfig) -> None:
+    committed = run_folder.committed_steps(run_dir)
     whole: dict[int, bool] = {}
     while True:  # until all that is kept has been read; each damaged step brings in another
         damaged = [step for step in whole if not whole[step]]
-        reasons = run_folder.reasons_to_keep(run, config, but=damaged)
+        reasons = run_folder.reasons_to_keep(run_dir, config, but=damaged)
         unread = [step for step, why in reasons.items() if why and step not in whole]
         if not unread:
             break
-        whole |= {step: is_whole(run, step) for step in unread}
+        whole |= {step: is_whole(run_dir, step) for step in unread}
     gone = [step for step, why in reasons.items() if not why]
     for step in [] if DRY_RUN.value else gone:
-        run_folder.discard(run, step)
+        run_folder.discard(run_dir, step)
     verb, stay = ("would delete", "would keep") if DRY_RUN.value else ("deleted", "kept")
-    print(f"{verb} {gone}, {stay} {[step for step in sealed if step not in gone]}")
+    print(f"{verb} {gone}, {stay} {[step for step in committed if step not in gone]}")
 
 
-def export(run: Path, config: CheckpointConfig) -> None:
+def export(run_dir: Path, config: CheckpointConfig) -> None:
     if not OUTPUT.value:
         raise UserError("--output is missing: name the new folder")
     output = Path(OUTPUT.value)
     if output.exists():
         raise UserError(f"--output={output} exists already; name a new folder")
-    step = pick(run, config)
+    step = pick(run_dir, config)
     # Orbax warns that there is nothing to merge when it writes without its own archive format.
     logging.set_verbosity(logging.ERROR)
     from phi1_jax.run.checkpoint import load_model, write_model
 
-    model, params = load_model(run, step)
-    tokenizer = run / run_folder.TOKENIZER
-    dtype = run_folder.read_config(run).get("source_dtype", "float32")
+    model, params = load_model(run_dir, step)
+    tokenizer = run_dir / run_folder.TOKENIZER
+    dtype = run_folder.read_config(run_dir).get("source_dtype", "float32")
     write_model(output, model, params, tokenizer if tokenizer.exists() else None, dtype)
-    print(f"{output}: the weights of step {step:,} of {run}")
+    print(f"{output}: the weights of step {step:,} of {run_dir}")
     print(f"for Hugging Face: python launch/convert.py --from={output} --to_hf=DIR")
 
 
-def pick(run: Path, config: CheckpointConfig) -> int:
+def pick(run_dir: Path, config: CheckpointConfig) -> int:
     """The step that --step names, or the newest."""
-    steps = run_folder.sealed_steps(run)
-    if not run_folder.known_steps(run):
-        raise UserError(f"{run}: no checkpoint yet")
+    steps = run_folder.committed_steps(run_dir)
+    if not run_folder.known_steps(run_dir):
+        raise UserError(f"{run_dir}: no checkpoint yet")
     if STEP.value == "best":
         if not config.best_metric:
             raise UserError("--step=best needs --best_metric: this run's config names none")
-        best = run_folder.best_steps(run, config, steps)
+        best = run_folder.best_steps(run_dir, config, steps)
         if not best:
-            raise UserError(f"{run}: no checkpoint has a point on {config.best_metric}")
+            raise UserError(f"{run_dir}: no checkpoint has a point on {config.best_metric}")
         return best[0]
     if STEP.value is None and steps:
         return steps[-1]
-    known = run_folder.known_steps(run)
+    known = run_folder.known_steps(run_dir)
     if STEP.value is None:
-        raise UserError(f"{run}: no whole checkpoint; verify says what is wrong with {known}")
+        raise UserError(f"{run_dir}: no whole checkpoint; verify says what is wrong with {known}")
     if not STEP.value.isdecimal() or int(STEP.value) not in known:
-        raise UserError(f"--step={STEP.value}: {run} has the steps {known}")
+        raise UserError(f"--step={STEP.value}: {run_dir} has the steps {known}")
     return int(STEP.value)
 
 

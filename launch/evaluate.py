@@ -199,7 +199,7 @@ class _Checkpoint:
     def refuse(self, benchmark: Benchmark, plan: SamplingPlan) -> None:
         """Before the judge is proved, which takes seconds; damage is found when it is loaded."""
         config = run_folder.read_config(self.path)
-        steps = run_folder.sealed_steps(self.path)
+        steps = run_folder.committed_steps(self.path)
         if not steps or (self._step is not None and self._step not in steps):
             wanted = "" if self._step is None else f" {self._step}"
             raise UserError(f"--checkpoint: {self.path} has no checkpoint{wanted}, but {steps}")

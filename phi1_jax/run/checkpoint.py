@@ -1,6 +1,6 @@
 """Checkpoints that say when they are damaged: Orbax for the arrays, SHA-256 for the files.
 
-`run_folder.py` says what lies where, and which steps can be trusted.
+`folder.py` says what lies where, and which steps can be trusted.
 """
 
 import shutil
@@ -27,30 +27,30 @@ from phi1_jax.run.folder import (
     CONFIG,
     QUARANTINE,
     TOKENIZER,
+    commit,
+    committed_steps,
     damage,
-    seal,
-    sealed_steps,
     step_folder,
 )
 
 
 class Checkpointer:
-    """Saves, seals, verifies and restores the steps of one run's folder.
+    """Saves, commits, verifies and restores the steps of one run's folder.
 
     With several processes every one of them calls every method at the same step; the first one
-    alone seals, verifies, deletes and decides.
+    alone commits, verifies, deletes and decides.
     """
 
-    def __init__(self, run: Path, config: CheckpointConfig) -> None:
-        self.run = run.absolute()
+    def __init__(self, run_dir: Path, config: CheckpointConfig) -> None:
+        self.run_dir = run_dir.absolute()
         self._config = config
         self._first = jax.process_index() == 0
         if self._first:
-            (self.run / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-            run_folder.clean(self.run)
+            (self.run_dir / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+            run_folder.clean(self.run_dir)
         self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
-        # One thread seals in order; hashing runs at about 1.8 GB/s a core beside training.
-        self._sealer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seal")
+        # One thread commits in order; hashing runs at about 1.8 GB/s a core beside training.
+        self._committer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
         self._saving: tuple[int, Future[None]] | None = None
         self._held: int | None = None  # the step restored or saved last
         self._failures = 0  # in a row
@@ -83,7 +83,7 @@ class Checkpointer:
     def save(self, step: int, params: Any, optimizer: Any, position: Mapping[str, Any]) -> None:
         """Starts saving; returns once the device arrays are copied. A step that is there stays.
 
-        The old steps that the policy does not keep go once this one is sealed.
+        The old steps that the policy does not keep go once this one is committed.
 
         Args:
           position: what to resume the data with and to compare on restore, JSON-serialisable.
@@ -95,11 +95,13 @@ class Checkpointer:
         if step == self._held:
             return
         if self._first and self._failure is not None:
-            run_folder.clean(self.run)  # what Orbax still wrote while the failed save was removed
+            run_folder.clean(
+                self.run_dir
+            )  # what Orbax still wrote while the failed save was removed
         try:
             self._refuse_full_disk(step, (params, optimizer))
             self._orbax.save(
-                step_folder(self.run, step),
+                step_folder(self.run_dir, step),
                 args=ocp.args.Composite(
                     params=ocp.args.StandardSave(params),
                     optimizer=ocp.args.StandardSave(optimizer),
@@ -109,10 +111,10 @@ class Checkpointer:
         except Exception as error:
             self._failed(step, error)
         else:
-            self._saving = step, self._sealer.submit(self._finish, step)
+            self._saving = step, self._committer.submit(self._finish, step)
 
     def wait(self) -> None:
-        """Blocks until the last save is on disk and sealed.
+        """Blocks until the last save is on disk and committed.
 
         Raises:
           UserError: it failed, and more than `retries` did in a row.
@@ -138,7 +140,7 @@ class Checkpointer:
             if self._failure is not None:
                 raise self._failure
         finally:
-            self._sealer.shutdown()
+            self._committer.shutdown()
             self._orbax.close()
 
     def restore(self, params: Any, optimizer: Any) -> tuple[int, Any, Any, dict[str, Any]] | None:
@@ -157,7 +159,7 @@ class Checkpointer:
         step, problem = None, ""
         if self._first:
             try:
-                step = run_folder.newest_undamaged(self.run)
+                step = run_folder.newest_undamaged(self.run_dir)
             except (UserError, OSError) as error:  # said by all: the others wait for this one
                 problem = str(error)
         step, problem = distributed.gather([step, problem])[0]
@@ -167,7 +169,7 @@ class Checkpointer:
             return None
         self._held = step
         restored = self._orbax.restore(
-            step_folder(self.run, step),
+            step_folder(self.run_dir, step),
             args=ocp.args.Composite(
                 params=ocp.args.StandardRestore(params),
                 optimizer=ocp.args.StandardRestore(optimizer),
@@ -177,20 +179,20 @@ class Checkpointer:
         return step, restored.params, restored.optimizer, restored.position
 
     def _finish(self, step: int) -> None:
-        """In the background: waits for Orbax, seals, and only then deletes old steps."""
+        """In the background: waits for Orbax, commits, and only then deletes old steps."""
         self._orbax.wait_until_finished()
         if self._first:
-            seal(self.run, step)
+            commit(self.run_dir, step)
             try:
-                run_folder.prune(self.run, self._config)
+                run_folder.prune(self.run_dir, self._config)
             except OSError as error:
                 logging.warning("an old checkpoint was not deleted: %s", error)
 
     def _failed(self, step: int, error: Exception) -> None:
         if self._first:
-            run_folder.abandon(self.run, step)
+            run_folder.abandon(self.run_dir, step)
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        kept = sealed_steps(self.run)
+        kept = committed_steps(self.run_dir)
         intact = f"step {kept[-1]} is intact" if kept else "there is no other"
         self._failures += 1
         self._failure = UserError(f"checkpoint {step} was not saved: {reason}; {intact}")
@@ -208,35 +210,35 @@ class Checkpointer:
         problem = ""
         if self._first:  # the others, whose disks may not be the same, take its word
             try:
-                free = shutil.disk_usage(self.run).free
-                aside = run_folder.quarantined(self.run)
+                free = shutil.disk_usage(self.run_dir).free
+                aside = run_folder.quarantined(self.run_dir)
                 if needed > free:
                     problem = (
-                        f"it needs {needed / 1e9:.3g} GB and {self.run} has {free / 1e9:.3g} GB"
+                        f"it needs {needed / 1e9:.3g} GB and {self.run_dir} has {free / 1e9:.3g} GB"
                         " free; make room, or keep fewer steps (checkpoint.keep_last and the like)"
                     )
                     if aside:
                         problem += f", or delete {QUARANTINE}/, which holds {', '.join(aside)}"
             except OSError as error:
-                problem = f"the free space of {self.run} cannot be read: {error}"
+                problem = f"the free space of {self.run_dir} cannot be read: {error}"
         problem = distributed.gather(problem)[0]
         if problem:
             raise UserError(problem)
 
 
 def write_model(
-    run: Path, model: ModelConfig, params: Any, tokenizer: Path | None, dtype: str = "float32"
+    run_dir: Path, model: ModelConfig, params: Any, tokenizer: Path | None, dtype: str = "float32"
 ) -> None:
     """Writes weights alone as step 0 of a new run folder, for generation or as `init_from`.
 
     Args:
       dtype: of the weights where they come from, which config.json keeps as `source_dtype`.
     """
-    run = run.absolute()
-    run.mkdir(parents=True, exist_ok=True)
-    write_json(run / CONFIG, {"model": asdict(model), "source_dtype": dtype})
+    run_dir = run_dir.absolute()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_json(run_dir / CONFIG, {"model": asdict(model), "source_dtype": dtype})
     if tokenizer is not None:
-        shutil.copytree(tokenizer, run / TOKENIZER, dirs_exist_ok=True)
+        shutil.copytree(tokenizer, run_dir / TOKENIZER, dirs_exist_ok=True)
     # Orbax's defaults hold a large model three times: they copy it, and collect what they write.
     types = ocp.type_handlers
     arrays = types.create_type_handler_registry(
@@ -247,13 +249,13 @@ def write_model(
         save_concurrent_gb=1, use_ocdbt=False, type_handler_registry=arrays
     )
     with ocp.Checkpointer(handler) as checkpointer:
-        target = step_folder(run, 0) / "params"
+        target = step_folder(run_dir, 0) / "params"
         checkpointer.save(target, args=ocp.args.PyTreeSave(jax.tree.map(np.asarray, params)))
-    seal(run, 0)
+    commit(run_dir, 0)
 
 
 def load_model(
-    run: Path, step: int | None = None, shardings: Any = None
+    run_dir: Path, step: int | None = None, shardings: Any = None
 ) -> tuple[ModelConfig, Any]:
     """The model's config and parameters from a run's folder.
 
@@ -263,14 +265,16 @@ def load_model(
     Raises:
       UserError: no run, no such step, or a damaged one.
     """
-    run = run.absolute()
-    config = read_model_config(run)
-    steps = sealed_steps(run)  # a run that is saving has a newer folder, not yet whole
+    run_dir = run_dir.absolute()
+    config = read_model_config(run_dir)
+    steps = committed_steps(run_dir)  # a run that is saving has a newer folder, not yet whole
     if not steps or (step is not None and step not in steps):
-        raise UserError(f"{run}: no checkpoint {'' if step is None else step}; steps are {steps}")
+        raise UserError(
+            f"{run_dir}: no checkpoint {'' if step is None else step}; steps are {steps}"
+        )
     step = steps[-1] if step is None else step
-    folder = step_folder(run, step)
-    if problem := damage(run, step, progress=True):
+    folder = step_folder(run_dir, step)
+    if problem := damage(run_dir, step, progress=True):
         raise UserError(f"{folder} is damaged: {problem}; steps are {steps}")
     if shardings is None:
         shardings = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -287,13 +291,13 @@ def load_model(
         return config, handler.restore(folder / "params", args=ocp.args.StandardRestore(target))
 
 
-def read_model_config(run: Path) -> ModelConfig:
+def read_model_config(run_dir: Path) -> ModelConfig:
     """The model part of a run's config.json, as it is used after training.
 
     cuDNN's attention is a choice for the devices of the training run; `auto` takes it where it can.
     """
-    values = run_folder.read_config(run)
+    values = run_folder.read_config(run_dir)
     if "model" not in values:
-        raise UserError(f"{run / CONFIG} is not a run's config: it has no field model")
+        raise UserError(f"{run_dir / CONFIG} is not a run's config: it has no field model")
     config = from_dict(ModelConfig, values["model"], "model.")
     return replace(config, attention="auto") if config.attention == "cudnn" else config

@@ -17,7 +17,7 @@ from phi1_jax.errors import AllProcessesError, UserError
 # A process that sends no heartbeat for so long is lost, and the others leave. The heartbeats come
 # from a thread of their own: long compilations and file systems that stall do not hold them up.
 HEARTBEAT_TIMEOUT_S = 60
-# A process that is done waits so long for the others, as for the first while it seals the last
+# A process that is done waits so long for the others, as for the first while it commits the last
 # checkpoint: hashing 100 GB from a slow disk takes longer than JAX's own 300 s.
 SHUTDOWN_TIMEOUT_S = 24 * 3600
 GO_ON = "run the same command again on all of them to go on from the last checkpoint"

@@ -4,13 +4,13 @@
   tokenizer/        what the weights were trained with
   metrics.jsonl     every curve, a line for each point
   checkpoints/N/    Orbax: params, optimizer, position
-  sealed/N.json     SHA-256 of every file of step N, written last
-  quarantine/       damaged or unsealed steps, moved aside and never deleted
+  commits/N.json    SHA-256 of every file of step N, written last
+  quarantine/       damaged or uncommitted steps, moved aside and never deleted
   discarded/        steps on their way out; whatever a kill leaves there is deleted
-  lock              held by the run that writes here (train/together.py)
+  lock              held by the run that writes here (train/run_lock.py)
 
-A step counts once it is sealed. One that goes is first renamed away, then its seal is deleted, then
-its files: wherever a kill strikes, a step is whole or not there.
+A step counts once it is committed. One that goes is first renamed away, then its commit file is
+deleted, then its files: wherever a kill strikes, a step is whole or not there.
 """
 
 import json
@@ -31,68 +31,70 @@ CONFIG = "config.json"
 TOKENIZER = "tokenizer"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
-SEALED = "sealed"
+COMMITS = "commits"
 QUARANTINE = "quarantine"
 DISCARDED = "discarded"
 # In the name of a folder that Orbax has not finished.
 UNFINISHED = ".orbax-checkpoint-tmp"
 
 
-def read_config(run: Path) -> dict[str, Any]:
+def read_config(run_dir: Path) -> dict[str, Any]:
     """config.json as plain values.
 
     Raises:
       UserError: there is none, or it is damaged.
     """
     try:
-        values = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+        values = json.loads((run_dir / CONFIG).read_text(encoding="utf-8"))
         values = dict(values)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{run} is not a run's folder: it has no {CONFIG}") from error
+        raise UserError(f"{run_dir} is not a run's folder: it has no {CONFIG}") from error
     except (ValueError, TypeError) as error:
-        raise UserError(f"{run / CONFIG} is not a run's config: {error}") from error
+        raise UserError(f"{run_dir / CONFIG} is not a run's config: {error}") from error
     if "architectures" in values or "n_embd" in values:
         raise UserError(
-            f"{run} is a Hugging Face folder, not a run's; first make one of it: python"
-            f" launch/convert.py --from_hf={run} --to=DIR"
+            f"{run_dir} is a Hugging Face folder, not a run's; first make one of it: python"
+            f" launch/convert.py --from_hf={run_dir} --to=DIR"
         )
     return values
 
 
-def step_folder(run: Path, step: int) -> Path:
+def step_folder(run_dir: Path, step: int) -> Path:
     """Where Orbax writes a step."""
-    return run / CHECKPOINTS / str(step)
+    return run_dir / CHECKPOINTS / str(step)
 
 
-def steps_in(run: Path) -> list[int]:
-    """Every step that has a folder, sealed or not, in order."""
-    return sorted(int(name) for name in names(run / CHECKPOINTS) if name.isdigit())
+def steps_in(run_dir: Path) -> list[int]:
+    """Every step that has a folder, committed or not, in order."""
+    return sorted(int(name) for name in names(run_dir / CHECKPOINTS) if name.isdigit())
 
 
-def known_steps(run: Path) -> list[int]:
-    """Every step that has a folder or a seal, in order: with nothing lost, all have both."""
-    sealed = {int(name[:-5]) for name in names(run / SEALED) if re.fullmatch(r"\d+\.json", name)}
-    return sorted(sealed.union(steps_in(run)))
+def known_steps(run_dir: Path) -> list[int]:
+    """Every step that has a folder or a commit file, in order; without damage all have both."""
+    committed = {
+        int(name[:-5]) for name in names(run_dir / COMMITS) if re.fullmatch(r"\d+\.json", name)
+    }
+    return sorted(committed.union(steps_in(run_dir)))
 
 
-def sealed_steps(run: Path) -> list[int]:
+def committed_steps(run_dir: Path) -> list[int]:
     """The steps whose save finished, in order."""
-    return [step for step in steps_in(run) if _seal_file(run, step).exists()]
+    return [step for step in steps_in(run_dir) if _commit_file(run_dir, step).exists()]
 
 
-def seal(run: Path, step: int) -> None:
+def commit(run_dir: Path, step: int) -> None:
     """Writes the SHA-256 of every file of a finished step, once all of them are on the disk."""
-    folder = step_folder(run, step)
+    folder = step_folder(run_dir, step)
     for path in [*folder.rglob("*"), folder, folder.parent]:
         sync(path)
-    file = _seal_file(run, step)
+    file = _commit_file(run_dir, step)
     file.parent.mkdir(exist_ok=True)
     write_json(file, hashes(folder))
     sync(file)
     sync(file.parent)
 
 
-def damage(run: Path, step: int, *, progress: bool = False) -> str:
+def damage(run_dir: Path, step: int, *, progress: bool = False) -> str:
     """What is wrong with a step's files, in words; empty if nothing is.
 
     Reads everything, at about 1.8 GB/s a core.
@@ -103,38 +105,40 @@ def damage(run: Path, step: int, *, progress: bool = False) -> str:
       UserError: a file is there and cannot be read, also when tried again: who knows what it holds.
     """
     try:
-        return _damage(run, step, progress)
+        return _damage(run_dir, step, progress)
     except OSError as error:
         raise UserError(
-            f"checkpoint {step} of {run} cannot be read, so it was left where it is: {error};"
+            f"checkpoint {step} of {run_dir} cannot be read, so it was left where it is: {error};"
             " try again once it can, or move it away"
         ) from error
 
 
-def _damage(run: Path, step: int, progress: bool) -> str:
-    folder, file = step_folder(run, step), _seal_file(run, step)
+def _damage(run_dir: Path, step: int, progress: bool) -> str:
+    folder, file = step_folder(run_dir, step), _commit_file(run_dir, step)
     if str(step) not in names(folder.parent) or not folder.is_dir():
         return "its folder is missing"
     try:
-        sealed = json.loads(retry_io(file.read_bytes))
+        committed = json.loads(retry_io(file.read_bytes))
     except FileNotFoundError:
         return "its save did not finish"
     except (ValueError, IsADirectoryError):
-        return f"{SEALED}/{file.name} is not JSON"
-    if not isinstance(sealed, dict) or not sealed:
-        return f"{SEALED}/{file.name} lists no files"
+        return f"{COMMITS}/{file.name} is not JSON"
+    if not isinstance(committed, dict) or not committed:
+        return f"{COMMITS}/{file.name} lists no files"
     try:
         found = hashes(folder, f"verifying step {step}" if progress else "")
     except NOT_THERE as error:  # a broken link, or it goes while we read
         return f"a file is missing: {error}"
-    for name in sorted(sealed.keys() | found.keys()):
-        if sealed.get(name) != found.get(name):
-            state = "missing" if name not in found else "new" if name not in sealed else "altered"
+    for name in sorted(committed.keys() | found.keys()):
+        if committed.get(name) != found.get(name):
+            state = (
+                "missing" if name not in found else "new" if name not in committed else "altered"
+            )
             return f"{name} is {state}"
     return ""
 
 
-def newest_undamaged(run: Path) -> int | None:
+def newest_undamaged(run_dir: Path) -> int | None:
     """Verifies from the newest step back, and moves what is damaged to `quarantine/`.
 
     Returns:
@@ -143,74 +147,77 @@ def newest_undamaged(run: Path) -> int | None:
       UserError: it has had steps and none is left; starting over must be the user's decision. Or
         one cannot be read.
     """
-    for step in reversed(known_steps(run)):
-        if not (problem := damage(run, step, progress=True)):
+    for step in reversed(known_steps(run_dir)):
+        if not (problem := damage(run_dir, step, progress=True)):
             return step
-        target = quarantine(run, step)
+        target = quarantine(run_dir, step)
         logging.warning("checkpoint %d is damaged (%s); moved to %s", step, problem, target)
-    if lost := [name for name in quarantined(run) if not name.startswith("0")]:
+    if lost := [name for name in quarantined(run_dir) if not name.startswith("0")]:
         raise UserError(
-            f"{run}: no undamaged checkpoint is left; {QUARANTINE}/ holds {', '.join(lost)}. Give a"
-            f" new --output, or move {QUARANTINE}/ away to start this run from step 0"
+            f"{run_dir}: no undamaged checkpoint is left; {QUARANTINE}/ holds {', '.join(lost)}."
+            f" Give a new --output, or move {QUARANTINE}/ away to start this run from step 0"
         )
     return None
 
 
-def quarantine(run: Path, step: int) -> Path:
-    """Moves a step and its seal aside under a name that is free; returns the new folder."""
-    target = run / QUARANTINE / str(step)
+def quarantine(run_dir: Path, step: int) -> Path:
+    """Moves a step and its commit file aside under a name that is free; returns the new folder."""
+    target = run_dir / QUARANTINE / str(step)
     number = 0
     while target.exists() or _beside(target).exists():
         number += 1
         target = target.with_name(f"{step}.{number}")
     target.parent.mkdir(exist_ok=True)
-    for source, to in ((step_folder(run, step), target), (_seal_file(run, step), _beside(target))):
+    for source, to in (
+        (step_folder(run_dir, step), target),
+        (_commit_file(run_dir, step), _beside(target)),
+    ):
         if source.exists():
             source.rename(to)
     return target
 
 
-def quarantined(run: Path) -> list[str]:
+def quarantined(run_dir: Path) -> list[str]:
     """What was moved aside: N, or N.1 if step N was before."""
-    return sorted(name for name in names(run / QUARANTINE) if not name.endswith(".json"))
+    return sorted(name for name in names(run_dir / QUARANTINE) if not name.endswith(".json"))
 
 
-def discard(run: Path, step: int) -> None:
+def discard(run_dir: Path, step: int) -> None:
     """Deletes a step, so that a kill never leaves one that looks whole."""
-    target = run / DISCARDED / str(step)
+    target = run_dir / DISCARDED / str(step)
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(exist_ok=True)
-    step_folder(run, step).rename(target)
-    _seal_file(run, step).unlink()
+    step_folder(run_dir, step).rename(target)
+    _commit_file(run_dir, step).unlink()
     shutil.rmtree(target)
 
 
-def abandon(run: Path, step: int) -> None:
+def abandon(run_dir: Path, step: int) -> None:
     """Deletes what a failed save left, to give the disk its space back."""
-    for folder in (run / CHECKPOINTS).glob(f"{step}{UNFINISHED}*"):
+    for folder in (run_dir / CHECKPOINTS).glob(f"{step}{UNFINISHED}*"):
         shutil.rmtree(folder, ignore_errors=True)
-    if not _seal_file(run, step).exists():
-        shutil.rmtree(step_folder(run, step), ignore_errors=True)
+    if not _commit_file(run_dir, step).exists():
+        shutil.rmtree(step_folder(run_dir, step), ignore_errors=True)
 
 
-def clean(run: Path) -> None:
+def clean(run_dir: Path) -> None:
     """Deletes what a killed process left half-written or half-deleted; call it before any save."""
-    for folder in (run / CHECKPOINTS).glob(f"*{UNFINISHED}*"):
+    for folder in (run_dir / CHECKPOINTS).glob(f"*{UNFINISHED}*"):
         shutil.rmtree(folder)
-    for folder in (run / DISCARDED).glob("*"):
-        # Its seal may still stand, unless the step has been saved again since.
-        if not (run / CHECKPOINTS / folder.name).exists():
-            (run / SEALED / f"{folder.name}.json").unlink(missing_ok=True)
+    for folder in (run_dir / DISCARDED).glob("*"):
+        # Its commit file may still stand, unless the step has been saved again since.
+        if not (run_dir / CHECKPOINTS / folder.name).exists():
+            (run_dir / COMMITS / f"{folder.name}.json").unlink(missing_ok=True)
         shutil.rmtree(folder)
-    for file in (run / SEALED).glob("*.tmp"):
+    for file in (run_dir / COMMITS).glob("*.tmp"):
         file.unlink()
 
 
-def scores(run: Path, curve: str) -> dict[int, float]:
+def scores(run_dir: Path, curve: str) -> dict[int, float]:
     """The points of a curve in metrics.jsonl; of a step that was taken twice, the last."""
     points = {}
     try:
-        lines = (run / METRICS).read_text(encoding="utf-8").splitlines()
+        lines = (run_dir / METRICS).read_text(encoding="utf-8").splitlines()
     except OSError:
         return {}
     for line in lines:
@@ -223,10 +230,10 @@ def scores(run: Path, curve: str) -> dict[int, float]:
 
 
 def reasons_to_keep(
-    run: Path, config: CheckpointConfig, but: Sequence[int] = ()
+    run_dir: Path, config: CheckpointConfig, but: Sequence[int] = ()
 ) -> dict[int, list[str]]:
-    """Why each sealed step is kept; one without a reason may go. As if those of `but` were not."""
-    steps = [step for step in sealed_steps(run) if step not in but]
+    """Why each committed step but those of `but` is kept; one without a reason may go."""
+    steps = [step for step in committed_steps(run_dir) if step not in but]
     reasons: dict[int, list[str]] = {step: [] for step in steps}
     for step in steps[-config.keep_last :]:
         reasons[step].append(f"last {config.keep_last}")
@@ -235,36 +242,36 @@ def reasons_to_keep(
             reasons[step].append(f"every {config.keep_every_steps:,}")
         if step in config.keep_steps:
             reasons[step].append("by name")
-    for step in best_steps(run, config, steps):
+    for step in best_steps(run_dir, config, steps):
         reasons[step].append(f"best {config.best_metric}")
     return reasons
 
 
-def prune(run: Path, config: CheckpointConfig) -> list[int]:
-    """Deletes the sealed steps that nothing keeps; returns them."""
-    gone = [step for step, reasons in reasons_to_keep(run, config).items() if not reasons]
+def prune(run_dir: Path, config: CheckpointConfig) -> list[int]:
+    """Deletes the committed steps that nothing keeps; returns them."""
+    gone = [step for step, reasons in reasons_to_keep(run_dir, config).items() if not reasons]
     for step in gone:
-        discard(run, step)
+        discard(run_dir, step)
     return gone
 
 
-def best_steps(run: Path, config: CheckpointConfig, steps: list[int]) -> list[int]:
+def best_steps(run_dir: Path, config: CheckpointConfig, steps: list[int]) -> list[int]:
     """Those of `steps` with the best points on the curve `best_metric`, the best first."""
     if not config.best_metric:
         return []
     sign = -1 if config.best_mode == "max" else 1
     points = {
         step: sign * value
-        for step, value in scores(run, config.best_metric).items()
+        for step, value in scores(run_dir, config.best_metric).items()
         if step in steps and value == value  # not NaN
     }
     return sorted(points, key=lambda step: (points[step], step))[: config.keep_best]
 
 
-def _seal_file(run: Path, step: int) -> Path:
-    return run / SEALED / f"{step}.json"
+def _commit_file(run_dir: Path, step: int) -> Path:
+    return run_dir / COMMITS / f"{step}.json"
 
 
 def _beside(folder: Path) -> Path:
-    """The quarantined seal: `12.json` beside `12`, `12.1.json` beside `12.1`."""
+    """The quarantined commit file: `12.json` beside `12`, `12.1.json` beside `12.1`."""
     return folder.with_name(folder.name + ".json")

@@ -1,4 +1,4 @@
-"""SHA-256 of a folder's files, read retry_io: a bad moment of a file server is no damage."""
+"""SHA-256 of a folder's files; transient read errors are retried."""
 
 import hashlib
 import os
@@ -26,7 +26,7 @@ def hashes(folder: Path, progress: str = "") -> dict[str, str]:
     """
     files = retry_io(lambda: _files(folder))
     sizes = [path.stat().st_size for path in files]
-    # None unless asked for, not a silent one: even that takes tqdm's lock, in the sealing thread.
+    # No silent bar where none is asked for: it would take tqdm's lock in the committing thread.
     bar = (
         tqdm(total=sum(sizes), unit="B", unit_scale=True, desc=progress, delay=1)
         if progress
@@ -81,7 +81,7 @@ def retry_io(read: Callable[[], T]) -> T:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file or a folder's entries are on the disk: a seal must not be there first."""
+    """Waits until a file or a folder's entries are on the disk: the commit file must come last."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,8 @@
 """How a run starts: from its own newest checkpoint, from other weights, or fresh.
 
 RUN/identity.json holds every setting that decides what is learned, with content in place of paths:
-the fingerprints of tokenizer, shards and initial weights. Each checkpoint holds it too, under its
-seal, and takes its place if the file is damaged. A run goes on only if nothing of it has changed,
+the fingerprints of tokenizer, shards and initial weights. Each checkpoint holds it too, and
+takes its place if the file is damaged. A run goes on only if nothing of it has changed,
 or if the change was allowed by name; RUN/changes.jsonl then records it.
 """
 
@@ -23,7 +23,7 @@ from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.errors import UserError
 from phi1_jax.files import write_json
 from phi1_jax.run.checkpoint import CONFIG, TOKENIZER, Checkpointer, load_model, read_model_config
-from phi1_jax.run.folder import sealed_steps, step_folder, steps_in
+from phi1_jax.run.folder import committed_steps, step_folder, steps_in
 from phi1_jax.tokens.load import load_tokenizer
 from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.step import State, Trainer
@@ -85,7 +85,7 @@ def refuse_changes(
     old = _recorded_identity(run)
     if old is None:
         return {}
-    if sealed_steps(run) and _same_weights(old.get("init_from"), identity["init_from"]):
+    if committed_steps(run) and _same_weights(old.get("init_from"), identity["init_from"]):
         identity["init_from"] = old["init_from"]
     changed = {
         name: (old.get(name), identity.get(name))
@@ -213,7 +213,7 @@ def _recorded_identity(run: Path) -> Identity | None:
         problem = "missing"
     except (ValueError, TypeError):
         problem = "damaged"
-    for step in reversed(sealed_steps(run)):
+    for step in reversed(committed_steps(run)):
         try:
             position = ocp.JsonCheckpointHandler().restore(step_folder(run, step) / "position")
             identity = dict(position["identity"])
@@ -248,9 +248,9 @@ def _same_weights(old: str | None, new: str | None) -> bool:
 def _weights_identity(init_from: str) -> str | None:
     """The hash of all files' hashes of the checkpoint ("?" if it is gone), and its path."""
     folder, step = _split_step(init_from)
-    sealed = [path for path in (folder / "sealed").glob("*.json") if path.stem.isdecimal()]
-    newest = max((int(path.stem) for path in sealed), default=None)
-    path = folder / "sealed" / f"{newest if step is None else step}.json"
+    committed = [path for path in (folder / "commits").glob("*.json") if path.stem.isdecimal()]
+    newest = max((int(path.stem) for path in committed), default=None)
+    path = folder / "commits" / f"{newest if step is None else step}.json"
     if not init_from:
         return None
     found = hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else "?"

@@ -191,7 +191,7 @@ def test_all_goes_on_after_a_subject_that_fails(tmp_path, problems):
         ("train", "512 x 16, dropout 0.1"),
         ("input", "512 x 16, one core"),
         ("checkpoint", "training waits"),
-        ("checkpoint", "on disk and sealed"),
+        ("checkpoint", "on disk and committed"),
         ("compile", "first step, cold"),
         ("compile", "first step, cached"),
         ("convert", "Hugging Face to Orbax"),

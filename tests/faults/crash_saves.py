@@ -4,7 +4,7 @@
   python crash_saves.py FOLDER delays MS ...   kills so long after the second save began
 
 Every child makes FOLDER/N afresh with two saves, of which the last alone is kept, and writes
-N.sealed, the newest step that it was told is safe. One line of JSON for each child.
+N.committed, the newest step that it was told is safe. One line of JSON for each child.
 """
 
 import json
@@ -31,15 +31,15 @@ def state(step: int):
     return {"w": rng.random((256, 1024), np.float32)}, {"m": rng.random(1 << 18, np.float32)}
 
 
-def save_all(run: Path, on_second) -> None:
-    checkpointer = Checkpointer(run, CheckpointConfig(keep_last=1))
+def save_all(run_dir: Path, on_second) -> None:
+    checkpointer = Checkpointer(run_dir, CheckpointConfig(keep_last=1))
     for step in (1, 2):
         params, optimizer = jax.tree.map(jax.numpy.asarray, state(step))
         if step == 2:
             on_second()
         checkpointer.save(step, params, optimizer, {"step": step})
         checkpointer.wait()
-        run.with_name(run.name + ".sealed").write_text(str(step))
+        run_dir.with_name(run_dir.name + ".committed").write_text(str(step))
     checkpointer.close()
 
 
@@ -47,26 +47,26 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def kill_at_operation(run: Path, number: int) -> None:
+def kill_at_operation(run_dir: Path, number: int) -> None:
     seen = []
 
     def count(event: str, arguments: tuple) -> None:
         path = str(arguments[0]) if arguments else ""
         writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        ours = path.startswith(str(run)) or event == "os.rmdir" or event == "os.remove"
-        if (writes or event in OPERATIONS) and ours and not path.endswith(".sealed"):
+        ours = path.startswith(str(run_dir)) or event == "os.rmdir" or event == "os.remove"
+        if (writes or event in OPERATIONS) and ours and not path.endswith(".committed"):
             seen.append(event)
             if len(seen) == number:
                 die()
 
-    save_all(run, lambda: sys.addaudithook(count))
+    save_all(run_dir, lambda: sys.addaudithook(count))
 
 
-def kill_after(run: Path, milliseconds: float) -> None:
+def kill_after(run_dir: Path, milliseconds: float) -> None:
     parent_reads, child_writes = os.pipe()
     child = os.fork()
     if child == 0:
-        save_all(run, lambda: os.write(child_writes, b"2"))
+        save_all(run_dir, lambda: os.write(child_writes, b"2"))
         os._exit(0)
     os.read(parent_reads, 1)
     started = time.perf_counter()
@@ -93,15 +93,15 @@ def main(folder: str, kind: str, *numbers: str) -> None:
     if kind == "operations":
         number, killed = 1, True
         while killed:
-            run = Path(folder) / str(number)
-            killed = in_a_child(kill_at_operation, run, number)
-            print(json.dumps({"run": str(run), "killed": killed}), flush=True)
+            run_dir = Path(folder) / str(number)
+            killed = in_a_child(kill_at_operation, run_dir, number)
+            print(json.dumps({"run": str(run_dir), "killed": killed}), flush=True)
             number += 1
     else:
         for milliseconds in numbers:
-            run = Path(folder) / milliseconds
-            killed = in_a_child(kill_after, run, float(milliseconds))
-            print(json.dumps({"run": str(run), "killed": killed}), flush=True)
+            run_dir = Path(folder) / milliseconds
+            killed = in_a_child(kill_after, run_dir, float(milliseconds))
+            print(json.dumps({"run": str(run_dir), "killed": killed}), flush=True)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ SCRIPT = str(REPOSITORY / "launch" / "train.py")
 
 def start(
     config: RunConfig,
-    run: Path,
+    run_dir: Path,
     *,
     devices: int = 8,
     cache: Path = Path("~/.cache/phi1_jax_tests"),
@@ -36,20 +36,20 @@ def start(
     Args:
       patch: Python that runs in the process first, to make a fault happen there.
     """
-    file = run.with_name(run.name + ".config.py")
+    file = run_dir.with_name(run_dir.name + ".config.py")
     file.write_text(
         "from ml_collections import ConfigDict\n\n\ndef get_config():\n"
         f"    return ConfigDict({asdict(config)!r})\n"
     )
     program = f"import runpy, sys\n{patch}\nsys.argv.pop(0)\n"
     program += "runpy.run_path(sys.argv[0], run_name='__main__')"
-    flags = [f"--config={file}", f"--output={run}", f"--compile_cache={cache}", "--trace"]
+    flags = [f"--config={file}", f"--output={run_dir}", f"--compile_cache={cache}", "--trace"]
     environment = {
         **os.environ,
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": str(REPOSITORY),
     }
-    with run.with_name(run.name + ".log").open("a") as log:
+    with run_dir.with_name(run_dir.name + ".log").open("a") as log:
         return subprocess.Popen(
             [sys.executable, "-c", program, SCRIPT, *flags, *arguments],
             env=environment,
@@ -59,78 +59,80 @@ def start(
         )
 
 
-def log(run: Path) -> str:
-    return run.with_name(run.name + ".log").read_text()
+def log(run_dir: Path) -> str:
+    return run_dir.with_name(run_dir.name + ".log").read_text()
 
 
-def wait(process: subprocess.Popen, run: Path, code: int = 0) -> None:
+def wait(process: subprocess.Popen, run_dir: Path, code: int = 0) -> None:
     """Until the process has left, with the exit status it should have."""
     try:
         found = process.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
-    assert found == code, log(run)[-4000:]
+    assert found == code, log(run_dir)[-4000:]
 
 
-def finish(config: RunConfig, run: Path, **how) -> None:
-    wait(start(config, run, **how), run)
+def finish(config: RunConfig, run_dir: Path, **how) -> None:
+    wait(start(config, run_dir, **how), run_dir)
 
 
-def wait_for(true: Callable[[], bool], process: subprocess.Popen, run: Path) -> None:
+def wait_for(true: Callable[[], bool], process: subprocess.Popen, run_dir: Path) -> None:
     """Until something is true of a process that must still be running."""
     deadline = time.monotonic() + PATIENCE_S
     while not true():
-        assert process.poll() is None, log(run)[-4000:]
-        assert time.monotonic() < deadline, log(run)[-4000:]
+        assert process.poll() is None, log(run_dir)[-4000:]
+        assert time.monotonic() < deadline, log(run_dir)[-4000:]
         time.sleep(0.001)
 
 
-def steps_taken(run: Path) -> list[dict]:
+def steps_taken(run_dir: Path) -> list[dict]:
     """The trace's lines of steps, those that were taken again included."""
-    if not (run / "trace.jsonl").exists():
+    if not (run_dir / "trace.jsonl").exists():
         return []
-    return [line for line in read_trace(run) if "loss" in line]
+    return [line for line in read_trace(run_dir) if "loss" in line]
 
 
-def last_step(run: Path) -> int:
+def last_step(run_dir: Path) -> int:
     """The step that the run is at now; after a resume, below one that it has reached before."""
-    taken = steps_taken(run)
+    taken = steps_taken(run_dir)
     return taken[-1]["step"] if taken else 0
 
 
-def kill_at(config: RunConfig, run: Path, step: int, *, after_s: float = 0.0, **how) -> int:
+def kill_at(config: RunConfig, run_dir: Path, step: int, *, after_s: float = 0.0, **how) -> int:
     """Starts or resumes a run and kills it with SIGKILL once it has taken `step`.
 
     Returns:
-      The newest sealed step that the killed process left, 0 if there is none.
+      The newest committed step that the killed process left, 0 if there is none.
     """
-    before = len(steps_taken(run))
-    process = start(config, run, **how)
-    wait_for(lambda: len(steps_taken(run)) > before and last_step(run) >= step, process, run)
+    before = len(steps_taken(run_dir))
+    process = start(config, run_dir, **how)
+    wait_for(
+        lambda: len(steps_taken(run_dir)) > before and last_step(run_dir) >= step, process, run_dir
+    )
     time.sleep(after_s)
     process.send_signal(signal.SIGKILL)
-    wait(process, run, -signal.SIGKILL)
-    return max(run_folder.sealed_steps(run), default=0)
+    wait(process, run_dir, -signal.SIGKILL)
+    return max(run_folder.committed_steps(run_dir), default=0)
 
 
-def assert_same(run: Path, oracle: Path, *, state: bool = True) -> None:
+def assert_same(run_dir: Path, oracle: Path, *, state: bool = True) -> None:
     """Every step that a run took, as often as it took it, is the oracle's to the bit."""
     expected = {line["step"]: line for line in steps_taken(oracle)}
-    for line in steps_taken(run):
+    for line in steps_taken(run_dir):
         assert line == expected[line["step"]]
-    assert {line["step"] for line in steps_taken(run)} == set(expected)
-    assert read_trace(run)[-1] == read_trace(oracle)[-1] or not state
+    assert {line["step"] for line in steps_taken(run_dir)} == set(expected)
+    assert read_trace(run_dir)[-1] == read_trace(oracle)[-1] or not state
 
 
-def states(run: Path) -> list[dict]:
+def states(run_dir: Path) -> list[dict]:
     """Hashes of the states that the run's processes started from and ended with."""
-    return [line for line in read_trace(run) if "state" in line]
+    return [line for line in read_trace(run_dir) if "state" in line]
 
 
-def copy(run: Path, to: Path) -> Path:
+def copy(run_dir: Path, to: Path) -> Path:
     """A run's folder as it is, without the trace of how it came about."""
-    shutil.copytree(run, to)
+    shutil.copytree(run_dir, to)
     (to / "trace.jsonl").unlink(missing_ok=True)
     return to
 
@@ -141,11 +143,11 @@ def flip_a_bit(path: Path, rng: random.Random) -> None:
     path.write_bytes(bytes(data))
 
 
-def files_of(run: Path, step: int) -> list[Path]:
+def files_of(run_dir: Path, step: int) -> list[Path]:
     """Every file of a step that holds something, in order."""
-    folder = run_folder.step_folder(run, step)
+    folder = run_folder.step_folder(run_dir, step)
     return sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size)
 
 
-def metrics(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+def metrics(run_dir: Path) -> list[dict]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]

@@ -75,8 +75,8 @@ def another(field: str, value):
 def test_every_setting_that_is_learned_from_is_refused_by_name(run_config, tmp_path):
     """All fields there are, but those that change speed or bookkeeping only, and paths."""
     config = replace(run_config, steps=2)
-    run = tmp_path / "run"
-    train(config, run)
+    run_dir = tmp_path / "run"
+    train(config, run_dir)
     by_content = ("data.sources", "data.tokenizer", "init_from")
     fields = [
         name for name in flatten(asdict(config)) if not name.startswith((*FREE_FIELDS, *by_content))
@@ -90,7 +90,7 @@ def test_every_setting_that_is_learned_from_is_refused_by_name(run_config, tmp_p
             group = group[name]
         group[last] = another(field, group[last])
         with pytest.raises(UserError) as error:
-            train(from_dict(RunConfig, values), run)
+            train(from_dict(RunConfig, values), run_dir)
         assert f"{field}=" in str(error.value), (field, str(error.value))
 
 

@@ -1,4 +1,4 @@
-"""SIGKILL while a checkpoint is written, sealed, or an old one deleted: at any file operation."""
+"""SIGKILL at any file operation: while a checkpoint is written or committed, or one deleted."""
 
 import json
 import subprocess
@@ -30,10 +30,10 @@ def crash(folder, *arguments) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def assert_survived(run: Path) -> None:
+def assert_survived(run_dir: Path) -> None:
     """What was safe is safe, nothing half-written is chosen, and nothing of it stays."""
-    safe = int(run.with_name(run.name + ".sealed").read_text())
-    checkpointer = Checkpointer(run, CheckpointConfig(keep_last=1))
+    safe = int(run_dir.with_name(run_dir.name + ".committed").read_text())
+    checkpointer = Checkpointer(run_dir, CheckpointConfig(keep_last=1))
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     shapes = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), crash_saves.state(0)
@@ -41,15 +41,15 @@ def assert_survived(run: Path) -> None:
     step, params, optimizer, position = checkpointer.restore(*shapes)
     assert step >= safe and position == {"step": step}
     jax.tree.map(np.testing.assert_array_equal, (params, optimizer), crash_saves.state(step))
-    left = {path.name for path in (run / "checkpoints").iterdir()}
-    assert left == {str(s) for s in run_folder.sealed_steps(run)}, left
-    assert not list((run / "discarded").glob("*"))
-    seals = {path.name for path in (run / "sealed").iterdir()}
-    assert seals == {f"{name}.json" for name in left}
+    left = {path.name for path in (run_dir / "checkpoints").iterdir()}
+    assert left == {str(s) for s in run_folder.committed_steps(run_dir)}, left
+    assert not list((run_dir / "discarded").glob("*"))
+    commits = {path.name for path in (run_dir / "commits").iterdir()}
+    assert commits == {f"{name}.json" for name in left}
     # And the run goes on: the next save keeps itself alone.
     checkpointer.save(4, params, optimizer, {"step": 4})
     checkpointer.close()
-    assert run_folder.sealed_steps(run) == run_folder.steps_in(run) == [4]
+    assert run_folder.committed_steps(run_dir) == run_folder.steps_in(run_dir) == [4]
 
 
 def test_killed_at_every_change_of_a_file(tmp_path):

@@ -45,7 +45,7 @@ def small_disk(folder: Path, size: str):
 
 def fill(folder: Path, leave_bytes: int, after: int | None = None) -> None:
     """Leaves so much free, once step `after` is saved."""
-    while after is not None and not (folder / "run" / "sealed" / f"{after}.json").exists():
+    while after is not None and not (folder / "run" / "commits" / f"{after}.json").exists():
         time.sleep(0.01)
     disk = os.statvfs(folder)
     (folder / "filler").write_bytes(bytes(disk.f_bavail * disk.f_frsize - leave_bytes))
@@ -70,21 +70,21 @@ def at_step(step: int, action):
 def test_a_save_that_does_not_fit_is_refused_before_it_begins(run_config, tmp_path):
     config = replace(saving_every(run_config, 10), eval_every_steps=1)
     with small_disk(tmp_path / "disk", "16m") as disk:
-        run = disk / "run"
+        run_dir = disk / "run"
         fault = at_step(12, lambda: fill(disk, 300_000, after=10))
         with pytest.raises(UserError, match=r"checkpoint 20 was not saved: it needs .* GB free"):
-            train(config, run, fault, trace=True)
-        assert read_trace(run)[-1]["step"] == 20, "at once"
-        assert run_folder.steps_in(run) == [0, 10]
-        assert [run_folder.damage(run, step) for step in (0, 10)] == ["", ""]
+            train(config, run_dir, fault, trace=True)
+        assert read_trace(run_dir)[-1]["step"] == 20, "at once"
+        assert run_folder.steps_in(run_dir) == [0, 10]
+        assert [run_folder.damage(run_dir, step) for step in (0, 10)] == ["", ""]
         (disk / "filler").unlink()
-        assert train(config, run)["finished"]
+        assert train(config, run_dir)["finished"]
 
 
 def test_with_retries_the_run_goes_on_and_saves_once_there_is_room(run_config, tmp_path):
     config = replace(saving_every(run_config, 10, retries=20), eval_every_steps=1)
     with small_disk(tmp_path / "disk", "16m") as disk:
-        run = disk / "run"
+        run_dir = disk / "run"
 
         def trouble(step: int, params):
             if step == 12:
@@ -93,35 +93,35 @@ def test_with_retries_the_run_goes_on_and_saves_once_there_is_room(run_config, t
                 (disk / "filler").unlink()
             return {}
 
-        result = train(config, run, {"fault": trouble}, trace=True)
+        result = train(config, run_dir, {"fault": trouble}, trace=True)
         assert result["finished"]
-        assert run_folder.sealed_steps(run) == [30, 40]
+        assert run_folder.committed_steps(run_dir) == [30, 40]
         plain = tmp_path / "plain"
         train(config, plain, trace=True)
-        assert read_trace(run) == read_trace(plain)
+        assert read_trace(run_dir) == read_trace(plain)
 
 
 def test_retries_end(run_config, tmp_path):
     config = replace(saving_every(run_config, 10, retries=2), eval_every_steps=1)
     with small_disk(tmp_path / "disk", "16m") as disk:
-        run = disk / "run"
+        run_dir = disk / "run"
         with pytest.raises(UserError, match="checkpoint 22 was not saved"):
-            train(config, run, at_step(12, lambda: fill(disk, 300_000, after=10)), trace=True)
-        assert run_folder.sealed_steps(run) == [0, 10]
+            train(config, run_dir, at_step(12, lambda: fill(disk, 300_000, after=10)), trace=True)
+        assert run_folder.committed_steps(run_dir) == [0, 10]
 
 
-def full_in_the_middle(config, run, act, undo):
+def full_in_the_middle(config, run_dir, act, undo):
     """A save begins, since the disk says that there is room, and fails. It shows within steps."""
     with pytest.raises(UserError, match=r"checkpoint 10 was not saved: .*step 0 is intact"):
         try:
-            train(config, run, at_step(5, act), trace=True)
+            train(config, run_dir, at_step(5, act), trace=True)
         finally:
             undo()
-    assert read_trace(run)[-1]["step"] < 30, "not an interval later"
-    assert run_folder.steps_in(run) == run_folder.sealed_steps(run) == [0]
-    assert run_folder.damage(run, 0) == ""
-    assert train(config, run)["finished"]
-    assert not list((run / "checkpoints").glob("*tmp*")), "the space is given back"
+    assert read_trace(run_dir)[-1]["step"] < 30, "not an interval later"
+    assert run_folder.steps_in(run_dir) == run_folder.committed_steps(run_dir) == [0]
+    assert run_folder.damage(run_dir, 0) == ""
+    assert train(config, run_dir)["finished"]
+    assert not list((run_dir / "checkpoints").glob("*tmp*")), "the space is given back"
 
 
 def test_a_disk_that_fills_during_a_save(run_config, tmp_path, monkeypatch):
@@ -152,8 +152,8 @@ def test_a_write_that_fails_during_a_save(run_config, tmp_path):
     )
 
 
-def same_weights(run: Path, other: Path) -> None:
-    ours, theirs = load_model(run)[1], load_model(other)[1]
+def same_weights(run_dir: Path, other: Path) -> None:
+    ours, theirs = load_model(run_dir)[1], load_model(other)[1]
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
 
 
@@ -166,8 +166,8 @@ def test_curves_that_cannot_be_written_change_no_bit(run_config, tmp_path):
     assert train(run_config, line, trace=True)["finished"]
     assert read_trace(line) == read_trace(plain)
     same_weights(line, plain)
-    run = tmp_path / "board"
-    with small_disk(run / "tensorboard", "4k") as board:
+    run_dir = tmp_path / "board"
+    with small_disk(run_dir / "tensorboard", "4k") as board:
         (board / "filler").write_bytes(bytes(os.statvfs(board).f_bavail * 4096))
-        assert train(run_config, run, trace=True)["finished"]
-        assert read_trace(run) == read_trace(plain)
+        assert train(run_config, run_dir, trace=True)["finished"]
+        assert read_trace(run_dir) == read_trace(plain)

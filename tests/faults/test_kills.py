@@ -35,44 +35,44 @@ def config(run_config):
 
 @pytest.fixture(scope="module")
 def undisturbed(config, tmp_path_factory):
-    run = tmp_path_factory.mktemp("undisturbed") / "run"
-    finish(config, run)
-    assert [line["step"] for line in steps_taken(run)] == list(range(1, STEPS + 1))
-    return run
+    run_dir = tmp_path_factory.mktemp("undisturbed") / "run"
+    finish(config, run_dir)
+    assert [line["step"] for line in steps_taken(run_dir)] == list(range(1, STEPS + 1))
+    return run_dir
 
 
 def test_three_kills_at_random_steps_change_no_bit(config, undisturbed, tmp_path):
-    run = tmp_path / "run"
+    run_dir = tmp_path / "run"
     rng = random.Random(seed := random.randrange(10**6))
     print("seed", seed)
-    sealed = 0
+    committed = 0
     for _ in range(3):
-        target = rng.randint(sealed + 1, min(sealed + 2 * EVERY + 3, STEPS - 2))
-        sealed = kill_at(config, run, target, after_s=rng.uniform(0, 0.03))
+        target = rng.randint(committed + 1, min(committed + 2 * EVERY + 3, STEPS - 2))
+        committed = kill_at(config, run_dir, target, after_s=rng.uniform(0, 0.03))
         # One interval, and the steps that were taken while the last save was in flight.
-        assert last_step(run) - sealed <= 2 * EVERY, (target, sealed)
-    finish(config, run)
-    assert_same(run, undisturbed)
-    starts = [line["step"] for line in states(run)]
-    assert starts[-2] == sealed, "the last process went on from the newest sealed step"
+        assert last_step(run_dir) - committed <= 2 * EVERY, (target, committed)
+    finish(config, run_dir)
+    assert_same(run_dir, undisturbed)
+    starts = [line["step"] for line in states(run_dir)]
+    assert starts[-2] == committed, "the last process went on from the newest committed step"
 
 
 def test_sigterm_saves_and_leaves_with_0(config, undisturbed, tmp_path):
-    run = tmp_path / "run"
-    process = start(config, run)
-    wait_for(lambda: last_step(run) >= 12, process, run)
+    run_dir = tmp_path / "run"
+    process = start(config, run_dir)
+    wait_for(lambda: last_step(run_dir) >= 12, process, run_dir)
     process.send_signal(signal.SIGTERM)
     signalled = time.monotonic()
-    wait(process, run)
+    wait(process, run_dir)
     assert time.monotonic() - signalled < 20, "Slurm's grace is 30 s"
-    saved = last_step(run)
-    assert saved < STEPS and run_folder.sealed_steps(run)[-1] == saved
-    result = json.loads((run / "result.json").read_text())
+    saved = last_step(run_dir)
+    assert saved < STEPS and run_folder.committed_steps(run_dir)[-1] == saved
+    result = json.loads((run_dir / "result.json").read_text())
     assert result["step"] == saved and not result["finished"]
-    assert "SIGTERM: saving, then leaving" in log(run)
-    finish(config, run)
-    assert_same(run, undisturbed)
-    assert len(steps_taken(run)) == STEPS, "no step was taken twice"
+    assert "SIGTERM: saving, then leaving" in log(run_dir)
+    finish(config, run_dir)
+    assert_same(run_dir, undisturbed)
+    assert len(steps_taken(run_dir)) == STEPS, "no step was taken twice"
 
 
 @pytest.mark.parametrize(
@@ -81,36 +81,36 @@ def test_sigterm_saves_and_leaves_with_0(config, undisturbed, tmp_path):
 )
 def test_a_second_signal_leaves_at_once(config, tmp_path, number, where):
     """Even when the save that the first one asked for hangs, as on a dead network disk."""
-    run = tmp_path / "run"
+    run_dir = tmp_path / "run"
     far = replace(config.checkpoint, every_steps=1000)
     hang = "import os\nfrom time import sleep\ndef hang(*a):\n"
-    hang += f"    os.path.exists({str(run / 'sealed' / '0.json')!r}) and sleep(600)\n"
+    hang += f"    os.path.exists({str(run_dir / 'commits' / '0.json')!r}) and sleep(600)\n"
     hang += "import phi1_jax.run.checkpoint as c\n"
     if where == "in the loop":
         hang += "real = c.Checkpointer.save\n"
         hang += "c.Checkpointer.save = lambda *a: (hang(), real(*a))"
     else:
-        hang += "real = c.seal\nc.seal = lambda *a: (hang(), real(*a))"
-    process = start(replace(config, steps=5000, checkpoint=far), run, patch=hang)
-    wait_for(lambda: (run / "sealed" / "0.json").exists(), process, run)
-    wait_for(lambda: last_step(run) >= 1, process, run)
+        hang += "real = c.commit\nc.commit = lambda *a: (hang(), real(*a))"
+    process = start(replace(config, steps=5000, checkpoint=far), run_dir, patch=hang)
+    wait_for(lambda: (run_dir / "commits" / "0.json").exists(), process, run_dir)
+    wait_for(lambda: last_step(run_dir) >= 1, process, run_dir)
     process.send_signal(number)
-    wait_for(lambda: "saving, then leaving" in log(run), process, run)
+    wait_for(lambda: "saving, then leaving" in log(run_dir), process, run_dir)
     time.sleep(1)
     assert process.poll() is None
     process.send_signal(number)
     signalled = time.monotonic()
-    wait(process, run, -number)
+    wait(process, run_dir, -number)
     assert time.monotonic() - signalled < 3
-    assert run_folder.sealed_steps(run) == [0]
+    assert run_folder.committed_steps(run_dir) == [0]
 
 
 @pytest.mark.parametrize("stderr", ["a full disk", "a closed pipe"])
 def test_messages_that_cannot_be_written_end_no_run(config, undisturbed, tmp_path, stderr):
-    run = tmp_path / "run"
+    run_dir = tmp_path / "run"
     lost = "os.open('/dev/full', os.O_WRONLY)"
     if stderr == "a closed pipe":
         lost = "(lambda r, w: (os.close(r), w)[1])(*os.pipe())"
-    finish(config, run, patch=f"import os\nos.dup2({lost}, 2)")
-    assert_same(run, undisturbed)
-    assert run_folder.damage(run, STEPS) == ""
+    finish(config, run_dir, patch=f"import os\nos.dup2({lost}, 2)")
+    assert_same(run_dir, undisturbed)
+    assert run_folder.damage(run_dir, STEPS) == ""

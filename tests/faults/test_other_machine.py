@@ -37,15 +37,15 @@ def test_eight_devices_then_four_then_one(run_config, tmp_path):
     config = replace(run_config, steps=30)
     finish(config, tmp_path / "oracle", devices=1)
     expected = {line["step"]: line for line in steps_taken(tmp_path / "oracle")}
-    run = tmp_path / "run"
+    run_dir = tmp_path / "run"
     meshes = {8: {"data": 2, "fsdp": 2, "tensor": 2}, 4: {"data": 1, "fsdp": 4, "tensor": 1}}
     for devices, target in ((8, 9), (4, 18)):
         mesh = replace(config.mesh, **meshes[devices])
-        sealed = kill_at(replace(config, mesh=mesh), run, target, devices=devices)
-    assert 8 <= sealed <= 30
-    finish(config, run, devices=1)
-    assert {line["step"] for line in steps_taken(run)} == set(expected)
-    for line in steps_taken(run):
+        committed = kill_at(replace(config, mesh=mesh), run_dir, target, devices=devices)
+    assert 8 <= committed <= 30
+    finish(config, run_dir, devices=1)
+    assert {line["step"] for line in steps_taken(run_dir)} == set(expected)
+    for line in steps_taken(run_dir):
         assert line["batch"] == expected[line["step"]]["batch"]
         assert line["examples"] == expected[line["step"]]["examples"]
         # Sums in another order differ in the last bits, and training makes them grow.

@@ -46,7 +46,7 @@ def together(*programs: str, timeout_s: int = 120) -> list[tuple[int, str]]:
             process.communicate()
 
 
-def test_one_that_is_done_waits_for_the_last_seal():
+def test_one_that_is_done_waits_for_the_last_commit():
     """JAX's own patience is 300 s; here 3 s, of which process 0 takes more and ours covers it."""
     program = START + "{patience}\ndistributed.start()\n{work}\n"
     slow = program.format(patience="", work="time.sleep(8)")
@@ -117,9 +117,9 @@ with distributed.abort_all_on_failure():
     ],
 )
 def test_all_processes_act_on_the_first_ones_free_space(usage, words, tmp_path):
-    run = str(tmp_path / "run")
-    first = START + SAVE.format(usage=usage, run=run)
-    second = START + SAVE.format(usage="raise AssertionError('asked for')", run=run)
+    run_dir = str(tmp_path / "run")
+    first = START + SAVE.format(usage=usage, run_dir=run_dir)
+    second = START + SAVE.format(usage="raise AssertionError('asked for')", run_dir=run_dir)
     said = together(first, second)
     assert all(bool(code) == bool(words) for code, _ in said), said
     assert words in said[0][1], said

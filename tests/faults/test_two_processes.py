@@ -45,7 +45,9 @@ SMALL = {
 }
 
 
-def start(run, shards, n_processes=2, steps=STEPS, last=(), **changes) -> list[subprocess.Popen]:
+def start(
+    run_dir, shards, n_processes=2, steps=STEPS, last=(), **changes
+) -> list[subprocess.Popen]:
     """Starts one run as `n_processes` processes; together they have eight devices.
 
     Args:
@@ -59,7 +61,7 @@ def start(run, shards, n_processes=2, steps=STEPS, last=(), **changes) -> list[s
         *(f"--config.{name}={value}" for name, value in settings.items()),
         f"--source=code={shards['code']}:2",
         f"--source=exercises={shards['exercises']}:1",
-        f"--output={run}",
+        f"--output={run_dir}",
         f"--compile_cache={Path('~/.cache/phi1_jax_tests').expanduser()}",
         "--trace",
     ]
@@ -105,12 +107,12 @@ def finish(processes, timeout_s=300) -> list[tuple[int, str, str]]:
             process.communicate()
 
 
-def wait_for_step(run, step, processes, timeout_s=300) -> None:
+def wait_for_step(run_dir, step, processes, timeout_s=300) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         assert all(process.poll() is None for process in processes), finish(processes)
-        if (run / "trace.jsonl").exists() and any(
-            line["step"] >= step for line in steps_of(read_trace(run))
+        if (run_dir / "trace.jsonl").exists() and any(
+            line["step"] >= step for line in steps_of(read_trace(run_dir))
         ):
             return
         time.sleep(0.05)
@@ -130,28 +132,28 @@ def losses(trace) -> np.ndarray:
     return np.array(bits, np.uint32).view(np.float32)
 
 
-def saved(run) -> list[int]:
-    return sorted(int(path.name) for path in (run / "checkpoints").iterdir())
+def saved(run_dir) -> list[int]:
+    return sorted(int(path.name) for path in (run_dir / "checkpoints").iterdir())
 
 
 @pytest.fixture(scope="module")
 def alone(shards, tmp_path_factory):
     """The same run as one process with all eight devices."""
-    run = tmp_path_factory.mktemp("hosts") / "alone"
-    ((code, _, err),) = finish(start(run, shards, 1))
+    run_dir = tmp_path_factory.mktemp("hosts") / "alone"
+    ((code, _, err),) = finish(start(run_dir, shards, 1))
     assert code == 0, err
-    return run
+    return run_dir
 
 
 @pytest.fixture(scope="module")
 def stopped(shards, tmp_path_factory):
     """A run of two processes of which the second alone gets a SIGTERM."""
-    run = tmp_path_factory.mktemp("hosts") / "run"
-    processes = start(run, shards)
-    wait_for_step(run, 5, processes)
+    run_dir = tmp_path_factory.mktemp("hosts") / "run"
+    processes = start(run_dir, shards)
+    wait_for_step(run_dir, 5, processes)
     processes[1].send_signal(signal.SIGTERM)
     results = finish(processes)
-    return run, results, (read_trace(run), read_trace(run, process=1)), saved(run)
+    return run_dir, results, (read_trace(run_dir), read_trace(run_dir, process=1)), saved(run_dir)
 
 
 def test_two_processes_train_as_one(alone, stopped):
@@ -168,21 +170,21 @@ def test_two_processes_train_as_one(alone, stopped):
 
 
 def test_sigterm_on_one_saves_the_same_step_on_all(stopped):
-    run, results, (first, second), steps = stopped
+    run_dir, results, (first, second), steps = stopped
     assert [code for code, _, _ in results] == [0, 0], results
     assert "SIGTERM: saving, then leaving" in results[1][2]
     last = steps_of(first)[-1]["step"]
     assert steps_of(second)[-1]["step"] == last == steps[-1] and 5 <= last < STEPS
-    assert [damage(run, step) for step in steps] == [""] * len(steps)
+    assert [damage(run_dir, step) for step in steps] == [""] * len(steps)
 
 
 def test_one_process_writes_for_both(alone, stopped):
-    run, results, _, steps = stopped
+    run_dir, results, _, steps = stopped
     # The CPU's collectives narrate on the standard output; the result is its last line.
     assert json.loads(results[0][1].splitlines()[-1])["step"] == steps[-1]
     assert '"step"' not in results[1][1]
-    assert not any(".tmp" in path.name for path in run.rglob("*"))
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert not any(".tmp" in path.name for path in run_dir.rglob("*"))
+    rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     theirs = [json.loads(line) for line in (alone / "metrics.jsonl").read_text().splitlines()]
     for name in ("step", "data/tokens_seen", "data/tokens/code", "data/tokens/exercises"):
         ours = [row[name] for row in rows if row["step"] <= steps[-1]]
@@ -192,13 +194,13 @@ def test_one_process_writes_for_both(alone, stopped):
 @pytest.fixture(scope="module")
 def killed(stopped, shards):
     """The same run again, of which one process is killed without warning."""
-    run, _, _, steps = stopped
-    processes = start(run, shards)
-    wait_for_step(run, steps[-1] + 5, processes)
+    run_dir, _, _, steps = stopped
+    processes = start(run_dir, shards)
+    wait_for_step(run_dir, steps[-1] + 5, processes)
     processes[1].kill()
     begin = time.monotonic()
     results = finish(processes)
-    return run, results, time.monotonic() - begin
+    return run_dir, results, time.monotonic() - begin
 
 
 def test_a_lost_process_ends_the_other_soon_and_clearly(killed):
@@ -212,38 +214,38 @@ def test_a_lost_process_ends_the_other_soon_and_clearly(killed):
 
 
 def test_another_number_of_processes_goes_on_with_the_same_examples(alone, stopped, killed, shards):
-    run, _, (before, _), steps = stopped
-    resumed = read_trace(run)[len(before) :]
+    run_dir, _, (before, _), steps = stopped
+    resumed = read_trace(run_dir)[len(before) :]
     # Bit for bit what was saved on SIGTERM.
     assert states(resumed)[steps[-1]] == states(before)[steps[-1]]
-    ((code, _, err),) = finish(start(run, shards, 1))
+    ((code, _, err),) = finish(start(run_dir, shards, 1))
     assert code == 0, err
-    one, all_lines = read_trace(alone), read_trace(run)
+    one, all_lines = read_trace(alone), read_trace(run_dir)
     last = {line["step"]: line for line in steps_of(all_lines)}
     assert sorted(last) == list(range(1, STEPS + 1))
     assert [last[line["step"]]["examples"] for line in steps_of(one)] == [
         line["examples"] for line in steps_of(one)
     ]
     np.testing.assert_allclose(losses(list(last.values())), losses(one), rtol=1e-5)
-    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    events = EventAccumulator(str(run_dir / "tensorboard")).Reload()
     assert {event.step for event in events.Scalars("train/loss")} >= {2, STEPS}
     # One file for each of the three starts: process 0 alone writes.
-    assert len(list((run / "tensorboard").iterdir())) == 3
+    assert len(list((run_dir / "tensorboard").iterdir())) == 3
 
 
 def test_processes_with_other_settings_are_refused_by_all(shards, tmp_path):
     """A fresh folder has no identity yet that the second could be compared with."""
-    run = tmp_path / "run"
-    for code, _, err in finish(start(run, shards, last=("--config.seed=1",))):
+    run_dir = tmp_path / "run"
+    for code, _, err in finish(start(run_dir, shards, last=("--config.seed=1",))):
         assert code == 2 and "error: processes 0 and 1 differ in config fields: seed=0 and 1" in err
-    assert not (run / "checkpoints").exists()
+    assert not (run_dir / "checkpoints").exists()
 
 
 def test_two_processes_begin_with_the_weights_of_another_run(alone, shards, tmp_path):
     begun = {}
     for n_processes in (1, 2):
-        run = tmp_path / str(n_processes)
-        results = finish(start(run, shards, n_processes, steps=2, init_from=alone))
+        run_dir = tmp_path / str(n_processes)
+        results = finish(start(run_dir, shards, n_processes, steps=2, init_from=alone))
         assert [code for code, _, _ in results] == [0] * n_processes, results
-        begun[n_processes] = states(read_trace(run))[0]
+        begun[n_processes] = states(read_trace(run_dir))[0]
     assert begun[1] == begun[2] != states(read_trace(alone))[0]

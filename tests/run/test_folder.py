@@ -25,9 +25,9 @@ def state(step: int):
     return {"w": jnp.full((4, 4), float(step))}, {"m": jnp.full(4, -float(step))}
 
 
-def write(run: Path, config: CheckpointConfig, steps, curve=None, scores=()) -> None:
-    checkpointer = Checkpointer(run, config)
-    with (run / "metrics.jsonl").open("a") as file:
+def write(run_dir: Path, config: CheckpointConfig, steps, curve=None, scores=()) -> None:
+    checkpointer = Checkpointer(run_dir, config)
+    with (run_dir / "metrics.jsonl").open("a") as file:
         for step, score in zip(steps, scores, strict=bool(scores)):
             file.write(json.dumps({"step": step, curve: score}) + "\n")
     for step in steps:
@@ -35,8 +35,8 @@ def write(run: Path, config: CheckpointConfig, steps, curve=None, scores=()) -> 
     checkpointer.close()
 
 
-def restore(run: Path, config: CheckpointConfig):
-    checkpointer = Checkpointer(run, config)
+def restore(run_dir: Path, config: CheckpointConfig):
+    checkpointer = Checkpointer(run_dir, config)
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     shapes = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), state(0)
@@ -50,12 +50,12 @@ def restore(run: Path, config: CheckpointConfig):
 @pytest.fixture(scope="module")
 def three(tmp_path_factory, tiny_model) -> Path:
     """Steps 2, 4 and 6 of a run that keeps the last two and the best."""
-    run = tmp_path_factory.mktemp("folder") / "three"
+    run_dir = tmp_path_factory.mktemp("folder") / "three"
     config = CheckpointConfig(keep_last=2, best_metric="validation/loss")
-    write(run, config, (2, 4, 6), "validation/loss", (0.5, 0.7, 0.6))
+    write(run_dir, config, (2, 4, 6), "validation/loss", (0.5, 0.7, 0.6))
     values = {"model": asdict(tiny_model), "checkpoint": asdict(config), "source_dtype": "float16"}
-    (run / "config.json").write_text(json.dumps(values))
-    return run
+    (run_dir / "config.json").write_text(json.dumps(values))
+    return run_dir
 
 
 def test_what_the_policy_does_not_keep_goes(tmp_path):
@@ -72,18 +72,18 @@ def test_what_the_policy_does_not_keep_goes(tmp_path):
             ({"best_metric": "a", "best_mode": "max"}, [0, 60]),
         )
     ):
-        run = tmp_path / str(number)
+        run_dir = tmp_path / str(number)
         for step, score in zip(steps, scores, strict=True):
-            run_folder.step_folder(run, step).mkdir(parents=True)
-            (run_folder.step_folder(run, step) / "file").write_text(str(step))
-            run_folder.seal(run, step)
-            with (run / "metrics.jsonl").open("a") as file:
+            run_folder.step_folder(run_dir, step).mkdir(parents=True)
+            (run_folder.step_folder(run_dir, step) / "file").write_text(str(step))
+            run_folder.commit(run_dir, step)
+            with (run_dir / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps({"step": step, "a": score}) + "\n")
-        gone = run_folder.prune(run, replace(base, **policy))
+        gone = run_folder.prune(run_dir, replace(base, **policy))
         assert sorted(gone + kept) == list(steps)
-        assert run_folder.steps_in(run) == run_folder.sealed_steps(run) == kept, policy
-        assert [run_folder.damage(run, step) for step in kept] == [""] * len(kept)
-        assert not list((run / "discarded").glob("*"))
+        assert run_folder.steps_in(run_dir) == run_folder.committed_steps(run_dir) == kept, policy
+        assert [run_folder.damage(run_dir, step) for step in kept] == [""] * len(kept)
+        assert not list((run_dir / "discarded").glob("*"))
 
 
 def test_a_step_scored_after_its_save_is_judged_at_the_next(tmp_path):
@@ -116,7 +116,7 @@ def test_a_failed_save_is_tried_again_once(tmp_path, monkeypatch):
     checkpointer.save(11, *state(11), {})
     assert not checkpointer.due(12)  # whether it is done by now or not
     checkpointer.close()
-    assert run_folder.sealed_steps(tmp_path) == [11]
+    assert run_folder.committed_steps(tmp_path) == [11]
 
 
 def test_a_save_that_fails_on_the_way_out_promises_no_next_try(tmp_path, monkeypatch, caplog):
@@ -136,23 +136,23 @@ def test_a_save_that_fails_on_the_way_out_promises_no_next_try(tmp_path, monkeyp
 
 
 def test_a_run_never_starts_over_by_itself(three, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(three, run)
+    run_dir = tmp_path / "run"
+    shutil.copytree(three, run_dir)
     for step in (2, 4, 6):
-        (run / "checkpoints" / str(step) / "_CHECKPOINT_METADATA").unlink()
+        (run_dir / "checkpoints" / str(step) / "_CHECKPOINT_METADATA").unlink()
     for _ in range(2):
         with pytest.raises(UserError, match="no undamaged checkpoint is left; quarantine/ holds 2"):
-            restore(run, CheckpointConfig())
-    shutil.rmtree(run / "quarantine")
-    assert restore(run, CheckpointConfig()) is None
+            restore(run_dir, CheckpointConfig())
+    shutil.rmtree(run_dir / "quarantine")
+    assert restore(run_dir, CheckpointConfig()) is None
 
 
 @pytest.mark.parametrize("failures", [2, 100])
 def test_what_cannot_be_read_is_read_again_and_never_put_aside(
     failures, three, tmp_path, monkeypatch
 ):
-    run = tmp_path / "run"
-    shutil.copytree(three, run)
+    run_dir = tmp_path / "run"
+    shutil.copytree(three, run_dir)
     real, left = hashlib.file_digest, [failures]
 
     def stale(file, name):
@@ -164,11 +164,13 @@ def test_what_cannot_be_read_is_read_again_and_never_put_aside(
     monkeypatch.setattr(hashlib, "file_digest", stale)
     monkeypatch.setattr(file_hashes, "RETRY_AFTER_S", (0.0, 0.0, 0.0))
     if failures == 2:
-        assert restore(run, CheckpointConfig())[0] == 6 and left == [0]
+        assert restore(run_dir, CheckpointConfig())[0] == 6 and left == [0]
     else:
         with pytest.raises(UserError, match=r"checkpoint 6 of .* left where it is: .*Stale file"):
-            restore(run, CheckpointConfig())
-    assert run_folder.sealed_steps(run) == [2, 4, 6] and not (run / "quarantine").exists()
+            restore(run_dir, CheckpointConfig())
+    assert (
+        run_folder.committed_steps(run_dir) == [2, 4, 6] and not (run_dir / "quarantine").exists()
+    )
 
 
 def test_a_disk_whose_free_space_cannot_be_read_gets_no_save(tmp_path, monkeypatch):
@@ -195,24 +197,24 @@ def script(*arguments: object, code: int = 0) -> str:
 
 
 def test_list_and_verify(three, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(three, run)
-    (run / "sealed" / "4.json").unlink()
-    head, *lines = script("list", run).splitlines()
+    run_dir = tmp_path / "run"
+    shutil.copytree(three, run_dir)
+    (run_dir / "commits" / "4.json").unlink()
+    head, *lines = script("list", run_dir).splitlines()
     assert head.split() == ["step", "size", "train/loss", "validation/loss", "kept"]
     assert [line.split()[0] for line in lines] == ["2", "4", "6"]
     assert "0.5" in lines[0] and "best validation/loss" in lines[0]
     assert "never restored" in lines[1] and lines[2].endswith("last 2")
-    assert script("verify", run, "--step=6") == "step 6: ok\n"
-    files = [p for p in (run / "checkpoints" / "2").rglob("*") if p.is_file()]
+    assert script("verify", run_dir, "--step=6") == "step 6: ok\n"
+    files = [p for p in (run_dir / "checkpoints" / "2").rglob("*") if p.is_file()]
     largest = max(files, key=lambda p: p.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-1])
-    found = script("verify", run, code=1).splitlines()
+    found = script("verify", run_dir, code=1).splitlines()
     assert found[0].startswith("step 2: DAMAGED") and found[0].endswith("is altered")
     assert found[1:] == ["step 4: DAMAGED: its save did not finish", "step 6: ok"]
-    assert run_folder.steps_in(run) == [2, 4, 6]
-    shutil.rmtree(run / "checkpoints" / "6")
-    assert "step 6: DAMAGED: its folder is missing" in script("verify", run, code=1)
+    assert run_folder.steps_in(run_dir) == [2, 4, 6]
+    shutil.rmtree(run_dir / "checkpoints" / "6")
+    assert "step 6: DAMAGED: its folder is missing" in script("verify", run_dir, code=1)
 
 
 def test_a_run_without_steps_says_so(three, tmp_path):
@@ -223,26 +225,26 @@ def test_a_run_without_steps_says_so(three, tmp_path):
 
 
 def test_prune_never_deletes_the_last_good_step(three, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(three, run)
-    (run / "checkpoints" / "6" / "_CHECKPOINT_METADATA").write_bytes(b"{")
-    asked = ("prune", run, "--keep_last=1", "--best_metric=")
+    run_dir = tmp_path / "run"
+    shutil.copytree(three, run_dir)
+    (run_dir / "checkpoints" / "6" / "_CHECKPOINT_METADATA").write_bytes(b"{")
+    asked = ("prune", run_dir, "--keep_last=1", "--best_metric=")
     said = script(*asked, "--dry_run")
     assert "step 6: DAMAGED" in said and "would delete [2], would keep [4, 6]" in said
-    assert run_folder.steps_in(run) == [2, 4, 6]
+    assert run_folder.steps_in(run_dir) == [2, 4, 6]
     assert "deleted [2], kept [4, 6]" in script(*asked)
-    assert run_folder.steps_in(run) == [4, 6] and run_folder.damage(run, 4) == ""
+    assert run_folder.steps_in(run_dir) == [4, 6] and run_folder.damage(run_dir, 4) == ""
 
 
 def test_prune(three, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(three, run)
-    assert script("prune", run).endswith("deleted [], kept [2, 4, 6]\n")
-    asked = ("prune", run, "--keep_last=1", "--best_mode=max")
+    run_dir = tmp_path / "run"
+    shutil.copytree(three, run_dir)
+    assert script("prune", run_dir).endswith("deleted [], kept [2, 4, 6]\n")
+    asked = ("prune", run_dir, "--keep_last=1", "--best_mode=max")
     assert "would delete [2], would keep [4, 6]" in script(*asked, "--dry_run")
-    assert run_folder.steps_in(run) == [2, 4, 6]
+    assert run_folder.steps_in(run_dir) == [2, 4, 6]
     script(*asked)
-    assert run_folder.steps_in(run) == run_folder.sealed_steps(run) == [4, 6]
+    assert run_folder.steps_in(run_dir) == run_folder.committed_steps(run_dir) == [4, 6]
 
 
 def test_export(three, tmp_path, tiny_model):

@@ -128,6 +128,6 @@ def test_a_resumed_run_decides_alike(run_config, tmp_path):
     dropped = [row["step"] for row in whole if row.get("skipped")]
     assert dropped and min(dropped) <= 8 < max(dropped)
     shutil.rmtree(run / "checkpoints" / "12")
-    (run / "sealed" / "12.json").unlink()
+    (run / "commits" / "12.json").unlink()
     assert train(config, run, trace=True)["start_step"] == 8
     assert read_trace(run)[len(whole) + 1 :] == [row for row in whole if row["step"] > 8]

@@ -68,7 +68,7 @@ def test_what_cannot_fit_is_refused_before_anything_is_allocated(run_config, tmp
     assert not (tmp_path / "run/checkpoints").exists()
 
 
-def test_kept_checkpoints_are_sealed(finished):
+def test_kept_checkpoints_are_committed(finished):
     run, _ = finished
     steps = sorted(int(path.name) for path in (run / "checkpoints").iterdir())
     assert steps == [8, 12]

@@ -132,7 +132,7 @@ def test_a_run_outlives_the_weights_it_came_from(config, run, tmp_path):
     output = tmp_path / "finetuned"
     train(finetuning, output)
     shutil.rmtree(base / "checkpoints" / "4")
-    (base / "sealed" / "4.json").unlink()
+    (base / "commits" / "4.json").unlink()
     longer = replace(finetuning, steps=3)
     assert train(longer, output, allow_change=["steps"])["step"] == 3
     with pytest.raises(UserError, match=rf"init_from=None \(was \w+ \({base}@4\)\)"):
