@@ -41,6 +41,7 @@ class Task:
     Attributes:
       prompt: what the model completes.
       prefix: what stands before a completion in the program: the prompt, or nothing.
+      solution: a right answer, as it follows the prompt.
       entry_point: the function that the tests call.
       reference: a whole program that solves it.
       examiner: the tests, a program that calls `remote(entry_point)`; see `Sandbox.examine`.
@@ -49,6 +50,7 @@ class Task:
     task_id: str
     prompt: str
     prefix: str
+    solution: str
     entry_point: str
     reference: str
     examiner: str
@@ -135,9 +137,8 @@ def humaneval(problems: Sequence[Problem], name: str) -> Benchmark:
             f"{_helpers(problem)}\n{entry} = remote({entry!r})\n{problem.test}\ncheck({entry})\n"
         )
         reference = problem.prompt + problem.canonical_solution
-        tasks.append(
-            Task(problem.task_id, problem.prompt, problem.prompt, entry, reference, examiner)
-        )
+        prompt, solution = problem.prompt, problem.canonical_solution
+        tasks.append(Task(problem.task_id, prompt, prompt, solution, entry, reference, examiner))
     return Benchmark(name, "humaneval", HUMANEVAL_STOP, True, tuple(tasks))
 
 
@@ -173,7 +174,7 @@ def _evalplus(rows: Sequence[Mapping[str, Any]], path: Path) -> Benchmark:
             examiner = examiner_of(row, prompt + code)
         except UserError as error:
             raise UserError(f"{path}, row {number}: {error}") from None
-        tasks.append(Task(task_id, prompt, prompt, entry, prompt + code, examiner))
+        tasks.append(Task(task_id, prompt, prompt, code, entry, prompt + code, examiner))
     stop = MBPP_DOCSTRING_STOP if of_mbpp else HUMANEVAL_STOP
     name = "mbpp+" if of_mbpp else "humaneval+"
     return Benchmark(name, f"evalplus {name}", stop, not of_mbpp, tuple(tasks))
@@ -237,7 +238,8 @@ def _mbpp_task(task_id: str, row: Mapping[str, Any], shots: str) -> Task:
         raise ValueError("its tests call no function of its code")
     examiner = "".join(f"{name} = remote({name!r})\n" for name in names) + tests
     prompt = shots + _shot(row) if shots else _docstring(row)
-    return Task(task_id, prompt, "" if shots else prompt, names[0], code, examiner)
+    prefix, solution = "" if shots else prompt, code.strip() + "\n"
+    return Task(task_id, prompt, prefix, solution, names[0], code, examiner)
 
 
 def _called(tests: str, code: str) -> list[str]:

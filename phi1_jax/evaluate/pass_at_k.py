@@ -23,20 +23,25 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def bootstrap_interval(
-    values: Sequence[float], resamples: int = 10_000, seed: int = 0
+    values: Sequence[float],
+    sizes: Sequence[float] | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
 ) -> tuple[float, float]:
-    """The central 95% of the mean when the problems are drawn anew.
+    """The central 95% of sum(values) / sum(sizes) when the problems are drawn anew.
 
     Args:
       values: one estimate for each problem.
+      sizes: what a problem counts for; None counts each as 1, so the ratio is the mean.
     """
-    array = np.asarray(values, dtype=np.float64)
+    pairs = np.asarray([values, [1.0] * len(values) if sizes is None else sizes], np.float64)
     generator = np.random.default_rng(seed)
-    means = [
-        array[generator.integers(0, len(array), (count, len(array)))].mean(axis=1)
-        for count in np.diff(np.linspace(0, resamples, 11).astype(int))
-    ]
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    ratios = []
+    for count in np.diff(np.linspace(0, resamples, 11).astype(int)):
+        drawn = generator.integers(0, pairs.shape[1], (count, pairs.shape[1]))
+        sums = pairs[:, drawn].sum(axis=2)  # of values and of sizes, for each resample
+        ratios.append(sums[0] / sums[1])
+    low, high = np.quantile(np.concatenate(ratios), [0.025, 0.975])
     return float(low), float(high)
 
 

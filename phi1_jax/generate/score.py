@@ -1,0 +1,80 @@
+"""How likely a model finds a given text: log-probabilities token by token, without sampling."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from phi1_jax.config import ModelConfig
+from phi1_jax.model.cache import mesh_of
+from phi1_jax.model.phi import Phi
+from phi1_jax.model.sharding import activations_on
+
+# Rows are padded to a multiple of this, so that few shapes are compiled.
+_LENGTH_STEP = 128
+
+
+def token_logprobs(
+    config: ModelConfig, params: Any, rows: Sequence[Sequence[int]], batch_size: int = 32
+) -> list[np.ndarray]:
+    """Natural-log probability of each token of each row, given the tokens before it in the row.
+
+    Args:
+      params: nested dict as in a checkpoint; on a mesh or on one device.
+      rows: token ids, from 1 to `config.max_seq_len` in a row.
+      batch_size: rows scored at once.
+    Returns:
+      float32[len(row) - 1] for each row: entry i is that of token i + 1.
+    Raises:
+      ValueError: a row is empty or longer than the model's context.
+    """
+    context = config.max_seq_len
+    if bad := [len(row) for row in rows if not 1 <= len(row) <= context]:
+        raise ValueError(f"a row of {bad[0]} tokens: must be from 1 to {context}")
+    mesh = mesh_of(params)
+    score, found = _compiled(config, mesh), [np.zeros(0, np.float32)] * len(rows)
+    devices = mesh.size if mesh else 1
+    batch_size = -(-min(batch_size, len(rows)) // devices) * devices
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # little padding
+    for at in range(0, len(order), batch_size or 1):
+        some = order[at : at + batch_size]
+        longest = len(rows[some[-1]])
+        length = min(context, -(-longest // _LENGTH_STEP) * _LENGTH_STEP)
+        tokens_bt = np.zeros((batch_size, length), np.int32)
+        for row, i in enumerate(some):
+            tokens_bt[row, : len(rows[i])] = rows[i]
+        logprobs_bt = np.asarray(score(params, tokens_bt))
+        for row, i in enumerate(some):
+            found[i] = logprobs_bt[row, : len(rows[i]) - 1]
+    return found
+
+
+@lru_cache(maxsize=8)
+def _compiled(config: ModelConfig, mesh: Any) -> Any:
+    """(params, int32[b, t]) -> float32[b, t - 1]; attention is causal, so padding is not seen."""
+    graph, _ = nnx.split(nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0))), nnx.Param)
+
+    @jax.jit
+    def score(params: Any, tokens_bt: jax.Array) -> jax.Array:
+        model = nnx.merge(graph, params)
+
+        def one_row(row: tuple[jax.Array, jax.Array]) -> jax.Array:
+            x_td, next_t = row
+            logits_tv = model.logits(x_td[None])[0]
+            picked_t = jnp.take_along_axis(logits_tv, next_t[:, None], axis=-1)[:, 0]
+            return picked_t - jax.nn.logsumexp(logits_tv, axis=-1)
+
+        # Row by row: the logits of a whole batch may not fit the memory.
+        return jax.lax.map(one_row, (model.hidden(tokens_bt)[:, :-1], tokens_bt[:, 1:]))
+
+    def on_mesh(params: Any, tokens_bt: np.ndarray) -> jax.Array:
+        if mesh is None:
+            return score(params, tokens_bt)
+        with activations_on(mesh):
+            return score(params, tokens_bt)
+
+    return on_mesh
