@@ -11,7 +11,7 @@ failed=0
 for size in "phi1_base 4" "phi1_small_base 8"; do
     read -r name rows <<<"$size"
     "${PYTHON:-python}" "$root/launch/benchmark.py" all --baseline=torch --sweep \
-        --config="$root/configs/$name.py" --config.model.dropout=0.0 --config.model.remat=none \
+        --config="$root/configs/$name.py" --config.model.attention_dropout=0.0 --config.model.residual_dropout=0.0 --config.model.remat=none \
         --config.data.global_batch_size="$rows" --config.micro_batch_size=0 \
         --batch=1 --batch=164 --problems="$problems" --output="$output" "$@" || failed=1
 done

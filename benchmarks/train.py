@@ -48,7 +48,7 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
     rows, seq_len = config.data.global_batch_size, config.data.seq_len
     shape = (_N_BATCHES, rows, seq_len + 1)
     batches = np.random.default_rng(0).integers(0, config.model.vocab_size, shape, np.int32)
-    case = f"{rows} x {seq_len}, dropout {config.model.dropout:g}"
+    case = f"{rows} x {seq_len}, dropout {config.model.residual_dropout:g}"
     step, params = our_step(config, batches)
     variants: dict[str, Callable[[], float]] = {OURS: step}
     if options.baseline:
@@ -72,7 +72,7 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
         }
     yield from compare(case, timings, values)
     yield from roofline_rows(roofline)
-    if config.model.dropout == 0:
+    if not config.model.has_dropout:
         variants.clear()  # and the memory of their models
         del step, params
         if options.baseline:
@@ -89,7 +89,13 @@ def with_dropout(
     """
     *cheaper, cheapest = REMAT[REMAT.index(config.model.remat) :]
     for remat in (*cheaper, cheapest):
-        model = replace(config.model, dropout=rate, attention="auto", remat=remat)
+        model = replace(
+            config.model,
+            attention_dropout=rate,
+            residual_dropout=rate,
+            attention="auto",
+            remat=remat,
+        )
         try:
             step, _ = our_step(replace(config, model=model), batches)
             timing = take_turns({OURS: step}, options.calls)[OURS]
@@ -155,6 +161,6 @@ def sweep(arguments: Sequence[str]) -> Iterator[Row]:
 def _check_loss(config: RunConfig, ours: float, name: str, loss: float) -> dict[str, Any]:
     """Both have the same weights and tokens; so their first losses must agree."""
     tolerance = 1e-4 if compute_dtype(config.model) == np.float32 else 1e-2
-    if config.model.dropout == 0 and abs(loss - ours) > tolerance * ours:
+    if not config.model.has_dropout and abs(loss - ours) > tolerance * ours:
         raise AssertionError(f"{name}: its first loss is {loss}, ours {ours}")
     return {}

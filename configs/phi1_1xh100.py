@@ -17,7 +17,8 @@ from configs import phi1_base
 
 def get_config() -> ConfigDict:
     config = phi1_base.get_config()
-    config.model.dropout = 0.0
+    config.model.attention_dropout = 0.0
+    config.model.residual_dropout = 0.0
     config.mesh.fsdp = 1
     config.model.remat = "none"
     config.checkpoint.every_steps = 100  # 80 minutes

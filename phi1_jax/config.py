@@ -27,7 +27,8 @@ class ModelConfig:
     n_heads: int = 32
     rotary_dim: int = 32  # leading dimensions of each head that rotate
     max_seq_len: int = 2048  # context in tokens
-    dropout: float = 0.1  # on attention and on the residual branches, while training
+    attention_dropout: float = 0.1  # on attention weights, while training
+    residual_dropout: float = 0.1  # on the outputs of attention and MLP, while training
     rope_theta: float = 10_000.0
     layer_norm_eps: float = 1e-5
     init_std: float = 0.02
@@ -43,6 +44,11 @@ class ModelConfig:
     def d_head(self) -> int:
         """Width of one attention head."""
         return self.d_model // self.n_heads
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether training draws random numbers for dropout."""
+        return self.attention_dropout > 0 or self.residual_dropout > 0
 
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "n_layers", "d_model", "d_mlp", "n_heads", "rotary_dim")
@@ -60,7 +66,9 @@ class ModelConfig:
             self.rotary_dim,
             f"even and at most the head width {self.d_head}",
         )
-        _check(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        for name in ("attention_dropout", "residual_dropout"):
+            rate = getattr(self, name)
+            _check(0 <= rate < 1, f"model.{name}", rate, "in [0, 1)")
         for name in ("rope_theta", "layer_norm_eps", "init_std"):
             number = getattr(self, name)
             _check(0 < number < math.inf, f"model.{name}", number, "above 0")
@@ -77,10 +85,10 @@ class ModelConfig:
             "xla, or model.compute_dtype=bfloat16: cudnn computes in half precision only",
         )
         _check(
-            self.attention != "cudnn" or self.dropout == 0,
+            self.attention != "cudnn" or self.attention_dropout == 0,
             "model.attention",
             self.attention,
-            f"xla, or model.dropout 0: cudnn has no dropout on attention ({self.dropout})",
+            "xla, or model.attention_dropout=0: cudnn has no dropout",
         )
 
 

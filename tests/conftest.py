@@ -66,7 +66,8 @@ def tiny_model() -> ModelConfig:
         n_heads=4,
         rotary_dim=4,
         max_seq_len=64,
-        dropout=0.0,
+        attention_dropout=0.0,
+        residual_dropout=0.0,
         compute_dtype="float32",
     )
 

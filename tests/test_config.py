@@ -51,7 +51,8 @@ def test_the_papers_recipe():
     assert (base.data.global_batch_size, base.data.seq_len, base.steps) == (1024, 2048, 36_000)
     assert base.checkpoint.keep_steps == (24_000,)
     assert (base.optimizer.peak_learning_rate, base.optimizer.warmup_steps) == (1e-3, 750)
-    assert (base.optimizer.weight_decay, base.model.dropout) == (0.1, 0.1)
+    assert base.optimizer.weight_decay == 0.1
+    assert base.model.attention_dropout == base.model.residual_dropout == 0.1
     assert (finetune.data.global_batch_size, finetune.steps) == (256, 6_000)
     assert (finetune.optimizer.peak_learning_rate, finetune.optimizer.warmup_steps) == (1e-4, 50)
     assert finetune.optimizer.weight_decay == 0.01
@@ -89,7 +90,7 @@ def test_round_trip_through_plain_values():
     [
         ({"model": {"n_heads": 3}}, "model.d_model=2048 must be a multiple of model.n_heads=3"),
         ({"model": {"rotary_dim": 33}}, "model.rotary_dim=33"),
-        ({"model": {"dropout": 1.0}}, "model.dropout=1.0"),
+        ({"model": {"residual_dropout": 1.0}}, "model.residual_dropout=1.0"),
         ({"model": {"attention": "flash"}}, "model.attention='flash' must be one of"),
         ({"model": {"attention": "cudnn"}}, "cudnn has no dropout"),
         ({"model": {"layers": 3}}, "model.layers does not exist"),

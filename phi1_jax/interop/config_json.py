@@ -74,7 +74,7 @@ def _current_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     }
     heads = values["num_attention_heads"]
     _check(rope, {**_CURRENT, "num_key_value_heads": (heads, None)})
-    _warn_of_dropout(values, "attention_dropout")
+    _warn_of_embedding_dropout(values)
     return {
         "vocab_size": values["vocab_size"],
         "n_layers": values["num_hidden_layers"],
@@ -83,7 +83,8 @@ def _current_fields(values: Mapping[str, Any]) -> dict[str, Any]:
         "n_heads": heads,
         "rotary_dim": int(rope["partial_rotary_factor"] * (values["hidden_size"] // heads)),
         "max_seq_len": values["max_position_embeddings"],
-        "dropout": values.get("resid_pdrop", 0.0),
+        "attention_dropout": values.get("attention_dropout") or 0.0,
+        "residual_dropout": values.get("resid_pdrop") or 0.0,
         "rope_theta": rope["rope_theta"],
         "layer_norm_eps": values.get("layer_norm_eps", 1e-5),
         "init_std": values.get("initializer_range", 0.02),
@@ -92,7 +93,7 @@ def _current_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _older_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     _check(values, {**_OLDER, "n_head_kv": (values["n_head"], None)})
-    _warn_of_dropout(values, "attn_pdrop")
+    _warn_of_embedding_dropout(values)
     return {
         "vocab_size": values["vocab_size"],
         "n_layers": values["n_layer"],
@@ -101,7 +102,8 @@ def _older_fields(values: Mapping[str, Any]) -> dict[str, Any]:
         "n_heads": values["n_head"],
         "rotary_dim": values["rotary_dim"],
         "max_seq_len": values["n_positions"],
-        "dropout": values.get("resid_pdrop", 0.0),
+        "attention_dropout": values.get("attn_pdrop") or 0.0,
+        "residual_dropout": values.get("resid_pdrop") or 0.0,
         "layer_norm_eps": values["layer_norm_epsilon"],
         "init_std": values.get("initializer_range", 0.02),
     }
@@ -113,17 +115,12 @@ def _check(values: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]]) ->
             raise UserError(f"config.json: {name}={values[name]!r} is not phi-1's {choices[0]!r}")
 
 
-def _warn_of_dropout(values: Mapping[str, Any], attention: str) -> None:
+def _warn_of_embedding_dropout(values: Mapping[str, Any]) -> None:
     """Matters to training only, so the model is read all the same."""
-    residual = values.get("resid_pdrop") or 0.0
-    if (values.get(attention) or 0.0) != residual or values.get("embd_pdrop"):
+    if values.get("embd_pdrop"):
         logging.warning(
-            "config.json: %s=%s and embd_pdrop=%s are not kept: here model.dropout=%s (resid_pdrop)"
-            " is on attention and on the residual branches, and nowhere else",
-            attention,
-            values.get(attention, 0.0),
-            values.get("embd_pdrop", 0.0),
-            residual,
+            "config.json: embd_pdrop=%s is not kept: this model has no dropout on its embedding",
+            values["embd_pdrop"],
         )
 
 
@@ -148,8 +145,8 @@ def config_values(config: ModelConfig) -> dict[str, Any]:
         "layer_norm_eps": config.layer_norm_eps,
         "qk_layernorm": False,
         "tie_word_embeddings": False,
-        "resid_pdrop": config.dropout,
-        "attention_dropout": config.dropout,
+        "resid_pdrop": config.residual_dropout,
+        "attention_dropout": config.attention_dropout,
         "embd_pdrop": 0.0,
         "use_cache": True,
         # transformers 5 reads the nested form, earlier ones the plain fields.

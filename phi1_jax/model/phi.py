@@ -34,7 +34,7 @@ class Block(nnx.Module):
         self.fc1 = Linear(d, m, std, ("embed", "mlp"), rngs)
         self.fc2 = Linear(m, d, std, ("mlp", "embed"), rngs)
         self.n_heads = config.n_heads
-        self.dropout = config.dropout
+        self.dropout = config.residual_dropout
 
     def __call__(
         self,
@@ -98,7 +98,7 @@ class Phi(nnx.Module):
 
         def run(block: Block, x_btd: jax.Array, key: jax.Array | None) -> jax.Array:
             key_a, key_b = (None, None) if key is None else jax.random.split(key)
-            attend = causal(config.attention, config.dropout, key_a)
+            attend = causal(config.attention, config.attention_dropout, key_a)
             return block(x_btd, cos_sin, attend, key_b)
 
         x_btd = constrain(self.embed(tokens_bt), "batch", None, None)

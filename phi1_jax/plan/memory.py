@@ -67,7 +67,7 @@ def uses_flash(config: RunConfig) -> bool:
     model = config.model
     on_gpu = model.compute_dtype in ("auto", "bfloat16") and model.d_head <= 128
     return model.attention == "cudnn" or (
-        model.attention == "auto" and on_gpu and model.dropout == 0
+        model.attention == "auto" and on_gpu and model.attention_dropout == 0
     )
 
 
@@ -84,7 +84,7 @@ def _saved_per_row(config: RunConfig) -> list[tuple[tuple[int, ...], int]]:
     an activation is what grows with the number of rows.
     """
     graph, params = nnx.split(nnx.eval_shape(lambda: Phi(config.model, nnx.Rngs(0))), nnx.Param)
-    dropping = config.model.dropout > 0
+    dropping = config.model.has_dropout
 
     def kept(n_rows: int) -> list[jax.ShapeDtypeStruct]:
         tokens = jax.ShapeDtypeStruct((n_rows, config.data.seq_len), jnp.int32)

@@ -23,7 +23,10 @@ from phi1_jax.tokens.tokenizer import Tokenizer
 # Each length is a compiled program; documents shorter than the least are padded to it.
 N_LENGTHS = 4
 # Fields that change the speed of a model, not its vectors.
-_SPEED = {"compute_dtype", "attention", "remat", "scan_unroll", "dropout", "max_seq_len"}
+_SPEED = {
+    *("compute_dtype", "attention", "remat", "scan_unroll", "max_seq_len"),
+    *("attention_dropout", "residual_dropout"),
+}
 
 # vectors float32[n, d_model] and the number of tokens of each whole text int64[n]
 Embedded = tuple[np.ndarray, np.ndarray]

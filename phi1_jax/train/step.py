@@ -90,7 +90,7 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         count = jnp.maximum(jnp.sum(batch.loss), 1)
         key = jax.random.fold_in(jax.random.key(config.seed, impl=dropout_bits), state.step)
-        dropping = config.model.dropout > 0
+        dropping = config.model.has_dropout
 
         def accumulate(carry: Any, item: Any) -> Any:
             micro, index = item

@@ -61,7 +61,8 @@ def another(field: str, value):
         "model.n_heads": 2,
         "model.rotary_dim": 2,
         "model.vocab_size": 280,
-        "model.dropout": 0.5,
+        "model.attention_dropout": 0.5,
+        "model.residual_dropout": 0.5,
         "model.compute_dtype": "bfloat16",
     }
     if field in special:

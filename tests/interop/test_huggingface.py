@@ -83,7 +83,9 @@ def test_greedy_generation(read, expected):
 def test_config_both_ways(tmp_path, read):
     config, params = read
     assert config.n_heads == 3 and config.d_head == 8 and config.rotary_dim == 4
-    odd = dataclasses.replace(config, rotary_dim=6, rope_theta=123.0, dropout=0.25)
+    odd = dataclasses.replace(
+        config, rotary_dim=6, rope_theta=123.0, attention_dropout=0.2, residual_dropout=0.3
+    )
     write_folder(tmp_path, odd, params, eot_id=7)
     assert dataclasses.replace(read_config(tmp_path), compute_dtype="float32") == odd
     values = json.loads((tmp_path / "config.json").read_text())
@@ -95,7 +97,7 @@ def test_config_both_ways(tmp_path, read):
 def test_rotary_dimensions_survive_rounding(tmp_path):
     for d_head in (44, 47, 49, 64):
         for rotary_dim in range(2, d_head + 1, 2):
-            config = ModelConfig(8, 1, d_head, 8, 1, rotary_dim=rotary_dim, dropout=0.0)
+            config = ModelConfig(8, 1, d_head, 8, 1, rotary_dim=rotary_dim)
             path = tmp_path / "config.json"
             path.write_text(json.dumps(config_values(config)))
             assert read_config(tmp_path).rotary_dim == rotary_dim
@@ -234,16 +236,18 @@ def test_absent_rope_fields_are_those_of_transformers(folder):
     assert (config.rotary_dim, config.rope_theta, config.layer_norm_eps) == (4, 10_000.0, 1e-5)
 
 
-def test_dropout_that_is_not_kept_is_told(folder, caplog):
+def test_dropout_is_kept_or_told(folder, caplog):
     values = json.loads((folder / "config.json").read_text())
     for change, told in (
-        ({"resid_pdrop": 0.1, "attention_dropout": 0.1}, ""),
-        ({"attention_dropout": 0.1}, "attention_dropout=0.1"),
+        ({"resid_pdrop": 0.1, "attention_dropout": 0.2}, ""),
+        ({"resid_pdrop": None, "attention_dropout": 0.2}, ""),
         ({"embd_pdrop": 0.2}, "embd_pdrop=0.2"),
     ):
         (folder / "config.json").write_text(json.dumps({**values, **change}))
         caplog.clear()
-        read_config(folder)
+        config = read_config(folder)
+        assert config.attention_dropout == change.get("attention_dropout", 0.0)
+        assert config.residual_dropout == (change.get("resid_pdrop") or 0.0)
         assert told in caplog.text and bool(caplog.text) == bool(told)
 
 

@@ -13,10 +13,13 @@ from phi1_jax.model.attention import attend, causal
 from phi1_jax.model.phi import Phi, count_params, drop
 
 SHAPES = [
-    ModelConfig(50, 2, 32, 128, 4, rotary_dim=4, max_seq_len=40, dropout=0.0),
-    ModelConfig(37, 1, 24, 40, 3, rotary_dim=8, max_seq_len=20, dropout=0.0),
-    ModelConfig(64, 3, 64, 96, 2, rotary_dim=6, max_seq_len=33, dropout=0.0, rope_theta=500.0),
+    ModelConfig(50, 2, 32, 128, 4, rotary_dim=4, max_seq_len=40),
+    ModelConfig(37, 1, 24, 40, 3, rotary_dim=8, max_seq_len=20),
+    ModelConfig(64, 3, 64, 96, 2, rotary_dim=6, max_seq_len=33, rope_theta=500.0),
 ]
+
+
+DROPOUT = {"attention_dropout": 0.1, "residual_dropout": 0.1}
 
 
 def random_params(config, seed=0, std=0.2):
@@ -78,7 +81,7 @@ def test_initial_values():
 
 
 def test_recomputation_and_unrolling_change_nothing():
-    config = dataclasses.replace(SHAPES[0], dropout=0.1, compute_dtype="float32")
+    config = dataclasses.replace(SHAPES[0], **DROPOUT, compute_dtype="float32")
     params = random_params(config)
     tokens = np.arange(24).reshape(2, 12) % config.vocab_size
 
@@ -101,7 +104,7 @@ def test_dropout():
     assert abs(dropped.mean() - 1) < 0.003
     assert np.unique(dropped).tolist() == [0, np.float32(1 / 0.9)]
 
-    config = dataclasses.replace(SHAPES[0], dropout=0.1, compute_dtype="float32")
+    config = dataclasses.replace(SHAPES[0], **DROPOUT, compute_dtype="float32")
     params = random_params(config)
     tokens = np.arange(40)[None] % config.vocab_size
     without = logits_of(config, params, tokens)
@@ -156,11 +159,11 @@ def test_a_token_does_not_see_later_ones():
 
 def test_what_cannot_be_done_is_refused():
     with pytest.raises(UserError, match=r"model\.attention.*head width.*not 12"):
-        ModelConfig(d_model=48, n_heads=4, rotary_dim=4, attention="cudnn", dropout=0.0)
+        ModelConfig(d_model=48, n_heads=4, rotary_dim=4, attention="cudnn")
     with pytest.raises(UserError, match=r"model\.attention.*dropout"):
-        ModelConfig(attention="cudnn", dropout=0.1)
+        ModelConfig(attention="cudnn")
     with pytest.raises(UserError, match=r"model\.attention.*half precision"):
-        ModelConfig(attention="cudnn", dropout=0.0, compute_dtype="float32")
+        ModelConfig(attention="cudnn", compute_dtype="float32")
     if jax.default_backend() != "gpu":
         with pytest.raises(UserError, match=r"model\.attention=cudnn needs a GPU, and this is cpu"):
             causal("cudnn", 0.0, None)

@@ -163,7 +163,7 @@ def fresh_compiler():
 def test_each_mesh_sends_what_it_should_and_no_more(
     run_config, fresh_compiler, capfd, mesh, expected
 ):
-    model = replace(run_config.model, remat="dots", dropout=0.1)
+    model = replace(run_config.model, remat="dots", attention_dropout=0.1, residual_dropout=0.1)
     config = replace(run_config, model=model, mesh=mesh, micro_batch_size=2)
     program = compile_step(config, make_mesh(mesh))
     assert "Involuntary full rematerialization" not in capfd.readouterr().err

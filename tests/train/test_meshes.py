@@ -40,7 +40,7 @@ def run(config, mesh, n_devices=8, micro=1, steps=3) -> np.ndarray:
 @pytest.fixture(scope="module")
 def dropping(run_config):
     """Dropout as in the paper, and recomputation, which must draw the same again."""
-    model = replace(run_config.model, dropout=0.1, remat="dots")
+    model = replace(run_config.model, attention_dropout=0.1, residual_dropout=0.1, remat="dots")
     return replace(run_config, model=model)
 
 

@@ -50,7 +50,7 @@ def test_a_mesh_that_does_not_fit_is_refused(run_config):
 
 
 def test_dropout_repeats_for_a_step_and_differs_between_steps(run_config):
-    config = replace(run_config, model=replace(run_config.model, dropout=0.3))
+    config = replace(run_config, model=replace(run_config.model, residual_dropout=0.3))
     assert losses(config, MeshConfig(), n=2)[0] == losses(config, MeshConfig(), n=2)[0]
     trainer = make_trainer(config, make_mesh(MeshConfig()))
     state = trainer.init()
