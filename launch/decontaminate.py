@@ -20,16 +20,13 @@ similar document at each tau, for launch/evaluate.py) and report.json.
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
 
 from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
 from phi1_jax.errors import UserError
-
-if TYPE_CHECKING:
-    from phi1_jax.corpus.problems import Problem
 
 CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to prune; repeat for several.")
 BENCHMARK = flags.DEFINE_string("benchmark", None, "File of problems; or: unconventional.")
@@ -53,7 +50,9 @@ def main(argv: Sequence[str]) -> None:
             raise UserError(f"--{flag.name} is missing")
     corpora = [Path(corpus) for corpus in CORPUS.value]
     benchmark = Path(BENCHMARK.value)
-    problems = read_comparable(BENCHMARK.value)
+    from phi1_jax.evaluate.benchmarks import read_for_comparison
+
+    problems = read_for_comparison(BENCHMARK.value)
     try:
         taus = tuple(sorted({float(tau) for tau in TAU.value}, reverse=True))
     except ValueError as error:
@@ -76,32 +75,6 @@ def main(argv: Sequence[str]) -> None:
     known = benchmark if benchmark.exists() else BENCHMARK.value
     inputs = {"corpus": corpora, "benchmark": known, "rules": rules, "embedder": embedder}
     run_stage("decontaminate", Path(OUTPUT.value), inputs, work, force=FORCE.value)
-
-
-def read_comparable(name: str) -> list["Problem"]:
-    """The problems, each with its task in words and a program that solves it.
-
-    Task ids are those of launch/evaluate.py, so that its --split takes what comes out.
-    """
-    from phi1_jax import unconventional
-    from phi1_jax.corpus.problems import Problem
-    from phi1_jax.evaluate.benchmarks import read_benchmark, read_humaneval
-
-    if name != unconventional.NAME:
-        if not Path(name).is_file():
-            raise UserError(f"--benchmark={name}: no such file, nor {unconventional.NAME}")
-        name = str(Path(name).absolute())  # a file may be called mbpp
-    benchmark = read_benchmark(name, None)
-    if benchmark.template == "humaneval":
-        return read_humaneval(name, None)  # with the chains that it may state
-    problems = []
-    for task in benchmark.tasks:
-        words = ""
-        if task.prompt.startswith('"""'):  # MBPP's: the task, then its tests, which are left out
-            words = task.prompt.strip().strip('"').split("\nassert ")[0].strip()
-        prompt = f"{words!r}\n" if words else ""
-        problems.append(Problem(task.task_id, prompt, task.entry_point, task.reference, ""))
-    return problems
 
 
 def load_embedder(run: Path) -> tuple[Callable[[Sequence[str]], Any], str]:

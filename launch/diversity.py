@@ -1,11 +1,14 @@
-"""Measures how diverse synthetic corpora are, side by side, and shows what repeats.
+"""Measures how diverse synthetic corpora are, side by side, and which constructs they use.
 
 Example: python launch/diversity.py --corpus=runs/quickstart/synthesize/exercises.jsonl.zst \\
-    --output=runs/diversity
+             --against=HumanEval.jsonl.gz --output=runs/diversity
 
-OUTPUT gets diversity.html (one file with plots) and report.json with all figures. The corpora are
-what `synthesize.py` writes, or any JSON lines with a column `text`; docs/synthesis.md explains the
-figures.
+Prints which share of the functions has a loop, a guard, two arguments and so on, in the corpora and
+in the problems of --against (HumanEval's format, MBPP's or EvalPlus's), and how many of the
+problems' solutions are covered: each of their statements, with those around it, and their number
+of arguments occur in the corpus. OUTPUT gets diversity.md with its figure, and report.json. The
+corpora are what `synthesize.py` writes, or any JSON lines with a column `text`; docs/synthesis.md
+explains the figures.
 """
 
 from collections.abc import Sequence
@@ -19,6 +22,7 @@ from phi1_jax.cli.stage import run_stage
 from phi1_jax.errors import UserError
 
 CORPUS = flags.DEFINE_multi_string("corpus", [], "A corpus; may be given several times.")
+AGAINST = flags.DEFINE_multi_string("against", [], "File of problems; repeat for several.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 TOPICS = flags.DEFINE_string(
     "topics", None, "The topic tree to cover, JSON (default: the built-in course, or the catalog "
@@ -26,37 +30,96 @@ TOPICS = flags.DEFINE_string(
 )  # fmt: skip
 WORKERS = flags.DEFINE_integer("workers", 2, "Processes that parse.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "Draws the documents whose near variants are counted.")
+LONG_PROMPT = flags.DEFINE_integer(
+    "long_prompt", 200, "Characters beyond which a prompt is long.", 1
+)
+TOKENIZER = flags.DEFINE_string("tokenizer", None, "Counts --long_prompt in its tokens instead.")
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
 
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    from phi1_jax.corpus.documents import read_documents
-    from phi1_jax.synthesis.diversity import measure
-    from phi1_jax.synthesis.diversity_page import plot, write_page
-
     if not CORPUS.value:
         raise UserError("--corpus is missing: --corpus=runs/synth/exercises.jsonl.zst, say")
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the results")
     paths = name_corpora([Path(corpus) for corpus in CORPUS.value])
+    problems = name_corpora([Path(file) for file in AGAINST.value])
     own = Path(TOPICS.value) if TOPICS.value else None
+    tokenizer = Path(TOKENIZER.value) if TOKENIZER.value else None
 
     def work(output: Path) -> dict[str, Any]:
-        from tqdm import tqdm
+        return measure_all(paths, problems, own, tokenizer, output)
 
-        corpora = {}
-        for name, path in paths.items():
-            first = next(read_documents(path))
-            steps, tree = topic_tree(own, "composition" in first.metadata)
-            with tqdm(read_documents(path), name, unit="", mininterval=1) as documents:
-                corpora[name] = measure(documents, steps, tree, WORKERS.value, SEED.value)
-        (output / "diversity.html").write_text(write_page(corpora), encoding="utf-8")
-        (output / "diversity.png").write_bytes(plot(corpora))
-        return {"in": {name: c["documents"] for name, c in corpora.items()}, "corpora": corpora}
+    inputs = {
+        "corpora": list(paths.values()), "against": list(problems.values()), "topics": own or "",
+        "seed": SEED.value, "long_prompt": LONG_PROMPT.value, "tokenizer": tokenizer or "",
+    }  # fmt: skip
+    output = Path(OUTPUT.value)
+    run_stage("diversity", output, inputs, work, force=FORCE.value)
 
-    inputs = {"corpora": list(paths.values()), "topics": own or "", "seed": SEED.value}
-    run_stage("diversity", Path(OUTPUT.value), inputs, work, force=FORCE.value)
+
+def measure_all(
+    paths: dict[str, Path],
+    problems: dict[str, Path],
+    own: Path | None,
+    tokenizer: Path | None,
+    output: Path,
+) -> dict[str, Any]:
+    from tqdm import tqdm
+
+    from phi1_jax.corpus.documents import read_documents
+    from phi1_jax.evaluate.benchmarks import read_benchmark
+    from phi1_jax.synthesis.diversity import (
+        ConstructCounter,
+        Constructs,
+        construct_table,
+        measure,
+        write_report,
+    )  # fmt: skip
+    from phi1_jax.synthesis.exercises import Exercise
+
+    counter = ConstructCounter(LONG_PROMPT.value)
+    if tokenizer:
+        from phi1_jax.tokens.load import load_tokenizer
+
+        counter = ConstructCounter(LONG_PROMPT.value, load_tokenizer(tokenizer).encode)
+    solutions = {
+        name: [
+            counter.of_exercise(
+                Exercise(t.prompt, t.reference.removeprefix(t.prompt), t.entry_point)
+            )
+            for t in read_benchmark(str(path.absolute()), None).tasks
+        ]
+        for name, path in problems.items()
+    }
+    rows: dict[str, dict[str, float]] = {}
+    for name, constructs in solutions.items():
+        total = Constructs()
+        for one in constructs:
+            total.add(one)
+        rows[name] = total.shares()
+    corpora = {}
+    for name, path in paths.items():
+        first = next(read_documents(path))
+        steps, tree = topic_tree(own, "composition" in first.metadata)
+        with tqdm(read_documents(path), name, unit="", mininterval=1) as documents:
+            corpora[name], found = measure(
+                documents, steps, tree, WORKERS.value, SEED.value, counter
+            )
+        rows[name] = found.shares()
+        for other, constructs in solutions.items():
+            covered = sum(found.covers(one) for one in constructs)
+            rows[name][f"solutions covered, % of {other}"] = round(
+                100 * covered / len(constructs), 1
+            )
+    write_report(output, corpora, rows)
+    print("\n".join(construct_table(rows)))
+    return {
+        "in": {name: c["documents"] for name, c in corpora.items()},
+        "corpora": corpora,
+        "constructs": rows,
+    }
 
 
 def name_corpora(paths: list[Path]) -> dict[str, Path]:

@@ -42,6 +42,11 @@ class Fingerprint:
     composition: tuple[str, ...] = ()
 
 
+def code_blocks(text: str) -> list[str]:
+    """The text itself if it is Python, else the fenced blocks in it."""
+    return [text] if parse_python(text) is not None else _CODE_BLOCK.findall(text)
+
+
 def fingerprint_document(document: Document) -> Fingerprint:
     """A document of code, or of text with fenced code in it (where only the fences are parsed)."""
     composition = tuple(document.metadata.get("composition") or ())

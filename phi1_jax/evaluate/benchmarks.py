@@ -128,6 +128,32 @@ def read_humaneval(name: str, path: Path | None) -> list[Problem]:
     return parse_problems(_read_rows(path), path)
 
 
+def read_for_comparison(name: str) -> list[Problem]:
+    """The problems of a file, or "unconventional": each a task in words and a whole program.
+
+    Of MBPP the task's sentence is the prompt, without its tests. Task ids are those that a
+    `--split` of launch/evaluate.py names.
+
+    Raises:
+      UserError: no such file, or none of the formats.
+    """
+    if name != unconventional.NAME:
+        if not Path(name).is_file():
+            raise UserError(f"--benchmark={name}: no such file, nor {unconventional.NAME}")
+        name = str(Path(name).absolute())  # a file may be called mbpp
+    benchmark = read_benchmark(name, None)
+    if benchmark.template == "humaneval":
+        return read_humaneval(name, None)  # with the chains that it may state
+    problems = []
+    for task in benchmark.tasks:
+        words = ""
+        if task.prompt.startswith('"""'):
+            words = task.prompt.strip().strip('"').split("\nassert ")[0].strip()
+        prompt = f"{words!r}\n" if words else ""
+        problems.append(Problem(task.task_id, prompt, task.entry_point, task.reference, ""))
+    return problems
+
+
 def humaneval(problems: Sequence[Problem], name: str) -> Benchmark:
     """Problems in HumanEval's format; `test` defines `check(candidate)`."""
     tasks = []

@@ -1,26 +1,34 @@
-"""How diverse a synthetic corpus is, and how much of it repeats itself.
+"""How diverse a synthetic corpus is, how much of it repeats itself, and which constructs it uses.
 
 Beyond the paper: phi-1 section 6 says that no good measure of a synthetic set's diversity and
-redundancy exists. No figure here is one; together they show what a teacher does over and over.
+redundancy exists. No figure here is one; together they show what a teacher does over and over, and
+what the solutions of a benchmark need that it never writes.
 """
 
+import ast
 import hashlib
+import io
 import math
 import random
+import re
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zstandard
 
 from phi1_jax.corpus.documents import Document
-from phi1_jax.corpus.fingerprints import fingerprint_document
+from phi1_jax.corpus.fingerprints import code_blocks, fingerprint_document
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.corpus.similarity import match_rates
+from phi1_jax.corpus.syntax import parse_python
+from phi1_jax.errors import UserError
+from phi1_jax.synthesis.exercises import Exercise
 
 # Two functions are near variants from this match rate of their syntax trees on (the paper's tau):
 # in a function of 20 nodes, up to two of them differ.
@@ -32,6 +40,202 @@ MAX_N = 4
 _CHUNK_DOCUMENTS = 500
 _N_SHOWN = 20
 _N_GROWTH = 50
+_N_AREAS = 20
+_EXCERPT_CHARS = 1500
+
+# What a function may use, each counted in % of the functions; the forms of examples exclude each
+# other.
+CONSTRUCTS = (
+    "two or more arguments", "for", "if inside a loop", "early-return guard", "if at the top",
+    "return inside a loop", "nested loops", "while", "elif", "recursion", "helper functions",
+    "type hints", "docstring of more than one sentence", "long prompt", "examples: >>>",
+    "examples: f(x) == y", "examples: arrow", "examples: prose", "examples: none",
+)  # fmt: skip
+LONG_PROMPT = 200
+_LOOPS = (ast.For, ast.AsyncFor, ast.While)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_PROSE_EXAMPLE = re.compile(r"\b(?:examples?|for instance|input)\b|\be\.g\.", re.IGNORECASE)
+_MAX_DEPTH = 20
+
+
+@dataclass
+class Constructs:
+    """What functions are made of, summed over any number of them.
+
+    Attributes:
+      counts: construct -> functions that have it; also "functions" and "statements".
+      paths: each statement that occurs with those around it, e.g. "For.If.orelse.Return".
+      arguments: the numbers of arguments that occur.
+      words: the distinct words of docstrings, without their examples.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    paths: set[str] = field(default_factory=set)
+    arguments: set[int] = field(default_factory=set)
+    words: set[str] = field(default_factory=set)
+
+    def add(self, other: "Constructs") -> None:
+        self.counts += other.counts
+        self.paths |= other.paths
+        self.arguments |= other.arguments
+        self.words |= other.words
+
+    def shares(self) -> dict[str, float]:
+        """% of the functions by construct; mean statements, distinct words, number of functions."""
+        n = self.counts["functions"]
+        return {
+            **{name: round(100 * self.counts[name] / max(n, 1), 1) for name in CONSTRUCTS},
+            "statements, mean": round(self.counts["statements"] / max(n, 1), 2),
+            "distinct words in docstrings": len(self.words),
+            "functions": n,
+        }
+
+    def covers(self, other: "Constructs") -> bool:
+        """Whether all statement paths and argument counts of the other occur here too."""
+        return (
+            other.counts["functions"] > 0
+            and other.paths <= self.paths
+            and other.arguments <= self.arguments
+        )
+
+
+@dataclass(frozen=True)
+class ConstructCounter:
+    """Counts the constructs of functions.
+
+    Attributes:
+      long_prompt: prompts longer than this count as long.
+      encode: what a prompt's length is counted in; characters by default, or a tokenizer's.
+    """
+
+    long_prompt: int = LONG_PROMPT
+    encode: Callable[[str], Sized] = str
+
+    def of_exercise(self, exercise: Exercise) -> Constructs:
+        """The constructs of the entry point; empty if the exercise does not parse or lacks it."""
+        tree = parse_python(exercise.prompt + exercise.solution)
+        functions = [n for n in ast.walk(tree) if isinstance(n, _FUNCTIONS)] if tree else []
+        entry = [f for f in functions if f.name == exercise.entry_point]
+        if tree is None or not entry:
+            return Constructs()
+        # HumanEval states its task in the function, MBPP before the program.
+        task = ast.get_docstring(entry[-1]) or ast.get_docstring(tree) or ""
+        return self._count(entry[-1], task, exercise.prompt, len(functions) > 1)
+
+    def of_document(self, document: Document) -> Constructs:
+        """The constructs of an exercise, or of each function of any other document with code."""
+        if n := document.metadata.get("prompt_chars"):
+            text, entry = document.text, document.metadata.get("entry_point", "")
+            return self.of_exercise(Exercise(text[:n], text[n:], entry))
+        total = Constructs()
+        for code in code_blocks(document.text):
+            tree = parse_python(code)
+            lines = code.split("\n")
+            for node in ast.walk(tree) if tree else ():
+                if isinstance(node, _FUNCTIONS):
+                    docstring = ast.get_docstring(node)
+                    first = node.body[0]
+                    end = (first.end_lineno or 0) if docstring else first.lineno - 1
+                    prompt = "\n".join(lines[node.lineno - 1 : end])
+                    helpers = any(isinstance(n, _FUNCTIONS) for s in node.body for n in ast.walk(s))
+                    total.add(self._count(node, docstring or "", prompt, helpers))
+        return total
+
+    def _count(
+        self,
+        function: ast.FunctionDef | ast.AsyncFunctionDef,
+        task: str,
+        prompt: str,
+        helpers: bool,
+    ) -> Constructs:
+        body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+        nodes = [node for statement in body for node in ast.walk(statement)]
+        in_loops = [
+            node
+            for loop in nodes
+            if isinstance(loop, _LOOPS)
+            for statement in loop.body
+            for node in ast.walk(statement)
+        ]
+        arguments = function.args
+        named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        n_arguments = len(named) + bool(arguments.vararg) + bool(arguments.kwarg)
+        call = re.escape(function.name) + r"\("
+        # Where the task ends and its examples begin.
+        words = re.split(rf"(?im)>>>|^\s*(?:for )?examples?\b|^\s*assert |^\s*{call}", task)[0]
+        has = {
+            "two or more arguments": n_arguments >= 2,
+            "for": any(isinstance(n, ast.For | ast.AsyncFor) for n in nodes),
+            "if inside a loop": any(isinstance(n, ast.If) for n in in_loops),
+            "early-return guard": any(
+                isinstance(n, ast.If) and any(isinstance(s, ast.Return) for s in n.body)
+                for n in body
+            ),
+            "if at the top": any(isinstance(n, ast.If) for n in body),
+            "return inside a loop": any(isinstance(n, ast.Return) for n in in_loops),
+            "nested loops": any(isinstance(n, _LOOPS) for n in in_loops),
+            "while": any(isinstance(n, ast.While) for n in nodes),
+            "elif": any(
+                isinstance(n, ast.If) and len(n.orelse) == 1 and isinstance(n.orelse[0], ast.If)
+                for n in nodes
+            ),
+            "recursion": any(
+                isinstance(n, ast.Call)
+                and isinstance(n.func, ast.Name)
+                and n.func.id == function.name
+                for n in nodes
+            ),
+            "helper functions": helpers,
+            "type hints": bool(function.returns) or any(a.annotation for a in named),
+            "docstring of more than one sentence": len(re.findall(r"[.!?](?:\s|$)", words)) > 1,
+            "long prompt": len(self.encode(prompt)) > self.long_prompt,
+            f"examples: {_example_form(task, call)}": True,
+        }
+        counts = Counter({name: 1 for name, true in has.items() if true})
+        counts["functions"] = 1
+        counts["statements"] = sum(isinstance(n, ast.stmt) for n in nodes)
+        paths = set(_paths(body)) | ({"helper functions"} if helpers else set())
+        return Constructs(counts, paths, {n_arguments}, set(re.findall("[a-z]+", words.lower())))
+
+
+def construct_shares(
+    functions: Iterable[Exercise], counter: ConstructCounter = ConstructCounter()
+) -> dict[str, float]:
+    """Which constructs functions use, in % of them; see `Constructs.shares`."""
+    total = Constructs()
+    for function in functions:
+        total.add(counter.of_exercise(function))
+    return total.shares()
+
+
+def _example_form(task: str, call: str) -> str:
+    if ">>>" in task:
+        return ">>>"
+    if re.search(rf"{call}.*\)\s*==", task):
+        return "f(x) == y"
+    if re.search(rf"{call}.*\)\s*(?:➞|→|[-=]+>)", task):
+        return "arrow"
+    return "prose" if re.search(call, task) or _PROSE_EXAMPLE.search(task) else "none"
+
+
+def _paths(body: Sequence[ast.AST], above: str = "") -> Iterator[str]:
+    """Each statement as the statements around it and its own kind; docstrings are none."""
+    for statement in body:
+        value = getattr(statement, "value", None)
+        if isinstance(statement, ast.Expr) and isinstance(value, ast.Constant):
+            continue
+        path = above + type(statement).__name__
+        yield path
+        for name, inner in ast.iter_fields(statement):
+            # Handlers and cases hold statements of their own.
+            if isinstance(inner, list) and name in ("body", "orelse", "finalbody"):
+                blocks = [inner]
+            elif name in ("handlers", "cases"):
+                blocks = [part.body for part in inner]
+            else:
+                continue
+            for block in blocks if above.count(".") < _MAX_DEPTH else ():
+                yield from _paths(block, f"{path}." if name == "body" else f"{path}.{name}.")
 
 
 @dataclass
@@ -48,6 +252,7 @@ class _Tally:
     n_documents: int = 0
     n_bytes: int = 0
     apart_bytes: int = 0
+    constructs: Constructs = field(default_factory=Constructs)
 
 
 def measure(
@@ -56,8 +261,9 @@ def measure(
     tree: Collection[str],
     workers: int = 1,
     seed: int = 0,
-) -> dict[str, Any]:
-    """The figures of one corpus, JSON-serialisable.
+    counter: ConstructCounter = ConstructCounter(),
+) -> tuple[dict[str, Any], Constructs]:
+    """The figures of one corpus, JSON-serialisable, and the constructs of its functions.
 
     Args:
       steps: for documents that state a composition: step -> leaf of the tree.
@@ -80,8 +286,9 @@ def measure(
     apart = zstandard.ZstdCompressor(level=6, write_content_size=False)
     together_bytes = 0
     shown: dict[int, str] = {}
-    for chunk, fingerprints in ordered_map(_fingerprint, None, _chunks(documents), workers):
-        for document, (words, tokens) in zip(chunk, fingerprints, strict=True):
+    for chunk, (read, constructs) in ordered_map(_read, counter, _chunks(documents), workers):
+        tally.constructs.add(constructs)
+        for document, (words, tokens) in zip(chunk, read, strict=True):
             _count(tally, document, words, tokens, steps)
             data = document.text.encode("utf-8", "backslashreplace")
             tally.n_bytes += len(data)
@@ -94,7 +301,7 @@ def measure(
     for name, n in tally.names.items():
         verbs[name.strip("_").split("_")[0]] += n
     tally.growth.append((tally.n_documents, len(tally.trees), len(tally.names)))
-    return {
+    figures = {
         "documents": tally.n_documents,
         "bytes": tally.n_bytes,
         "names": spread(tally.names),
@@ -113,6 +320,7 @@ def measure(
         "near_variants": _near_variants(tally.tokens, seed),
         "growth": tally.growth[:: max(1, len(tally.growth) // _N_GROWTH)] + tally.growth[-1:],
     }
+    return figures, tally.constructs
 
 
 def spread(counts: Counter[str]) -> dict[str, Any]:
@@ -152,16 +360,20 @@ def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield chunk
 
 
-def _fingerprint(state: None, chunk: list[Document]) -> list[tuple[array, array]]:
+def _read(
+    counter: ConstructCounter, chunk: list[Document]
+) -> tuple[list[tuple[array, array]], Constructs]:
     """Of each document the hashed words of its prose, and its functions' trees end to end."""
     found = []
+    constructs = Constructs()
     for document in chunk:
         fingerprint = fingerprint_document(document)
         tokens: array = array("I")
         for as_written, _ in fingerprint.functions:
             tokens += as_written
         found.append((fingerprint.words, tokens))
-    return found
+        constructs.add(counter.of_document(document))
+    return found, constructs
 
 
 def _count(
@@ -254,3 +466,191 @@ def _thinned(ranked: list[int], n: int = 200) -> list[list[int]]:
         return []
     ranks = np.unique(np.geomspace(1, len(ranked), n).round().astype(int))
     return [[int(rank), ranked[rank - 1]] for rank in ranks]
+
+
+_COLORS = ("#1f5fae", "#d1603d", "#3d8b5f", "#8a5aa8", "#8c6d1f")
+# (heading, path into the figures, how to read it)
+_ROWS = (
+    ("documents", "documents", ""),
+    ("bytes", "bytes", ""),
+    ("function names, distinct", "names.distinct", ""),
+    ("function names, effective", "names.effective",
+     "2 to the entropy: as many equally frequent names"),
+    ("function names, entropy (bits)", "names.entropy_bits", ""),
+    ("first words of names, effective", "verbs.effective", ""),
+    ("topics, effective", "topics.effective", "steps of the composition where one is stated"),
+    ("topics, entropy (bits)", "topics.entropy_bits", ""),
+    ("leaves of the topic tree covered", "coverage.covered", ""),
+    ("leaves of the topic tree", "coverage.of", ""),
+    ("audiences, effective", "audiences.effective", ""),
+    ("compressed apart / together", "compression.apart_to_together",
+     "zstd; how much documents repeat each other; 1: nothing in common"),
+    ("text / compressed together", "compression.text_to_together", ""),
+    ("distinct words", "distinct_n.1", "share of the first 200,000 words of prose"),
+    ("distinct runs of 2 words", "distinct_n.2", ""),
+    ("distinct runs of 3 words", "distinct_n.3", ""),
+    ("distinct runs of 4 words", "distinct_n.4", ""),
+    ("documents with functions", "code.with_functions", ""),
+    ("distinct functions", "code.distinct", "equal up to the names of local things"),
+    ("share that repeats an earlier one", "code.duplicate_share", ""),
+    ("clusters of equal ones", "code.clusters", ""),
+    ("chance that the next is new", "code.chance_of_new", "Good-Turing estimate"),
+    ("near variants of a document, mean", "near_variants.mean",
+     "others with a match rate of syntax trees of 0.9 or more"),
+    ("near variants, median", "near_variants.median", ""),
+    ("near variants, 90th percentile", "near_variants.p90", ""),
+    ("share with any near variant", "near_variants.share_with_any", ""),
+)  # fmt: skip
+
+
+def write_report(
+    output: Path,
+    corpora: Mapping[str, Mapping[str, Any]],
+    constructs: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Writes `diversity.md` and its figure, `diversity.png`.
+
+    Args:
+      corpora: name -> what `measure` returns; side by side.
+      constructs: name of a corpus or benchmark -> row -> its figure.
+    Raises:
+      UserError: matplotlib is not installed.
+    """
+    (output / "diversity.png").write_bytes(plot(corpora))
+    names = {
+        name: [_figure(figures, path) for _, path, _ in _ROWS] for name, figures in corpora.items()
+    }
+    lines = [
+        f"# Diversity of {', '.join(corpora)}",
+        "",
+        *_table([f"{row}{f' ({note})' if note else ''}" for row, _, note in _ROWS], names),
+        "",
+        "![frequencies, growth, clusters, near variants](diversity.png)",
+        "",
+        *construct_table(constructs),
+    ]
+    for name, figures in corpora.items():
+        coverage = figures["coverage"]
+        if coverage["areas"]:
+            lines += ["", f"## Topics: {name}", ""]
+            lines += [f"{coverage['covered']:,} of {coverage['of']:,} leaves of the tree.", ""]
+            areas = sorted(coverage["areas"].items(), key=lambda item: -item[1]["documents"])
+            columns = {
+                "leaves covered": [_share(area) for _, area in areas[:_N_AREAS]],
+                "mentions": [f"{area['documents']:,}" for _, area in areas[:_N_AREAS]],
+            }
+            lines += _table([area for area, _ in areas[:_N_AREAS]], columns, "area")
+            if len(areas) > _N_AREAS:
+                lines += ["", f"{len(areas) - _N_AREAS} more areas stand in report.json."]
+        common = figures["names"]["most_common"]
+        lines += ["", f"## Most common names: {name}", ""]
+        lines += [", ".join(f"`{word}` ({n:,})" for word, n in common) or "none"]
+        lines += ["", f"## Largest clusters of equal functions: {name}"]
+        for cluster in figures["code"]["largest"][:5] or [{}]:
+            lines += ["", *(_excerpt(cluster) if cluster else ["none"])]
+    (output / "diversity.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def construct_table(constructs: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The lines of a Markdown table of shares in % of functions, and what is no share."""
+    rows = list(dict.fromkeys(row for figures in constructs.values() for row in figures))
+    cells = {
+        name: [f"{figures[row]:,.4g}" if row in figures else "-" for row in rows]
+        for name, figures in constructs.items()
+    }
+    return _table(rows, cells, "% of functions")
+
+
+def _table(
+    rows: Sequence[str], columns: Mapping[str, Sequence[str]], corner: str = ""
+) -> list[str]:
+    """A Markdown table, padded so that it also reads well in a terminal."""
+    table = [[corner, *rows]] + [[name, *cells] for name, cells in columns.items()]
+    table = [[cell.replace("|", "\\|") for cell in column] for column in table]
+    widths = [max(map(len, column)) for column in table]
+    lines = [
+        [
+            c.ljust(w) if not i else c.rjust(w)
+            for i, (c, w) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in zip(*table, strict=True)
+    ]
+    lines.insert(1, ["-" * w if not i else "-" * (w - 1) + ":" for i, w in enumerate(widths)])
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _excerpt(cluster: Mapping[str, Any]) -> list[str]:
+    text = cluster["text"][:_EXCERPT_CHARS]
+    # A fence longer than any in the text.
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    more = ["..."] if len(text) < len(cluster["text"]) else []
+    return [
+        f"{cluster['size']:,} documents, one of them:",
+        "",
+        f"{fence}python",
+        text,
+        *more,
+        fence,
+    ]
+
+
+def _figure(figures: Mapping[str, Any], path: str) -> str:
+    section, _, key = path.partition(".")
+    value = figures[section]
+    if key:
+        # Where nothing was counted, 0 would be read as a bad figure.
+        value = None if value.get("counted") == 0 else value.get(key)
+    if value is None:
+        return "-"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.4g}" if value < 100 else f"{value:,.0f}"
+
+
+def _share(area: Mapping[str, int]) -> str:
+    return f"{area['covered']:,} of {area['of']:,}" if area["of"] else "not in the tree"
+
+
+def plot(corpora: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """A PNG of four plots, a line a corpus.
+
+    Raises:
+      UserError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UserError("the figure needs pip install 'phi1_jax[plots]'") from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, 2, figsize=(10, 7), dpi=130, layout="constrained")
+    names, growth, clusters, near = axes.flat
+    for i, (name, figures) in enumerate(corpora.items()):
+        line = {"color": _COLORS[i % len(_COLORS)], "label": name}
+        for pane, what in ((names, "topics"), (clusters, "code")):
+            if ranked := figures[what]["ranked"]:
+                pane.loglog(*zip(*ranked, strict=True), **line)
+        if ranked := figures["names"]["ranked"]:
+            names.loglog(*zip(*ranked, strict=True), **{**line, "label": f"{name}: names"}, ls=":")
+        documents, trees, _ = zip(*figures["growth"], strict=True)
+        growth.plot(documents, trees, **line)
+        counts = figures["near_variants"]["counts"]
+        near.step([n / len(counts) for n in range(len(counts))], counts, where="post", **line)
+    limit = growth.get_xlim()[1]
+    growth.plot([0, limit], [0, limit], color="#b9bec7", ls="--", lw=1, label="nothing repeats")
+    growth.set(xlabel="documents", ylabel="distinct functions", ylim=(0, None), xlim=(0, limit))
+    names.set(xlabel="rank", ylabel="documents", title="Topics and names by frequency")
+    clusters.set(xlabel="rank", ylabel="documents", title="Equal functions by cluster")
+    growth.set_title("Distinct functions as the corpus grows")
+    near.set(xlabel="share of documents", ylabel="near variants", title="Near variants")
+    near.set_yscale("symlog", linthresh=1)
+    near.set_ylim(0, None)
+    for pane in axes.flat:
+        pane.spines[["top", "right"]].set_visible(False)
+        if pane.get_legend_handles_labels()[0]:
+            pane.legend(frameon=False, fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    pyplot.close(figure)
+    return buffer.getvalue()

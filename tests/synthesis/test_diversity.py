@@ -1,7 +1,5 @@
 """Diversity figures: against counts by hand, and on corpora whose repeats were planted."""
 
-import base64
-import io
 import json
 import math
 import random
@@ -15,8 +13,17 @@ import pytest
 from conftest import REPOSITORY
 
 from phi1_jax.corpus.documents import Document, write_documents
-from phi1_jax.synthesis.diversity import distinct_n, measure, spread
-from phi1_jax.synthesis.diversity_page import write_page
+from phi1_jax.corpus.problems import Problem, write_problems
+from phi1_jax.synthesis.diversity import (
+    ConstructCounter,
+    Constructs,
+    construct_shares,
+    distinct_n,
+    spread,
+    write_report,
+)
+from phi1_jax.synthesis.diversity import measure as measure_with_constructs
+from phi1_jax.synthesis.exercises import Exercise
 
 TREE = ["lists > filtering", "lists > sorting", "dicts > merging", "sets > unions"]
 
@@ -43,6 +50,10 @@ def unlike(n, seed=0):
         ]
         made.append(function(f"task_{i}", *lines, "return items"))
     return made
+
+
+def measure(*arguments, **options):
+    return measure_with_constructs(*arguments, **options)[0]
 
 
 def document(text, i=0, **metadata):
@@ -125,34 +136,117 @@ def test_names_and_their_first_words():
     assert found["verbs"]["most_common"][0] == ["count", 3]
 
 
-def test_the_page_is_whole_in_itself_and_shows_text_as_text():
-    documents = corpus([function("f", "return '<script>'")] * 3, topic="lists > filtering",
-                       entry_point="<b>f</b>")  # fmt: skip
-    page = write_page({"a<b": measure(documents, {}, TREE), "none": measure([], {}, [])})
-    assert "<script" not in page and "&lt;script&gt;" in page and "<b>f" not in page
-    assert not re.search(r'(src|href)=(?!"data:)', page)
-    (image,) = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+def test_the_report_is_markdown_with_a_figure_and_fences_that_hold(tmp_path):
+    documents = corpus([function("f", "return '```'")] * 3, topic="lists > filtering",
+                       entry_point="f|g")  # fmt: skip
+    figures, constructs = measure_with_constructs(documents, {}, TREE)
+    corpora = {"a": figures, "none": measure([], {}, [])}
+    write_report(tmp_path, corpora, {"a": constructs.shares()})
+    page = (tmp_path / "diversity.md").read_text()
     from matplotlib import image as reader
 
-    height, width, _ = reader.imread(io.BytesIO(base64.b64decode(image))).shape
+    height, width, _ = reader.imread(tmp_path / "diversity.png").shape
     assert width > 1000 < height * 2
-    assert "1 of 2" in page  # lists
+    assert "(diversity.png)" in page and "\n````python\n" in page
+    assert re.search(r"\| lists +\| +1 of 2 \| +3 \|", page)
+    # Figures of the corpus that says nothing are marked, not 0.
+    assert re.search(r"\| function names, distinct +\| +1 \| +- \|", page)
+    # What the tree has and the corpus lacks is counted, not listed.
+    assert "dicts > merging" not in page
+
+
+HAND_COUNTED = {
+    # A guard with a return, a loop with an `if` and a return in it.
+    "first": Exercise(
+        'def first(items, wanted):\n    """Find it. Return its place.\n\n    >>> first([2], 2)\n'
+        '    0\n    """\n',
+        "    if not items:\n        return None\n    for i, item in enumerate(items):\n"
+        "        if item == wanted:\n            return i\n    return None\n",
+        "first",
+    ),
+    # Nested loops, `while`, `elif` and a helper; hints.
+    "table": Exercise(
+        'def table(n: int) -> list:\n    """Make a table.\n    table(1) == [[0]]\n    """\n',
+        "    def cell(x):\n        return x\n    rows = []\n    while n > 0:\n"
+        "        for x in range(n):\n            rows.append(cell(x))\n        n -= 1\n"
+        "    if n:\n        rows = []\n    elif rows:\n        rows.pop()\n    return rows\n",
+        "table",
+    ),
+    "fact": Exercise(
+        'def fact(n):\n    """Multiply up to n. fact(3) ➞ 6"""\n',
+        "    return n * fact(n - 1) if n else 1\n",
+        "fact",
+    ),
+}
+
+
+def test_constructs_are_those_counted_by_hand():
+    found = {name: construct_shares([exercise]) for name, exercise in HAND_COUNTED.items()}
+    expected = {
+        "first": {"two or more arguments", "for", "if inside a loop", "early-return guard",
+                  "if at the top", "return inside a loop", "examples: >>>",
+                  "docstring of more than one sentence"},
+        "table": {"for", "nested loops", "while", "elif", "if at the top", "helper functions",
+                  "type hints", "examples: f(x) == y"},
+        "fact": {"recursion", "examples: arrow"},
+    }  # fmt: skip
+    for name, constructs in expected.items():
+        assert {row for row, share in found[name].items() if share == 100} == constructs
+        assert found[name]["functions"] == 1
+    assert [found[name]["statements, mean"] for name in found] == [6, 12, 1]
+    together = construct_shares(HAND_COUNTED.values())
+    assert (together["for"], together["while"], together["functions"]) == (66.7, 33.3, 3)
+    assert found["first"]["distinct words in docstrings"] == 5  # find it return its place
+    long = ConstructCounter(20, str.split)
+    assert construct_shares(HAND_COUNTED.values(), long)["long prompt"] == 0
+    short = ConstructCounter(8, str.split)
+    assert construct_shares(HAND_COUNTED.values(), short)["long prompt"] == 100
+
+
+def test_a_solution_is_covered_by_its_statements_and_its_number_of_arguments():
+    counter = ConstructCounter()
+
+    def constructs(code):
+        return counter.of_exercise(Exercise("", code, "f"))
+
+    corpus = Constructs()
+    for code in ("def f(a):\n    for x in a:\n        if x:\n            return x\n    return 0\n",
+                 "def f(a, b):\n    a = b\n    return a\n"):  # fmt: skip
+        corpus.add(constructs(code))
+    loop = "def f(s, t):\n    for x in s:\n        if x == t:\n            return t\n"
+    assert corpus.covers(constructs(loop))
+    for other in (
+        loop.replace("s, t", "s, t, u"),
+        loop.replace("        if x == t:\n            return t\n", "        return t\n"),
+        loop + "        else:\n            return s\n",
+        loop.replace("for x in s", "while s"),
+        "def f(a):\n    def g(b):\n        return b\n    return a\n",
+        "not python (",
+    ):
+        assert not corpus.covers(constructs(other))
 
 
 def test_script_measures_corpora_side_by_side(tmp_path):
     texts = unlike(12)
     write_documents(tmp_path / "one.jsonl.zst", corpus(texts))
     write_documents(tmp_path / "two.jsonl", corpus(texts[:3] * 4))
+    exercise = HAND_COUNTED["fact"]
+    problem = Problem("a/0", exercise.prompt, "fact", exercise.solution, "def check(c): ...")
+    write_problems(tmp_path / "bench.jsonl", [problem])
     command = [
         sys.executable, str(REPOSITORY / "launch" / "diversity.py"), "--workers=1",
         f"--corpus={tmp_path / 'one.jsonl.zst'}", f"--corpus={tmp_path / 'two.jsonl'}",
-        f"--output={tmp_path / 'out'}",
+        f"--output={tmp_path / 'out'}", f"--against={tmp_path / 'bench.jsonl'}",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    corpora = json.loads((tmp_path / "out" / "report.json").read_text())["corpora"]
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    corpora = report["corpora"]
     assert corpora["one"]["code"]["duplicate_share"] == 0
     assert corpora["two"]["code"]["duplicate_share"] == 0.75
-    assert "Diversity of one, two" in (tmp_path / "out" / "diversity.html").read_text()
+    assert "Diversity of one, two" in (tmp_path / "out" / "diversity.md").read_text()
+    assert report["constructs"]["bench"]["recursion"] == 100
+    assert report["constructs"]["two"]["solutions covered, % of bench"] == 100
+    assert re.search(r"\| recursion +\| +100 \| +0 \| +0 \|", done.stdout)
     without = subprocess.run(command[:3], capture_output=True, text=True, timeout=60, check=False)
     assert without.returncode == 2 and "error: --corpus is missing" in without.stderr
