@@ -24,6 +24,7 @@ from pathlib import Path
 from absl import flags, logging
 
 from phi1_jax.cli import script
+from phi1_jax.cli.dataclass_flags import DataclassFlags
 from phi1_jax.config import CheckpointConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
@@ -34,14 +35,8 @@ STEP = flags.DEFINE_string(
 )
 OUTPUT = flags.DEFINE_string("output", None, "export: the new folder.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "prune: only say what would be deleted.")
-POLICY = {
-    "keep_last": flags.DEFINE_integer("keep_last", None, "Keep the last N steps.", 1),
-    "keep_every_steps": flags.DEFINE_integer("keep_every_steps", None, "Keep multiples of N.", 0),
-    "keep_steps": flags.DEFINE_multi_integer("keep_steps", None, "Keep step N"),
-    "best_metric": flags.DEFINE_string("best_metric", None, "A curve of metrics.jsonl."),
-    "best_mode": flags.DEFINE_enum("best_mode", None, ["min", "max"], "Which end of it is best."),
-    "keep_best": flags.DEFINE_integer("keep_best", None, "Keep the N best steps.", 1),
-}
+KEEP = ("keep_last", "keep_every_steps", "keep_steps", "best_metric", "best_mode", "keep_best")
+POLICY = DataclassFlags(CheckpointConfig, KEEP, optional=True)
 LOSS = "train/loss"
 
 
@@ -58,10 +53,7 @@ def main(argv: Sequence[str]) -> None:
     config = from_dict(
         CheckpointConfig, run_folder.read_config(run_dir).get("checkpoint", {}), "checkpoint."
     )
-    given = {name: flag.value for name, flag in POLICY.items() if flag.value is not None}
-    if "keep_steps" in given:
-        given["keep_steps"] = tuple(given["keep_steps"])
-    commands[argv[1]](run_dir, dataclasses.replace(config, **given))
+    commands[argv[1]](run_dir, dataclasses.replace(config, **POLICY.given()))
 
 
 def show(run_dir: Path, config: CheckpointConfig) -> None:

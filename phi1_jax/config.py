@@ -196,8 +196,8 @@ class CheckpointConfig:
     """When a checkpoint is written, and which are kept."""
 
     every_steps: int = 1000
-    keep_last: int = 3
-    keep_every_steps: int = 0  # 0: none beyond the last ones
+    keep_last: int = 3  # how many of the newest are kept
+    keep_every_steps: int = 0  # multiples of it are kept; 0: none beyond the last ones
     keep_steps: tuple[int, ...] = ()  # kept whatever their age
     # A curve of metrics.jsonl, such as train/loss; the steps with its best points are kept.
     best_metric: str = ""

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from phi1_jax.errors import UserError
+from phi1_jax.errors import UserError, did_you_mean
 
 T = TypeVar("T")
 
@@ -22,6 +22,7 @@ def from_dict(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
     if unknown:
         raise UserError(
             f"config field {prefix}{unknown[0]} does not exist; the fields are {', '.join(hints)}"
+            f"{did_you_mean(unknown[0], hints)}"
         )
     try:
         return kind(**{k: _convert(hints[k], v, prefix + k) for k, v in values.items()})

@@ -1,5 +1,8 @@
 """The one exception that means: the input is at fault, and here is what to do."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """Bad input that the user can mend.
@@ -11,3 +14,9 @@ class UserError(ValueError):
 
 class AllProcessesError(UserError):
     """Raised by every process of a run at the same step: none of them waits for another."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: `; did you mean X?`, or nothing."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from phi1_jax.errors import UserError
 
@@ -121,7 +121,7 @@ class LanguageModelConfig:
     concurrency: int = 16
     timeout_s: float = 120.0
     max_retries: int = 8
-    max_tokens_parameter: str = "max_tokens"
+    max_tokens_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     send_seed: bool = True
 
     def __post_init__(self) -> None:

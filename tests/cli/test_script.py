@@ -33,7 +33,7 @@ def test_jax_takes_the_memory_that_plans_count_on(own, expected, monkeypatch):
 @pytest.mark.parametrize(("lines", "code"), [(1, 0), (1_000_000, 141)])
 def test_a_reader_that_has_enough_is_no_error(lines, code):
     work = f"[print('line', flush=True) for _ in range({lines})]"
-    text = f"from phi1_jax import cli; script.run(lambda argv: {work} and None)"
+    text = f"from phi1_jax.cli import script; script.run(lambda argv: {work} and None)"
     with subprocess.Popen(
         [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as script:
@@ -44,9 +44,8 @@ def test_a_reader_that_has_enough_is_no_error(lines, code):
 
 
 def test_another_broken_pipe_is_a_fault():
-    text = (
-        "from phi1_jax import cli; script.run(lambda argv: (_ for _ in ()).throw(BrokenPipeError))"
-    )
+    work = "(_ for _ in ()).throw(BrokenPipeError)"
+    text = f"from phi1_jax.cli import script; script.run(lambda argv: {work})"
     script = subprocess.run([sys.executable, "-c", text], capture_output=True, check=False)
     assert script.returncode == 1 and b"BrokenPipeError" in script.stderr
 
@@ -54,7 +53,7 @@ def test_another_broken_pipe_is_a_fault():
 def test_help_that_nobody_reads_is_no_error():
     reader, writer = os.pipe()
     os.close(reader)
-    text = "from phi1_jax import cli; script.run(lambda argv: None)"
+    text = "from phi1_jax.cli import script; script.run(lambda argv: None)"
     script = subprocess.run(
         [sys.executable, "-c", text, "--help"], stdout=writer, stderr=subprocess.PIPE, check=False
     )
