@@ -1,19 +1,37 @@
-"""Documents, and the files they live in: JSON lines, parquet, folders of code."""
+"""Documents, and the files and folders they live in: Python, records, text for readers."""
 
 import io
+import os
+import re
 import tokenize
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.corpus.records import FORMATS as JSON_LINES
-from phi1_jax.corpus.records import Skip, read_records, write_records
+from phi1_jax.corpus.records import (
+    FORMATS,
+    Skip,
+    SkipLog,
+    is_records,
+    plain,
+    read_numbered,
+    write_records,
+)
 from phi1_jax.errors import UserError
 
-FORMATS = (".py", *JSON_LINES, ".parquet")
+CODE, PROSE = (".py",), (".md", ".rst", ".txt")
 # Larger "source files" are data; they are not even read.
 MAX_FILE_BYTES = 1 << 26
+# So many records may lack a mapped column, at the start, before the map is called wrong.
+_MAX_PROBED = 1000
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_MISSING = object()
+# Null in these is the same as their absence.
+_NULLABLE = {"metadata", "prompt_chars", "test"}
 
 
 @dataclass(frozen=True)
@@ -22,9 +40,10 @@ class Document:
 
     Attributes:
       id: unique within its source, e.g. a path.
-      text: the whole text; lines end in "\\n".
+      text: the whole text.
       source: the name its tokens are counted under, e.g. "stdlib".
-      metadata: JSON-serialisable provenance; it travels as far as the shard index.
+      metadata: JSON-serialisable provenance; it travels as far as the shard index. `prompt_chars`
+        says how much of the text is an exercise's prompt.
     """
 
     id: str
@@ -38,107 +57,221 @@ def read_documents(
     source: str | None = None,
     columns: Mapping[str, str] | None = None,
     skip: Skip | None = None,
+    *,
+    kind: str = "",
 ) -> Iterator[Document]:
     """Yields the documents of a file or folder, in an order that depends on names only.
 
-    A folder stands for the files below it: Python, one document a file, or JSON lines and parquet.
+    A record with `text` is a document; so is one with `prompt` and `solution` (or `text`), an
+    exercise: the two are joined, on lines of their own, and the boundary kept as `prompt_chars`;
+    its `test`, if there is one, goes into the metadata. Of other columns only `id`, `source` and
+    `metadata` are read unless `columns` names them.
 
     Args:
-      path: a folder, or a .jsonl, .jsonl.gz, .jsonl.zst or .parquet file.
-      source: overrides the source that the records name (default: that, else the file's name).
+      path: a folder, or a file of a format that `list_files` or `read_numbered` names.
+      source: overrides the source that the records name (default: that, else the file's name, or
+        the folder's of code).
       columns: document field -> column, e.g. {"text": "content", "licence": "metadata.license"}
-        (a dot looks inside a record). `prompt` is put before the text, as in an exercise; a field
-        other than those, id and source lands in the metadata. None: the files that
-        `write_documents` writes, or any with a column `text`.
-      skip: told the name and the reason of each record that is left out; None makes a broken
-        record an error.
+        (a dot looks inside a record). Fields other than `text`, `prompt`, `id` and `source` land
+        in the metadata.
+      skip: told the name and the reason of each file and record that is left out; None tells on
+        stderr (see `SkipLog`).
+      kind: see `list_files`.
     Raises:
-      UserError: unknown format, a column that is not there (lists those that are), a broken
-        record, or no document at all.
+      UserError: no such path, unknown format, a column that no record has (lists those that
+        there are), or no document at all.
     """
     path = Path(path)
-    root = path if path.is_dir() else path.parent
+    told = SkipLog() if skip is None else skip
+    reasons: Counter[str] = Counter()
+
+    def leave_out(name: str, reason: str) -> None:
+        reasons[reason] += 1
+        told(name, reason)
+
+    files = list_files(path, kind, leave_out)
     found = False
-    for file in list_files(path):
-        for document in read_file(file, root, source, columns, skip):
-            found = True
-            yield document
+    for document in read_files(files, path, source, columns, leave_out, check=True):
+        found = True
+        yield document
     if not found:
-        raise UserError(f"{path}: yields no document; name a file or folder that does")
+        for file in filter(is_records, files):  # if it is damaged: raises the reason in full
+            deque(read_numbered(file), maxlen=0)
+        raise no_document(str(path), reasons)
 
 
-def read_all(paths: Iterable[Path], columns: Mapping[str, str] | None = None) -> Iterator[Document]:
+def no_document(origin: str, reasons: Counter[str]) -> UserError:
+    """The error for a source that yields nothing, with what was left out of it."""
+    why = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
+    return UserError(
+        f"{origin}: yields no document ({why or 'it is empty'}); name a file or folder that does"
+    )
+
+
+def read_all(
+    paths: Iterable[Path],
+    columns: Mapping[str, str] | None = None,
+    skip: Skip | None = None,
+) -> Iterator[Document]:
     """Yields the documents of several files or folders in turn; see `read_documents`."""
     for path in paths:
-        yield from read_documents(path, columns=columns or None)
+        yield from read_documents(path, columns=columns, skip=skip)
 
 
-def list_files(path: Path, kind: str = "") -> list[Path]:
-    """The files that `read_documents` reads, sorted; a large pool is split between tasks by file.
+def list_files(path: Path, kind: str = "", skip: Skip | None = None) -> list[Path]:
+    """The files that are read of a path, sorted; a large pool is split between tasks by file.
 
     Args:
-      kind: "code" or "data", what to read of a folder that holds both.
+      kind: what to read of a folder that holds several: "code" (.py), "data" (JSON lines, JSON,
+        parquet) or "prose" (.md, .rst, .txt, and data). By default code or data, else prose.
+      skip: told of the other files: `not_python`, `not_data`, `not_prose`, `unknown_format`,
+        `unreadable`, and of folders that are not entered: `linked_folder`, `virtual_environment`.
+        Those of Git and caches are not told.
     Raises:
       UserError: no such path, a folder without a file of a known format, or one with Python beside
         data: a program that loads the data, or code that comes with its data.
     """
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         return [path]
     if not path.is_dir():
         raise UserError(f"{path}: no such file or folder")
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    found = {
-        "code": [file for file in files if file.suffix == ".py"],
-        "data": [file for file in files if file.name.endswith((*JSON_LINES, ".parquet"))],
-    }
-    if all(found.values()) and not kind:
-        code, data = (files[0].relative_to(path) for files in found.values())
+    found: dict[str, list[Path]] = {"code": [], "data": [], "prose": [], "": []}
+    left_out: list[tuple[str, str]] = []
+
+    def leave_out(file: str | Path, reason: str) -> None:
+        left_out.append((Path(file).relative_to(path).as_posix(), reason))
+
+    for folder, below, names in os.walk(
+        path, onerror=lambda e: leave_out(e.filename, "unreadable")
+    ):
+        for name in [*below]:
+            if name in (".git", "__pycache__"):
+                below.remove(name)
+            elif Path(folder, name).is_symlink():
+                leave_out(Path(folder, name), "linked_folder")
+            elif Path(folder, name, "pyvenv.cfg").is_file():
+                leave_out(Path(folder, name), "virtual_environment")
+                below.remove(name)
+        for file in (Path(folder, name) for name in names):
+            if file.is_file():
+                found[_kind_of(file)].append(file)
+            else:
+                leave_out(file, "unreadable")
+    if found["code"] and found["data"] and not kind:
+        code, data = (min(found[k]).relative_to(path) for k in ("code", "data"))
         raise UserError(
             f"{path}: holds code ({code}) and data ({data}); name the files, or choose with "
             "--source=code:PATH or --source=data:PATH"
         )
-    if not any(found.values()):
-        raise UserError(f"{path}: holds no file ending in {', '.join(FORMATS)}")
-    return found.get(kind) or found["code"] or found["data"]
+    read = {"prose": ("prose", "data")}.get(kind, (kind,))
+    if not kind or not any(found[k] for k in read):
+        kind = next((k for k in ("code", "data", "prose") if found[k]), "")
+        read = (kind,)
+    if not kind:
+        known = ", ".join((*CODE, *FORMATS, *PROSE))
+        raise UserError(f"{path}: holds no file ending in {known}")
+    if skip is not None:
+        for other in found.keys() - set(read):
+            reason = f"not_{'python' if kind == 'code' else kind}"
+            for file in found[other]:
+                leave_out(file, reason if other or kind == "code" else "unknown_format")
+        for name, reason in sorted(left_out):
+            skip(plain(name), reason)
+    return sorted(file for k in read for file in found[k])
 
 
-def read_file(
-    file: Path,
-    root: Path,
-    source: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    skip: Skip | None = None,
+def read_files(
+    files: Iterable[Path],
+    path: Path,
+    source: str | None,
+    columns: Mapping[str, str] | None,
+    skip: Skip,
+    *,
+    check: bool = False,
 ) -> Iterator[Document]:
-    """Yields the documents of one file below `root`; see `read_documents`."""
-    name = file.relative_to(root).as_posix()
-    if file.suffix == ".py":
-        if file.stat().st_size > MAX_FILE_BYTES:
-            if skip is None:
-                raise UserError(f"{file}: more than {MAX_FILE_BYTES:,} bytes is no source file")
-            skip(name, "huge_file")
-            return
+    """Yields the documents of some of the files that `list_files` found; see `read_documents`.
+
+    Args:
+      path: the file or folder that was listed; ids of code are relative to it.
+      check: whether a column that no record has is an error; it may be that of one file only.
+    """
+    root = path if path.is_dir() else path.parent
+    texts = [file for file in files if not is_records(file)]
+    for file in texts:
+        name = file.relative_to(root).as_posix()
         try:
-            text = decode_code(file.read_bytes())
-        except (UnicodeDecodeError, SyntaxError) as error:
-            if skip is None:
-                raise UserError(f"{file}: not readable as Python source: {error}") from error
-            skip(name, "undecodable")
+            text = _read_text(file)
+        except _LeftOut as reason:
+            skip(plain(name), str(reason))
         else:
-            yield Document(name, text, source or root.resolve().name, {"path": name})
-        return
-    if file.suffix == ".parquet":
-        records = _read_parquet(file, columns, skip)
-    elif file.name.endswith(JSON_LINES):
-        records = read_records(file, skip)
-    else:
-        known = ", ".join(FORMATS)
-        raise UserError(f"{file}: unknown format; give a folder or a file ending in {known}")
-    for row, record in enumerate(records):
-        document = to_document(record, f"{name}:{row}", str(file), source, columns)
-        if document is not None:
+            yield make_document(name, text, source or root.resolve().name, {"path": name})
+    rows = (
+        Row(f"{file.relative_to(root).as_posix()}:{number}", file.name.split(".")[0], record)
+        for file in files
+        if is_records(file)
+        for number, record in read_numbered(file, skip, partial(_needed, columns or {}))
+    )
+    yield from read_rows(rows, str(path), source, columns, skip, check=check)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record that may become a document: its name, the source it has by default, its values."""
+
+    name: str
+    source: str
+    record: Mapping[str, Any]
+
+
+def read_rows(
+    rows: Iterable[Row],
+    origin: str,
+    source: str | None,
+    columns: Mapping[str, str] | None,
+    skip: Skip,
+    *,
+    check: bool = False,
+) -> Iterator[Document]:
+    """Yields the documents in rows of data; see `read_documents`.
+
+    Args:
+      origin: what holds the rows, for messages.
+      check: raise if the first rows all lack a column; else such rows are left out.
+    Raises:
+      UserError: see `check`; lists the columns that there are.
+    """
+    for row in _check_columns(rows, origin, columns or {}) if check else rows:
+        try:
+            document = _to_document(row, source, columns or {})
+        except _LeftOut as reason:
+            skip(plain(row.name), str(reason))
+        else:
             yield document
-        elif skip is not None:
-            skip(f"{name}:{row}", "null_text")
+
+
+def make_document(
+    name: object, text: str, source: object, metadata: Mapping[str, Any] | None = None
+) -> Document:
+    """A document that every writer and tokenizer takes: half surrogates in the text become U+FFFD.
+
+    `normalizations` in the metadata says so; other values become those of `plain`.
+    """
+    about: dict[str, Any] = plain(metadata or {})
+    if not text.isascii():
+        text, n_surrogates = _SURROGATES.subn("\ufffd", text)
+        if n_surrogates:
+            note(about, "surrogates")
+    return Document(_plain_text(name), text, _plain_text(source), about)
+
+
+def note(metadata: dict[str, Any], *normalizations: str) -> None:
+    """Adds to the list of what was changed in a text."""
+    known = metadata.get("normalizations")
+    metadata["normalizations"] = [*(known if isinstance(known, list) else ()), *normalizations]
+
+
+def _plain_text(value: object) -> str:
+    return str(plain(value if isinstance(value, str) else str(plain(value))))
 
 
 def write_documents(path: Path, documents: Iterable[Document]) -> int:
@@ -153,103 +286,155 @@ def decode_code(data: bytes) -> str:
     """Decodes a Python file as the interpreter would (PEP 263); line ends are left alone.
 
     Raises:
-      UnicodeDecodeError, SyntaxError: bytes that the declared encoding (or UTF-8) cannot read.
+      ValueError, LookupError, SyntaxError: bytes that the declared encoding (or UTF-8) cannot
+        read, or an encoding that is unknown or not one of text.
     """
     encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-    return data.decode(encoding)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # unicode_escape warns of the text
+        return data.decode(encoding)
 
 
-def to_document(
-    record: Mapping[str, Any],
-    default_id: str,
-    origin: str,
-    source: str | None = None,
-    columns: Mapping[str, str] | None = None,
-) -> Document | None:
-    """The document in a row of data, or None if its text is null; see `read_documents`.
+class _LeftOut(Exception):
+    """The reason why a file or record is no document."""
 
-    Args:
-      origin: what holds the row, for messages.
-    Raises:
-      UserError: a column that is not there (lists those that are), or a text that is none.
-    """
-    column = {"text": "text", "id": "id", "source": "source", **(columns or {})}
-    fields = {name: _column(record, column[name]) for name in column}
-    for name in sorted({"text", *(columns or {})}):
-        if fields[name] is _MISSING:
-            raise missing_column(origin, column[name], record)
-    texts = [fields[name] for name in ("prompt", "text") if name in fields]
-    if None in texts:
+
+def _kind_of(file: Path) -> str:
+    suffix = file.suffix.lower()
+    kind = "code" if suffix in CODE else "prose" if suffix in PROSE else ""
+    return "data" if is_records(file) else kind
+
+
+def _read_text(file: Path) -> str:
+    kind = _kind_of(file)
+    if not kind:
+        known = ", ".join((*CODE, *FORMATS, *PROSE))
+        raise UserError(f"{file}: unknown format; give a folder or a file ending in {known}")
+    try:
+        if file.stat().st_size > MAX_FILE_BYTES:
+            raise _LeftOut("huge_file")
+        data = file.read_bytes()
+    except OSError as error:
+        raise _LeftOut("unreadable") from error
+    try:
+        return decode_code(data) if kind == "code" else data.decode("utf-8-sig")
+    except (ValueError, LookupError, SyntaxError) as error:
+        raise _LeftOut("undecodable") from error
+
+
+def _needed(columns: Mapping[str, str], names: Collection[str]) -> set[str] | None:
+    """The columns of a parquet file to read; all of them if one that is mapped is not there."""
+    text = _column(dict.fromkeys(names), "text", columns)
+    mapped = {c if c in names else c.split(".")[0] for c in (text, *columns.values())}
+    if not mapped <= set(names):
         return None
-    for text in texts:
-        if not isinstance(text, str):
-            raise UserError(
-                f"{origin}: column {column['text']!r} holds {type(text).__name__}, not text"
-            )
-    metadata = record.get("metadata") if columns is None else None
-    metadata = dict(metadata) if isinstance(metadata, dict) else {}
-    metadata |= {k: v for k, v in fields.items() if k not in ("id", "text", "source", "prompt")}
-    if "prompt" in fields:
-        metadata["prompt_chars"] = len(texts[0])
-    found_source = fields["source"] if fields["source"] is not _MISSING else None
-    return Document(
-        id=str(default_id if fields["id"] is _MISSING else fields["id"]),
-        text="".join(texts),
-        source=source or str(found_source or Path(origin).name.split(".")[0]),
-        metadata=metadata,
-    )
+    wanted = {"text", "prompt", "solution", "test", "id", "task_id", "source", "metadata"}
+    return {name for name in names if name in mapped | wanted}
 
 
-def missing_column(origin: str, column: str, record: Mapping[str, Any]) -> UserError:
-    """The error for a column that a row does not have."""
+def _check_columns(rows: Iterable[Row], origin: str, columns: Mapping[str, str]) -> Iterator[Row]:
+    """The same rows; reads ahead until each mapped column was seen in one of them.
+
+    Null says nothing of a column inside it: some rows have no metadata.
+    """
+    rows = iter(rows)
+    ahead: list[Row] = []
+    unseen, missing = {"text", *columns} - {"solution"}, set()
+    for row in rows:
+        ahead.append(row)
+        for name in sorted(unseen):
+            column = _column(row.record, name, columns)
+            value = _value(row.record, column)
+            if value is _MISSING:
+                missing.add(name)
+            elif value is not None or column in row.record:
+                unseen.remove(name)
+        if not unseen or len(ahead) == _MAX_PROBED:
+            break
+    missing &= unseen
+    if missing:
+        name = "text" if "text" in missing else min(missing)
+        raise _missing_column(origin, _column(ahead[0].record, name, columns), ahead[0].record)
+    yield from ahead
+    yield from rows
+
+
+def _missing_column(origin: str, column: str, record: Mapping[str, Any]) -> UserError:
     have = ", ".join(
         f"{name}.{{{', '.join(value)}}}" if isinstance(value, Mapping) else str(name)
         for name, value in record.items()
     )
-    hint = "set the column map"
+    hint = "say which it is with --columns=text=NAME,id=NAME"
+    if column == "text":
+        hint += ", or write exercises as prompt and solution"
     if "blob_id" in record:
         hint = "its text must be fetched from Software Heritage by blob_id first"
-    return UserError(f"{origin}: no column {column!r}; it has {have}; {hint}")
+    return UserError(f"{origin}: no column {column!r}; it has {plain(have)}; {hint}")
 
 
-_MISSING = object()
+def _column(record: Mapping[str, Any], name: str, columns: Mapping[str, str]) -> str:
+    """The column of a document's field."""
+    if name == "text" and "text" not in columns:
+        is_exercise = "solution" in record and "prompt" in record
+        return columns.get("solution", "solution" if is_exercise else "text")
+    if name == "id" and "id" not in columns:
+        return "id" if "id" in record else "task_id"
+    return columns.get(name, name)
 
 
-def _column(record: Mapping[str, Any], name: str) -> Any:
-    """The value of a column, `a.b` being b inside a; `_MISSING` if there is none."""
+def _value(record: Mapping[str, Any], column: str) -> Any:
+    """The value of a column, `a.b` being b inside a; None inside null, `_MISSING` if not there."""
     value: Any = record
-    if name in record:
-        return record[name]
-    for part in name.split("."):
+    if column in record:
+        return record[column]
+    for part in column.split("."):
+        if value is None:
+            return None
         if not isinstance(value, Mapping) or part not in value:
             return _MISSING
         value = value[part]
     return value
 
 
-def _read_parquet(
-    path: Path, columns: Mapping[str, str] | None, skip: Skip | None
-) -> Iterator[dict[str, Any]]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise UserError(f"{path}: parquet needs `pip install phi1_jax[data]`") from error
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-        names = file.schema_arrow.names
-        wanted = None
-        if columns is not None:
-            # Of a column inside a record, the whole record.
-            asked = [c if c in names else c.split(".")[0] for c in columns.values()]
-            if missing := [
-                c for c, name in zip(columns.values(), asked, strict=True) if name not in names
-            ]:
-                raise missing_column(str(path), missing[0], dict.fromkeys(names))
-            wanted = [c for c in names if c in {"id", "text", *asked}]
-        for batch in file.iter_batches(batch_size=1024, columns=wanted):
-            yield from batch.to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
-        if skip is None:
-            raise UserError(f"{path}: not a readable parquet file: {error}") from error
-        skip(path.name, "damaged_archive")
+def _to_document(row: Row, source: str | None, columns: Mapping[str, str]) -> Document:
+    def value(name: str) -> Any:
+        found = _value(row.record, _column(row.record, name, columns))
+        return None if found is _MISSING and name != "text" else found
+
+    text = _text(value("text"))
+    metadata: dict[str, Any] = {}
+    if not columns:
+        found = row.record.get("metadata")
+        metadata = dict(found) if isinstance(found, Mapping) else {"metadata": found}
+    fields = columns.keys() - {"id", "text", "solution", "source", "prompt"}
+    metadata |= {name: value(name) for name in columns if name in fields}
+    prompt = None if "text" in columns and "prompt" not in columns else value("prompt")
+    if prompt is not None:
+        prompt = _text(prompt)
+        if not text.startswith(prompt):
+            if prompt and not prompt.endswith("\n") and not text.startswith("\n"):
+                prompt += "\n"
+            text = prompt + text
+        metadata = {"test": value("test"), **metadata, "prompt_chars": len(prompt)}
+    elif not isinstance(cut := metadata.get("prompt_chars") or 0, int) or not 0 <= cut <= len(text):
+        raise _LeftOut("bad_prompt_chars")
+    metadata = {k: v for k, v in metadata.items() if v is not None or k not in _NULLABLE | fields}
+    name, told = value("id"), source or value("source")
+    return make_document(
+        row.name if name is None else name, text, row.source if told is None else told, metadata
+    )
+
+
+def _text(value: Any) -> str:
+    if value is _MISSING:
+        raise _LeftOut("missing_text")
+    if value is None:
+        raise _LeftOut("null_text")
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise _LeftOut("not_utf8") from error
+    if not isinstance(value, str):
+        raise _LeftOut("not_text")
+    return value

@@ -1,15 +1,24 @@
-"""Records in files: JSON lines, plain, gzip or zstd, read and written as bytes split at b"\\n".
+"""Records in files: the one place that reads and writes them, so that none can end a run.
 
-`str.splitlines` would also break a record at U+2028, which is legal inside JSON and occurs in
-real code.
+Read are JSON lines, JSON and parquet, the first two plain or compressed; written are JSON lines.
+Lines are bytes split at b"\\n": `str.splitlines` would also break a record at U+2028, which is
+legal inside JSON and occurs in real code.
 """
 
+import bz2
+import codecs
 import gzip
 import io
 import json
+import lzma
+import math
+import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -17,52 +26,120 @@ import zstandard
 
 from phi1_jax.errors import UserError
 
-FORMATS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz")
-ZSTD_LEVEL = 3
+# Compression -> the bytes that its files start with (zstd also has frames to be skipped).
+_MAGIC = {
+    ".gz": (b"\x1f\x8b",),
+    ".zst": (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + i]) + b"\x2a\x4d\x18" for i in range(16))),
+    ".xz": (b"\xfd7zXZ\0",),
+    ".bz2": (b"BZh",),
+}
+_JSON = (".jsonl", ".ndjson", ".json")
+FORMATS = (*_JSON, ".parquet")
+_WRITTEN = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+_ZSTD_LEVEL = 3
+_ZSTD_WINDOW_BYTES = 1 << 31  # what `zstd --long=31` writes; the library's default is 128 MB
 # A longer record is not read into memory.
 MAX_LINE_BYTES = 1 << 28
-# Called with the name of what is left out and the reason.
+_MAX_DEPTH = 64
+_TOO_DEEP = f"(nested deeper than {_MAX_DEPTH} levels)"
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_DECODER = json.JSONDecoder(parse_constant=lambda name: None)  # NaN and Infinity are not JSON
+
+# Called with the name of what is left out and the reason, one word such as `broken_json`.
 Skip = Callable[[str, str], None]
+Choose = Callable[[list[str]], Collection[str] | None]
+
+
+class SkipLog:
+    """Tells on stderr what is left out, the first few for each reason, and counts all of it."""
+
+    _SHOWN = 3
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Args:
+        path: JSON lines to write every name and reason to; there only if something is left out.
+        """
+        self.counts: Counter[str] = Counter()
+        self._path = path
+        self._told: set[tuple[str, str]] = set()
+
+    def __call__(self, name: str, reason: str) -> None:
+        if (name, reason) in self._told:  # the corpus is read a second time
+            return
+        self._told.add((name, reason))
+        self.counts[reason] += 1
+        if self._path is not None:
+            with self._path.open("ab") as file:
+                file.write(encode_record({"id": name, "reason": reason}))
+        if self.counts[reason] <= self._SHOWN:
+            print(f"left out: {plain(name)} ({reason})", file=sys.stderr)
+        elif self.counts[reason] == self._SHOWN + 1:
+            where = f"; all names are in {self._path}" if self._path else ""
+            print(f"left out: more for the same reason ({reason}){where}", file=sys.stderr)
+
+    def report(self) -> dict[str, Any]:
+        """What a stage's report says of it: nothing if nothing was left out."""
+        return {"left_out": dict(self.counts.most_common())} if self.counts else {}
+
+
+def is_records(path: Path) -> bool:
+    """Whether the name is one that `read_records` reads, in upper or lower case."""
+    return _format(path) in FORMATS
 
 
 def read_records(path: Path, skip: Skip | None = None) -> Iterator[dict[str, Any]]:
-    """Yields the objects of a .jsonl, .jsonl.gz or .jsonl.zst file.
+    """Yields the objects of a file; see `read_numbered`."""
+    for _, record in read_numbered(path, skip):
+        yield record
 
+
+def read_numbered(
+    path: Path, skip: Skip | None = None, choose: Choose | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields the objects of a file with their line or row, counted from 1.
+
+    Args:
+      path: .jsonl, .ndjson or .json (lines, or one array), each also .gz, .zst, .xz or .bz2; or
+        .parquet.
+      skip: told the name and reason of what cannot be read: `unreadable` (the file),
+        `damaged_archive` (from there on), `not_compressed` (plain text named .gz), `broken_json`,
+        `huge_record`, `not_utf8`, `unreadable_value`.
+      choose: given the columns of a parquet file, says which to read; None is all.
     Raises:
-      UserError: another format, a line that is no JSON object, or a broken archive. If `skip` is
-        there it is told instead; the rest of a broken archive is given up.
+      UserError: another format, no such file; without `skip` also whatever it would be told.
     """
-    number = 0
+    if not is_records(path):
+        raise UserError(f"{path}: unknown format; give a file ending in {', '.join(FORMATS)}")
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+
+    unit = "row" if _format(path) == ".parquet" else "line"
+
+    def leave_out(number: int | None, reason: str, what: object) -> None:
+        if skip is not None:
+            skip(path.name if number is None else f"{path.name}:{number}", reason)
+        elif number is None:
+            raise UserError(f"{path}: {what}")
+        else:
+            raise UserError(f"{path}, {unit} {number}: {what}")
+
+    last = 0
     try:
-        with _open_read(path) as file:
-            while line := file.readline(MAX_LINE_BYTES):
-                number += 1
-                if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
-                    while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
-                        pass
-                    if skip is None:
-                        raise UserError(
-                            f"{path}, line {number}: longer than {MAX_LINE_BYTES:,} bytes"
-                        )
-                    skip(f"{path.name}:{number}", "huge_record")
-                    continue
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line)
-                    if not isinstance(record, dict):
-                        raise ValueError(f"expected a JSON object, found {type(record).__name__}")
-                except ValueError as error:
-                    if skip is None:
-                        problem = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
-                        raise UserError(f"{path}, line {number}: {problem}") from error
-                    skip(f"{path.name}:{number}", "broken_json")
-                    continue
-                yield record
-    except (EOFError, gzip.BadGzipFile, zstandard.ZstdError, zlib.error) as error:
-        if skip is None:
-            raise UserError(f"{path}: damaged after line {number}: {error}") from error
-        skip(path.name, "damaged_archive")
+        if unit == "row":
+            rows = _read_parquet(path, choose, leave_out)
+        else:
+            rows = _read_json(path, leave_out)
+        for last, record in rows:
+            yield last, record
+    except _NotCompressedError as error:
+        leave_out(None, "not_compressed", error)
+    except (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, _DamagedError) as error:
+        leave_out(None, "damaged_archive", f"damaged after {unit} {last}: {error}")
+    except OSError as error:
+        if error.errno is None:  # gzip's and bz2's own
+            leave_out(None, "damaged_archive", f"damaged after {unit} {last}: {error}")
+        else:
+            leave_out(None, "unreadable", f"cannot be read: {error.strerror}")
 
 
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
@@ -77,43 +154,225 @@ def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
 
 @contextmanager
 def open_records(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Yields what writes one record; the file is there once the block ends without an error."""
+    """Yields what writes one record; the file is there once the block ends without an error.
+
+    Values that JSON lacks become those of `plain`.
+    """
     path = Path(path)
+    if not path.name.endswith(_WRITTEN):
+        raise UserError(f"{path}: unknown format; end it in {', '.join(_WRITTEN)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     with _open_write(temporary, path.suffix) as file:
-
-        def write(record: Mapping[str, Any]) -> None:
-            file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-
-        yield write
+        yield lambda record: cast(None, file.write(encode_record(record)))
     temporary.replace(path)
+
+
+def encode_record(record: Mapping[str, Any]) -> bytes:
+    """One line of JSON, for any values; see `plain`."""
+    return _ENCODER.encode(plain(record)).encode() + b"\n"
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """The same value as every reader of JSON can hold it.
+
+    Half surrogates, and bytes that are not UTF-8, become escapes such as `\\udce9`; NaN and
+    infinity null; a decimal a number where that is exact, else text; integers beyond 64 bits, dates
+    and other objects text; what is nested deeper than 64 levels a text that says so.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, int):
+        return int(value) if -(1 << 63) <= value < 1 << 63 else hex(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return _plain_decimal(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode("utf-8", "backslashreplace")
+    if depth == _MAX_DEPTH:
+        return _TOO_DEEP
+    if isinstance(value, Mapping):
+        return {_plain_key(key): plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item, depth + 1) for item in value]
+    try:
+        if hasattr(value, "tolist"):  # NumPy's
+            return plain(value.tolist(), depth + 1)
+        return plain(value.isoformat() if hasattr(value, "isoformat") else str(value))
+    except Exception:
+        return f"({type(value).__name__})"
+
+
+def _plain_key(key: Any) -> str:
+    key = plain(key)
+    return key if isinstance(key, str) else _ENCODER.encode(key)
+
+
+def _plain_decimal(value: Decimal) -> int | float | str | None:
+    if not value.is_finite():
+        return None
+    if value == value.to_integral_value() and abs(value) < 1 << 63:
+        return int(value)
+    return float(value) if Decimal(repr(float(value))) == value else str(value)
+
+
+class _NotCompressedError(Exception):
+    """A file whose name promises an archive."""
+
+
+class _DamagedError(Exception):
+    """A parquet file that cannot be read."""
+
+
+# Told the line or row (None: the file), the reason, and what a person wants to know.
+_LeaveOut = Callable[[int | None, str, object], None]
+
+
+def _format(path: Path) -> str:
+    """`.jsonl` of `a.JSONL.gz`."""
+    name = Path(path.name.lower())
+    if name.suffix in _MAGIC:
+        return suffix if (suffix := Path(name.stem).suffix) in _JSON else ""
+    return name.suffix
+
+
+def _read_json(path: Path, leave_out: _LeaveOut) -> Iterator[tuple[int, dict[str, Any]]]:
+    with _open_read(path) as file:
+        first = file.readline(MAX_LINE_BYTES).removeprefix(codecs.BOM_UTF8)
+        lines: Iterator[bytes] = chain([first], iter(lambda: file.readline(MAX_LINE_BYTES), b""))
+        # One array, or an object over several lines?
+        if first.lstrip()[:1] == b"[" or (_format(path) == ".json" and not _parses(first)):
+            whole = first + file.read(MAX_LINE_BYTES)
+            try:
+                value = _parse(whole)
+            except (ValueError, RecursionError):
+                lines = chain(io.BytesIO(whole), iter(lambda: file.readline(MAX_LINE_BYTES), b""))
+            else:
+                for number, record in enumerate(value if isinstance(value, list) else [value], 1):
+                    if isinstance(record, dict):
+                        yield number, record
+                    else:
+                        leave_out(number, "broken_json", _not_an_object(record))
+                return
+        number = 0
+        for line in lines:
+            number += 1
+            if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+                while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+                    pass
+                leave_out(number, "huge_record", f"longer than {MAX_LINE_BYTES:,} bytes")
+                continue
+            if not line.strip():
+                continue
+            try:
+                record = _parse(line)
+            except UnicodeDecodeError:
+                leave_out(number, "broken_json", "not UTF-8")
+            except RecursionError:
+                leave_out(number, "broken_json", "nested too deep")
+            except ValueError as error:
+                leave_out(number, "broken_json", error)
+            else:
+                if isinstance(record, dict):
+                    yield number, record
+                else:
+                    leave_out(number, "broken_json", _not_an_object(record))
+
+
+def _parse(data: bytes) -> Any:
+    return _DECODER.decode(data.decode())
+
+
+def _parses(line: bytes) -> bool:
+    try:
+        return isinstance(_parse(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _not_an_object(value: Any) -> str:
+    return f"expected a JSON object, found {type(value).__name__}"
+
+
+def _read_parquet(
+    path: Path, choose: Choose | None, leave_out: _LeaveOut
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UserError(f"{path}: parquet needs `pip install phi1_jax[data]`") from error
+    unconvertible = (ValueError, OverflowError, TypeError, pyarrow.ArrowException)
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            columns = choose(file.schema_arrow.names) if choose else None
+            wanted = None if columns is None else sorted(columns)
+            for batch in file.iter_batches(batch_size=1024, columns=wanted):
+                try:
+                    rows = batch.to_pylist()
+                except unconvertible:  # one row or more: each by itself
+                    rows = [None] * len(batch)
+                for index, row in enumerate(rows):
+                    number += 1
+                    try:
+                        record = row or _read_row(batch, index)
+                    except UnicodeDecodeError:
+                        leave_out(number, "not_utf8", "text that is not UTF-8")
+                    except unconvertible as error:
+                        leave_out(number, "unreadable_value", error)
+                    else:
+                        yield number, record
+    except pyarrow.ArrowException as error:
+        raise _DamagedError(f"not a readable parquet file: {error}") from error
+
+
+def _read_row(batch: Any, index: int) -> dict[str, Any]:
+    """One row of a batch; of a time in nanoseconds the last three digits are dropped."""
+    import pyarrow
+
+    record = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if pyarrow.types.is_timestamp(column.type):
+            micro = pyarrow.timestamp("us", column.type.tz)
+            column = column.slice(index, 1).cast(micro, safe=False)
+            record[name] = column[0].as_py()
+        else:
+            record[name] = column[index].as_py()
+    return record
 
 
 @contextmanager
 def _open_read(path: Path) -> Iterator[IO[bytes]]:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    if path.suffix == ".zst":
-        with path.open("rb") as raw:
+    suffix = path.suffix.lower()
+    with path.open("rb") as raw:
+        if suffix not in _MAGIC:
+            yield raw
+            return
+        head = raw.peek(6)
+        if head and not head.startswith(_MAGIC[suffix]):
+            kind = "plain text" if head.lstrip()[:1] in (b"{", b"[") else f"not {suffix[1:]} data"
+            raise _NotCompressedError(
+                f"ends in {path.suffix} but is {kind}; rename it to {path.stem}, or compress it"
+            )
+        if suffix == ".zst":
             yield io.BufferedReader(_ZstdReader(raw), 1 << 20)
-    elif path.suffix == ".gz":
-        with gzip.open(path, "rb") as archive:
-            yield cast(IO[bytes], archive)
-    elif path.suffix == ".jsonl":
-        with path.open("rb") as file:
-            yield file
-    else:
-        raise UserError(f"{path}: unknown format; give a file ending in {', '.join(FORMATS)}")
+        elif suffix == ".gz":
+            with gzip.open(raw) as archive:
+                yield cast(IO[bytes], archive)
+        else:
+            with (lzma.open if suffix == ".xz" else bz2.open)(raw) as archive:
+                yield cast(IO[bytes], archive)
 
 
 @contextmanager
 def _open_write(path: Path, suffix: str) -> Iterator[IO[bytes]]:
-    if suffix not in (".zst", ".gz", ".jsonl"):
-        raise UserError(f"{path}: unknown format {suffix!r}; end it in .jsonl, .jsonl.gz or .zst")
     with path.open("wb") as raw:
         if suffix == ".zst":
-            with zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(raw) as writer:
+            with zstandard.ZstdCompressor(level=_ZSTD_LEVEL).stream_writer(raw) as writer:
                 yield writer
         elif suffix == ".gz":
             # No name and no time in the header: the same records give the same bytes.
@@ -147,7 +406,8 @@ class _ZstdReader(io.RawIOBase):
                     raise EOFError("the last zstd frame is not complete")
                 return 0
             if self._frame is None:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
+                decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
+                self._frame = decompressor.decompressobj()
             self._text = memoryview(self._frame.decompress(self._compressed))
             self._compressed = self._frame.unused_data
             if self._frame.eof:

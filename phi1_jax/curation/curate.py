@@ -114,7 +114,7 @@ def _choose(
     drawn = ((0.0, _order(d), place, len(d.text.encode())) for place, d in enumerate(_pool(work)))
     sampled = _take(sorted(drawn), pool_bytes)
     dropped: Counter[str] = Counter()
-    mended: Counter[str] = Counter()
+    normalizations: Counter[str] = Counter()
     per_source: defaultdict[str, Counter[str]] = defaultdict(Counter)
     threshold = 1.0
 
@@ -138,7 +138,7 @@ def _choose(
     def counted(documents: Iterable[Document]) -> Iterator[Document]:
         for document in documents:
             dropped[document.metadata["reason"]] += 1
-            mended.update(document.metadata.get("mended", ()))
+            normalizations.update(document.metadata.get("normalizations", ()))
             yield count(document, "excluded")
 
     def filtered() -> Iterator[Document]:
@@ -146,7 +146,7 @@ def _choose(
         for place, document in enumerate(read_folder(work / "scored")):
             if place in kept:
                 threshold = min(threshold, document.metadata["quality"])
-                mended.update(document.metadata.get("mended", ()))
+                normalizations.update(document.metadata.get("normalizations", ()))
                 yield count(document, "filtered")
 
     n_filtered = write_documents(output / "filtered.jsonl.zst", filtered())
@@ -170,7 +170,7 @@ def _choose(
             "pool_bytes": totals["pool_bytes"],
         },
         "dropped": dict(dropped.most_common()),
-        "mended": dict(mended),
+        "normalizations": dict(normalizations),
         "quality": {
             "threshold": threshold,
             "quantiles": {

@@ -38,7 +38,7 @@ def parse_hub(text: str) -> Hub:
     return Hub(name, **given)
 
 
-def read_rows(hub: Hub, part: int = 0, n_parts: int = 1) -> Iterator[dict[str, Any]]:
+def stream_rows(hub: Hub, part: int = 0, n_parts: int = 1) -> Iterator[dict[str, Any]]:
     """Yields the rows of one part, without a download of the whole.
 
     Parts are whole files where their number divides the number of files, else every n-th row.

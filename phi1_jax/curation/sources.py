@@ -16,16 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.config_dict import from_dict
-from phi1_jax.corpus.documents import Document, Skip, list_files, read_file, to_document
+from phi1_jax.corpus.documents import (
+    Document,
+    Row,
+    list_files,
+    no_document,
+    note,
+    read_files,
+    read_rows,
+)
+from phi1_jax.corpus.records import Skip
 from phi1_jax.corpus.syntax import parse_python
-from phi1_jax.curation.hub import Hub, parse_hub, read_rows
+from phi1_jax.curation.hub import Hub, parse_hub, stream_rows
 from phi1_jax.errors import UserError
 
 STDLIB = "stdlib"
 PROSE = "prose"
 _LIBRARY = Path(sysconfig.get_path("stdlib"))
 _PYTHON_LICENCE = "PSF-2.0"
-_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Source:
       name: the name its documents and tokens are counted under.
       path: a folder or file (see `read_documents`); None for the two that are built in.
       prose: its documents are text for readers, not Python.
-      kind: "code" or "data", of a folder that holds both.
+      kind: "code", "data" or "prose": what to read of a folder (see `list_files`).
       columns: document field -> column, for foreign files.
       hub: a data set to stream instead of a path.
       where: field -> the value that a document's metadata must have to be read, in any case.
@@ -119,7 +127,7 @@ def parse_source(
         name=name or Path(path).resolve().name.split(".")[0],
         path=Path(path),
         prose=prose,
-        kind="" if prose else kind,
+        kind=kind,
         columns=columns,
     )
 
@@ -152,9 +160,12 @@ def check_source(source: Source) -> None:
       UserError: as above, or nothing there to read.
     """
     reasons: Counter[str] = Counter()
-    if next(read_source(source, lambda name, reason: reasons.update([reason])), None) is None:
-        told = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
-        raise UserError(f"--source={source.name}: yields no document" + (f" ({told})" * bool(told)))
+
+    def skip(name: str, reason: str) -> None:
+        reasons[reason] += 1
+
+    if next(_where(source, _documents(source, skip, check=True), skip), None) is None:
+        raise no_document(f"--source={source.path or source.name}", reasons)
 
 
 def count_files(source: Source) -> int:
@@ -165,63 +176,75 @@ def count_files(source: Source) -> int:
 
 
 def read_source(source: Source, skip: Skip, part: int = 0, n_parts: int = 1) -> Iterator[Document]:
-    """Yields part `part` of `n_parts` of a source's documents, split by file and mended.
+    """Yields part `part` of `n_parts` of a source's documents, split by file and normalized.
 
     Metadata gains the provenance that travels with the document: `licence`, `sha256` of the text,
-    and `mended`: what was changed (`byte_order_mark`, `line_ends`, `surrogates`) or is unusual but
-    kept (`line_separators`: U+2028 and its kin, which are legal inside strings).
+    and `normalizations` (see `normalize`).
 
     Args:
       skip: told the name and the reason of each file or record that cannot be read.
     """
+    for document in _where(source, _documents(source, skip, part, n_parts), skip):
+        document = normalize(document)
+        document.metadata.setdefault("licence", source.licence)
+        document.metadata["sha256"] = hashlib.sha256(document.text.encode()).hexdigest()
+        yield document
+
+
+def _documents(
+    source: Source, skip: Skip, part: int = 0, n_parts: int = 1, check: bool = False
+) -> Iterator[Document]:
     if source.hub is not None:
-        documents = _hub_documents(source, source.hub, skip, part, n_parts)
-    elif source.path is None:
-        root = _LIBRARY
-        files = _library_files()[part::n_parts]
-        if source.prose:
-            documents = _manual(root, files, with_topics=part == 0)
-        else:
-            documents = (d for f in files for d in read_file(f, root, source.name, None, skip))
-    else:
-        root = source.path if source.path.is_dir() else source.path.parent
-        files = list_files(source.path, source.kind)
-        if part == 0 and source.path.is_dir() and files[0].suffix == ".py":
-            _tell_others(source.path, skip)
-        files = files[part::n_parts]
-        documents = (
-            d for f in files for d in read_file(f, root, source.name, source.columns, skip)
+        label, first = f"{source.hub.name}/{source.hub.split}", part + 1
+        records = enumerate(stream_rows(source.hub, part, n_parts))
+        rows = (Row(f"{label}:{first + i * n_parts}", source.name, record) for i, record in records)
+        return read_rows(
+            rows, f"hub:{source.hub.name}", source.name, source.columns, skip, check=check
         )
+    if source.path is not None:
+        files = list_files(source.path, source.kind, skip if part == 0 else None)[part::n_parts]
+        return read_files(files, source.path, source.name, source.columns, skip, check=check)
+    files = _library_files()[part::n_parts]
+    if source.prose:
+        return _manual(files, with_topics=part == 0)
+    return read_files(files, _LIBRARY, source.name, None, skip)
+
+
+def _where(source: Source, documents: Iterator[Document], skip: Skip) -> Iterator[Document]:
     for document in documents:
         if other := _differs(document, source.where):
             skip(document.id, f"other_{other}")
         elif "\0" in document.text:
             skip(document.id, "nul_characters")
         else:
-            document = mend(document)
-            document.metadata.setdefault("licence", source.licence)
-            document.metadata["sha256"] = hashlib.sha256(document.text.encode()).hexdigest()
             yield document
 
 
-def mend(document: Document) -> Document:
-    """Gives lines that end in "\\n" and valid Unicode; says in the metadata what it found."""
-    text, mended = document.text, []
+def normalize(document: Document) -> Document:
+    """Gives lines that end in "\\n", and no byte-order mark; says so in the metadata.
+
+    `normalizations` there gains `byte_order_mark` and `line_ends`, or `line_separators` for what is
+    unusual but kept (U+2028 and its kin, which are legal inside strings).
+    """
+    text, metadata, found = document.text, dict(document.metadata), []
     if text.startswith("\ufeff"):
-        text = text[1:]
-        mended.append("byte_order_mark")
+        found.append("byte_order_mark")
     if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-        mended.append("line_ends")
-    if not text.isascii():
-        text, n_surrogates = _SURROGATES.subn("\ufffd", text)
-        if n_surrogates:
-            mended.append("surrogates")
-        if any(character in text for character in "\u2028\u2029\x85"):
-            mended.append("line_separators")
-    if not mended:
+        found.append("line_ends")
+    if found:
+        if cut := metadata.get("prompt_chars"):
+            metadata["prompt_chars"] = len(_plain_lines(text[:cut]))
+        text = _plain_lines(text)
+    if not text.isascii() and any(character in text for character in "\u2028\u2029\x85"):
+        found.append("line_separators")
+    if not found:
         return document
-    return replace(document, text=text, metadata={**document.metadata, "mended": mended})
+    note(metadata, *found)
+    return replace(document, text=text, metadata=metadata)
+
+
+def _plain_lines(text: str) -> str:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _differs(document: Document, where: Mapping[str, str]) -> str:
@@ -230,27 +253,6 @@ def _differs(document: Document, where: Mapping[str, str]) -> str:
         if str(document.metadata.get(name)).lower() != value.lower():
             return name
     return ""
-
-
-def _hub_documents(
-    source: Source, hub: Hub, skip: Skip, part: int, n_parts: int
-) -> Iterator[Document]:
-    for row, record in enumerate(read_rows(hub, part, n_parts)):
-        name = f"{hub.name}/{hub.split}:{row * n_parts + part}"
-        document = to_document(record, name, f"hub:{hub.name}", source.name, source.columns)
-        if document is None:
-            skip(name, "null_text")
-        else:
-            yield document
-
-
-def _tell_others(root: Path, skip: Skip) -> None:
-    """Names the files of a folder of code that are not read, those of Git and caches excepted."""
-    for folder, below, names in os.walk(root):
-        below[:] = sorted(name for name in below if name not in (".git", "__pycache__"))
-        for name in sorted(names):
-            if not name.endswith(".py"):
-                skip(Path(folder, name).relative_to(root).as_posix(), "not_python")
 
 
 def module_docstring(text: str) -> str | None:
@@ -281,15 +283,14 @@ def _library_files() -> list[Path]:
     return sorted(found, key=str)
 
 
-def _manual(root: Path, files: list[Path], with_topics: bool) -> Iterator[Document]:
+def _manual(files: list[Path], with_topics: bool) -> Iterator[Document]:
     """The language reference that `help()` shows, and the docstrings of the library's modules."""
     if with_topics:
         from pydoc_data.topics import topics
 
         for topic, text in sorted(topics.items()):
             yield Document(f"topics/{topic}", text, PROSE, {"topic": topic})
-    for file in files:
-        # Files that cannot be decoded are told when they are read as code.
-        for document in read_file(file, root, PROSE, None, lambda name, reason: None):
-            if docstring := module_docstring(document.text):
-                yield replace(document, id=f"docstrings/{document.id}", text=docstring + "\n")
+    # Files that cannot be decoded are told when they are read as code.
+    for document in read_files(files, _LIBRARY, PROSE, None, lambda name, reason: None):
+        if docstring := module_docstring(document.text):
+            yield replace(document, id=f"docstrings/{document.id}", text=docstring + "\n")

@@ -9,6 +9,7 @@ import zstandard
 
 from phi1_jax.corpus.documents import Document, list_files, read_documents, write_documents
 from phi1_jax.corpus.problems import Problem, read_problems, write_problems
+from phi1_jax.corpus.records import read_records
 from phi1_jax.errors import UserError
 
 ODD = [
@@ -52,7 +53,7 @@ def test_several_zstd_frames_are_all_read(tmp_path):
     lines = [json.dumps({"text": str(i)}).encode() + b"\n" for i in range(3)]
     path.write_bytes(b"".join(zstandard.compress(line) for line in lines))
     assert [d.text for d in read_documents(path)] == ["0", "1", "2"]
-    assert [d.id for d in read_documents(path)] == [f"d.jsonl.zst:{i}" for i in range(3)]
+    assert [d.id for d in read_documents(path)] == [f"d.jsonl.zst:{i}" for i in (1, 2, 3)]
 
 
 def test_parquet_with_a_column_map(tmp_path):
@@ -66,7 +67,7 @@ def test_parquet_with_a_column_map(tmp_path):
         Document("x", "a = 1\n", "stack", {"licence": "MIT"}),
         Document("z", "b = 2\n", "stack", {"licence": "MIT"}),
     ]
-    assert skipped == [("stack.parquet:1", "null_text")]
+    assert skipped == [("stack.parquet:2", "null_text")]
     with pytest.raises(UserError, match="no column 'body'; it has content, sha, license"):
         list(read_documents(path, columns={"text": "body"}))
     with pytest.raises(UserError, match="no column 'text'; it has content, sha, license"):
@@ -84,13 +85,11 @@ def test_a_folder_is_code_if_it_holds_any_else_data(tmp_path):
     assert documents[0].text.endswith("name = '\u00e9'\n")
     assert documents[1].text == "z = 1\r\n"
     assert skipped == [("bad.py", "undecodable")]
-    with pytest.raises(UserError, match=r"bad\.py"):
-        list(read_documents(tmp_path))
     data = tmp_path / "data"
     write_documents(data / "2.jsonl", ODD[:1])
     write_documents(data / "1.jsonl.gz", ODD[1:])
     (data / "README.md").write_text("not data")
-    assert [d.id for d in read_documents(data)] == ["b", "c", "a"]
+    assert [d.id for d in read_documents(data, skip=lambda *what: None)] == ["b", "c", "a"]
     assert [file.name for file in list_files(data)] == ["1.jsonl.gz", "2.jsonl"]
 
 
@@ -108,7 +107,7 @@ def test_broken_records_are_named_or_counted(tmp_path):
     path = tmp_path / "d.jsonl"
     path.write_bytes(b'{"text": "a"}\n{"text": \n\n[1]\n{"text": "b"}\n')
     with pytest.raises(UserError, match=r"d\.jsonl, line 2"):
-        list(read_documents(path))
+        list(read_records(path))
     skipped = []
     documents = list(read_documents(path, skip=lambda *what: skipped.append(what)))
     assert [d.text for d in documents] == ["a", "b"]
@@ -122,8 +121,8 @@ def test_a_truncated_archive_is_named_or_counted(tmp_path, name):
     write_documents(tmp_path / name, many)
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=name):
-        list(read_documents(tmp_path / name))
+    with pytest.raises(UserError, match=f"{name}: damaged after line "):
+        list(read_records(tmp_path / name))
     skipped = []
     documents = list(read_documents(tmp_path / name, skip=lambda *what: skipped.append(what)))
     assert 0 < len(documents) < 5000
@@ -143,7 +142,7 @@ def test_bad_input_is_one_clear_line(tmp_path):
         ("x.csv", "unknown format"),
         ("empty.jsonl", "yields no document"),
         ("latin.jsonl", "line 1: not UTF-8$"),
-        ("number.jsonl", "holds int, not text"),
+        ("number.jsonl", r"yields no document \(not_text 1\)"),
         ("columns.jsonl", "no column 'text'; it has content, lang"),
         ("no.parquet", "not a readable parquet file"),
         ("hollow", "holds no file ending in"),
@@ -170,3 +169,51 @@ def test_problems_keep_humanevals_format(tmp_path):
     (tmp_path / "p.jsonl").write_text('{"task_id": "t", "prompt": "p"}\n')
     with pytest.raises(UserError, match="no text under 'entry_point'"):
         read_problems(tmp_path / "p.jsonl")
+
+
+def test_exercises_are_prompt_and_solution_in_every_corpus(tmp_path):
+    prompt = 'def one():\n    """Return 1."""\n'
+    rows = [
+        {"prompt": prompt, "solution": "    return 1\n", "test": "assert one() == 1"},
+        {"prompt": prompt, "text": prompt + "    return 1\n", "task_id": "mine/2"},
+        {"prompt": "Write one.", "solution": "def one(): ..."},
+        {"prompt": None, "text": "x = 1\n"},
+        {"prompt": 3, "text": "x = 1\n"},
+    ]
+    path, skipped = tmp_path / "e.jsonl", []
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    documents = list(read_documents(path, skip=lambda *what: skipped.append(what)))
+    whole = {"prompt_chars": len(prompt)}
+    assert documents == [
+        Document("e.jsonl:1", prompt + "    return 1\n", "e", {"test": rows[0]["test"], **whole}),
+        Document("mine/2", prompt + "    return 1\n", "e", whole),
+        Document("e.jsonl:3", "Write one.\ndef one(): ...", "e", {"prompt_chars": 11}),
+        Document("e.jsonl:4", "x = 1\n", "e"),
+    ]
+    assert skipped == [("e.jsonl:5", "not_text")]
+    # What another script writes and reads again is the same.
+    write_documents(tmp_path / "again.jsonl.zst", documents)
+    assert list(read_documents(tmp_path / "again.jsonl.zst")) == documents
+    columns = {"prompt": "text", "solution": "prompt", "level": "task_id"}
+    second = list(read_documents(path, None, columns, lambda *what: None))[1]
+    assert second.id == "mine/2" and second.text == rows[1]["text"] + prompt
+
+
+def test_prose_folders_hold_text_for_readers(tmp_path):
+    for name, text in (("b.MD", "\ufeff# One\n"), ("a/c.rst", "Two\n"), ("d.txt", "Three\n")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert [d.text for d in read_documents(tmp_path)] == ["Two\n", "# One\n", "Three\n"]
+    (tmp_path / "conf.py").write_text("x = 1\n")
+    (tmp_path / "notes.csv").write_text("a,b\n")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    write_documents(tmp_path / "more.jsonl", ODD[:1])
+    skipped = {}
+    documents = list(read_documents(tmp_path, "s", None, skipped.__setitem__, kind="prose"))
+    assert [d.id for d in documents] == ["a/c.rst", "b.MD", "d.txt", "a"]
+    assert documents[1].text == "# One\n"
+    assert skipped == {
+        "conf.py": "not_prose",
+        "notes.csv": "unknown_format",
+        "latin.txt": "undecodable",
+    }

@@ -10,7 +10,7 @@ import pytest
 import zstandard
 from planted import rename
 
-from phi1_jax.corpus.documents import read_documents, read_file
+from phi1_jax.corpus.documents import read_documents, read_files
 from phi1_jax.curation.curate import curate
 from phi1_jax.curation.executors import Execution
 from phi1_jax.curation.sources import Source
@@ -46,7 +46,7 @@ def describe_{seed}(name):
 def library():
     rng = random.Random(0)
     paths = [p for p in sorted(STDLIB.glob("*.py")) + sorted((STDLIB / "email").glob("*.py"))]
-    files = [d for path in paths for d in read_file(path, STDLIB, "stdlib")]
+    files = list(read_files(paths, STDLIB, "stdlib", None, lambda name, reason: None))
     return rng.sample([d for d in files if 1_000 < len(d.text) < 40_000], 60)
 
 
@@ -105,7 +105,7 @@ def test_every_document_is_kept_or_excluded_with_its_reason(curated, pool):
     assert report["dropped"] == counted
     assert counted["exact_duplicate"] == counted["near_duplicate"] == 1
     assert all(record["metadata"]["step"] for record in excluded)
-    assert report["mended"] == {"line_ends": 1}
+    assert report["normalizations"] == {"line_ends": 1}
 
 
 def test_the_best_are_kept_under_the_budget(curated):

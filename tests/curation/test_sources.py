@@ -13,15 +13,15 @@ from configs.sources.public import get_config
 from phi1_jax.config_dict import from_dict
 from phi1_jax.corpus import documents as documents_module
 from phi1_jax.corpus import records
-from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.documents import Document, make_document
 from phi1_jax.curation.hub import Hub
 from phi1_jax.curation.sources import (
     DeclaredSource,
     Source,
     check_source,
     count_files,
-    mend,
     module_docstring,
+    normalize,
     parse_source,
     read_source,
 )
@@ -77,16 +77,17 @@ def test_module_docstring(text, docstring):
     assert module_docstring(text) == docstring
 
 
-def test_mending_is_noted():
-    odd = Document("a", "\ufeffa\r\nb\rc\u2028\ud800", "s", {"path": "p"})
-    mended = mend(odd)
-    assert mended.text == "a\nb\nc\u2028\ufffd"
-    assert mended.metadata == {
+def test_normalizations_are_noted_and_keep_the_prompts_end():
+    odd = make_document("a", "\ufeffa\r\nb\rc\u2028\ud800", "s", {"path": "p", "prompt_chars": 4})
+    normalized = normalize(odd)
+    assert normalized.text == "a\nb\nc\u2028\ufffd"
+    assert normalized.metadata == {
         "path": "p",
-        "mended": ["byte_order_mark", "line_ends", "surrogates", "line_separators"],
+        "prompt_chars": 2,
+        "normalizations": ["surrogates", "byte_order_mark", "line_ends", "line_separators"],
     }
     plain = Document("b", "x\n", "s")
-    assert mend(plain) is plain
+    assert normalize(plain) is plain
 
 
 def test_nul_characters_are_told_by_name(tmp_path):
@@ -105,7 +106,7 @@ def test_source_flags(tmp_path):
     assert parse_source("prose") == Source("prose", prose=True, licence="PSF-2.0")
     assert parse_source(str(path)) == Source("pool", path)
     assert parse_source(f"x={path}", {"text": "t"}) == Source("x", path, columns={"text": "t"})
-    assert parse_source(f"prose:x={path}") == Source("x", path, prose=True)
+    assert parse_source(f"prose:x={path}") == Source("x", path, prose=True, kind="prose")
     with pytest.raises(UserError, match="nowhere is no file or folder"):
         parse_source("nowhere")
 
@@ -126,7 +127,7 @@ def test_each_document_carries_where_it_is_from(tmp_path):
     [document], _ = read(Source("mine", tmp_path, licence="MIT"))
     assert document.metadata == {
         "path": "a.py",
-        "mended": ["line_ends"],
+        "normalizations": ["line_ends"],
         "licence": "MIT",
         "sha256": hashlib.sha256(b"x = 1\n").hexdigest(),
     }
@@ -211,7 +212,7 @@ def test_a_hub_data_set_and_its_copy_on_disk_give_the_same_documents(table):
     assert found[1][1].metadata == {
         "language": "python",
         "licence": "MIT",
-        "mended": ["line_separators"],
+        "normalizations": ["line_separators"],
         "sha256": hashlib.sha256("y = 0\u2028\n".encode()).hexdigest(),
     }
 
@@ -227,7 +228,9 @@ def test_wrong_columns_and_empty_sources_stop_the_run_with_what_there_is(table, 
             check_source(source)
     with pytest.raises(UserError, match="no column 'text'; it has content, sha, lang, meta"):
         check_source(Source("s", hub=Hub(str(table))))
-    with pytest.raises(UserError, match=r"s: yields no document \(other_language 9, null_text 3\)"):
+    with pytest.raises(
+        UserError, match=r"data_set: yields no document \(other_language 9, null_text 3\)"
+    ):
         check_source(Source("s", table, columns=COLUMNS, where={"language": "Lisp"}))
     with pytest.raises(UserError, match=r"hub:.*nowhere"):
         check_source(Source("s", hub=Hub(str(tmp_path / "nowhere"))))
@@ -253,7 +256,7 @@ def test_a_path_may_hold_an_equals_sign_and_a_folder_both_code_and_data(tmp_path
     (folder / "b.jsonl").write_text('{"text": "y = 1"}\n')
     assert parse_source(str(folder)) == Source("run=3", folder)
     assert parse_source(f"mine={folder}") == Source("mine", folder)
-    for kind, ids in (("code", ["a.py"]), ("data", ["b.jsonl:0"])):
+    for kind, ids in (("code", ["a.py"]), ("data", ["b.jsonl:1"])):
         source = parse_source(f"{kind}:mine={folder}")
         assert [d.id for d in read_source(source, lambda *what: None)] == ids
         assert count_files(source) == 1

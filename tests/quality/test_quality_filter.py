@@ -149,7 +149,7 @@ def test_provenance_travels_from_the_source_to_the_shards(pool, fitted, byte_tok
         assert found["path"] == f"{document.id}.py" and found["licence"] == "MIT"
         assert found["sha256"] == hashlib.sha256(document.text.encode()).hexdigest()
         assert 0 <= found["educational_value"] <= 1
-    assert index["d0"]["mended"] == ["line_ends"]
+    assert index["d0"]["normalizations"] == ["line_ends"]
 
 
 def test_a_forest_of_another_embedder_or_a_changed_one_is_refused(fitted, tmp_path):

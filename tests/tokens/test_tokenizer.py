@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from phi1_jax.corpus.documents import Document, read_file
+from phi1_jax.corpus.documents import Document, read_files
 from phi1_jax.errors import UserError
 from phi1_jax.tokens.load import load_tokenizer
 from phi1_jax.tokens.sentencepiece_bpe import sample_texts, train_tokenizer
@@ -33,7 +33,7 @@ NASTY = [
 @pytest.fixture(scope="module")
 def files():
     paths = sorted(STDLIB.glob("*.py")) + sorted((STDLIB / "email").rglob("*.py"))
-    return [document for path in paths for document in read_file(path, STDLIB, "stdlib")]
+    return list(read_files(paths, STDLIB, "stdlib", None, pytest.fail))
 
 
 @pytest.fixture(scope="module")
