@@ -3,7 +3,7 @@
 Command:  python launch/train.py --config=configs/phi1_1xh100.py --output=runs/phi1_base \\
             --source=code_textbook=runs/shards/code_textbook --tokenizer=runs/tokenizer
 Hardware: 1 x H100 80 GB or H200 141 GB.
-Time:     13 days to step 24,000, by launch/plan.py --devices=1 --peak_tflops=989 --mfu=0.4; a run a
+Time:     13 days to step 24,000, by launch/plan.py --machine=h100; a run a
   tenth as long has --config.steps=3600 and its own last checkpoint as the result.
 Expected: as configs/phi1_base.py, from which it differs in dropout only: without it [ours; the
   paper has 0.1] attention runs in cuDNN's kernel, which keeps no scores in memory.

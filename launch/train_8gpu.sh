@@ -26,5 +26,5 @@ for argument in "$@"; do
   case $argument in --config=* | --config.*) plan+=("$argument") ;; esac
 done
 
-"$python" launch/plan.py "${plan[@]}" --devices="$gpus" --nocompile
+"$python" launch/plan.py "${plan[@]}" --devices="$gpus" --nocompile || echo "no plan for these GPUs"
 exec "$python" launch/train.py "$@"

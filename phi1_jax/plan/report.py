@@ -1,15 +1,21 @@
-"""Tables of what a run needs: memory, the best micro-batch, time, cost, collectives."""
+"""The plan of a run: memory, the best micro-batch, time, cost, and the compiled program."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
+import jax
 from jax.sharding import Mesh
 
-from phi1_jax.config import USABLE_MEMORY, MeshConfig, ModelConfig, RunConfig
-from phi1_jax.plan.memory import REMAT, Memory, Remat, memory
-from phi1_jax.plan.program import Collective, Program
+from phi1_jax.config import USABLE_MEMORY, ModelConfig, RunConfig
+from phi1_jax.errors import UserError
+from phi1_jax.model.phi import count_params
+from phi1_jax.model.sharding import make_mesh
+from phi1_jax.plan.machines import Gpu, gpu_devices
+from phi1_jax.plan.memory import REMAT, Memory, Remat, memory, micro_rows
+from phi1_jax.plan.program import Collective, Program, compile_step
 from phi1_jax.train.flops import flops_per_token, matmul_params
 
 # What the paper says of 1.3B parameters on 8 A100: GPU-hours by tokens in 1e9 (section 2.3).
@@ -20,24 +26,16 @@ RECOMMENDED = 0.8
 
 @dataclass(frozen=True)
 class Machine:
-    """What is rented; rates are those of one device."""
+    """What is rented."""
 
+    gpu: Gpu
     devices: int
-    hbm_gb: float
-    peak_tflops: float  # dense, in the compute dtype
-    mfu: float  # assumed fraction of the peak, PaLM's count
-    link_gb_per_s: float  # to the other devices, one direction
     usd_per_gpu_hour: float = 0.0
 
     def tokens_per_s(self, config: RunConfig) -> float:
         """At the assumed rate of use, collectives hidden."""
         palm, _ = flops_per_token(config.model, config.data.seq_len)
-        return self.devices * self.peak_tflops * 1e12 * self.mfu / palm
-
-
-# One device each: vendors' peaks and NVLink rates; MFU as published for models of this size on them
-# (PaLM's count): 0.5 to 0.6 on A100, 0.4 on H100.
-MACHINES = {"A100": Machine(1, 80, 312, 0.5, 300), "H100": Machine(1, 80, 989, 0.4, 450)}
+        return self.devices * self.gpu.peak_tflops * 1e12 * self.gpu.mfu / palm
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,96 @@ class Stage:
     """Steps of one batch size, and what they take."""
 
     name: str
-    steps: int
     tokens: int
     days: float
     gpu_hours: float
     usd: float
     paper_gpu_hours: float | None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A micro-batch size and remat policy, and the memory that they need."""
+
+    micro_batch_size: int
+    remat: Remat
+    memory: Memory
+
+
+def plan_on(
+    config: RunConfig, finetune: RunConfig, machine: Machine, *, compiling: bool
+) -> dict[str, Any]:
+    """`plan`, on a mesh of the machine's devices or of CPU devices in their place.
+
+    Args:
+      compiling: compile the step for the GPU.
+    Raises:
+      UserError: the mesh does not fit the devices, or the compiler for GPUs is not installed.
+    """
+    sizes = astuple(config.mesh)
+    if -1 not in sizes and math.prod(sizes) != machine.devices:
+        raise UserError(
+            f"config field mesh={'x'.join(map(str, sizes))} is not for --devices={machine.devices};"
+            f" give --devices={math.prod(sizes)}, or another mesh"
+        )
+    if config.model.compute_dtype == "auto":  # what it is on a GPU
+        model = replace(config.model, compute_dtype="bfloat16")
+        config = replace(config, model=model)
+    n = machine.devices
+    mesh = make_mesh(config.mesh, gpu_devices(machine.gpu, n) if compiling else jax.devices()[:n])
+    return plan(config, finetune, machine, mesh, compile_step(config, mesh) if compiling else None)
+
+
+def plan(
+    config: RunConfig, finetune: RunConfig, machine: Machine, mesh: Mesh, program: Program | None
+) -> dict[str, Any]:
+    """Everything about a config on a machine, ready for JSON.
+
+    Args:
+      finetune: the paper's second stage, for its steps and batch.
+      program: the step compiled for the machine; None plans by shapes alone.
+    """
+    needed = memory(config, mesh)
+    usable_gb = USABLE_MEMORY * machine.gpu.hbm_gb
+    peak_gb = (program.peak_bytes if program else needed.total) / 1e9
+    found = choices(config, mesh)
+    chosen = best(found, machine.gpu.hbm_gb)
+    result: dict[str, Any] = {
+        "gpu": machine.gpu.name,
+        "devices": machine.devices,
+        "mesh": dict(mesh.shape),
+        "parameters": count_params(config.model),
+        "micro_batch_size": micro_rows(config, mesh),
+        "remat": config.model.remat,
+        "gb_by_shapes": {k: v / 1e9 for k, v in vars(needed).items()}
+        | {"total": needed.total / 1e9},
+        "peak_gb": peak_gb,
+        "usable_gb": usable_gb,
+        "fits": peak_gb <= usable_gb,
+        "gb_by_choice": {f"{c.remat} {c.micro_batch_size}": c.memory.total / 1e9 for c in found},
+        "best": None
+        if chosen is None
+        else {"micro_batch_size": chosen.micro_batch_size, "remat": chosen.remat},
+        "gflop_per_token": flops_per_token(config.model, config.data.seq_len)[0] / 1e9,
+        "mfu": machine.gpu.mfu,
+        "tokens_per_s": machine.tokens_per_s(config),
+        "stages": [vars(stage) for stage in stages(config, finetune, machine)],
+    }
+    if program is not None:
+        tokens = config.data.global_batch_size * config.data.seq_len
+        needed_flops = 6.0 * matmul_params(config.model) * tokens / machine.devices
+        result["program"] = {
+            "attention": program.attention,
+            "kernels": program.kernels,
+            "matmul_flops": program.matmul_flops,
+            "matmul_flops_by_needed": sum(program.matmul_flops.values()) / needed_flops,
+            "collectives": collective_rows(program.collectives),
+            "link_s": sum(c.link_bytes for c in program.collectives)
+            / (machine.gpu.link_gb_per_s * 1e9),
+            "compute_s": tokens / machine.tokens_per_s(config),
+            "warnings": list(program.warnings),
+        }
+    return result
 
 
 def stages(config: RunConfig, finetune: RunConfig, machine: Machine) -> list[Stage]:
@@ -66,36 +148,14 @@ def stages(config: RunConfig, finetune: RunConfig, machine: Machine) -> list[Sta
     found = []
     for name, steps, of in rows:
         tokens = steps * of.data.global_batch_size * of.data.seq_len
-        seconds = tokens / machine.tokens_per_s(replace(config, data=of.data))
-        hours = seconds / 3600 * machine.devices
-        found.append(
-            Stage(
-                name,
-                steps,
-                tokens,
-                seconds / 86_400,
-                hours,
-                hours * machine.usd_per_gpu_hour,
-                paper_gpu_hours(config.model, tokens),
-            )
-        )
+        hours = tokens / machine.tokens_per_s(replace(config, data=of.data)) / 3600
+        paper = None
+        if matmul_params(config.model) == matmul_params(ModelConfig()):
+            paper = PAPER_GPU_HOURS.get(round(tokens / 1e9))
+        gpu_hours = hours * machine.devices
+        usd = gpu_hours * machine.usd_per_gpu_hour
+        found.append(Stage(name, tokens, hours / 24, gpu_hours, usd, paper))
     return found
-
-
-def paper_gpu_hours(model: ModelConfig, tokens: int) -> float | None:
-    """What the paper says of so many tokens, if the model is its own."""
-    if matmul_params(model) != matmul_params(ModelConfig()):
-        return None
-    return PAPER_GPU_HOURS.get(round(tokens / 1e9))
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A micro-batch size and remat policy, and the memory that they need."""
-
-    micro_batch_size: int
-    remat: Remat
-    memory: Memory
 
 
 def choices(config: RunConfig, mesh: Mesh) -> list[Choice]:
@@ -125,88 +185,123 @@ def best(found: Iterable[Choice], hbm_gb: float) -> Choice | None:
     )
 
 
-def fits(needed: Memory, program: Program | None, hbm_gb: float) -> str:
-    """In words, by the two counts: shapes from below, the CPU's program from above."""
-    usable = USABLE_MEMORY * hbm_gb * 1e9
-    if needed.total > usable:
-        return "no"
-    if program is None:
-        return "yes, by shapes"
-    if program.argument_bytes + program.scratch_bytes <= usable:
-        return "yes"
-    return "yes by shapes, no as compiled for the CPU"
-
-
-@dataclass(frozen=True)
-class StepTime:
-    """Seconds of one step, from operations and bytes alone."""
-
-    compute: float
-    hidden: float  # collectives that computation can hide
-    exposed: float  # collectives that the next operation waits for
-
-    @property
-    def best(self) -> float:
-        return max(self.compute, self.hidden) + self.exposed
-
-    @property
-    def worst(self) -> float:
-        """Nothing is hidden."""
-        return self.compute + self.hidden + self.exposed
-
-
-def step_time(config: RunConfig, machine: Machine, found: Sequence[Collective]) -> StepTime:
-    """Projects one step on a machine."""
-    tokens = config.data.global_batch_size * config.data.seq_len
-    rate = machine.link_gb_per_s * 1e9
-    hidden = sum(gpu_bytes(c, config) for c in found if c.hidden) / rate
-    exposed = sum(gpu_bytes(c, config) for c in found if not c.hidden) / rate
-    return StepTime(tokens / machine.tokens_per_s(config), hidden, exposed)
-
-
-def gpu_bytes(collective: Collective, config: RunConfig) -> float:
-    """Bytes that a device of a GPU machine sends for it in a step; see `program.py`."""
-    itemsize = 4 if config.model.compute_dtype == "float32" else 2
-    largest = max(collective.shapes, key=math.prod)
-    # Whole along the axis that fsdp cuts: each device goes on with its own part of it.
-    scattered = (
-        collective.carries == "gradients"
-        and config.mesh.fsdp > 1
-        and config.model.d_model in largest
-    )
-    return collective.link_bytes(itemsize) / (2 if scattered else 1)
-
-
-def summary(found: Sequence[Collective], config: RunConfig) -> list[dict[str, Any]]:
-    """One row for each kind and what it carries: operations, bytes and overlap of a step."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+def collective_rows(found: Sequence[Collective]) -> list[dict[str, Any]]:
+    """One row for each kind and what it carries, the largest first."""
+    rows: dict[tuple[str, str, bool], list[Collective]] = defaultdict(list)
     for c in found:
-        if c.group < 2:
-            continue
-        row = rows.setdefault(
-            (c.carries, c.kind),
-            {"carries": c.carries, "kind": c.kind, "in_program": 0, "per_step": 0, "gb": 0.0},
+        if c.group > 1:
+            rows[c.carries, c.kind, c.asynchronous].append(c)
+    return sorted(
+        (
+            {
+                "carries": carries,
+                "kind": kind,
+                "asynchronous": asynchronous,
+                "per_step": sum(c.times for c in group),
+                "gb": sum(c.link_bytes for c in group) / 1e9,
+            }
+            for (carries, kind, asynchronous), group in rows.items()
+        ),
+        key=lambda row: -row["gb"],
+    )
+
+
+def plan_text(result: dict[str, Any]) -> str:
+    """The plan as Markdown."""
+    mesh = " x ".join(f"{size} {axis}" for axis, size in result["mesh"].items())
+    parts = [
+        f"{result['parameters']:,} parameters on {result['devices']} x {result['gpu']} ({mesh});"
+        f" micro-batch {result['micro_batch_size']}, remat {result['remat']}"
+    ]
+    shapes = [(name, short(gb)) for name, gb in result["gb_by_shapes"].items()]
+    parts.append(table(("GB on each device, by shapes", ""), shapes))
+    parts.append(_verdict(result))
+    sizes = sorted({int(name.split()[1]) for name in result["gb_by_choice"]})
+    parts.append(
+        table(
+            ("GB by shapes, micro-batch", *map(str, sizes)),
+            [
+                (f"remat {r}", *(short(result["gb_by_choice"][f"{r} {n}"]) for n in sizes))
+                for r in REMAT
+            ],
         )
-        row["in_program"] += 1
-        row["per_step"] += c.times
-        row["gb"] += gpu_bytes(c, config) / 1e9
-        row["can_be_hidden"] = c.hidden
-        row["asynchronous_on_cpu"] = c.asynchronous
-    return sorted(rows.values(), key=lambda row: -row["gb"])
+    )
+    if program := result.get("program"):
+        parts.append(_program_text(program))
+    parts.append(
+        f"{result['tokens_per_s']:,.0f} tokens/s at an assumed MFU of {result['mfu']:g}"
+        f" ({result['gflop_per_token']:.3f} GFLOP a token)"
+    )
+    parts.append(_stage_table(result["stages"]))
+    return "\n\n".join(parts)
 
 
-def meshes(devices: int) -> dict[str, MeshConfig]:
-    """Pure data parallel, FSDP, tensor parallel, and mixes, as far as the devices allow."""
-    found = {
-        "data": MeshConfig(devices, 1, 1),
-        "fsdp": MeshConfig(1, devices, 1),
-        "tensor": MeshConfig(1, 1, devices),
-    }
-    if devices % 4 == 0 and devices > 4:
-        found["data x fsdp"] = MeshConfig(devices // 4, 4, 1)
-        found["fsdp x tensor"] = MeshConfig(1, devices // 2, 2)
-        found["data x fsdp x tensor"] = MeshConfig(devices // 4, 2, 2)
-    return found
+def _verdict(result: dict[str, Any]) -> str:
+    source = "compiled for this GPU" if "program" in result else "by shapes"
+    found = (
+        f"{short(result['peak_gb'])} GB at the peak ({source}), {short(result['usable_gb'])} GB"
+        f" usable: {'fits' if result['fits'] else 'does not fit'}"
+    )
+    chosen = result["best"]
+    if chosen is None:
+        return f"{found}; no micro-batch fits: more devices, --config.mesh.fsdp or mesh.tensor"
+    flags = (
+        f"--config.micro_batch_size={chosen['micro_batch_size']}"
+        f" --config.model.remat={chosen['remat']}"
+    )
+    return f"{found}; recommended: {flags}"
+
+
+def _program_text(program: dict[str, Any]) -> str:
+    flops = sum(program["matmul_flops"].values())
+    shares = ", ".join(
+        f"{dtype} {share / flops:.1%}" for dtype, share in program["matmul_flops"].items()
+    )
+    lines = [
+        f"attention: {program['attention']}; matmuls: {shares};"
+        f" {program['matmul_flops_by_needed']:.2f} times the operations that the weights need",
+    ]
+    if rows := program["collectives"]:
+        lines.append(
+            table(
+                ("collective", "carries", "a step", "GB sent", "asynchronous"),
+                [
+                    (
+                        row["kind"],
+                        row["carries"],
+                        f"{row['per_step']:,}",
+                        short(row["gb"]),
+                        "yes" if row["asynchronous"] else "no",
+                    )
+                    for row in rows
+                ],
+            )
+        )
+        lines.append(
+            f"a step: {short(program['compute_s'])} s of computation at that MFU,"
+            f" {short(program['link_s'])} s on the links"
+        )
+    lines += [f"the compiler warns: {line}" for line in program["warnings"]]
+    return "\n\n".join(lines)
+
+
+def _stage_table(found: list[dict[str, Any]]) -> str:
+    cost = any(stage["usd"] for stage in found)
+    paper = any(stage["paper_gpu_hours"] for stage in found)
+    header = ["stage", "tokens", "days", "GPU-hours"]
+    header += ["USD"] * cost + ["paper's GPU-hours"] * paper
+    rows = []
+    for stage in found:
+        row = [
+            stage["name"],
+            f"{short(stage['tokens'] / 1e9)}e9",
+            short(stage["days"]),
+            short(stage["gpu_hours"]),
+        ]
+        row += [f"{stage['usd']:,.0f}"] * cost
+        row += [f"{stage['paper_gpu_hours'] or '':}"] * paper
+        rows.append(row)
+    return table(header, rows)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
