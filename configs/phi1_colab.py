@@ -5,8 +5,7 @@ Command:  python launch/train.py --config=configs/phi1_colab.py --output=runs/co
             --tokenizer=runs/quickstart/tokenizer
           on the quickstart's data, or on shards of your own.
 Hardware: 1 x L4; on a T4, which has no bfloat16, add --config.model.compute_dtype=float32.
-Time:     10 minutes on an L4 and 2 hours on a T4, by launch/plan.py --machine=l4 and
-  --machine=t4.
+Time:     6 minutes on an L4 and 2 hours on a T4, by launch/plan.py --machine=l4 and --machine=t4.
 Expected: not measured yet; more of what the quickstart's 1M parameters show.
 
 Departures from the paper as in configs/phi1_tiny.py: Muon, no dropout, a short context.

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from importlib import metadata
+from typing import Literal
 
 import jax
 from jax.experimental import topologies
@@ -32,8 +33,15 @@ class Gpu:
     shared_kb: int  # shared memory of a multiprocessor
 
     @property
+    def compute_dtype(self) -> Literal["float32", "bfloat16"]:
+        """A T4 has no bfloat16."""
+        return "bfloat16" if self.capability >= (8, 0) else "float32"
+
+    @property
     def peak_tflops(self) -> float:
-        """Dense, in bfloat16 (float16 on a T4, which has no bfloat16)."""
+        """Dense, in the dtype that it trains in."""
+        if self.compute_dtype == "float32":
+            return self.cores * 64 * 2 * self.clock_ghz / 1e3
         peak = peak_flops(self.name)
         assert peak is not None, self.name
         return peak / 1e12

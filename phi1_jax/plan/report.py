@@ -75,8 +75,8 @@ def plan_on(
             f"config field mesh={'x'.join(map(str, sizes))} is not for --devices={machine.devices};"
             f" give --devices={math.prod(sizes)}, or another mesh"
         )
-    if config.model.compute_dtype == "auto":  # what it is on a GPU
-        model = replace(config.model, compute_dtype="bfloat16")
+    if config.model.compute_dtype == "auto":
+        model = replace(config.model, compute_dtype=machine.gpu.compute_dtype)
         config = replace(config, model=model)
     n = machine.devices
     mesh = make_mesh(config.mesh, gpu_devices(machine.gpu, n) if compiling else jax.devices()[:n])

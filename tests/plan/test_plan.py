@@ -226,7 +226,7 @@ def test_fsdp_replicates_no_matrix_of_the_state(run_config):
 @pytest.mark.parametrize("name", GPUS)
 def test_every_gpu_has_a_peak_and_a_description_that_xla_reads(name):
     gpu = GPUS[name]
-    assert 60 < gpu.peak_tflops < 1000 and gpu.hbm_gb < 160
+    assert 8 < gpu.peak_tflops < 1000 and gpu.hbm_gb < 160
     assert f'device_description_str: "{gpu.name}"' in machines._description(gpu)
 
 
