@@ -8,7 +8,7 @@ import math
 import os
 import re
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -126,7 +126,7 @@ def read_text(hlo: str, config: RunConfig, rows: int) -> Program:
     bodies = read_computations(hlo)
     times = count_executions(bodies)
     kernels: Counter[str] = Counter()
-    flops: Counter[str] = Counter()
+    flops: defaultdict[str, float] = defaultdict(float)
     collectives = []
     for name, body in bodies.items():
         if not times[name]:
