@@ -22,15 +22,17 @@ from absl import flags
 from ml_collections import config_flags
 
 from phi1_jax.cli import api_flags as api
+from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
 from phi1_jax.corpus.documents import Document, read_all
+from phi1_jax.corpus.records import Skip, SkipLog
 from phi1_jax.curation.sources import check_source, declared_sources, parse_source, read_source
 from phi1_jax.errors import UserError
 
 PUBLIC = Path(__file__).resolve().parent.parent / "configs" / "sources" / "public.py"
 flags.adopt_module_key_flags(api)  # so that --help shows them
-CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to sample; repeat for several.")
+flags.adopt_module_key_flags(corpus)
 SOURCE = flags.DEFINE_multi_string(
     "source", [], "Or a source as launch/curate.py reads it, e.g. @stack_annotations."
 )
@@ -40,16 +42,13 @@ SOURCES = config_flags.DEFINE_config_file(
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
 N = flags.DEFINE_integer("n", None, "Documents to annotate; default all.", 1)
 ANNOTATOR = flags.DEFINE_enum("annotator", "rubric", ["rubric", "api", "labels"], "Who judges.")
-COLUMNS = flags.DEFINE_list(
-    "columns", [], "Column map of the corpus, e.g. text=content,id=hexsha,label=score."
-)
 LABEL_RANGE = flags.DEFINE_list("label_range", ["0", "5"], "Ends of the scale of the labels.")
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
 
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    if bool(CORPUS.value) == bool(SOURCE.value):
+    if bool(corpus.CORPUS.value) == bool(SOURCE.value):
         raise UserError("give --corpus or --source, what to annotate; see --help for an example")
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the result")
@@ -57,8 +56,8 @@ def main(argv: Sequence[str]) -> None:
         script.refuse_unread([api], "is read with --annotator=api only")
     if ANNOTATOR.value != "labels":
         script.refuse_unread([LABEL_RANGE], "is read with --annotator=labels only")
-    corpora, output = [Path(corpus) for corpus in CORPUS.value], Path(OUTPUT.value)
-    columns = script.pairs(COLUMNS)
+    corpora, output = [] if SOURCE.value else corpus.paths(), Path(OUTPUT.value)
+    columns = script.pairs(corpus.COLUMNS)
     declared = declared_sources(script.load_config(SOURCES))
     sources = [parse_source(text, columns or None, declared) for text in SOURCE.value]
     for source in sources:
@@ -67,40 +66,41 @@ def main(argv: Sequence[str]) -> None:
         "corpus": corpora,
         "n": N.value,
         "annotator": ANNOTATOR.value,
-        "columns": COLUMNS.value,
+        "columns": columns,
         "source": [repr(source) for source in sources],
         "files": [source.path for source in sources if source.path],
     }
     from phi1_jax.quality import annotate
 
-    def read() -> Iterator[Document]:
-        yield from read_all(corpora, columns)
+    def read(skip: Skip) -> Iterator[Document]:
+        yield from read_all(corpora, columns, skip)
         for source in sources:
-            yield from read_source(source, lambda name, reason: None)
+            yield from read_source(source, skip)
 
-    if ANNOTATOR.value == "rubric":
-        annotator = annotate.by_rubric
-    elif ANNOTATOR.value == "labels":
+    labels = ANNOTATOR.value == "labels"
+    if labels:
         maps = [columns] if corpora else [source.columns or {} for source in sources]
         if not all("label" in mapped for mapped in maps):
             raise UserError("--columns: name the column of the labels, such as label=score")
-        low, high = _label_range(LABEL_RANGE.value)
-        annotator = annotate.by_column(low, high, f"column {maps[0]['label']}")
+        scale = _label_range(LABEL_RANGE.value)
         inputs["label_range"] = LABEL_RANGE.value
-    else:
-        model = api.open_language_model(output)
-        annotator = None
+    model = api.open_language_model(output) if ANNOTATOR.value == "api" else None
+    if model:
         inputs |= {"model": model.settings.model, "prompt": annotate.SYSTEM}
         if api.DRY_RUN.value:
-            sampled = annotate.sample(read, N.value)
+            sampled = annotate.sample(lambda: read(SkipLog()), N.value)
             print(model.estimate(map(annotate.request_for, sampled)))
             return
 
     def work(folder: Path) -> dict[str, Any]:
-        if annotator:
-            return annotate.annotate(read, N.value, annotator, folder)
-        judge = annotate.by_language_model(model, folder / "unusable.jsonl")
-        return annotate.annotate(read, N.value, judge, folder) | model.report()
+        skip = SkipLog(folder / corpus.LEFT_OUT)
+        judge = annotate.by_rubric
+        if labels:
+            judge = annotate.by_column(*scale, f"column {maps[0]['label']}", skip)
+        elif model:
+            judge = annotate.by_language_model(model, folder / "unusable.jsonl")
+        report = annotate.annotate(lambda: read(skip), N.value, judge, folder)
+        return {**report, **(model.report() if model else {}), **skip.report()}
 
     run_stage("annotate", output, inputs, work, force=FORCE.value)
 

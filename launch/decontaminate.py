@@ -24,11 +24,12 @@ from typing import Any
 
 from absl import flags
 
+from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
 from phi1_jax.errors import UserError
 
-CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to prune; repeat for several.")
+flags.adopt_module_key_flags(corpus)  # so that --help shows them
 BENCHMARK = flags.DEFINE_string("benchmark", None, "File of problems; or: unconventional.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
 NGRAM = flags.DEFINE_integer("ngram", 13, "Words in a run that count as a leak.", 2)
@@ -43,12 +44,10 @@ FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged."
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    if not CORPUS.value:
-        raise UserError("--corpus is missing: name a file of documents")
+    corpora = corpus.inputs()
     for flag in (BENCHMARK, OUTPUT):
         if not flag.value:
             raise UserError(f"--{flag.name} is missing")
-    corpora = [Path(corpus) for corpus in CORPUS.value]
     benchmark = Path(BENCHMARK.value)
     from phi1_jax.evaluate.benchmarks import read_for_comparison
 
@@ -58,6 +57,7 @@ def main(argv: Sequence[str]) -> None:
     except ValueError as error:
         raise UserError(f"--tau={','.join(TAU.value)}: give numbers, e.g. 0.95,0.9") from error
     # Here, since they take a while to import; --help need not wait for it.
+    from phi1_jax.corpus.records import SkipLog
     from phi1_jax.decontamination.contamination import Rules
     from phi1_jax.decontamination.decontaminate import decontaminate
 
@@ -67,13 +67,15 @@ def main(argv: Sequence[str]) -> None:
     embed, embedder = load_embedder(Path(EMBEDDER.value)) if EMBEDDER.value else (None, None)
 
     def work(output: Path) -> dict[str, Any]:
-        return decontaminate(
-            corpora, benchmark, output, rules,
-            problems=problems, embed=embed, workers=WORKERS.value,
+        skip = SkipLog(output / corpus.LEFT_OUT)
+        report = decontaminate(
+            corpora["corpus"], benchmark, output, rules, problems=problems, embed=embed,
+            workers=WORKERS.value, columns=corpora["columns"], skip=skip,
         )  # fmt: skip
+        return {**report, **skip.report()}
 
     known = benchmark if benchmark.exists() else BENCHMARK.value
-    inputs = {"corpus": corpora, "benchmark": known, "rules": rules, "embedder": embedder}
+    inputs = {**corpora, "benchmark": known, "rules": rules, "embedder": embedder}
     run_stage("decontaminate", Path(OUTPUT.value), inputs, work, force=FORCE.value)
 
 

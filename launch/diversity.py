@@ -7,7 +7,7 @@ Prints which share of the functions has a loop, a guard, two arguments and so on
 in the problems of --against (HumanEval's format, MBPP's or EvalPlus's), and how many of the
 problems' solutions are covered: each of their statements, with those around it, and their number
 of arguments occur in the corpus. OUTPUT gets diversity.md with its figure, and report.json. The
-corpora are what `synthesize.py` writes, or any JSON lines with a column `text`; docs/synthesis.md
+corpora are what `synthesize.py` writes, or any corpus of docs/data.md; docs/synthesis.md
 explains the figures.
 """
 
@@ -17,11 +17,12 @@ from typing import Any
 
 from absl import flags
 
+from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
 from phi1_jax.errors import UserError
 
-CORPUS = flags.DEFINE_multi_string("corpus", [], "A corpus; may be given several times.")
+flags.adopt_module_key_flags(corpus)  # so that --help shows them
 AGAINST = flags.DEFINE_multi_string("against", [], "File of problems; repeat for several.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 TOPICS = flags.DEFINE_string(
@@ -39,11 +40,9 @@ FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged."
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    if not CORPUS.value:
-        raise UserError("--corpus is missing: --corpus=runs/synth/exercises.jsonl.zst, say")
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the results")
-    paths = name_corpora([Path(corpus) for corpus in CORPUS.value])
+    paths = name_corpora(corpus.paths())
     problems = name_corpora([Path(file) for file in AGAINST.value])
     own = Path(TOPICS.value) if TOPICS.value else None
     tokenizer = Path(TOKENIZER.value) if TOKENIZER.value else None
@@ -52,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
         return measure_all(paths, problems, own, tokenizer, output)
 
     inputs = {
-        "corpora": list(paths.values()), "against": list(problems.values()), "topics": own or "",
+        **corpus.inputs(), "against": list(problems.values()), "topics": own or "",
         "seed": SEED.value, "long_prompt": LONG_PROMPT.value, "tokenizer": tokenizer or "",
     }  # fmt: skip
     output = Path(OUTPUT.value)
@@ -69,6 +68,7 @@ def measure_all(
     from tqdm import tqdm
 
     from phi1_jax.corpus.documents import read_documents
+    from phi1_jax.corpus.records import SkipLog
     from phi1_jax.evaluate.benchmarks import read_benchmark
     from phi1_jax.synthesis.diversity import (
         ConstructCounter,
@@ -100,10 +100,12 @@ def measure_all(
             total.add(one)
         rows[name] = total.shares()
     corpora = {}
+    skip, columns = SkipLog(output / corpus.LEFT_OUT), script.pairs(corpus.COLUMNS)
     for name, path in paths.items():
-        first = next(read_documents(path))
+        first = next(read_documents(path, None, columns, skip))
         steps, tree = topic_tree(own, "composition" in first.metadata)
-        with tqdm(read_documents(path), name, unit="", mininterval=1) as documents:
+        read = read_documents(path, None, columns, skip)
+        with tqdm(read, name, unit="", mininterval=1) as documents:
             corpora[name], found = measure(
                 documents, steps, tree, WORKERS.value, SEED.value, counter
             )
@@ -119,6 +121,7 @@ def measure_all(
         "in": {name: c["documents"] for name, c in corpora.items()},
         "corpora": corpora,
         "constructs": rows,
+        **skip.report(),
     }
 
 

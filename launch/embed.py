@@ -14,10 +14,11 @@ from typing import Any
 
 from absl import flags
 
+from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
 from phi1_jax.errors import UserError
 
-CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to embed; repeat for several.")
+flags.adopt_module_key_flags(corpus)  # so that --help shows them
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run folder of the model.")
 STEP = flags.DEFINE_integer("step", None, "Which checkpoint; the newest by default.", 0)
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the vectors.")
@@ -32,19 +33,20 @@ FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged."
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    for flag in (CORPUS, CHECKPOINT, OUTPUT):
+    inputs = corpus.inputs()
+    for flag in (CHECKPOINT, OUTPUT):
         if not flag.value:
             raise UserError(f"--{flag.name} is missing; see --help for an example")
     shard = _shard(SHARD.value)
-    corpora = [Path(corpus) for corpus in CORPUS.value]
     script.start_jax()
     from phi1_jax.cli.stage import run_stage
-    from phi1_jax.corpus.documents import list_files, read_all
+    from phi1_jax.corpus.documents import list_files
+    from phi1_jax.corpus.records import SkipLog
     from phi1_jax.quality.embed_corpus import embed_corpus
     from phi1_jax.quality.embedder import Embedder
 
-    for corpus in corpora:
-        list_files(corpus)
+    for path in corpus.paths():  # before the model is loaded
+        list_files(path)
     embedder = Embedder.from_checkpoint(
         Path(CHECKPOINT.value),
         STEP.value,
@@ -53,12 +55,13 @@ def main(argv: Sequence[str]) -> None:
     )
 
     def work(output: Path) -> dict[str, Any]:
-        return embed_corpus(
-            read_all(corpora), embedder, output, documents_per_part=PART.value, shard=shard
+        skip = SkipLog(output / corpus.LEFT_OUT)
+        report = embed_corpus(
+            corpus.read(skip), embedder, output, documents_per_part=PART.value, shard=shard
         )
+        return {**report, **skip.report()}
 
-    inputs = {
-        "corpus": corpora,
+    inputs |= {
         "embedder": embedder.fingerprint,
         "documents_per_part": PART.value,
         "shard": SHARD.value,

@@ -14,11 +14,12 @@ from typing import Any
 
 from absl import flags
 
+from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
 from phi1_jax.errors import UserError
 
-CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to choose from; repeat for several.")
+flags.adopt_module_key_flags(corpus)  # so that --help shows them
 EMBEDDINGS = flags.DEFINE_multi_string("embeddings", [], "Folders of launch/embed.py.")
 MODEL = flags.DEFINE_string("model", None, "Folder of launch/fit_quality.py.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
@@ -32,10 +33,10 @@ FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged."
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    for flag in (CORPUS, EMBEDDINGS, MODEL, OUTPUT):
+    inputs = corpus.inputs()
+    for flag in (EMBEDDINGS, MODEL, OUTPUT):
         if not flag.value:
             raise UserError(f"--{flag.name} is missing; see --help for an example")
-    corpora = [Path(corpus) for corpus in CORPUS.value]
     embeddings = [Path(folder) for folder in EMBEDDINGS.value]
     settings = {
         "budget_tokens": None if BUDGET_TOKENS.value is None else round(BUDGET_TOKENS.value),
@@ -45,12 +46,15 @@ def main(argv: Sequence[str]) -> None:
 
     def work(output: Path) -> dict[str, Any]:
         # scikit-learn takes a while to import; --help need not wait for it.
-        from phi1_jax.corpus.documents import read_all
+        from phi1_jax.corpus.records import SkipLog
         from phi1_jax.quality.filter import filter_corpus
 
-        return filter_corpus(read_all(corpora), embeddings, Path(MODEL.value), output, **settings)
+        skip = SkipLog(output / corpus.LEFT_OUT)
+        documents = corpus.read(skip)
+        report = filter_corpus(documents, embeddings, Path(MODEL.value), output, **settings)
+        return {**report, **skip.report()}
 
-    inputs = {"corpus": corpora, "embeddings": embeddings, "model": Path(MODEL.value), **settings}
+    inputs |= {"embeddings": embeddings, "model": Path(MODEL.value), **settings}
     run_stage("filter", Path(OUTPUT.value), inputs, work, force=FORCE.value)
 
 

@@ -6,7 +6,9 @@ Make shards: python launch/tokenize_corpus.py --tokenizer=runs/tokenizer \\
                  --corpus=runs/curate/filtered.jsonl.zst --corpus=runs/synth/textbooks.jsonl.zst \\
                  --output=runs/shards/code_textbook
 
-A corpus is a folder, .jsonl, .jsonl.gz, .jsonl.zst or .parquet. Every document is decoded again
+A corpus is a folder of Python, or records as JSON lines, JSON or parquet (--columns names their
+columns): documents with `text`, or exercises with `prompt` and `solution`, whose prompt is left out
+of the loss where a config has data.loss_on = "solutions". Every document is decoded again
 and compared while it goes in; the report gives documents, tokens and bytes/token per source. An
 interrupted run goes on with the first part (--part_mb) that is missing, to the same bytes.
 """
@@ -18,16 +20,17 @@ from typing import Any
 
 from absl import flags
 
+from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
 from phi1_jax.cli.stage import check_output, run_stage
-from phi1_jax.corpus.documents import read_all
+from phi1_jax.corpus.records import SkipLog
 from phi1_jax.errors import UserError
 from phi1_jax.tokens.encode import PART_CHARS
 from phi1_jax.tokens.load import load_tokenizer
 from phi1_jax.tokens.sentencepiece_bpe import sample_texts, train_tokenizer
 from phi1_jax.tokens.shards import open_shards, write_shards
 
-CORPUS = flags.DEFINE_multi_string("corpus", [], "Documents to read; repeat for several.")
+flags.adopt_module_key_flags(corpus)  # so that --help shows them
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the token shards.")
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder of a trained tokenizer.")
 TRAIN = flags.DEFINE_string("train_tokenizer", None, "Folder for a tokenizer to train here.")
@@ -42,8 +45,7 @@ FORCE = flags.DEFINE_bool("force", False, "Redo what is finished, with another t
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    if not CORPUS.value:
-        raise UserError("--corpus is missing: name a folder or file of documents")
+    corpora = corpus.inputs()
     if bool(TRAIN.value) == bool(TOKENIZER.value):
         raise UserError("give one of --train_tokenizer=DIR and --tokenizer=DIR")
     if TOKENIZER.value and not OUTPUT.value:
@@ -53,18 +55,17 @@ def main(argv: Sequence[str]) -> None:
     if not OUTPUT.value:
         of_shards = [MAX_TOKENS, SHARD_TOKENS, PART_MB, WORKERS]
         script.refuse_unread(of_shards, "is read with --output only, the folder for the shards")
-    corpora = [Path(corpus) for corpus in CORPUS.value]
     folder = Path(TRAIN.value or TOKENIZER.value)
     output = Path(OUTPUT.value) if OUTPUT.value else None
     if output:  # before a tokenizer is trained
-        check_output("tokenize", output, [*corpora, folder])
+        check_output("tokenize", output, [*corpora["corpus"], folder])
     if TRAIN.value:
-        inputs = {"corpus": corpora, "vocab_size": VOCAB_SIZE.value, "sample_mb": SAMPLE_MB.value}
+        inputs = {**corpora, "vocab_size": VOCAB_SIZE.value, "sample_mb": SAMPLE_MB.value}
         run_stage(
             "tokenizer",
             folder,
             inputs,
-            lambda to: train(corpora, to, output),
+            lambda to: train(to, output),
             force=FORCE.value,
             flag="train_tokenizer",
         )
@@ -72,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
         tokenizer = load_tokenizer(folder)
         refuse_another_tokenizer(output, tokenizer.fingerprint)
         inputs = {
-            "corpus": corpora,
+            **corpora,
             "tokenizer": tokenizer.fingerprint,
             "max_tokens": MAX_TOKENS.value,
             "shard_tokens": SHARD_TOKENS.value,
@@ -80,8 +81,9 @@ def main(argv: Sequence[str]) -> None:
         }
 
         def work(to: Path) -> dict[str, Any]:
+            skip = SkipLog(to / corpus.LEFT_OUT)
             manifest = write_shards(
-                read_all(corpora),
+                corpus.read(skip),
                 tokenizer,
                 to,
                 shard_tokens=SHARD_TOKENS.value,
@@ -95,13 +97,15 @@ def main(argv: Sequence[str]) -> None:
                 "in": {"documents": manifest["n_documents"], "bytes": read},
                 "out": {"tokens": manifest["n_tokens"], "shards": len(manifest["shards"])},
                 "sources": manifest["sources"],
+                **skip.report(),
             }
 
         run_stage("tokenize", output, inputs, work, force=FORCE.value, keep_partial=True)
 
 
-def train(corpora: Sequence[Path], folder: Path, shards: Path | None) -> dict[str, Any]:
-    texts = sample_texts(read_all(corpora), round(SAMPLE_MB.value * 1e6))
+def train(folder: Path, shards: Path | None) -> dict[str, Any]:
+    skip = SkipLog(folder / corpus.LEFT_OUT)
+    texts = sample_texts(corpus.read(skip), round(SAMPLE_MB.value * 1e6))
     tokenizer = train_tokenizer(texts, VOCAB_SIZE.value)
     if shards:  # now, while the tokenizer that made them is still in its place
         refuse_another_tokenizer(shards, tokenizer.fingerprint)
@@ -112,6 +116,7 @@ def train(corpora: Sequence[Path], folder: Path, shards: Path | None) -> dict[st
         "in": {"documents": len(texts), "bytes": size},
         "out": {"pieces": tokenizer.vocab_size, "bytes_per_token": round(size / tokens, 3)},
         "tokenizer": tokenizer.fingerprint,
+        **skip.report(),
     }
 
 

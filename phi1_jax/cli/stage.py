@@ -161,7 +161,7 @@ def _peak_memory_mb() -> tuple[int, int]:
 def summary_line(report: Mapping[str, Any]) -> str:
     """One line: what went in, what came out, what was dropped and why, and the time."""
     parts = []
-    for key in ("in", "out", "dropped"):
+    for key in ("in", "out", "dropped", "left_out"):
         if value := report.get(key):
             parts.append(f"{key}: {_words(value)}")
     return f"[{report['stage']}] {' | '.join(parts)} | {report['seconds']:.1f} s"

@@ -61,6 +61,8 @@ class SkipLog:
         """
         self.counts: Counter[str] = Counter()
         self._path = path
+        if path is not None:  # that of an interrupted run
+            path.unlink(missing_ok=True)
         self._told: set[tuple[str, str]] = set()
 
     def __call__(self, name: str, reason: str) -> None:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from phi1_jax.corpus.documents import Document, read_documents
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.corpus.problems import Problem, read_problems
-from phi1_jax.corpus.records import open_records, read_records, write_records
+from phi1_jax.corpus.records import Skip, open_records, read_records, write_records
 from phi1_jax.decontamination.contamination import (
     ROUNDING,
     WHOLE_WORDS,
@@ -78,6 +78,8 @@ def decontaminate(
     problems: Sequence[Problem] | None = None,
     embed: Embed | None = None,
     workers: int = 1,
+    columns: Mapping[str, str] | None = None,
+    skip: Skip | None = None,
 ) -> dict[str, Any]:
     """Writes each corpus without its leaks, what was dropped, and what is nearest to each problem.
 
@@ -92,6 +94,7 @@ def decontaminate(
         docstring of the module and the solution a whole program.
       embed: gives the embeddings; without it that measure is left out.
       workers: processes.
+      columns, skip: see `read_documents`.
     Raises:
       UserError: two corpora of the same name, or a corpus that is nothing but leaks.
     """
@@ -119,7 +122,7 @@ def decontaminate(
                     for folder in folders
                 ]
                 clean = [hashlib.sha256() for _ in folders]
-                chunks = _chunks(corpus, f"decontaminate {corpus.name}", embed)
+                chunks = _chunks(corpus, f"decontaminate {corpus.name}", embed, columns, skip)
                 for (documents, _), found in ordered_map(_compare, comparison, chunks, workers):
                     nearest.note(documents, found)
                     n_in[name] += len(documents)
@@ -186,8 +189,15 @@ def _compare(comparison: Comparison, chunk: _Chunk) -> Findings:
     return comparison.compare(*chunk)
 
 
-def _chunks(corpus: Path, description: str, embed: Embed | None = None) -> Iterator[_Chunk]:
-    documents = iter(tqdm(read_documents(corpus), desc=description, unit="doc"))
+def _chunks(
+    corpus: Path,
+    description: str,
+    embed: Embed | None,
+    columns: Mapping[str, str] | None,
+    skip: Skip | None,
+) -> Iterator[_Chunk]:
+    documents = read_documents(corpus, columns=columns, skip=skip)
+    documents = iter(tqdm(documents, desc=description, unit="doc"))
     while chunk := list(islice(documents, _CHUNK)):
         yield chunk, embed([document.text for document in chunk]) if embed else None
 

@@ -6,6 +6,7 @@ concepts" of about 100k samples. Its prompt and scale were not published; those 
 
 import heapq
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from phi1_jax.corpus.documents import Document, write_documents
-from phi1_jax.corpus.records import write_records
+from phi1_jax.corpus.records import Skip, SkipLog, write_records
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client import ChatRequest, LanguageModel
 from phi1_jax.quality.embeddings import document_key
@@ -102,32 +103,51 @@ def by_rubric(documents: Iterable[Document]) -> Iterator[Document]:
         yield _annotated(document, rubric.score([document])[0], rubric.fingerprint)
 
 
-def by_column(low: float, high: float, name: str) -> Annotator:
+def by_column(low: float, high: float, name: str, skip: Skip | None = None) -> Annotator:
     """Takes labels that the documents came with, read into the metadata field `label`.
 
     Args:
       low, high: the ends of the label's scale, mapped to 0 and 1.
       name: what to call the annotator.
+      skip: told of the documents without a label, or with one that is not a number.
+    Raises:
+      UserError: (of the annotator) a label outside the scale, or no label that is a number.
     """
+    tell = skip or SkipLog()
 
     def annotator(documents: Iterable[Document]) -> Iterator[Document]:
+        n, wrong = 0, None
         for document in documents:
-            label = document.metadata.get("label")
-            if isinstance(label, bool) or not isinstance(label, int | float):
-                if label is None:
-                    continue
-                raise UserError(
-                    f"{name}: {label!r} of document {document.id!r} is no number; name the column "
-                    "of the score: --columns=label=score"
-                )
+            given = document.metadata.get("label")
+            label = _number(given)
+            if label is None:
+                wrong = wrong if given is None else (given, document.id)
+                tell(document.id, "no_label" if given is None else "label_is_not_a_number")
+                continue
             if not low <= label <= high:
                 raise UserError(
-                    f"{name}: {label} of document {document.id!r} is outside --label_range="
+                    f"{name}: {given} of document {document.id!r} is outside --label_range="
                     f"{low:g},{high:g}; give the ends of the scale"
                 )
+            n += 1
             yield _annotated(document, (label - low) / (high - low), name)
+        if not n and wrong:
+            raise UserError(
+                f"{name}: {wrong[0]!r} of document {wrong[1]!r} is not a number, nor is any other; "
+                "name the column of the score: --columns=label=score"
+            )
 
     return annotator
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def by_language_model(model: LanguageModel, unusable: Path) -> Annotator:

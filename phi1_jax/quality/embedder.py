@@ -91,17 +91,22 @@ class Embedder:
 
     @classmethod
     def from_checkpoint(
-        cls, run: Path, step: int | None = None, *, max_tokens: int | None, batch_tokens: int
+        cls, run: Path | str, step: int | None = None, **options: Any
     ) -> "Embedder":
         """Loads a run's folder, or one that `launch/convert.py` wrote.
+
+        Args:
+          step: of the run; None is the newest checkpoint.
+          options: those of the constructor.
 
         Raises:
           UserError: no run or tokenizer there, no such step, or a damaged one.
         """
+        run = Path(run)
         read_model_config(run)  # names the folder if it is none
         tokenizer = load_tokenizer(run / TOKENIZER)
         config, params = load_model(run, step)
-        return cls(config, params, tokenizer, max_tokens=max_tokens, batch_tokens=batch_tokens)
+        return cls(config, params, tokenizer, **options)
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         """The mean of the last hidden state over the first `max_tokens` tokens of each text."""

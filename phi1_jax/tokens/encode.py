@@ -87,7 +87,7 @@ def _encode(tokenizer: Tokenizer, item: tuple[Path, Sequence[Document], bool]) -
     if done:
         return None
     dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-    cuts = [int(document.metadata.get("prompt_chars", 0)) for document in documents]
+    cuts = [document.metadata.get("prompt_chars") or 0 for document in documents]
     texts = [document.text[:cut] for document, cut in zip(documents, cuts, strict=True)]
     texts += [document.text[cut:] for document, cut in zip(documents, cuts, strict=True)]
     try:

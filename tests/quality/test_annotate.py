@@ -140,7 +140,7 @@ def test_labels_of_a_file_are_put_on_one_scale(tmp_path):
     }
     with pytest.raises(UserError, match=r"people: 5 of document .* is outside --label_range=0,4"):
         annotate(reader(path, columns), None, by_column(0, 4, "people"), tmp_path)
-    with pytest.raises(UserError, match=r"people: '.*' of document .* is no number"):
+    with pytest.raises(UserError, match=r"people: '.*' of document .* is not a number"):
         wrong = {"text": "body", "label": "body"}
         annotate(reader(path, wrong), None, by_column(0, 4, "people"), tmp_path)
     with pytest.raises(UserError, match="no column 'score'; it has body, grade"):

@@ -1,0 +1,46 @@
+"""The flags of every script that reads a corpus, --corpus and --columns; import it to define them.
+
+A corpus is a folder of Python, or records as JSON lines, JSON or parquet (or a folder of those): a
+column `text`, or exercises of `prompt` and `solution`; or text for readers. docs/data.md has more.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from phi1_jax.cli import script
+from phi1_jax.corpus.documents import Document, read_all
+from phi1_jax.corpus.records import Skip
+from phi1_jax.errors import UserError
+
+CORPUS = flags.DEFINE_multi_string(
+    "corpus", [], "File or folder of documents or exercises; repeat for several."
+)
+COLUMNS = flags.DEFINE_list(
+    "columns", [], "Column map of the corpus, e.g. text=content,id=hexsha or prompt=task,text=code."
+)
+# In a stage's folder: the name and reason of everything in the corpus that was not read.
+LEFT_OUT = "left_out.jsonl"
+
+
+def paths() -> list[Path]:
+    """The files and folders named.
+
+    Raises:
+      UserError: none.
+    """
+    if not CORPUS.value:
+        raise UserError("--corpus is missing: name a folder or file of documents")
+    return [Path(corpus) for corpus in CORPUS.value]
+
+
+def inputs() -> dict[str, Any]:
+    """What of it a stage is told apart by."""
+    return {"corpus": paths(), "columns": script.pairs(COLUMNS)}
+
+
+def read(skip: Skip | None = None) -> Iterator[Document]:
+    """All documents; `skip` is told what cannot be read (see `read_documents`)."""
+    return read_all(paths(), script.pairs(COLUMNS), skip)
