@@ -70,7 +70,7 @@ def get_config() -> ConfigDict:
                 "keep_best": 1,
                 "retries": 0,
             },
-            "guard": {"window": 64, "gradient_norm_factor": 10.0, "loss_rise": 2.0},  # [ours]
+            "skip_step": {"window": 64, "gradient_norm_factor": 10.0, "loss_rise": 2.0},  # [ours]
             "steps": 36_000,
             "micro_batch_size": 8,
             "loss_chunks": 1,

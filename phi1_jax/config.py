@@ -177,18 +177,18 @@ class MeshConfig:
 
 
 @dataclass(frozen=True)
-class GuardConfig:
-    """Which steps are dropped, beside those without finite gradient [ours]; see train/guard.py."""
+class SkipStepConfig:
+    """Which steps are skipped, beside those without finite gradient [ours]; train/skip_step.py."""
 
     window: int = 64  # kept steps that the medians are taken over
     gradient_norm_factor: float = 10.0  # times the median gradient norm; 0: no limit
     loss_rise: float = 2.0  # nats above the median loss; 0: no limit
 
     def __post_init__(self) -> None:
-        _check(self.window >= 1, "guard.window", self.window, "at least 1")
+        _check(self.window >= 1, "skip_step.window", self.window, "at least 1")
         factor = self.gradient_norm_factor
-        _check(factor == 0 or factor > 1, "guard.gradient_norm_factor", factor, "0 or above 1")
-        _check(self.loss_rise >= 0, "guard.loss_rise", self.loss_rise, "0 or more")
+        _check(factor == 0 or factor > 1, "skip_step.gradient_norm_factor", factor, "0 or above 1")
+        _check(self.loss_rise >= 0, "skip_step.loss_rise", self.loss_rise, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    guard: GuardConfig = field(default_factory=GuardConfig)
+    skip_step: SkipStepConfig = field(default_factory=SkipStepConfig)
     steps: int = 36_000
     # Sequences a device computes at once; 0 is all of its share, without accumulation.
     micro_batch_size: int = 0
@@ -239,7 +239,7 @@ class RunConfig:
     init_from: str = ""  # a checkpoint folder whose weights start this run
     log_every_steps: int = 10
     eval_every_steps: int = 0  # 0: no evaluation while training
-    max_skipped_steps: int = 20  # stop after so many dropped steps in a row
+    max_skipped_steps: int = 20  # stop after so many skipped steps in a row
     peak_tflops: float = 0.0  # of one device, for MFU; 0: the data sheet's, for devices known
 
     def __post_init__(self) -> None:

@@ -52,9 +52,9 @@ class Rows:
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """int32[n, seq_len + 1] tokens, and bool[n, seq_len], which targets count."""
-        tokens, loss = self.shards.gather(self.starts[rows], self.seq_len + 1)
-        loss = loss[:, 1:]
-        return tokens, loss if self.solutions_only else np.ones_like(loss)
+        tokens, mask = self.shards.gather(self.starts[rows], self.seq_len + 1)
+        loss_mask = mask[:, 1:]
+        return tokens, loss_mask if self.solutions_only else np.ones_like(loss_mask)
 
     def read_validation(self) -> tuple[np.ndarray, np.ndarray]:
         """All validation rows; what counts is in documents that lie whole in them.
@@ -171,18 +171,23 @@ class Loader:
         """The batch of optimizer step `step`, 0 for the first.
 
         Returns:
-          tokens int32[b, seq_len + 1], loss bool[b, seq_len] (the targets that count), source
+          tokens int32[b, seq_len + 1], loss_mask bool[b, seq_len] (the targets that count), source
           int32[b] (number in `data.sources`) and row int64[b] (of that source).
         """
         b, t = self.config.global_batch_size, self.config.seq_len
         source, place = mixed(self.weights, step * b, b)
         row = np.empty(b, np.int64)
-        tokens, loss = np.empty((b, t + 1), np.int32), np.empty((b, t), bool)
+        tokens, loss_mask = np.empty((b, t + 1), np.int32), np.empty((b, t), bool)
         for number, (rows, stream) in enumerate(zip(self.sources, self._streams, strict=True)):
             mine = np.flatnonzero(source == number)
             row[mine] = rows.trained[[stream[i] for i in place[mine].tolist()]]
-            tokens[mine], loss[mine] = rows.read(row[mine])
-        return {"tokens": tokens, "loss": loss, "source": source.astype(np.int32), "row": row}
+            tokens[mine], loss_mask[mine] = rows.read(row[mine])
+        return {
+            "tokens": tokens,
+            "loss_mask": loss_mask,
+            "source": source.astype(np.int32),
+            "row": row,
+        }
 
     def __repr__(self) -> str:
         return f"Loader({self.names})"

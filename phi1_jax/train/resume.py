@@ -65,7 +65,7 @@ def identity_of(config: RunConfig, loader: Loader) -> Identity:
 
 
 def refuse_changes(
-    run: Path, identity: Identity, allow_change: Sequence[str] = ()
+    run_dir: Path, identity: Identity, allow_change: Sequence[str] = ()
 ) -> dict[str, tuple[Any, Any]]:
     """Compares with the identity that the run's folder holds, if it holds one.
 
@@ -81,11 +81,13 @@ def refuse_changes(
     """
     for name in allow_change:
         if not any(_within(field, name) for field in identity):
-            raise UserError(f"--allow_change={name}: no such field; {run / IDENTITY} lists them")
-    old = _recorded_identity(run)
+            raise UserError(
+                f"--allow_change={name}: no such field; {run_dir / IDENTITY} lists them"
+            )
+    old = _recorded_identity(run_dir)
     if old is None:
         return {}
-    if committed_steps(run) and _same_weights(old.get("init_from"), identity["init_from"]):
+    if committed_steps(run_dir) and _same_weights(old.get("init_from"), identity["init_from"]):
         identity["init_from"] = old["init_from"]
     changed = {
         name: (old.get(name), identity.get(name))
@@ -95,7 +97,7 @@ def refuse_changes(
     if fixed := [name for name in changed if name in FIXED_FIELDS]:
         was, now = changed[fixed[0]]
         raise UserError(
-            f"config field {fixed[0]}={now} differs from {was} in {run}, and checkpoints cannot"
+            f"config field {fixed[0]}={now} differs from {was} in {run_dir}, and checkpoints cannot"
             " follow; give the same value, or a new --output"
         )
     refused = [
@@ -103,26 +105,26 @@ def refuse_changes(
     ]
     if {"data.sources", "init_from"} <= set(refused):
         raise UserError(
-            f"{run} holds another run: of data.sources={old['data.sources']} from"
+            f"{run_dir} holds another run: of data.sources={old['data.sources']} from"
             f" init_from={old['init_from']}; give a new --output"
         )
     if refused:
         words = ", ".join(f"{name}={changed[name][1]} (was {changed[name][0]})" for name in refused)
         flags = " ".join(f"--allow_change={name}" for name in refused)
         raise UserError(
-            f"config fields changed since {run} began: {words}; give the same values, a new"
+            f"config fields changed since {run_dir} began: {words}; give the same values, a new"
             f" --output, or {flags}"
         )
     return changed
 
 
 def start(
-    config: RunConfig, trainer: Trainer, checkpointer: Checkpointer, tokenizer: str
+    config: RunConfig, trainer: Trainer, checkpointer: Checkpointer, identity: Identity
 ) -> tuple[int, State, dict[str, Any]]:
     """The newest checkpoint of this run; else the weights of `init_from`; else fresh ones.
 
     Args:
-      tokenizer: fingerprint of the one that made the shards.
+      identity: this run's; its data.tokenizer made the shards.
     Returns:
       step, state, and what was saved beside them ({} at step 0 of a new run).
     Raises:
@@ -136,9 +138,9 @@ def start(
     params, rest = split(shapes)
     restored = checkpointer.restore(params, rest)
     if restored is not None:
-        step, params, (counter, optimizer, guard), position = restored
+        step, params, (counter, optimizer, skip), position = restored
         logging.info("resumed from step %d", step)
-        return step, State(counter, params, optimizer, guard), position
+        return step, State(counter, params, optimizer, skip), position
     if not config.init_from:
         return 0, trainer.init(), {}
     folder, number = _split_step(config.init_from)
@@ -150,7 +152,7 @@ def start(
                 f"config field model.{name}={ours} differs from {theirs} in init_from="
                 f"{config.init_from}; make them equal"
             )
-    if _tokenizer_of(folder) not in (tokenizer, None):
+    if _tokenizer_of(folder) not in (identity["data.tokenizer"], None):
         raise UserError(
             f"config field init_from={config.init_from}: trained with another tokenizer than the"
             " one that made the shards of data.sources; run tokenize_corpus with"
@@ -162,12 +164,12 @@ def start(
 
 def split(state: State) -> tuple[Any, Any]:
     """A checkpoint's two items: the weights, and what only training needs."""
-    return state.params, (state.step, state.optimizer, state.guard)
+    return state.params, (state.step, state.optimizer, state.skip)
 
 
 def record_start(
     config: RunConfig,
-    run: Path,
+    run_dir: Path,
     step: int,
     identity: Identity,
     changed: Mapping[str, tuple[Any, Any]],
@@ -178,16 +180,16 @@ def record_start(
     """
     if jax.process_index() > 0:
         return
-    tokenizer, copy = Path(config.data.tokenizer), run / TOKENIZER
+    tokenizer, copy = Path(config.data.tokenizer), run_dir / TOKENIZER
     if config.data.tokenizer and not (copy.exists() and copy.samefile(tokenizer)):
         shutil.copytree(tokenizer, copy, dirs_exist_ok=True)
     if changed:
-        with (run / CHANGES).open("a", encoding="utf-8") as file:
+        with (run_dir / CHANGES).open("a", encoding="utf-8") as file:
             for name, (old, new) in changed.items():
                 row = {"step": step, "time": round(time.time(), 3), "field": name}
                 file.write(json.dumps({**row, "old": old, "new": new}) + "\n")
-    write_json(run / CONFIG, to_dict(config))
-    write_json(run / IDENTITY, identity)
+    write_json(run_dir / CONFIG, to_dict(config))
+    write_json(run_dir / IDENTITY, identity)
 
 
 def _within(field: str, name: str) -> bool:
@@ -200,40 +202,40 @@ def _split_step(init_from: str) -> tuple[Path, int | None]:
     return (Path(folder), int(step)) if at and step.isdecimal() else (Path(init_from), None)
 
 
-def _recorded_identity(run: Path) -> Identity | None:
+def _recorded_identity(run_dir: Path) -> Identity | None:
     """What the run was begun with; None if there is no run yet.
 
     Raises:
       UserError: there are checkpoints, and nothing says of what.
     """
-    file = run / IDENTITY
+    file = run_dir / IDENTITY
     try:
         return dict(json.loads(file.read_text("utf-8")))
     except FileNotFoundError:
         problem = "missing"
     except (ValueError, TypeError):
         problem = "damaged"
-    for step in reversed(committed_steps(run)):
+    for step in reversed(committed_steps(run_dir)):
         try:
-            position = ocp.JsonCheckpointHandler().restore(step_folder(run, step) / "position")
+            position = ocp.JsonCheckpointHandler().restore(step_folder(run_dir, step) / "position")
             identity = dict(position["identity"])
         except (OSError, ValueError, TypeError, KeyError):
             continue
         logging.warning("%s is %s; step %d says the same and is used", file, problem, step)
         return identity
-    if steps_in(run):
+    if steps_in(run_dir):
         raise UserError(
-            f"{run} holds checkpoints but no {IDENTITY}, so no run that can go on; give a new"
+            f"{run_dir} holds checkpoints but no {IDENTITY}, so no run that can go on; give a new"
             " --output, and its weights as --config.init_from"
         )
     return None
 
 
-def _tokenizer_of(run: Path) -> str | None:
+def _tokenizer_of(run_dir: Path) -> str | None:
     """Fingerprint of the tokenizer that a run's weights were trained with, if it says."""
-    if (run / TOKENIZER).is_dir():
-        return load_tokenizer(run / TOKENIZER).fingerprint
-    identity = _recorded_identity(run) if (run / IDENTITY).is_file() else None
+    if (run_dir / TOKENIZER).is_dir():
+        return load_tokenizer(run_dir / TOKENIZER).fingerprint
+    identity = _recorded_identity(run_dir) if (run_dir / IDENTITY).is_file() else None
     return (identity or {}).get("data.tokenizer")
 
 

@@ -26,7 +26,7 @@ SEEN_WITHIN_S = 60.0
 
 
 @contextmanager
-def lock_run_dir(run: Path) -> Iterator[None]:
+def lock_run_dir(run_dir: Path) -> Iterator[None]:
     """Holds a run's folder, made if it is not there, against other runs.
 
     The first process keeps a lock on RUN/lock, which the kernel takes back however it ends. Where
@@ -40,16 +40,16 @@ def lock_run_dir(run: Path) -> Iterator[None]:
     with ExitStack() as stack:
         if jax.process_index() == 0:
             try:
-                stack.enter_context(_lock(run, nonce))
+                stack.enter_context(_lock(run_dir, nonce))
             except UserError as error:
                 problem = str(error)
         problem, nonce = distributed.gather([problem, nonce])[0]
         if problem:
             raise AllProcessesError(problem)
-        for number, sees in enumerate(distributed.gather(_sees(run, nonce))):
+        for number, sees in enumerate(distributed.gather(_sees(run_dir, nonce))):
             if not sees:
                 raise AllProcessesError(
-                    f"--output={run} is not one folder for all processes: process {number} does"
+                    f"--output={run_dir} is not one folder for all processes: process {number} does"
                     " not see what process 0 writes there; give one that all hosts share"
                 )
         yield
@@ -82,31 +82,32 @@ def refuse_differences(
 
 
 @contextmanager
-def _lock(run: Path, nonce: str) -> Iterator[None]:
+def _lock(run_dir: Path, nonce: str) -> Iterator[None]:
     holder = {"host": socket.gethostname(), "pid": os.getpid(), "nonce": nonce}
     if job := os.environ.get("SLURM_JOB_ID"):
         holder["job"] = job
     with ExitStack() as stack:
         try:
-            run.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context((run / LOCK).open("a+", encoding="utf-8"))
-            _take(file, run)
+            run_dir.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((run_dir / LOCK).open("a+", encoding="utf-8"))
+            _take(file, run_dir)
             file.truncate(0)
             file.write(json.dumps(holder))
             file.flush()
             os.fsync(file.fileno())
         except OSError as error:
             raise UserError(
-                f"--output={run} cannot be a run's folder: {error}; give one that can be written"
+                f"--output={run_dir} cannot be a run's folder: {error}; give one that can be"
+                " written"
             ) from error
         try:
             yield
         finally:
-            if [path.name for path in run.iterdir()] == [LOCK]:  # refused before it began
-                shutil.rmtree(run, ignore_errors=True)
+            if [path.name for path in run_dir.iterdir()] == [LOCK]:  # refused before it began
+                shutil.rmtree(run_dir, ignore_errors=True)
 
 
-def _take(file: IO[str], run: Path) -> None:
+def _take(file: IO[str], run_dir: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -115,23 +116,23 @@ def _take(file: IO[str], run: Path) -> None:
         who = json.loads(text) if text else {}
         names = ", ".join(f"{name} {who[name]}" for name in ("host", "pid", "job") if name in who)
         raise UserError(
-            f"--output={run}: another run writes there now ({names}); end that one first, or give"
-            " another folder"
+            f"--output={run_dir}: another run writes there now ({names}); end that one first, or"
+            " give another folder"
         ) from None
     except OSError as error:
-        logging.warning("%s cannot be locked (%s): start no second run there", run, error)
+        logging.warning("%s cannot be locked (%s): start no second run there", run_dir, error)
 
 
-def _sees(run: Path, nonce: str) -> bool:
+def _sees(run_dir: Path, nonce: str) -> bool:
     if jax.process_index() == 0:
         return True
     deadline = time.monotonic() + SEEN_WITHIN_S
     while True:
         try:
-            if nonce in (run / LOCK).read_text(encoding="utf-8"):
+            if nonce in (run_dir / LOCK).read_text(encoding="utf-8"):
                 return True
         except OSError as error:
-            logging.debug("%s: %s", run, error)
+            logging.debug("%s: %s", run_dir, error)
         if time.monotonic() > deadline:
             return False
         time.sleep(0.5)

@@ -1,10 +1,11 @@
 """One optimizer step: next-token loss, gradient accumulation, update."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -13,8 +14,8 @@ from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import BATCH, activations_on, param_shardings, replicated
-from phi1_jax.train.guard import Guard, judge, new_guard
 from phi1_jax.train.optimizer import make_optimizer
+from phi1_jax.train.skip_step import SkipState, decide, new_skip_state
 
 # The axis of accumulation leads; each micro-batch lies over the data-parallel axes.
 MICRO_BATCHES = PartitionSpec(None, *BATCH)
@@ -26,7 +27,7 @@ class Batch(NamedTuple):
     """Rows of tokens for one step, cut into n micro-batches of b rows."""
 
     tokens: Any  # int32[n, b, t + 1]; inputs are all but the last, targets all but the first
-    loss: Any  # bool[n, b, t]; the targets that count
+    loss_mask: Any  # bool[n, b, t]; the targets that count
 
 
 class State(NamedTuple):
@@ -35,7 +36,7 @@ class State(NamedTuple):
     step: Any  # int32[], optimizer steps taken
     params: Any  # nested dict of float32
     optimizer: Any  # optax's state
-    guard: Guard
+    skip: SkipState
 
 
 class Trainer(NamedTuple):
@@ -45,8 +46,17 @@ class Trainer(NamedTuple):
     shardings: State
     init: Callable[[], State]
     step: Callable[[State, Batch], tuple[State, Metrics]]
-    # The sum of -log p over the targets of one micro-batch that count, without dropout.
-    loss: Callable[[Any, Batch], jax.Array]
+    # (params, one micro-batch) -> the sum of -log p over its targets that count, without dropout.
+    nll: Callable[[Any, Batch], jax.Array]
+
+
+class StepDone(NamedTuple):
+    """A step that the devices have been given; what it returns may not be there yet."""
+
+    step: int  # 1 for a run's first
+    state: State  # after it
+    metrics: Metrics
+    examples: Mapping[str, np.ndarray]  # its batch as the loader gave it
 
 
 def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
@@ -60,15 +70,15 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
     def init() -> State:
         model = Phi(config.model, nnx.Rngs(params=config.seed))
         params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-        guard = new_guard(config.guard)
-        return State(jnp.zeros((), jnp.int32), params, optimizer.init(params), guard)
+        skip = new_skip_state(config.skip_step)
+        return State(jnp.zeros((), jnp.int32), params, optimizer.init(params), skip)
 
-    shardings = _state_shardings(mesh, param_shardings(mesh, abstract), jax.eval_shape(init))
+    shardings = _state_shardings(mesh, param_shardings(mesh, abstract), optimizer, init)
 
     # rbg is the faster one, but cannot be cut: every device would draw the bits of all of them.
     dropout_bits = "rbg" if mesh.size == 1 else "threefry2x32"
 
-    def total_loss(params: Any, micro: Batch, key: jax.Array | None) -> jax.Array:
+    def total_nll(params: Any, micro: Batch, key: jax.Array | None) -> jax.Array:
         model = nnx.merge(graph, params)
 
         def piece(total: jax.Array, rows: Any) -> tuple[jax.Array, None]:
@@ -79,7 +89,7 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
             return total + jnp.sum(nll_bt * counts_bt), None
 
         with activations_on(mesh):
-            whole = (model.hidden(micro.tokens[:, :-1], key), micro.tokens[:, 1:], micro.loss)
+            whole = (model.hidden(micro.tokens[:, :-1], key), micro.tokens[:, 1:], micro.loss_mask)
             if config.loss_chunks == 1:
                 return piece(jnp.zeros(()), whole)[0]
             # Of each piece's logits, none is kept for the backward pass.
@@ -88,7 +98,7 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
             return jax.lax.scan(recomputed, jnp.zeros(()), pieces)[0]
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        count = jnp.maximum(jnp.sum(batch.loss), 1)
+        count = jnp.maximum(jnp.sum(batch.loss_mask), 1)
         key = jax.random.fold_in(jax.random.key(config.seed, impl=dropout_bits), state.step)
         dropping = config.model.has_dropout
 
@@ -96,7 +106,7 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
             micro, index = item
             micro_key = jax.random.fold_in(key, index) if dropping else None
             # The mean's division is here, at a scalar, not in a pass over the gradients.
-            share = lambda params: total_loss(params, micro, micro_key) / count  # noqa: E731
+            share = lambda params: total_nll(params, micro, micro_key) / count  # noqa: E731
             return jax.tree.map(jnp.add, carry, jax.value_and_grad(share)(state.params)), None
 
         n_micro = batch.tokens.shape[0]
@@ -108,7 +118,7 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
         norm = optax.tree.norm(grads)
         updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
         updated = (optax.apply_updates(state.params, updates), optimizer_state)
-        keep, guard = judge(config.guard, state.guard, loss, norm)
+        keep, skip = decide(config.skip_step, state.skip, loss, norm)
         # `where`, since 0 * NaN is NaN.
         params, optimizer_state = jax.tree.map(
             lambda new, old: jnp.where(keep, new, old), updated, (state.params, state.optimizer)
@@ -117,10 +127,10 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
             "loss": loss,
             "gradient_norm": norm,
             "skipped": ~keep,
-            "skipped_steps": guard.skipped,
-            "skipped_in_a_row": guard.skipped_in_a_row,
+            "skipped_steps": skip.skipped,
+            "skipped_in_a_row": skip.skipped_in_a_row,
         }
-        return State(state.step + 1, params, optimizer_state, guard), metrics
+        return State(state.step + 1, params, optimizer_state, skip), metrics
 
     batch_sharding = NamedSharding(mesh, MICRO_BATCHES)
     return Trainer(
@@ -134,7 +144,7 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
             donate_argnums=0,
         ),
         jax.jit(
-            lambda params, micro: total_loss(params, micro, None),
+            lambda params, micro: total_nll(params, micro, None),
             in_shardings=(shardings.params, NamedSharding(mesh, BATCH)),
             out_shardings=replicated(mesh),
         ),
@@ -159,22 +169,44 @@ def count_micro_batches(config: RunConfig, mesh: Mesh) -> int:
     return rows // per_step
 
 
+def on_device(
+    batches: Iterator[dict[str, np.ndarray]], mesh: Mesh, micro_batches: int
+) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
+    """Each batch on the devices, one ahead of the step that runs, and as the loader gave it."""
+    sharding = NamedSharding(mesh, MICRO_BATCHES)
+
+    def placed(batch: dict[str, np.ndarray]) -> tuple[Batch, dict[str, np.ndarray]]:
+        parts = (batch[name] for name in Batch._fields)
+        cut = (part.reshape(micro_batches, -1, *part.shape[1:]) for part in parts)
+        return Batch(*(place(part, sharding) for part in cut)), batch
+
+    ahead = placed(next(batches))
+    for batch in batches:
+        ready, ahead = ahead, placed(batch)
+        yield ready
+
+
+def place(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
+    """Puts an array that every process holds whole where the sharding says."""
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
 def _cut(x_bt: jax.Array, n: int) -> jax.Array:
     """[b, t, ...] -> [n, b, t / n, ...]"""
     return x_bt.reshape(len(x_bt), n, -1, *x_bt.shape[2:]).swapaxes(0, 1)
 
 
-def _state_shardings(mesh: Mesh, params: Any, state: State) -> State:
-    """Optimizer moments lie where their parameters lie; scalars are replicated."""
-    by_path = {_keys(path): s for path, s in jax.tree_util.tree_leaves_with_path(params)}
-
-    def place(path: Any, leaf: Any) -> NamedSharding:
-        keys = _keys(path)
-        matches = (by_path[keys[i:]] for i in range(len(keys)) if keys[i:] in by_path)
-        return next(matches, replicated(mesh)) if leaf.ndim else replicated(mesh)
-
-    return jax.tree_util.tree_map_with_path(place, state)
-
-
-def _keys(path: Any) -> tuple[str, ...]:
-    return tuple(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
+def _state_shardings(
+    mesh: Mesh, params: Any, optimizer: optax.GradientTransformation, init: Callable[[], State]
+) -> State:
+    """Optimizer moments lie where their parameters lie; all else is replicated."""
+    everywhere = replicated(mesh)
+    shapes = jax.eval_shape(init)
+    moments = optax.tree_map_params(
+        optimizer,
+        lambda _, sharding: sharding,
+        shapes.optimizer,
+        params,
+        transform_non_params=lambda _: everywhere,
+    )
+    return State(everywhere, params, moments, jax.tree.map(lambda _: everywhere, shapes.skip))

@@ -23,16 +23,18 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from phi1_jax.train.step import StepDone
+
 
 class Trace:
     """Writes one process's trace, or nothing; a line is written before the next step starts."""
 
-    def __init__(self, run: Path, enabled: bool) -> None:
+    def __init__(self, run_dir: Path, enabled: bool) -> None:
         self._file: IO[str] | None = None
         if not enabled:
             return
-        path = _path(run, jax.process_index())
-        run.mkdir(parents=True, exist_ok=True)
+        path = _path(run_dir, jax.process_index())
+        run_dir.mkdir(parents=True, exist_ok=True)
         # A kill may have torn the last line.
         kept = path.read_bytes() if path.exists() else b""
         path.write_bytes(kept[: kept.rfind(b"\n") + 1])
@@ -43,18 +45,16 @@ class Trace:
         if self._file:
             self._line({"step": step, "state": state_hash(state)})
 
-    def step(
-        self, step: int, metrics: Mapping[str, jax.Array], batch: Mapping[str, np.ndarray]
-    ) -> None:
-        """One step, 1 for the first; `batch` as the loader gave it."""
+    def after_step(self, done: StepDone) -> None:
+        """Writes its line, once the step is done."""
         if not self._file:
             return
-        values = jax.device_get(dict(metrics))
-        digest = hashlib.sha256(batch["tokens"].tobytes() + batch["loss"].tobytes())
+        values, batch = jax.device_get(done.metrics), done.examples
+        digest = hashlib.sha256(batch["tokens"].tobytes() + batch["loss_mask"].tobytes())
         pairs = np.stack([batch["source"], batch["row"]], axis=1)
         self._line(
             {
-                "step": step,
+                "step": done.step,
                 "loss": _bits(values["loss"]),
                 "gradient_norm": _bits(values["gradient_norm"]),
                 "skipped": bool(values["skipped"]),
@@ -73,9 +73,9 @@ class Trace:
         self._file.flush()
 
 
-def read_trace(run: Path, process: int = 0) -> list[dict[str, Any]]:
+def read_trace(run_dir: Path, process: int = 0) -> list[dict[str, Any]]:
     """The lines of a run's trace, without one that a kill has torn."""
-    whole, _, _ = _path(run, process).read_text(encoding="utf-8").rpartition("\n")
+    whole, _, _ = _path(run_dir, process).read_text(encoding="utf-8").rpartition("\n")
     return [json.loads(line) for line in whole.splitlines()]
 
 
@@ -91,8 +91,8 @@ def state_hash(state: Any) -> str:
     return digest.hexdigest()
 
 
-def _path(run: Path, process: int) -> Path:
-    return run / (f"trace.{process}.jsonl" if process else "trace.jsonl")
+def _path(run_dir: Path, process: int) -> Path:
+    return run_dir / (f"trace.{process}.jsonl" if process else "trace.jsonl")
 
 
 def _bits(value: np.ndarray) -> str:

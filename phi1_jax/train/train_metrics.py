@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from phi1_jax.config import RunConfig
 from phi1_jax.run.metrics import MetricsWriter
 from phi1_jax.train.flops import flops_per_token, peak_flops
 from phi1_jax.train.optimizer import schedule
+from phi1_jax.train.step import StepDone
 
 # What a log line has of the training itself; the step with the best point can be kept.
 TRAIN_CURVES = ("train/loss", "train/gradient_norm", "train/learning_rate", "train/skipped_steps")
@@ -29,12 +30,17 @@ class TrainMetrics:
     """
 
     def __init__(
-        self, config: RunConfig, writer: MetricsWriter, tokens: dict[str, int], start: int
+        self,
+        config: RunConfig,
+        writer: MetricsWriter,
+        sources: Sequence[str],
+        position: Mapping[str, Any],
+        start: int,
     ) -> None:
         """Args:
-        tokens: read from each source since step 0, by name.
+        position: what was saved with step `start`; {} for a new run.
         """
-        self.tokens = tokens
+        self.tokens = {name: position.get("tokens", {}).get(name, 0) for name in sources}
         self._config, self._writer, self._start = config, writer, start
         self._rate = schedule(config.optimizer, config.optimizer.peak_learning_rate, config.steps)
         palm, causal = flops_per_token(config.model, config.data.seq_len)
@@ -48,16 +54,16 @@ class TrainMetrics:
         self._compile_s: float | None = None
         self._begin = self._last = time.perf_counter()
 
-    def add(self, metrics: dict[str, jax.Array], sources: np.ndarray) -> None:
-        """One step: what it returned, and the number of the source of each of its rows."""
-        self._pending.append(metrics)
+    def after_step(self, done: StepDone) -> None:
+        """Counts what the step read, and waits for the step before it."""
+        self._pending.append(done.metrics)
         if len(self._pending) > 1:
             jax.block_until_ready(self._pending[-2]["loss"])
-        counts = np.bincount(sources, minlength=len(self.tokens))
+        counts = np.bincount(done.examples["source"], minlength=len(self.tokens))
         for name, count in zip(self.tokens, counts, strict=True):
             self.tokens[name] += int(count) * self._config.data.seq_len
         if self._compile_s is None:
-            jax.block_until_ready(metrics)
+            jax.block_until_ready(done.metrics)
             self._compile_s, self._untimed = time.perf_counter() - self._last, 1
             self._spent_s.clear()
             self._last = time.perf_counter()

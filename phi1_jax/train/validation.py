@@ -8,8 +8,7 @@ import numpy as np
 
 from phi1_jax.model.sharding import batch_sharding
 from phi1_jax.tokens.loader import Loader
-from phi1_jax.train.feed import place
-from phi1_jax.train.step import Batch, Trainer
+from phi1_jax.train.step import Batch, Trainer, place
 
 
 def validation_evaluator(
@@ -45,7 +44,7 @@ def validation_evaluator(
                 empty = ((0, rows_at_once - len(tokens[rows])), (0, 0))
                 parts = (np.pad(array[rows], empty) for array in (tokens, counts))
                 batch = Batch(*(place(part, sharding) for part in parts))
-                nats += float(trainer.loss(params, batch))
+                nats += float(trainer.nll(params, batch))
             n_tokens = int(counts.sum())
             total_nats, total_tokens = total_nats + nats, total_tokens + n_tokens
             values[f"loss/{name}"] = nats / n_tokens

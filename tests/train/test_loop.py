@@ -82,15 +82,15 @@ def test_a_killed_run_goes_on_bit_for_bit(run_config, finished, tmp_path):
     program = """
 import os, signal, sys, pickle
 import conftest
-from phi1_jax.train import loop, meter
+from phi1_jax.train import loop, train_metrics
 config, run, at = pickle.load(open(sys.argv[1], "rb"))
-add = meter.TrainMetrics.add
-def add_then_stop(self, metrics, sources, calls=[]):
+add = train_metrics.TrainMetrics.after_step
+def add_then_stop(self, done, calls=[]):
     calls.append(1)
     if len(calls) == at:
         os.kill(os.getpid(), signal.SIGTERM)
-    add(self, metrics, sources)
-meter.TrainMetrics.add = add_then_stop
+    add(self, done)
+train_metrics.TrainMetrics.after_step = add_then_stop
 print(loop.train(config, run))
 """
     import pickle
@@ -118,7 +118,7 @@ print(loop.train(config, run))
 def test_slow_steps_do_not_hold_up_a_signal(run_config, tmp_path, monkeypatch):
     """The host may be one step ahead of the devices, whatever the distance of log lines."""
     step_s, in_flight = 0.3, []
-    real_trainer, real_add = loop.make_trainer, TrainMetrics.add
+    real_trainer, real_add = loop.make_trainer, TrainMetrics.after_step
 
     def sleep(loss):
         time.sleep(step_s)
@@ -137,8 +137,8 @@ def test_slow_steps_do_not_hold_up_a_signal(run_config, tmp_path, monkeypatch):
 
         return trainer._replace(step=step)
 
-    def add(self, metrics, sources):
-        real_add(self, metrics, sources)
+    def add(self, done):
+        real_add(self, done)
         in_flight.append(sum(not m["loss"].is_ready() for m in self._pending))
         if len(in_flight) == 6:
             signalled.append(time.perf_counter())
@@ -146,7 +146,7 @@ def test_slow_steps_do_not_hold_up_a_signal(run_config, tmp_path, monkeypatch):
 
     signalled = []
     monkeypatch.setattr(loop, "make_trainer", slow_trainer)
-    monkeypatch.setattr(TrainMetrics, "add", add)
+    monkeypatch.setattr(TrainMetrics, "after_step", add)
     one_device = make_mesh(MeshConfig(1, 1, 1), jax.devices()[:1])
     monkeypatch.setattr(loop, "make_mesh", lambda config: one_device)
     result = train(replace(run_config, steps=40, log_every_steps=40), tmp_path / "slow")

@@ -24,7 +24,7 @@ def test_a_trace_says_what_each_step_saw_and_did(run_config, tmp_path):
     assert float(loss) == result["loss"]
     batches = Loader(config.data, config.seed).batches(0)
     for row, batch in zip(steps, batches, strict=False):
-        whole = batch["tokens"].tobytes() + batch["loss"].tobytes()
+        whole = batch["tokens"].tobytes() + batch["loss_mask"].tobytes()
         assert row["batch"] == hashlib.sha256(whole).hexdigest()
         assert row["examples"] == [
             [int(s), int(r)] for s, r in zip(batch["source"], batch["row"], strict=True)

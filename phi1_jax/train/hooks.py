@@ -1,0 +1,213 @@
+"""What happens beside the training steps: the console, the profiler, evaluation and saving."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging
+from tqdm import tqdm
+
+from phi1_jax.config import RunConfig
+from phi1_jax.run.checkpoint import Checkpointer
+from phi1_jax.run.folder import scores
+from phi1_jax.run.metrics import MetricsWriter
+from phi1_jax.tokens.loader import Loader
+from phi1_jax.train.resume import split
+from phi1_jax.train.skip_step import report_skipped
+from phi1_jax.train.step import State, StepDone
+from phi1_jax.train.train_metrics import TrainMetrics
+
+# Called with the step and the parameters; returns names with points of curves, or Markdown.
+Evaluator = Callable[[int, Any], Mapping[str, float | str]]
+
+
+class Console:
+    """What a run shows of itself on stderr: a bar on a terminal, plain lines in a log file."""
+
+    def __init__(self, name: str, step: int, steps: int, *, enabled: bool) -> None:
+        on_terminal = sys.stderr.isatty()
+        self._name, self._steps = name, steps
+        self._plain = enabled and not on_terminal
+        self._bar = tqdm(
+            total=steps,
+            initial=step,
+            desc=name,
+            unit="step",
+            disable=not (enabled and on_terminal),
+            mininterval=1,
+        )
+
+    def after_step(self, done: StepDone) -> None:
+        """Counts the step."""
+        del done
+        self._bar.update()
+
+    def show(self, step: int, values: Mapping[str, str]) -> None:
+        """Shows what a log line says of the steps up to `step`."""
+        self._bar.set_postfix(values)
+        if self._plain:
+            words = " ".join(f"{name}={value}" for name, value in values.items())
+            print(f"{self._name}: step {step}/{self._steps} {words}", file=sys.stderr)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+class Log:
+    """Every `log_every_steps` steps: curves, the console, and what was skipped."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        metrics: TrainMetrics,
+        console: Console,
+        loader: Loader,
+        run_dir: Path,
+    ) -> None:
+        self._config, self._metrics, self._console = config, metrics, console
+        self._loader, self._run_dir = loader, run_dir
+
+    def after_step(self, done: StepDone) -> None:
+        if done.step % self._config.log_every_steps and done.step != self._config.steps:
+            return
+        shown, steps = self._metrics.log(done.step)
+        self._console.show(done.step, shown)
+        most = self._config.max_skipped_steps
+        report_skipped(steps, done.step, most, self._loader, self._run_dir)
+
+
+class Profile:
+    """Records a window of steps with JAX's profiler, below RUN/tensorboard."""
+
+    def __init__(
+        self, run_dir: Path, first: int | None, n_steps: int, taken: int, steps: int
+    ) -> None:
+        """Args:
+        first: the first step recorded, 1 for a run's first; None: the tenth from now on, or
+          earlier if the run ends before the window does. The first one from now on compiles.
+        n_steps: 0 records nothing.
+        taken: steps that the run has behind it.
+        steps: at which the run ends.
+        """
+        self._folder = run_dir / "tensorboard"
+        self._first = first or max(taken + 1, min(taken + 10, steps - n_steps + 1))
+        self._n_steps = n_steps
+        self._running = False
+        if n_steps and not taken < self._first <= steps:
+            logging.warning(
+                "no profile is recorded: --profile_start=%d is not ahead of step %d, from which"
+                " the run goes on to %d; leave it out for the tenth step from there",
+                self._first,
+                taken,
+                steps,
+            )
+
+    def before_step(self, step: int, state: Any) -> None:
+        """Call it before step `step` (from 1) with the state that goes into it."""
+        if self._n_steps and step == self._first:
+            jax.block_until_ready(state)
+            try:
+                jax.profiler.start_trace(self._folder)
+                self._running = True
+            except Exception as error:  # a profile that fails must not cost the run
+                logging.warning("no profile is recorded, training goes on: %s", error)
+        elif self._running and step >= self._first + self._n_steps:
+            jax.block_until_ready(state)
+            self.close()
+
+    def close(self) -> None:
+        """Writes what was recorded, if it is not written yet."""
+        if not self._running:
+            return
+        self._running = False
+        try:
+            jax.profiler.stop_trace()
+        except Exception as error:
+            logging.warning("the profile is not written, training goes on: %s", error)
+
+
+class Evaluation:
+    """Every `eval_every_steps` steps and after the last one; a signal leaves out what is left."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        evaluators: Mapping[str, Evaluator],
+        writer: MetricsWriter,
+        metrics: TrainMetrics,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._config, self._evaluators = config, evaluators
+        self._writer, self._metrics, self._stopping = writer, metrics, stopping
+
+    def after_step(self, done: StepDone) -> None:
+        if not evaluation_due(self._config, done.step):
+            return
+        with self._metrics.timed("evaluation"):
+            for name, evaluate in self._evaluators.items():
+                if self._stopping():
+                    logging.warning("evaluation %s left out at step %d", name, done.step)
+                    continue
+                self._evaluate(name, evaluate, done.step, done.state.params)
+
+    def _evaluate(self, name: str, evaluate: Evaluator, step: int, params: Any) -> None:
+        try:
+            self._writer.results(step, name, evaluate(step, params))
+        except Exception:  # days of training must not end with a benchmark's trouble
+            if jax.process_count() > 1:
+                raise  # the others wait for this one's part: all leave, and can go on
+            logging.exception("evaluation %s failed at step %d, training goes on", name, step)
+
+
+class Saving:
+    """Every `checkpoint.every_steps` steps, before the first one and after the last."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        checkpointer: Checkpointer,
+        metrics: TrainMetrics,
+        identity: Mapping[str, Any],
+        step: int,
+    ) -> None:
+        """Args:
+        step: the one restored; 0 if none was.
+        """
+        self._config, self._checkpointer = config, checkpointer
+        self._metrics, self._identity = metrics, identity
+        self._saved = step or None
+
+    def after_step(self, done: StepDone) -> None:
+        if self._checkpointer.due(done.step):
+            self.save(done.step, done.state)
+
+    def save(self, step: int, state: State) -> None:
+        """Saves a step, unless it was the last to be saved."""
+        if step == self._saved:
+            return
+        self._saved = step
+        position = {
+            "step": step,
+            "tokens": dict(self._metrics.tokens),
+            "identity": dict(self._identity),
+        }
+        self._warn_of_missing_point(step)
+        with self._metrics.timed("checkpoint"):
+            self._checkpointer.save(step, *split(state), position)
+
+    def _warn_of_missing_point(self, step: int) -> None:
+        """Of the curve `best_metric`: without a point a step is never among the best."""
+        metric = self._config.checkpoint.best_metric
+        due = evaluation_due(self._config, step) or metric.startswith("train/")
+        saves = step > 0 and step % self._config.checkpoint.every_steps == 0
+        if not (metric and due and saves) or jax.process_index() > 0:
+            return
+        if step not in scores(self._checkpointer.run_dir, metric):
+            logging.warning("step %d has no point on checkpoint.best_metric=%s", step, metric)
+
+
+def evaluation_due(config: RunConfig, step: int) -> bool:
+    every = config.eval_every_steps
+    return every > 0 and (step % every == 0 or step == config.steps)

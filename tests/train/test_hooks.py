@@ -1,0 +1,55 @@
+"""What happens beside the steps: what stderr shows of a run, and which steps are profiled."""
+
+import io
+import sys
+
+import jax
+import pytest
+
+from phi1_jax.train.hooks import Console, Profile
+from phi1_jax.train.loop import train
+
+
+def test_a_log_file_gets_a_line_for_each_point(run_config, tmp_path, capsys):
+    train(run_config, tmp_path / "run")
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("run: ")]
+    assert [line.split(" loss=")[0] for line in lines] == [
+        f"run: step {n}/12" for n in range(2, 13, 2)
+    ]
+
+
+def test_a_terminal_gets_one_bar(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", shown := Terminal())
+    console = Console("run", 3, 9, enabled=True)
+    for step in range(4, 10):
+        console.after_step(None)
+        console.show(step, {"loss": f"{step}.5"})
+    console.close()
+    assert "9/9" in shown.getvalue() and "loss=9.5" in shown.getvalue()
+    assert shown.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken", "first"), [(None, 0, 10), (None, 40, 50), (None, 95, 98), (7, 0, 7)]
+)
+def test_a_profile_begins_after_where_the_run_does(tmp_path, monkeypatch, asked, taken, first):
+    calls = []
+    monkeypatch.setattr(jax.profiler, "start_trace", lambda folder: calls.append("start"))
+    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: calls.append("stop"))
+    profile = Profile(tmp_path, asked, 3, taken, 100)
+    for step in range(taken + 1, 101):
+        calls.append(step)
+        profile.before_step(step, None)
+    profile.close()
+    at = calls.index("start")
+    assert calls[at - 1] == first and calls[at + 1 : at + 3] == [first + 1, first + 2]
+    assert calls[-1] == "stop" or calls[at + 3 : at + 5] == [first + 3, "stop"]
+
+
+def test_a_profile_that_will_not_be_is_a_warning(tmp_path, caplog):
+    Profile(tmp_path, 10, 3, 40, 100)
+    assert "--profile_start=10 is not ahead of step 40" in caplog.text
