@@ -1,16 +1,20 @@
-"""Public data sets that can stand in for the paper's closed ones; use them as --source=@NAME.
+"""Public data sets and packages that can stand in for the paper's closed data: --source=@NAME.
 
 Command: python launch/curate.py --source=@stackv2_edu --output=runs/curate --tasks=64
          python launch/curate.py --source=@the_stack_dedup:/data/the-stack/python --output=...
+         python launch/curate.py --source=@algorithms --source=@toolz --source=@python_tutorial ...
 
 With a path after the name, a copy on disk is read with the same column map. Sizes and licences are
-those of the data sets' cards; read the cards before you use the data. --sources=FILE names another
-file like this one, --sources.NAME.field=value changes one field.
+those of the data sets' cards; read the cards before you use the data. Packages are downloaded once,
+unpacked in a cache, and neither installed nor run; their licences are those that they state, looked
+up on 2026-11-26 (`algoritmia` is left out: AGPL), and travel with each document. --sources=FILE
+names another file like this one, --sources.NAME.field=value changes one field.
 
-Fields: `hub` with `subset`, `data_dir` and `split` is what to stream; `columns` maps a document's
-field to a column (`a.b` looks inside a record; `prompt` is put before the text); `where` keeps the
-documents whose field has that value; `prose` marks text for readers; `before` says what must be
-done first; `unusable` why it cannot be read as it is.
+Fields: `hub` with `subset`, `data_dir` and `split` is what to stream; `package` is what to fetch,
+`folder` what to read of it, `sha256` the checksum that its archive must have; `columns` maps a
+document's field to a column (`a.b` looks inside a record; `prompt` is put before the text); `where`
+keeps the documents whose field has that value; `prose` marks text for readers; `before` says what
+must be done first; `unusable` why it cannot be read as it is.
 """
 
 from ml_collections import ConfigDict
@@ -21,10 +25,105 @@ _SOFTWARE_HERITAGE = (
     "and give that folder as --source=NAME=FOLDER"
 )
 
+# Educational Python of the package index: name -> wheel, SHA-256, licence, what it is.
+_WHEELS = {
+    "algorithms": (
+        "algorithms==1.0.1",
+        "f45568f40011b264195e7879ef42b043ea1be744479e7b3292a895edef167f64",
+        "MIT",
+        "data structures and algorithms, 400 files",
+    ),
+    "andz": (
+        "andz==0.1.1",
+        "b379765ae4b19a9e71b729e0dd0d1fa2ca26b3b9ee09849dca97e23ca6388bec",
+        "MIT",
+        "algorithms and data structures of a first course",
+    ),
+    "pygorithm": (
+        "pygorithm==1.0.4",
+        "fac49add9d7f769cc357967d99223d311b52acfeec1014e89c24f7f22b618a6a",
+        "MIT",
+        "algorithms for learners",
+    ),
+    "boltons": (
+        "boltons==26.2.0",
+        "41942cbce440211bbcf2487ccdc356964ad674f95a01068b8a0dd7a1d1fed036",
+        "BSD-3-Clause",
+        "what the standard library lacks",
+    ),
+    "funcy": (
+        "funcy==2.1",
+        "290794186530c944f7e444d2e28b98f33a55685f2bfb9b7a61dac564decab8f8",
+        "BSD-3-Clause",
+        "functional tools",
+    ),
+    "more_itertools": (
+        "more-itertools==11.2.1",
+        "35a7377edd1dd6608dcb2cdf534ded55ea32d49448875ad042cd3f879fb1ded0",
+        "MIT",
+        "iterators, with examples",
+    ),
+    "mpmath": (
+        "mpmath==1.4.1",
+        "dc4f0ea2304480d4a9a48a94c1020571558ade522b44a6912efac63a586e140f",
+        "BSD-3-Clause",
+        "arbitrary-precision arithmetic",
+    ),
+    "networkx": (
+        "networkx==3.6.1",
+        "d47fbf302e7d9cbbb9e2555a0d267983d2aa476bac30e90dfbe5669bd57f3762",
+        "BSD-3-Clause",
+        "graph algorithms, 6 MB",
+    ),
+    "pydash": (
+        "pydash==8.1.0",
+        "61df790f303288df7da3a766c3ca6ea5a8f3ec882b28712bac8d13573dbaba97",
+        "MIT",
+        "small utilities, each with an example",
+    ),
+    "sortedcontainers": (
+        "sortedcontainers==2.4.0",
+        "a163dcaede0f1c021485e957a39245190e74249897e2ae4b2aa38595db237ee0",
+        "Apache-2.0",
+        "sorted collections",
+    ),
+    "sympy": (
+        "sympy==1.14.0",
+        "e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb3f34671bd8f5",
+        "BSD-3-Clause",
+        "symbolic mathematics, 26 MB",
+    ),
+    "toolz": (
+        "toolz==1.2.0",
+        "890f820b1cb8152785aaf9386d8707770110809035800985ca65cb24ce1120ef",
+        "BSD-3-Clause",
+        "functional tools",
+    ),
+}
+
 
 def get_config() -> ConfigDict:
+    wheels = {
+        name: {
+            "package": f"pip:{wheel}",
+            "sha256": sha256,
+            "licence": licence,
+            "size": size,
+            "before": "nothing",
+        }
+        for name, (wheel, sha256, licence, size) in _WHEELS.items()
+    }
     return ConfigDict(
-        {
+        wheels
+        | {
+            "python_tutorial": {
+                "package": "apt:python3.11-doc",  # Debian 12's; apt-cache search names yours
+                "folder": "usr/share/doc/python3.11/html/_sources/tutorial",
+                "prose": True,
+                "licence": "PSF-2.0",
+                "size": "Python's tutorial, 17 chapters",
+                "before": "apt-get update, on Debian",
+            },
             "the_stack_dedup": {
                 "hub": "bigcode/the-stack-dedup",
                 "data_dir": "data/python",

@@ -28,6 +28,7 @@ from phi1_jax.corpus.documents import (
 from phi1_jax.corpus.records import Skip
 from phi1_jax.corpus.syntax import parse_python
 from phi1_jax.curation.hub import Hub, parse_hub, stream_rows
+from phi1_jax.curation.packages import fetch_package
 from phi1_jax.errors import UserError
 
 STDLIB = "stdlib"
@@ -49,6 +50,7 @@ class Source:
       hub: a data set to stream instead of a path.
       where: field -> the value that a document's metadata must have to be read, in any case.
       licence: of documents that name none themselves.
+      about: metadata of every document, such as the package it is from.
     """
 
     name: str
@@ -59,13 +61,17 @@ class Source:
     hub: Hub | None = None
     where: Mapping[str, str] = field(default_factory=dict)
     licence: str = "unknown"
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class DeclaredSource:
     """A source as `configs/sources/` declares it; what each field means stands there."""
 
-    hub: str
+    hub: str = ""
+    package: str = ""
+    folder: str = ""
+    sha256: str = ""
     subset: str = ""
     data_dir: str = ""
     split: str = "train"
@@ -94,9 +100,10 @@ def parse_source(
 ) -> Source:
     """Reads a source as it is given on the command line.
 
-    `stdlib`, `prose`, `PATH`, `NAME=PATH`, `hub:DATASET`, `NAME=hub:DATASET`, each as text for
-    readers with `prose:` before it; `code:` or `data:` before it chooses in a folder that holds
-    both; `@DECLARED`, or `@DECLARED:PATH` for a copy on disk.
+    `stdlib`, `prose`, or after `NAME=` or alone: `PATH`, `hub:DATASET`, `pip:PACKAGE==VERSION` (its
+    Python) or `apt:PACKAGE` (its text), which are fetched; each as text for readers with `prose:`
+    before it; `code:` or `data:` before it chooses in a folder that holds both. `@DECLARED`, or
+    `@DECLARED:PATH` for a copy on disk.
 
     Args:
       columns: column map of files and data sets that are not declared.
@@ -118,6 +125,9 @@ def parse_source(
         hub = parse_hub(match[2])
         name = match[1] or hub.name.rpartition("/")[2]
         return Source(name, prose=prose, columns=columns, hub=hub)
+    if match := re.fullmatch(r"(?:([^=:,]*)=)?((?:pip|apt):.*)", rest):
+        name = match[1] or re.split("[:=]", match[2])[1]
+        return _from_package(name, match[2], prose or match[2].startswith("apt:"))
     name, equals, path = rest.partition("=")
     if not equals or Path(rest).exists():
         name, path = "", rest
@@ -141,6 +151,8 @@ def _declared(text: str, declared: Mapping[str, DeclaredSource]) -> Source:
         raise UserError(f"--source={text}: {config.unusable}")
     if path and not Path(path).exists():
         raise UserError(f"--source={text}: {path} is no file or folder")
+    if config.package and not path:
+        return _from_package(name, config.package, config.prose, config.folder, config.sha256)
     return Source(
         name=name,
         path=Path(path) if path else None,
@@ -150,6 +162,23 @@ def _declared(text: str, declared: Mapping[str, DeclaredSource]) -> Source:
         hub=None if path else Hub(config.hub, config.subset, config.data_dir, config.split),
         where=config.where,
         licence=config.licence,
+    )
+
+
+def _from_package(
+    name: str, package: str, prose: bool, folder: str = "", sha256: str = ""
+) -> Source:
+    found = fetch_package(package, sha256)
+    path = found.folder / folder
+    if not path.is_dir():
+        raise UserError(f"--source={package}: has no folder {folder}")
+    return Source(
+        name=name,
+        path=path,
+        prose=prose,
+        kind="prose" if prose else "code",
+        licence=found.licence,
+        about={"package": package, "package_sha256": found.sha256},
     )
 
 
@@ -186,7 +215,8 @@ def read_source(source: Source, skip: Skip, part: int = 0, n_parts: int = 1) -> 
     """
     for document in _where(source, _documents(source, skip, part, n_parts), skip):
         document = normalize(document)
-        document.metadata.setdefault("licence", source.licence)
+        for key, value in {"licence": source.licence, **source.about}.items():
+            document.metadata.setdefault(key, value)
         document.metadata["sha256"] = hashlib.sha256(document.text.encode()).hexdigest()
         yield document
 

@@ -266,14 +266,15 @@ def test_a_path_may_hold_an_equals_sign_and_a_folder_both_code_and_data(tmp_path
 
 def test_declared_sources(tmp_path):
     for name, config in PUBLIC.items():
-        assert config.licence and config.before and (config.columns or config.unusable), name
+        assert config.licence and config.before, name
+        assert config.columns or config.unusable or config.package, name
     assert parse_source("@the_stack_dedup", None, PUBLIC).hub == Hub(
         "bigcode/the-stack-dedup", data_dir="data/python"
     )
     for name in ("python_edu", "stack_edu"):
         with pytest.raises(UserError, match=f"@{name}: it has no text, only the ids of files"):
             parse_source(f"@{name}", None, PUBLIC)
-    with pytest.raises(UserError, match="--sources declares only code_exercises, "):
+    with pytest.raises(UserError, match="--sources declares only algorithms, "):
         parse_source("@nothing", None, PUBLIC)
     with pytest.raises(UserError, match="nowhere is no file or folder"):
         parse_source("@stackv2_edu:nowhere", None, PUBLIC)
