@@ -191,7 +191,7 @@ class Pipeline:
         needs: Sequence[str] = (),
         output_flag: str = "output",
     ) -> None:
-        """Runs `launch/script` with its output in ROOT/name, unless that is finished.
+        """Runs a script of launch/ with its output in ROOT/name, unless that is finished.
 
         Args:
           needs: the stages whose results the command reads.
