@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import socket
 import struct
 import time
 from collections.abc import Callable, Mapping
@@ -20,22 +19,23 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from phi1_jax.config_dict import flatten
 
+EVENTS = "events.out.tfevents."  # as TensorBoard's own writer begins its files' names
+
 
 class MetricsWriter:
-    """Writes below `run`: `tensorboard/` and `metrics.jsonl`.
+    """Writes into a run's folder: TensorBoard's event files, one a start, and `metrics.jsonl`.
 
     A file that cannot be written costs its curves, never the training: the first failure is logged,
     each later write tries again, and the other file goes on.
     """
 
-    def __init__(self, run: Path, enabled: bool = True) -> None:
+    def __init__(self, run_dir: Path, enabled: bool = True) -> None:
         self._events, self._lines = _File("TensorBoard"), _File("metrics.jsonl")
         if not enabled:
             return
         # TensorBoard's own writer would write from a thread, whose errors come late and loud.
-        name = f"events.out.tfevents.{time.time():020.9f}.{socket.gethostname()}.{os.getpid()}"
-        self._events.open(run / "tensorboard" / name)
-        self._lines.open(run / "metrics.jsonl", end=b"\n")
+        self._events.open(run_dir / f"{EVENTS}{len(list(run_dir.glob(EVENTS + '*'))):04d}")
+        self._lines.open(run_dir / "metrics.jsonl", end=b"\n")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One point on each curve."""

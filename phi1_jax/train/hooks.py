@@ -79,7 +79,7 @@ class Log:
 
 
 class Profile:
-    """Records a window of steps with JAX's profiler, below RUN/tensorboard."""
+    """Records a window of steps with JAX's profiler, below RUN/plugins, for TensorBoard."""
 
     def __init__(
         self, run_dir: Path, first: int | None, n_steps: int, taken: int, steps: int
@@ -91,7 +91,7 @@ class Profile:
         taken: steps that the run has behind it.
         steps: at which the run ends.
         """
-        self._folder = run_dir / "tensorboard"
+        self._folder = run_dir
         self._first = first or max(taken + 1, min(taken + 10, steps - n_steps + 1))
         self._n_steps = n_steps
         self._running = False

@@ -227,10 +227,10 @@ def test_another_number_of_processes_goes_on_with_the_same_examples(alone, stopp
         line["examples"] for line in steps_of(one)
     ]
     np.testing.assert_allclose(losses(list(last.values())), losses(one), rtol=1e-5)
-    events = EventAccumulator(str(run_dir / "tensorboard")).Reload()
+    events = EventAccumulator(str(run_dir)).Reload()
     assert {event.step for event in events.Scalars("train/loss")} >= {2, STEPS}
     # One file for each of the three starts: process 0 alone writes.
-    assert len(list((run_dir / "tensorboard").iterdir())) == 3
+    assert len(list(run_dir.glob("events.*"))) == 3
 
 
 def test_processes_with_other_settings_are_refused_by_all(shards, tmp_path):

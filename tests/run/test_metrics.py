@@ -16,7 +16,7 @@ def test_tensorboards_own_reader_sees_every_kind(tmp_path):
     writer.image(4, "figure", PNG)
     writer.settings({"model": {"d_model": 8}, "optimizer": {"name": "muon"}})
     writer.close()
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    events = EventAccumulator(str(tmp_path)).Reload()
     assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [(3, 1.5), (4, 1.25)]
     (text,) = events.Tensors("samples")
     assert b"# Sample" in text.tensor_proto.string_val[0]
@@ -28,7 +28,7 @@ def test_tensorboards_own_reader_sees_every_kind(tmp_path):
 
 
 def test_trouble_with_one_file_is_a_warning_and_the_other_goes_on(tmp_path, caplog):
-    (tmp_path / "tensorboard").write_text("in the way")
+    (tmp_path / "events.out.tfevents.0001").mkdir()  # in the way
     writer = MetricsWriter(tmp_path)
     writer.scalars(1, {"train/loss": 1.0})
     writer.text(1, "samples", "x")
@@ -44,7 +44,7 @@ def test_a_full_disk_is_a_warning(tmp_path, caplog):
         writer.scalars(step, {"train/loss": float("nan")})
     writer.close()
     assert caplog.text.count("metrics.jsonl is not written, training goes on") == 1
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    events = EventAccumulator(str(tmp_path)).Reload()
     assert len(events.Scalars("train/loss")) == 3
 
 
@@ -71,7 +71,7 @@ def test_curves_come_back_with_the_disk(tmp_path, caplog):
     assert caplog.text.count("training goes on") == 2
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in lines] == [1, 3]
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    events = EventAccumulator(str(tmp_path)).Reload()
     assert [e.step for e in events.Scalars("train/loss")] == [1, 3]
 
 

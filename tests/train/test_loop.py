@@ -44,7 +44,7 @@ def test_a_run_trains_and_reports(run_config, finished):
     losses = curve(run)
     assert sorted(losses) == [2, 4, 6, 8, 10, 12]
     assert losses[12] < losses[2]
-    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    events = EventAccumulator(str(run)).Reload()
     points = {event.step: event.value for event in events.Scalars("train/loss")}
     assert points == pytest.approx(losses)
     tags = set(events.Tags()["scalars"])
@@ -195,7 +195,7 @@ def test_evaluators_become_curves_and_pages_and_their_trouble_stops_nothing(
 
     config = replace(run_config, eval_every_steps=5)
     train(config, run, {"broken": fail, "benchmark": evaluate})
-    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    events = EventAccumulator(str(run)).Reload()
     points = [(e.step, e.value) for e in events.Scalars("benchmark/pass@1")]
     assert points == [(5, 5.0), (10, 10.0), (12, 12.0)]
     pages = [e.tensor_proto.string_val[0] for e in events.Tensors("benchmark/samples")]
@@ -208,7 +208,7 @@ def test_evaluators_become_curves_and_pages_and_their_trouble_stops_nothing(
 def test_an_unwritable_tensorboard_changes_nothing(run_config, finished, tmp_path):
     run = tmp_path / "blocked"
     run.mkdir()
-    (run / "tensorboard").write_text("a file where the folder should be")
+    (run / "events.out.tfevents.0001").mkdir()  # in the way
     assert train(run_config, run)["finished"]
     ours, theirs = load_model(run)[1], load_model(finished[0])[1]
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
@@ -217,7 +217,7 @@ def test_an_unwritable_tensorboard_changes_nothing(run_config, finished, tmp_pat
 def test_a_profile_is_recorded_and_changes_nothing(run_config, finished, tmp_path):
     run = tmp_path / "profiled"
     train(replace(run_config, peak_tflops=1e-3), run, profile=(3, 2))
-    assert list((run / "tensorboard").rglob("*.xplane.pb"))
+    assert list(run.rglob("*.xplane.pb"))
     ours, theirs = load_model(run)[1], load_model(finished[0])[1]
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])

@@ -77,7 +77,7 @@ def test_pass_at_1_becomes_a_curve(folder):
     )
     assert done.returncode == 0, done.stderr
     assert "sandbox: " in done.stdout and "the test executor on own.jsonl: " in done.stdout
-    events = EventAccumulator(str(folder / "run/tensorboard")).Reload()
+    events = EventAccumulator(str(folder / "run")).Reload()
     points = {event.step: event.value for event in events.Scalars("own/pass@1")}
     assert list(points) == [100, 200]
     assert points[200] == 1.0  # it has seen the solutions
