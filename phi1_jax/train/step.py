@@ -204,9 +204,11 @@ def _state_shardings(
     shapes = jax.eval_shape(init)
     moments = optax.tree_map_params(
         optimizer,
-        lambda _, sharding: sharding,
+        # Muon and Adam each leave out the parameters of the other.
+        lambda moment, sharding: moment if isinstance(moment, optax.MaskedNode) else sharding,
         shapes.optimizer,
         params,
         transform_non_params=lambda _: everywhere,
+        is_leaf=lambda x: isinstance(x, optax.MaskedNode),
     )
     return State(everywhere, params, moments, jax.tree.map(lambda _: everywhere, shapes.skip))

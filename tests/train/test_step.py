@@ -134,3 +134,17 @@ def test_operations_per_token_are_the_published_counts():
 )
 def test_a_devices_peak_is_its_own(kind, tflops):
     assert peak_flops(kind) == (tflops and tflops * 1e12)
+
+
+def test_muons_state_lies_where_its_parameters_lie(run_config):
+    """Muon's moments are of the matrices and Adam's of the rest: each leaves the other's out."""
+    optimizer = OptimizerConfig(name="muon", peak_learning_rate=1e-2, warmup_steps=2)
+    config = replace(run_config, optimizer=optimizer, mesh=MeshConfig(1, 8, 1))
+    trainer = make_trainer(config, make_mesh(config.mesh))
+    state = jax.eval_shape(trainer.init)
+    held = zip(
+        jax.tree.leaves(state.optimizer), jax.tree.leaves(trainer.shardings.optimizer), strict=True
+    )
+    matrices = [(x, s) for x, s in held if x.ndim > 1 and min(x.shape[-2:]) >= 32]
+    shares = {x.shape: x.size // np.prod(s.shard_shape(x.shape)) for x, s in matrices}
+    assert shares and set(shares.values()) == {8}
