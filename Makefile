@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: quickstart test test-hf test-faults bench bench-smoke lint format type tensorboard clean
+.PHONY: quickstart test test-fast test-hf test-faults test-gpu-aot plan-gpu bench bench-smoke docs \
+	lint format type tensorboard clean
 
 quickstart: $(VENV)/installed  ## phi-1's whole pipeline at tiny scale on the CPU, in minutes
 	$(BIN)/python launch/quickstart.py $(ARGS)
@@ -12,11 +13,20 @@ quickstart: $(VENV)/installed  ## phi-1's whole pipeline at tiny scale on the CP
 test: $(VENV)/installed-dev  ## every test that needs no other machine
 	$(BIN)/python -m pytest $(ARGS)
 
+test-fast: $(VENV)/installed-dev  ## what an edit can break, in under a minute
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
 test-faults: $(VENV)/installed-dev  ## kills, full disks, damaged files, lost processes
 	$(BIN)/python -m pytest tests/faults $(ARGS)
 
 test-hf: $(VENV)-hf/installed  ## parity with transformers and torch, in their own environment
 	$(VENV)-hf/bin/python -m pytest tests_hf $(ARGS)
+
+plan-gpu: $(VENV)-aot/installed  ## the plan from the GPU's own program: make plan-gpu ARGS="--config=..."
+	JAX_PLATFORMS=cpu $(VENV)-aot/bin/python launch/plan.py $(ARGS)
+
+test-gpu-aot: $(VENV)-aot/installed  ## programs compiled for GPUs that are not here
+	JAX_PLATFORMS=cpu $(VENV)-aot/bin/python -m pytest tests/gpu_aot $(ARGS)
 
 bench: $(VENV)-hf/installed  ## speed beside transformers on torch: make bench ARGS="train --config=..."
 	$(VENV)-hf/bin/python launch/benchmark.py --baseline=torch $(ARGS)
@@ -35,11 +45,14 @@ format: $(VENV)/installed-dev
 type: $(VENV)/installed-dev  ## types of the package
 	$(BIN)/mypy
 
+docs: $(VENV)/installed-docs  ## the documentation's site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 tensorboard: $(VENV)/installed  ## the curves of everything below runs/
 	$(BIN)/tensorboard --logdir=runs
 
 clean:
-	rm -rf $(VENV) $(VENV)-hf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(VENV)-hf $(VENV)-aot build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 
 # torch by an exact version, so that an index with a CPU build of it can serve that one.
 $(VENV)-hf/installed: setup.cfg pyproject.toml
@@ -47,6 +60,15 @@ $(VENV)-hf/installed: setup.cfg pyproject.toml
 	$(VENV)-hf/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-hf/bin/python -m pip install --quiet torch==2.13.0 'transformers>=5'
 	$(VENV)-hf/bin/python -m pip install --quiet --editable '.[data,hf]' 'pytest>=8.3'
+	touch $@
+
+# XLA's compiler for GPUs, without a driver, cuDNN or the other libraries: the plugin of jax's version.
+$(VENV)-aot/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)-aot
+	$(VENV)-aot/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-aot/bin/python -m pip install --quiet --editable . 'pytest>=8.3' 'pytest-timeout>=2.3'
+	$(VENV)-aot/bin/python -m pip install --quiet --no-deps nvidia-cuda-nvcc nvidia-nvvm \
+	  $$($(VENV)-aot/bin/python -c 'from jax import __version__ as v; print(f"jax-cuda13-plugin=={v} jax-cuda13-pjrt=={v}")')
 	touch $@
 
 $(VENV)/installed: setup.cfg pyproject.toml
@@ -58,4 +80,8 @@ $(VENV)/installed: setup.cfg pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[api,data,hub,hf,plots,ray,dev]'
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
