@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
@@ -263,7 +264,7 @@ def load_model(
       step: which checkpoint; None is the newest whose save has finished.
       shardings: a tree like the parameters; None puts everything on the first device.
     Raises:
-      UserError: no run, no such step, or a damaged one.
+      UserError: no run, no such step, a damaged one, or weights that are not finite.
     """
     run_dir = run_dir.absolute()
     config = read_model_config(run_dir)
@@ -288,7 +289,37 @@ def load_model(
             shapes,
             shardings,
         )
-        return config, handler.restore(folder / "params", args=ocp.args.StandardRestore(target))
+        params = handler.restore(folder / "params", args=ocp.args.StandardRestore(target))
+    _refuse_not_finite(folder, params)
+    return config, params
+
+
+@jax.jit
+def _finite(params: Any) -> Any:
+    """For each array whether all its values are finite: bool[l] if it has layers, else bool[1]."""
+
+    def of(path: Any, array: jax.Array) -> jax.Array:
+        layers = len(array) if path[0].key == "blocks" else 1
+        # The largest is NaN if any value is; three times as fast as isfinite of all of them.
+        return jnp.isfinite(jnp.abs(array).reshape(layers, -1).max(1, initial=0))
+
+    return jax.tree_util.tree_map_with_path(of, params)
+
+
+def _refuse_not_finite(folder: Path, params: Any) -> None:
+    names = [
+        f"{jax.tree_util.keystr(path, simple=True, separator='/')}"
+        + (f" (layer {layer})" if len(finite) > 1 else "")
+        for path, finite in jax.tree_util.tree_leaves_with_path(jax.device_get(_finite(params)))
+        for layer in np.flatnonzero(~finite)
+    ]
+    if names:
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        raise UserError(
+            f"{folder} has weights that are not finite (NaN or inf) in"
+            f" {', '.join(names[:8])}{more};"
+            " take an earlier step, or convert or train the model again"
+        )
 
 
 def read_model_config(run_dir: Path) -> ModelConfig:
