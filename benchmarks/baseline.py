@@ -48,7 +48,7 @@ def load_model(config: ModelConfig, params: Mapping[str, Any]) -> Any:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
-        write_folder(Path(folder), config, params, eot_id=0)
+        write_folder(Path(folder), config, params, {"eos_token_id": 0})
         return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 

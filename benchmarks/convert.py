@@ -48,7 +48,7 @@ def write_random_model(config: RunConfig, folder: Path) -> int:
     params = jax.tree.map(
         lambda leaf: rng.standard_normal(leaf.shape, np.float32), nnx.to_pure_dict(state)
     )
-    write_folder(folder, config.model, params, eot_id=0)
+    write_folder(folder, config.model, params, {"eos_token_id": 0})
     return sum(leaf.nbytes for leaf in jax.tree.leaves(params))
 
 

@@ -22,7 +22,7 @@ from phi1_jax.train.flops import matmul_params
 class Numbers:
     """A tokenizer whose texts are ids with spaces between; no id ends a text."""
 
-    eot_id, fingerprint = -1, "numbers"
+    eot_id, stop_ids, fingerprint = -1, frozenset({-1}), "numbers"
 
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size
@@ -33,7 +33,7 @@ class Numbers:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         return [self.encode(text) for text in texts]
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int], special: bool = False) -> str:
         return " ".join(map(str, ids))
 
     def save(self, folder: Any) -> None:

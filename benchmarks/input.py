@@ -26,12 +26,12 @@ _TOKENS_A_CALL = 1 << 22
 class _Bytes:
     """One id a byte, 256 for end of text."""
 
-    vocab_size, eot_id, fingerprint = 257, 256, "bytes"
+    vocab_size, eot_id, stop_ids, fingerprint = 257, 256, frozenset({256}), "bytes"
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         return [list(text.encode()) for text in texts]
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int], special: bool = False) -> str:
         return bytes(ids).decode()
 
 

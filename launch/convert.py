@@ -2,11 +2,15 @@
 
 In:   python launch/convert.py --from_hf=phi-1 --to=runs/phi1_released
 Out:  python launch/convert.py --from=runs/mine --to_hf=exported
+      python launch/convert.py --from=runs/mine --to_gguf=mine.gguf --type=q8_0
 
 --from_hf reads config.json and safetensors (one file or several; fp32, fp16, bf16; the current
-names and the older ones with Wqkv) and tokenizer.json, or vocab.json and merges.txt. What it writes
-serves launch/generate.py, launch/evaluate.py and as init_from of launch/train.py. --to_hf writes a
-folder for AutoModelForCausalLM and AutoTokenizer. Neither torch nor transformers is needed.
+names and the older ones with Wqkv) and tokenizer.json, or vocab.json and merges.txt, with the
+tokens that files beside them add. A completion ends at `eos_token_id` of generation_config.json or
+config.json. What it writes serves launch/generate.py, launch/evaluate.py and as init_from of
+launch/train.py. --to_hf writes a folder for AutoModelForCausalLM and AutoTokenizer, with the chat
+template and settings of generation that --from_hf once read; --to_gguf writes a file for llama.cpp.
+Neither torch nor transformers is needed.
 """
 
 import os
@@ -24,6 +28,8 @@ FROM_HF = flags.DEFINE_string("from_hf", None, "Hugging Face folder to read.")
 TO = flags.DEFINE_string("to", None, "New run folder to write.")
 FROM = flags.DEFINE_string("from", None, "Run folder to read.")
 TO_HF = flags.DEFINE_string("to_hf", None, "New Hugging Face folder to write.")
+TO_GGUF = flags.DEFINE_string("to_gguf", None, "New GGUF file to write.")
+TYPE = flags.DEFINE_enum("type", "f16", ("f32", "f16", "q8_0"), "Of the matrices in --to_gguf.")
 STEP = flags.DEFINE_integer("step", None, "Which checkpoint of --from; the newest by default.", 0)
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder with the tokenizer's files, if another.")
 DTYPE = flags.DEFINE_enum(
@@ -32,33 +38,44 @@ DTYPE = flags.DEFINE_enum(
     ("float32", "float16", "bfloat16"),
     "Of the weights in --to_hf; by default what --from_hf once read, float32 for trained weights.",
 )
-MAX_FILE_MB = flags.DEFINE_integer("max_file_mb", 5000, "Larger models go into several files.", 1)
+MAX_FILE_MB = flags.DEFINE_integer("max_file_mb", 2000, "Larger models go into several files.", 1)
 
 
 def main(argv: Sequence[str]) -> None:
     del argv
     # Weights pass through the main memory, whatever accelerator there is.
     os.environ["JAX_PLATFORMS"] = "cpu"
-    if FROM_HF.value and TO.value and not (FROM.value or TO_HF.value):
-        source, target, work = Path(FROM_HF.value), Path(TO.value), from_huggingface
-    elif FROM.value and TO_HF.value and not (FROM_HF.value or TO.value):
-        source, target, work = Path(FROM.value), Path(TO_HF.value), to_huggingface
-    else:
-        raise UserError("give --from_hf=DIR with --to=DIR, or --from=DIR with --to_hf=DIR")
+    pairs = {
+        ("from_hf", "to"): from_huggingface,
+        ("from", "to_hf"): to_huggingface,
+        ("from", "to_gguf"): to_gguf,
+    }
+    given = [flag for flag in (FROM_HF, FROM, TO, TO_HF, TO_GGUF) if flag.value]
+    work = pairs.get(tuple(flag.name for flag in given))
+    if work is None:
+        raise UserError(
+            "give --from_hf=DIR with --to=DIR, or --from=DIR with --to_hf=DIR or --to_gguf=FILE"
+        )
+    source, target = (Path(flag.value) for flag in given)
+    if work is not to_huggingface:
+        script.refuse_unread((DTYPE, MAX_FILE_MB), "is for --to_hf; leave it out")
+    if work is not to_gguf:
+        script.refuse_unread((TYPE,), "is for --to_gguf; leave it out")
     if work is from_huggingface:
-        script.refuse_unread((STEP, DTYPE, MAX_FILE_MB), "is for --to_hf; leave it out")
-    new = not target.exists()
-    script.make_folder(target, "to" if work is from_huggingface else "to_hf")
-    if any(target.iterdir()):
-        raise UserError(f"{target} exists already; name a new or empty folder")
+        script.refuse_unread((STEP,), "is for --from; leave it out")
+    folder = target.parent if work is to_gguf else target
+    new = not folder.exists()
+    script.make_folder(folder, given[1].name)
+    if target.exists() if work is to_gguf else any(target.iterdir()):
+        raise UserError(f"{target} exists already; name a new file or a new or empty folder")
     start = time.perf_counter()
     try:
         n_params = work(source, target)
     except BaseException:
-        # Half a folder would look like a whole one.
-        shutil.rmtree(target, ignore_errors=True)
+        # Half a folder or file would look like a whole one.
+        target.unlink(missing_ok=True) if work is to_gguf else shutil.rmtree(target, True)
         if not new:
-            target.mkdir()
+            folder.mkdir(exist_ok=True)
         raise
     print(f"{target}: {n_params:,} parameters, {time.perf_counter() - start:.1f} s")
 
@@ -72,7 +89,7 @@ def from_huggingface(source: Path, target: Path) -> int:
     from phi1_jax.run.checkpoint import write_model
 
     config = read_config(source)
-    tokenizer = read_tokenizer(Path(TOKENIZER.value) if TOKENIZER.value else source)
+    tokenizer = read_tokenizer(Path(TOKENIZER.value) if TOKENIZER.value else source, source)
     check_size(tokenizer.vocab_size, config.vocab_size)
     config, params = read_folder(source)
     tokenizer.save(target / FOLDER)
@@ -84,7 +101,7 @@ def from_huggingface(source: Path, target: Path) -> int:
 
 def to_huggingface(source: Path, target: Path) -> int:
     from phi1_jax.interop.huggingface import write_folder
-    from phi1_jax.interop.tokenizers import write_tokenizer
+    from phi1_jax.interop.tokenizers import special_ids, write_tokenizer
     from phi1_jax.model.phi import count_params
     from phi1_jax.run.checkpoint import TOKENIZER as FOLDER
     from phi1_jax.run.checkpoint import load_model, read_model_config
@@ -96,7 +113,23 @@ def to_huggingface(source: Path, target: Path) -> int:
     check_size(tokenizer.vocab_size, config.vocab_size)
     config, params = load_model(source, STEP.value)
     dtype = DTYPE.value or read_config(source).get("source_dtype", "float32")
-    write_folder(target, config, params, tokenizer.eot_id, dtype, MAX_FILE_MB.value * 10**6)
+    ids = special_ids(tokenizer)
+    write_folder(target, config, params, ids, dtype, MAX_FILE_MB.value * 10**6)
+    return count_params(config)
+
+
+def to_gguf(source: Path, target: Path) -> int:
+    from phi1_jax.interop.gguf import write_gguf
+    from phi1_jax.interop.tokenizers import load_byte_pair
+    from phi1_jax.model.phi import count_params
+    from phi1_jax.run.checkpoint import TOKENIZER as FOLDER
+    from phi1_jax.run.checkpoint import load_model, read_model_config
+
+    config = read_model_config(source)
+    tokenizer = load_byte_pair(Path(TOKENIZER.value) if TOKENIZER.value else source / FOLDER)
+    check_size(tokenizer.vocab_size, config.vocab_size)
+    config, params = load_model(source, STEP.value)
+    write_gguf(target, config, params, tokenizer, TYPE.value)
     return count_params(config)
 
 

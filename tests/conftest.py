@@ -39,6 +39,7 @@ class ByteTokenizer:
 
     vocab_size = 257
     eot_id = 256
+    stop_ids = frozenset({256})
     fingerprint = "bytes"
 
     def encode(self, text: str) -> list[int]:
@@ -47,7 +48,7 @@ class ByteTokenizer:
     def encode_batch(self, texts) -> list[list[int]]:
         return [self.encode(text) for text in texts]
 
-    def decode(self, ids) -> str:
+    def decode(self, ids, special=False) -> str:
         return bytes(i for i in ids if i < 256).decode(errors="replace")
 
 

@@ -13,7 +13,7 @@ from phi1_jax.interop.huggingface import read_folder, write_folder
 class Numbers:
     """Texts are numbers with spaces between, so that any token can stand in a prompt."""
 
-    vocab_size, eot_id, fingerprint = 300, 0, "numbers"
+    vocab_size, eot_id, stop_ids, fingerprint = 300, 0, frozenset({0}), "numbers"
 
     def encode_batch(self, texts):
         return [list(map(int, text.split())) for text in texts]
@@ -31,7 +31,7 @@ def both(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     random_model(num_hidden_layers=3).save_pretrained(folder / "in")
     config, params = read_folder(folder / "in")
-    write_folder(folder / "out", config, params, eot_id=0)
+    write_folder(folder / "out", config, params, special_ids={"eos_token_id": 0})
     theirs = AutoModelForCausalLM.from_pretrained(folder / "out").eval()
     return Generator(config, params, Numbers()), theirs
 

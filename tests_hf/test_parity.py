@@ -82,7 +82,9 @@ def test_export_is_the_same_model(model, tmp_path):
     model.save_pretrained(tmp_path / "in", max_shard_size="200KB")
     assert len(list((tmp_path / "in").glob("*.safetensors"))) > 1
     config, params = read_folder(tmp_path / "in")
-    write_folder(tmp_path / "out", config, params, eot_id=0, max_file_bytes=150_000)
+    write_folder(
+        tmp_path / "out", config, params, special_ids={"eos_token_id": 0}, max_file_bytes=150_000
+    )
     assert len(list((tmp_path / "out").glob("*.safetensors"))) > 1
     again, info = AutoModelForCausalLM.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not any(info.values())
@@ -102,7 +104,7 @@ def test_half_precision(tmp_path, dtype):
     model.save_pretrained(tmp_path / "in")
     config, params = read_folder(tmp_path / "in")
     name = str(dtype).removeprefix("torch.")
-    write_folder(tmp_path / "out", config, params, eot_id=0, dtype=name)
+    write_folder(tmp_path / "out", config, params, special_ids={"eos_token_id": 0}, dtype=name)
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto")
     assert again.dtype == dtype
     for key, value in model.state_dict().items():
@@ -130,7 +132,7 @@ def test_trained_elsewhere_moves_in_step(tmp_path):
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
     loss.backward()
     torch.optim.SGD(model.parameters(), lr=0.1).step()
-    write_folder(tmp_path / "after", config, params, eot_id=0)
+    write_folder(tmp_path / "after", config, params, special_ids={"eos_token_id": 0})
     moved = AutoModelForCausalLM.from_pretrained(tmp_path / "after")
     for name, value in model.state_dict().items():
         torch.testing.assert_close(moved.state_dict()[name], value, rtol=1e-5, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Where a completion ends: at the end-of-text token, or before a stop string."""
+"""Where a completion ends: at a token that ends it, or before a stop string."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -32,10 +32,12 @@ def find_end(
     """
     ids = list(ids[:limit])
     reason: FinishReason | None = "length" if len(ids) == limit else None
-    if tokenizer.eot_id in ids[checked:]:
-        ids = ids[: ids.index(tokenizer.eot_id, checked) + 1]
+    ends = (n for n, i in enumerate(ids[checked:], checked + 1) if i in tokenizer.stop_ids)
+    if end := next(ends, None):
+        ids = ids[:end]
         reason = "eos"
-    text = tokenizer.decode(ids)
+    # Some tokenizers would write out the token that ends the text.
+    text = tokenizer.decode(ids[:-1] if reason == "eos" else ids)
     if any(s in text for s in stop):
         for n in range(checked + 1, len(ids) + 1):
             text = tokenizer.decode(ids[:n])

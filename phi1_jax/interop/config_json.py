@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,37 @@ from phi1_jax.config import ModelConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
 
-# What a file may say of fields that have one value here, if it says anything.
-_CURRENT = {
-    "model_type": ("phi",),
-    "hidden_act": ("gelu_new",),
-    "qk_layernorm": (False,),
-    "tie_word_embeddings": (False,),
-    "rope_scaling": (None,),
-    "rope_type": ("default",),
-    "quantization_config": (None,),
-}
+# The names that the first releases gave to the fields.
 _OLDER = {
-    "model_type": ("phi-msft", "phi"),
-    "activation_function": ("gelu_new",),
-    "tie_word_embeddings": (False,),
-    "quantization_config": (None,),
+    "n_layer": "num_hidden_layers",
+    "n_embd": "hidden_size",
+    "n_inner": "intermediate_size",
+    "n_head": "num_attention_heads",
+    "n_head_kv": "num_key_value_heads",
+    "n_positions": "max_position_embeddings",
+    "layer_norm_epsilon": "layer_norm_eps",
+    "activation_function": "hidden_act",
+    "attn_pdrop": "attention_dropout",
 }
+# Fields that would change the model, with the one value that is implemented; null is as good.
+_FIXED = {
+    "model_type": "phi",
+    "hidden_act": "gelu_new",
+    "qk_layernorm": False,
+    "tie_word_embeddings": False,
+    "quantization_config": None,
+    "rope_type": "default",
+    "type": "default",  # as rope_scaling has it
+}
+_ROPE = {"rope_parameters", "rope_scaling", "rope_type", "type", "rope_theta",
+         "partial_rotary_factor"}  # fmt: skip
 
 
 def read_config(folder: Path) -> ModelConfig:
     """The model of a folder's config.json, in the current or the older layout.
 
     Raises:
-      UserError: no such file, or a model that is not phi-1's kind.
+      UserError: no such file, or a model that is not phi-1's kind; names the field.
     """
     path = folder / "config.json"
     if not folder.is_dir():
@@ -42,6 +51,8 @@ def read_config(folder: Path) -> ModelConfig:
             f"{folder}: no such folder; download the model first (hf download microsoft/phi-1"
             " --local-dir=DIR) and name DIR"
         )
+    if (folder / "adapter_config.json").exists():
+        raise UserError(f"{folder} holds an adapter (LoRA); merge it into its model and save that")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -54,74 +65,55 @@ def read_config(folder: Path) -> ModelConfig:
             f" python launch/convert.py --from={folder} --to_hf=DIR"
         )
     try:
-        fields = _older_fields(values) if "n_embd" in values else _current_fields(values)
-    except KeyError as error:
-        raise UserError(f"{path} has no field {error}; is it a Phi model?") from error
+        return from_dict(ModelConfig, _fields(values), "model.")
     except UserError:
         raise
-    except (TypeError, ValueError, ArithmeticError) as error:
+    except KeyError as error:
+        raise UserError(f"{path} has no field {error}; is it a Phi model?") from error
+    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise UserError(f"{path} has a field of the wrong type or size: {error}") from error
-    return from_dict(ModelConfig, fields, "model.")
 
 
-def _current_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    # transformers 5 writes the nested form, earlier ones the plain fields.
-    rope = {
-        "partial_rotary_factor": 0.5,
-        "rope_theta": 10_000.0,
-        **values,
-        **(values.get("rope_parameters") or {}),
-    }
-    heads = values["num_attention_heads"]
-    _check(rope, {**_CURRENT, "num_key_value_heads": (heads, None)})
-    _warn_of_embedding_dropout(values)
-    return {
-        "vocab_size": values["vocab_size"],
-        "n_layers": values["num_hidden_layers"],
-        "d_model": values["hidden_size"],
-        "d_mlp": values["intermediate_size"],
-        "n_heads": heads,
-        "rotary_dim": int(rope["partial_rotary_factor"] * (values["hidden_size"] // heads)),
-        "max_seq_len": values["max_position_embeddings"],
-        "attention_dropout": values.get("attention_dropout") or 0.0,
-        "residual_dropout": values.get("resid_pdrop") or 0.0,
-        "rope_theta": rope["rope_theta"],
-        "layer_norm_eps": values.get("layer_norm_eps", 1e-5),
-        "init_std": values.get("initializer_range", 0.02),
-    }
-
-
-def _older_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    _check(values, {**_OLDER, "n_head_kv": (values["n_head"], None)})
-    _warn_of_embedding_dropout(values)
-    return {
-        "vocab_size": values["vocab_size"],
-        "n_layers": values["n_layer"],
-        "d_model": values["n_embd"],
-        "d_mlp": values.get("n_inner") or 4 * values["n_embd"],
-        "n_heads": values["n_head"],
-        "rotary_dim": values["rotary_dim"],
-        "max_seq_len": values["n_positions"],
-        "attention_dropout": values.get("attn_pdrop") or 0.0,
-        "residual_dropout": values.get("resid_pdrop") or 0.0,
-        "layer_norm_eps": values["layer_norm_epsilon"],
-        "init_std": values.get("initializer_range", 0.02),
-    }
-
-
-def _check(values: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]]) -> None:
-    for name, choices in allowed.items():
-        if name in values and values[name] not in choices:
-            raise UserError(f"config.json: {name}={values[name]!r} is not phi-1's {choices[0]!r}")
-
-
-def _warn_of_embedding_dropout(values: Mapping[str, Any]) -> None:
-    """Matters to training only, so the model is read all the same."""
-    if values.get("embd_pdrop"):
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    # transformers 5 writes rope_parameters, earlier ones the plain fields and rope_scaling.
+    rope = {**(values.get("rope_parameters") or {}), **(values.get("rope_scaling") or {})}
+    rope |= {k: v for k, v in values.items() if re.search("rope|rotary", k) and k not in rope}
+    older = "n_embd" in values
+    for name in rope.keys() - _ROPE - ({"rotary_dim", "flash_rotary"} if older else set()):
+        if rope[name] is not None:
+            raise UserError(f"config.json: {name}={rope[name]!r} is not implemented")
+    spelled = {now: then for then, now in _OLDER.items() if older}
+    values = {_OLDER.get(name, name): value for name, value in {**values, **rope}.items()}
+    if older and values.get("model_type") == "phi-msft":
+        values["model_type"] = "phi"
+    heads, width = values["num_attention_heads"], values["hidden_size"]
+    fixed = {**_FIXED, "num_key_value_heads": heads, "head_dim": width // heads}
+    for name, only in fixed.items():
+        if values.get(name) not in (only, None):
+            name = spelled.get(name, name)
+            raise UserError(
+                f"config.json: {name}={values[_OLDER.get(name, name)]!r} is not phi-1's {only!r}"
+            )
+    if values.get("embd_pdrop"):  # matters to training only, so the model is read all the same
         logging.warning(
             "config.json: embd_pdrop=%s is not kept: this model has no dropout on its embedding",
             values["embd_pdrop"],
         )
+    factor = values.get("partial_rotary_factor", 0.5)
+    return {
+        "vocab_size": values["vocab_size"],
+        "n_layers": values["num_hidden_layers"],
+        "d_model": width,
+        "d_mlp": values.get("intermediate_size") or 4 * width,
+        "n_heads": heads,
+        "rotary_dim": values["rotary_dim"] if older else int(factor * (width // heads)),
+        "max_seq_len": values["max_position_embeddings"],
+        "attention_dropout": values.get("attention_dropout") or 0.0,
+        "residual_dropout": values.get("resid_pdrop") or 0.0,
+        "rope_theta": values.get("rope_theta", 10_000.0),
+        "layer_norm_eps": values.get("layer_norm_eps", 1e-5),
+        "init_std": values.get("initializer_range", 0.02),
+    }
 
 
 def config_values(config: ModelConfig) -> dict[str, Any]:

@@ -5,7 +5,7 @@ once in float32 and a tensor beside it.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,21 +81,30 @@ def read_folder(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
     """Config and float32 parameters of a Hugging Face folder.
 
     Raises:
-      UserError: another architecture; or unknown, missing or misshapen tensors, all in one message.
+      UserError: another architecture; or unknown, missing or misshapen tensors, or values that are
+        not finite, all in one message.
     """
     config = read_config(folder)
     tensors = {k: v for k, v in find_tensors(folder).items() if not _DERIVED.search(k)}
     # The layout that more of the names are of: the problems are then told in its names.
-    layouts = [dict(_places(config, table)) for table in (_CURRENT, _OLDER)]
-    places = max(layouts, key=lambda layout: len(layout.keys() & tensors.keys()))
-    _check(folder, tensors, places)
+    layouts = [dict(places(config, table)) for table in (_CURRENT, _OLDER)]
+    found = max(layouts, key=lambda layout: len(layout.keys() & tensors.keys()))
+    _check(folder, tensors, found)
     shapes = _param_shapes(config)
     params = {path: np.empty(shape, np.float32) for path, shape in shapes.items()}
-    for name, place in places.items():
+    not_finite = []
+    for name, place in found.items():
         values = np.split(tensors[name].read(), len(place.paths))
         for path, part in zip(place.paths, values, strict=True):
             target = params[path] if place.layer is None else params[path][place.layer]
             target[...] = part.T if path.endswith("kernel") else part
+            # Both are NaN if any value is; faster than isfinite, and without its array.
+            if target.size and not np.isfinite([target.min(), target.max()]).all():
+                not_finite.append(name)
+    if not_finite:
+        raise UserError(
+            f"{folder} has values that are not finite (NaN or inf) in {_list(not_finite)}"
+        )
     return config, _nest(params)
 
 
@@ -109,15 +118,15 @@ def write_folder(
     folder: Path,
     config: ModelConfig,
     params: Mapping[str, Any],
-    eot_id: int,
+    special_ids: Mapping[str, Any],
     dtype: str = "float32",
     max_file_bytes: int = 5_000_000_000,
 ) -> None:
-    """Writes config.json, generation_config.json and the weights for `AutoModelForCausalLM`.
+    """Writes config.json and the weights for `AutoModelForCausalLM`.
 
     Args:
       params: nested dict as in a checkpoint.
-      eot_id: the token that ends a text.
+      special_ids: `eos_token_id` and the like, for config.json.
       dtype: float32, float16 or bfloat16, of the stored weights.
       max_file_bytes: of one file; more go into several with an index.
     Raises:
@@ -128,32 +137,37 @@ def write_folder(
 
     def maker(place: Place) -> Callable[[], np.ndarray]:
         def make() -> np.ndarray:
-            path = place.paths[0]
-            leaf: Any = params
-            for key in path.split("/"):
-                leaf = leaf[key]
-            values = np.asarray(leaf)
-            values = values if place.layer is None else values[place.layer]
+            values = take(params, place)
             with np.errstate(over="ignore"):
                 cast = values.astype(stored)
-            if not np.isfinite(cast).all() and np.isfinite(values).all():
-                raise UserError(f"{path} has values beyond {dtype}; write --dtype=bfloat16")
-            return cast.T if path.endswith("kernel") else cast
+            if not np.isfinite(cast).all():
+                raise UserError(
+                    f"{place.paths[0]} has values beyond {dtype}; write --dtype=bfloat16"
+                )
+            return cast
 
         return make
 
     tensors = [
-        Tensor(name, stored, place.shape, maker(place)) for name, place in _places(config, _CURRENT)
+        Tensor(name, stored, place.shape, maker(place)) for name, place in places(config, _CURRENT)
     ]
     write_tensors(folder, tensors, max_file_bytes)
-    special = {"bos_token_id": eot_id, "eos_token_id": eot_id}
-    write_json(folder / "generation_config.json", {"_from_model_config": True, **special})
-    write_json(folder / "config.json", {**config_values(config), **special, "dtype": dtype})
+    write_json(folder / "config.json", {**config_values(config), **special_ids, "dtype": dtype})
 
 
-def _places(
+def take(params: Mapping[str, Any], place: Place) -> np.ndarray:
+    """The tensor of the first parameter of a place, the other way round for a kernel."""
+    leaf: Any = params
+    for key in place.paths[0].split("/"):
+        leaf = leaf[key]
+    values = np.asarray(leaf if place.layer is None else leaf[place.layer])
+    return values.T if place.paths[0].endswith("kernel") else values
+
+
+def places(
     config: ModelConfig, table: Mapping[str, tuple[str, ...]]
 ) -> Iterator[tuple[str, Place]]:
+    """The name and the place of every tensor of a model, in a table's names."""
     shapes = _param_shapes(config)
     for name, paths in table.items():
         for layer in range(config.n_layers) if "#" in name else [None]:
@@ -177,10 +191,14 @@ def _check(folder: Path, found: Mapping[str, Stored], expected: Mapping[str, Pla
     parts = []
     for kind, names in problems.items():
         if names:
-            more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-            parts.append(f"{len(names)} {kind}: {', '.join(names[:_NAMES_SHOWN])}{more}")
+            parts.append(f"{len(names)} {kind}: {_list(names)}")
     if parts:
         raise UserError(f"{folder}: its tensors do not fit its config.json: {'; '.join(parts)}")
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
 
 
 def _param_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

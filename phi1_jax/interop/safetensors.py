@@ -1,14 +1,10 @@
-"""safetensors files, one tensor at a time.
-
-The format: the length of a JSON header (8 bytes, little-endian), the header, then the data, each
-tensor in C order. The library of that name wants all tensors in memory to write a file, and takes
-the bytes of arrays that are not in C order as they lie; a 1.3B model is better streamed.
-"""
+"""safetensors files of a folder: read a tensor at a time, written a file at a time."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -23,21 +19,19 @@ DTYPES = {
     "F16": np.dtype(np.float16),
     "BF16": np.dtype(ml_dtypes.bfloat16),
 }
-_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class Stored(NamedTuple):
-    """Where a tensor lies in a file."""
+    """A tensor in a file."""
 
     file: Path
-    offset: int
+    name: str
     dtype: np.dtype
     shape: tuple[int, ...]
 
     def read(self) -> np.ndarray:
-        with self.file.open("rb") as file:
-            file.seek(self.offset)
-            return np.fromfile(file, self.dtype, int(np.prod(self.shape))).reshape(self.shape)
+        with _open(self.file) as file:
+            return file.get_tensor(self.name)
 
 
 class Tensor(NamedTuple):
@@ -48,18 +42,14 @@ class Tensor(NamedTuple):
     shape: tuple[int, ...]
     make: Callable[[], np.ndarray]
 
-    @property
-    def n_bytes(self) -> int:
-        return self.dtype.itemsize * int(np.prod(self.shape))
-
 
 def find_tensors(folder: Path) -> dict[str, Stored]:
     """All tensors of a folder: of its single file, or of those that its index names.
 
     Raises:
-      UserError: no such file, or a damaged one.
+      UserError: no such file, a damaged one, or the library is not installed.
     """
-    if (folder / SINGLE).exists():  # as transformers does, whatever an index beside it says
+    if (folder / SINGLE).exists():  # as transformers does, even if an index lies beside it
         files = [SINGLE]
     elif (folder / INDEX).exists():
         try:
@@ -69,77 +59,61 @@ def find_tensors(folder: Path) -> dict[str, Stored]:
             raise UserError(f"{folder / INDEX} is damaged; fetch it again") from error
     else:
         raise UserError(f"{folder} has neither {SINGLE} nor {INDEX}; other formats are not read")
-    return {name: tensor for file in files for name, tensor in _read_header(folder / file)}
+    found = {}
+    for path in (folder / file for file in files):
+        with _open(path) as file:
+            for name in file.keys():  # noqa: SIM118 (it is not a dict)
+                part = file.get_slice(name)
+                if part.get_dtype() not in DTYPES:
+                    raise UserError(
+                        f"{path}: tensor {name} is of type {part.get_dtype()}; only"
+                        f" {', '.join(DTYPES)} are read"
+                    )
+                dtype, shape = DTYPES[part.get_dtype()], tuple(part.get_shape())
+                found[name] = Stored(path, name, dtype, shape)
+    return found
 
 
-def _read_header(path: Path) -> Iterator[tuple[str, Stored]]:
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    library = _library()
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            size = path.stat().st_size
-            if 8 + length > size:
-                raise ValueError("the header is cut short")
-            header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        found = []
-        for name, entry in header.items():
-            start, stop = entry["data_offsets"]
-            shape, dtype = tuple(entry["shape"]), DTYPES.get(entry["dtype"])
-            if dtype is None:
-                raise UserError(
-                    f"{path}: tensor {name} is of type {entry['dtype']}; only"
-                    f" {', '.join(DTYPES)} are read"
-                )
-            if stop - start != dtype.itemsize * int(np.prod(shape)) or 8 + length + stop > size:
-                raise ValueError(f"the data of {name} is cut short")
-            found.append((name, Stored(path, 8 + length + start, dtype, shape)))
+        with library.safe_open(path, "np") as file:
+            yield file
     except FileNotFoundError as error:
         raise UserError(f"{path}: the index names this file, which is not there") from error
-    except UserError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (library.SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}); fetch it again") from error
-    yield from found
 
 
-def write_tensors(folder: Path, tensors: Sequence[Tensor], max_file_bytes: int) -> list[Path]:
+def _library() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise UserError("safetensors files need: pip install 'phi1_jax[hf]'") from error
+    return safetensors
+
+
+def write_tensors(folder: Path, tensors: Iterable[Tensor], max_file_bytes: int) -> None:
     """Writes one file, or several with an index when there are more bytes than `max_file_bytes`.
 
-    Returns:
-      The files.
+    Memory holds the tensors of one file at a time.
     """
     groups: list[list[Tensor]] = [[]]
+    sizes = [0]
     for tensor in tensors:
-        if groups[-1] and sum(t.n_bytes for t in groups[-1]) + tensor.n_bytes > max_file_bytes:
+        n_bytes = tensor.dtype.itemsize * int(np.prod(tensor.shape))
+        if groups[-1] and sizes[-1] + n_bytes > max_file_bytes:
             groups.append([])
+            sizes.append(0)
         groups[-1].append(tensor)
-    if len(groups) == 1:
-        _write_file(folder / SINGLE, groups[0])
-        return [folder / SINGLE]
-    files, names = [], {}
+        sizes[-1] += n_bytes
+    names = {}
     for number, group in enumerate(groups, 1):
-        files.append(folder / f"model-{number:05}-of-{len(groups):05}.safetensors")
-        _write_file(files[-1], group)
-        names.update({tensor.name: files[-1].name for tensor in group})
-    total = sum(tensor.n_bytes for tensor in tensors)
-    write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": names})
-    return files
-
-
-def _write_file(path: Path, tensors: Sequence[Tensor]) -> None:
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}  # transformers asks for it
-    offset = 0
-    for tensor in tensors:
-        stop = offset + tensor.n_bytes
-        entry = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape)}
-        header[tensor.name] = {**entry, "data_offsets": [offset, stop]}
-        offset = stop
-    encoded = json.dumps(header, separators=(",", ":")).encode()
-    encoded += b" " * (-len(encoded) % 8)  # the data begins at a multiple of 8
-    with path.open("wb") as file:
-        file.write(len(encoded).to_bytes(8, "little") + encoded)
-        for tensor in tensors:
-            values = np.asarray(tensor.make(), tensor.dtype)
-            if values.shape != tensor.shape:
-                raise ValueError(f"{tensor.name} has shape {values.shape}, not {tensor.shape}")
-            file.write(values.tobytes())  # in C order, however it lies in memory
+        name = f"model-{number:05}-of-{len(groups):05}.safetensors" if len(groups) > 1 else SINGLE
+        # safetensors 0.8 writes an array that is not in C order as it lies in memory, so wrongly.
+        arrays = {t.name: np.require(t.make(), t.dtype, ["C", "ENSUREARRAY"]) for t in group}
+        _library().numpy.save_file(arrays, folder / name, {"format": "pt"})  # transformers asks
+        names.update(dict.fromkeys(arrays, name))
+    if len(groups) > 1:
+        write_json(folder / INDEX, {"metadata": {"total_size": sum(sizes)}, "weight_map": names})

@@ -4,7 +4,7 @@ import codecs
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,31 +19,60 @@ codecs.register_error(_MARK_EACH_BYTE, lambda e: ("\ufffd" * (e.end - e.start), 
 
 
 class BytePairTokenizer:
-    """A tokenizer.json; a `Tokenizer` like those that are trained here."""
+    """A tokenizer.json; a `Tokenizer` like those that are trained here.
 
-    def __init__(self, tokenizer_json: bytes) -> None:
-        """Raises:
-        UserError: the library is not installed, cannot read this, or finds no end of text in it.
+    Attributes:
+      tokenizer_json: the file's content.
+      ids: of all tokens, by name.
+      end_of_text: the token that joins documents.
+      files: what else a Hugging Face folder holds for the use of the tokenizer, by file name
+        (objects of JSON files, text of others), to be written back on export.
+    """
+
+    def __init__(
+        self,
+        tokenizer_json: bytes,
+        stop_ids: Iterable[int] = (),
+        files: Mapping[str, Any] | None = None,
+        end_of_text: str = END_OF_TEXT,
+    ) -> None:
+        """Args:
+        stop_ids: the tokens that end a completion; none is the end of text alone.
+        end_of_text: the token that joins documents.
+
+        Raises:
+          UserError: the library is not installed, cannot read this, or finds no end of text in it.
         """
         try:
             import tokenizers
         except ImportError as error:
             raise UserError(f"{TOKENIZER_JSON} needs: pip install 'phi1_jax[hf]'") from error
         try:
-            self._tokenizer = tokenizers.Tokenizer.from_buffer(tokenizer_json)
+            values = json.loads(tokenizer_json)
+            added = values["added_tokens"]
+            self._special_ids = {int(t["id"]) for t in added if t["special"]}
+            # What reads like the end of text in a document is text. The library has one switch for
+            # all special tokens, so the others, such as <|im_start|>, become ordinary ones here.
+            for token in added:
+                token["special"] = token["content"] == end_of_text
+            self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(values))
         except Exception as error:  # the library's errors have no common type
             raise UserError(f"{TOKENIZER_JSON} is not a tokenizer: {error}") from error
-        self.tokenizer_json = tokenizer_json
-        # What reads like the end of text in a document is text.
         self._tokenizer.encode_special_tokens = True
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self.vocab_size = int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+        self.tokenizer_json = tokenizer_json
+        # The largest id counts, not the number of pieces: ids may have gaps.
+        self.ids = self._tokenizer.get_vocab(with_added_tokens=True)
+        self.vocab_size = max(self.ids.values(), default=-1) + 1
         self.fingerprint = hashlib.sha256(tokenizer_json).hexdigest()
-        eot_id = self._tokenizer.token_to_id(END_OF_TEXT)
-        if eot_id is None:
-            raise UserError(f"{TOKENIZER_JSON} has no {END_OF_TEXT}, which ends every document")
-        self.eot_id = int(eot_id)
+        if end_of_text not in self.ids:
+            raise UserError(f"{TOKENIZER_JSON} has no {end_of_text}, which ends every document")
+        self.eot_id = self.ids[end_of_text]
+        self._special_ids.add(self.eot_id)
+        self.stop_ids = frozenset(map(int, stop_ids)) or frozenset({self.eot_id})
+        self.files = dict(files or {})
+        self.end_of_text = end_of_text
 
     def encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
@@ -53,10 +82,12 @@ class BytePairTokenizer:
         rows = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [list(row.ids) for row in rows]
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int], special: bool = False) -> str:
+        hidden = {self.eot_id} if special else self._special_ids
+        ids = [int(i) for i in ids if i not in hidden]
         if self._pieces is not None:
             return b"".join(map(self._pieces.__getitem__, ids)).decode(errors=_MARK_EACH_BYTE)
-        return str(self._tokenizer.decode(list(map(int, ids)), skip_special_tokens=True))
+        return str(self._tokenizer.decode(ids))
 
     @cached_property
     def _pieces(self) -> list[bytes] | None:
@@ -70,27 +101,30 @@ class BytePairTokenizer:
         if decoder != {"type": "Sequence", "decoders": decoders}:
             return None
         pieces = [b""] * self.vocab_size
-        for piece, index in self._tokenizer.get_vocab(with_added_tokens=True).items():
+        for piece, index in self.ids.items():
             byte = re.fullmatch("<0x([0-9A-F]{2})>", piece)
             pieces[index] = bytes.fromhex(byte[1]) if byte else piece.encode()
-        for index, token in self._tokenizer.get_added_tokens_decoder().items():
-            if token.special:
-                pieces[index] = b""
         return pieces
 
     def __reduce__(self) -> Any:
-        return BytePairTokenizer, (self.tokenizer_json,)
+        return BytePairTokenizer, (
+            self.tokenizer_json,
+            self.stop_ids,
+            self.files,
+            self.end_of_text,
+        )
 
     def save(self, folder: Path) -> None:
         """Writes tokenizer.json, which `tokenizers` alone can load, and what identifies it."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / TOKENIZER_JSON).write_bytes(self.tokenizer_json)
-        write_json(
-            folder / INFO,
-            {
-                "kind": "byte_pair",
-                "vocab_size": self.vocab_size,
-                "eot_id": self.eot_id,
-                "fingerprint": self.fingerprint,
-            },
-        )
+        info = {
+            "kind": "byte_pair",
+            "vocab_size": self.vocab_size,
+            "eot_id": self.eot_id,
+            "fingerprint": self.fingerprint,
+            "end_of_text": self.end_of_text,
+            "stop_ids": sorted(self.stop_ids),
+            "files": self.files,
+        }
+        write_json(folder / INFO, info)

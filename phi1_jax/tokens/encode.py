@@ -106,7 +106,8 @@ def _encode(tokenizer: Tokenizer, item: tuple[Path, Sequence[Document], bool]) -
         raise
     tokens, lengths, prompts = [], [], []
     for document, prompt, rest in zip(documents, rows, rows[len(documents) :], strict=False):
-        if (tokenizer.decode(prompt) if prompt else "") + tokenizer.decode(rest) != document.text:
+        text = tokenizer.decode(prompt, special=True) if prompt else ""
+        if text + tokenizer.decode(rest, special=True) != document.text:
             raise UserError(
                 f"document {document.id!r} of {document.source!r}: the tokenizer does not give its "
                 "text back exactly; train one with tokenize_corpus --train_tokenizer"

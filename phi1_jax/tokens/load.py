@@ -1,4 +1,4 @@
-"""A saved tokenizer, of whatever kind."""
+"""A saved tokenizer, of either kind."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 from phi1_jax.errors import UserError
 from phi1_jax.tokens.byte_pair import BytePairTokenizer
 from phi1_jax.tokens.sentencepiece_bpe import SentencePieceTokenizer
-from phi1_jax.tokens.tokenizer import INFO, MODEL, TOKENIZER_JSON, Tokenizer
+from phi1_jax.tokens.tokenizer import END_OF_TEXT, INFO, MODEL, TOKENIZER_JSON, Tokenizer
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -30,4 +30,17 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise UserError(f"{folder / name}: not the model that {INFO} describes; train it again")
     if name == MODEL:
         return SentencePieceTokenizer(model)
-    return BytePairTokenizer(model)
+    return BytePairTokenizer(
+        model,
+        info.get("stop_ids", ()),
+        info.get("files"),
+        info.get("end_of_text", END_OF_TEXT),
+    )
+
+
+def save_for_training(source: Path, target: Path) -> None:
+    """Saves a tokenizer into a run, whose documents end in end of text: completions do as well."""
+    tokenizer = load_tokenizer(source)
+    if isinstance(tokenizer, BytePairTokenizer):
+        tokenizer.stop_ids |= {tokenizer.eot_id}
+    tokenizer.save(target)

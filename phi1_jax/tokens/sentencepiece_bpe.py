@@ -30,6 +30,7 @@ class SentencePieceTokenizer:
         self.vocab_size = int(self._processor.get_piece_size())
         self.fingerprint = hashlib.sha256(model).hexdigest()
         self.eot_id = self._id(END_OF_TEXT)
+        self.stop_ids = frozenset({self.eot_id})
         self._space_mark_ids = [self._id(f"<0x{byte:02X}>") for byte in _SPACE_MARK.encode()]
 
     def encode(self, text: str) -> list[int]:
@@ -48,7 +49,8 @@ class SentencePieceTokenizer:
             for text, row in zip(texts, rows, strict=True)
         ]
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int], special: bool = False) -> str:
+        del special  # there is only the end of text
         # Twice as fast as the library, and every document that is tokenized is decoded.
         text = b"".join(map(self._pieces.__getitem__, ids))
         try:

@@ -13,8 +13,10 @@ INFO = "tokenizer_info.json"
 class Tokenizer(Protocol):
     """Text to token ids and back.
 
-    `decode(encode(text)) == text` for any text; `encode` never gives `eot_id`; `decode` leaves it
-    out. The fingerprint changes whenever an id could mean something else.
+    `decode(encode(text), special=True) == text` for any text. `encode` never gives `eot_id`, which
+    joins documents, and `decode` always leaves it out. `stop_ids` are the tokens that end a
+    completion: `eot_id` alone, except in models that were finetuned elsewhere to end in another
+    token. The fingerprint changes whenever an id could mean something else.
     """
 
     @property
@@ -22,8 +24,13 @@ class Tokenizer(Protocol):
     @property
     def eot_id(self) -> int: ...
     @property
+    def stop_ids(self) -> frozenset[int]: ...
+    @property
     def fingerprint(self) -> str: ...
     def encode(self, text: str) -> list[int]: ...
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
-    def decode(self, ids: Sequence[int]) -> str: ...
+    def decode(self, ids: Sequence[int], special: bool = False) -> str:
+        """With `special`, tokens such as <|im_start|> are written out; else they are left out."""
+        ...
+
     def save(self, folder: Path) -> None: ...

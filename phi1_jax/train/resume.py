@@ -8,7 +8,6 @@ or if the change was allowed by name; RUN/changes.jsonl then records it.
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from phi1_jax.errors import UserError
 from phi1_jax.files import write_json
 from phi1_jax.run.checkpoint import CONFIG, TOKENIZER, Checkpointer, load_model, read_model_config
 from phi1_jax.run.folder import committed_steps, step_folder, steps_in
-from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.tokens.load import load_tokenizer, save_for_training
 from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.step import State, Trainer
 
@@ -182,7 +181,7 @@ def record_start(
         return
     tokenizer, copy = Path(config.data.tokenizer), run_dir / TOKENIZER
     if config.data.tokenizer and not (copy.exists() and copy.samefile(tokenizer)):
-        shutil.copytree(tokenizer, copy, dirs_exist_ok=True)
+        save_for_training(tokenizer, copy)
     if changed:
         with (run_dir / CHANGES).open("a", encoding="utf-8") as file:
             for name, (old, new) in changed.items():

@@ -71,13 +71,13 @@ def test_greedy_is_the_best_token_of_the_uncached_model(tiny_model, params, gene
 
 def test_end_of_text_ends(tiny_model, params, byte_tokenizer, greedy):
     class OtherEnd(type(byte_tokenizer)):
-        eot_id = greedy[0][0].token_ids[9]
+        stop_ids = frozenset({greedy[0][0].token_ids[9], 256})
 
     other = Generator(tiny_model, params, OtherEnd(), chunk_tokens=8)
     found = other.generate(PROMPTS[:2] + PROMPTS[3:], max_new_tokens=20)
     for (short,), (whole,) in zip(found, greedy[:2] + greedy[3:], strict=True):
-        if OtherEnd.eot_id in whole.token_ids:
-            n = whole.token_ids.index(OtherEnd.eot_id) + 1
+        if OtherEnd.stop_ids & set(whole.token_ids):
+            n = next(n for n, i in enumerate(whole.token_ids, 1) if i in OtherEnd.stop_ids)
             assert short.token_ids == whole.token_ids[:n]
             assert short.finish_reason == "eos"
         else:

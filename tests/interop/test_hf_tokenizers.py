@@ -1,4 +1,5 @@
 import json
+import pickle
 import sysconfig
 from pathlib import Path
 
@@ -8,8 +9,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from phi1_jax.errors import UserError
 from phi1_jax.generate.stopping import find_end, printable
-from phi1_jax.interop.tokenizers import codegen, read_tokenizer, write_tokenizer
-from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.interop.tokenizers import (
+    WHITE_SPACE,
+    codegen,
+    read_tokenizer,
+    special_ids,
+    write_tokenizer,
+)
+from phi1_jax.tokens.load import load_tokenizer, save_for_training
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 NASTY = [
@@ -153,3 +160,107 @@ def test_no_end_of_text(gpt2_like, tmp_path):
     (tmp_path / "tokenizer.json").write_text(Tokenizer(models.BPE()).to_str())
     with pytest.raises(UserError, match=r"has no <\|endoftext\|>"):
         read_tokenizer(tmp_path)
+
+
+CHAT = "<|im_start|>user\nhi  \t\t<|im_end|>"
+
+
+@pytest.fixture
+def chat(gpt2_like, tmp_path):
+    """vocab.json, merges.txt and added_tokens.json of a Phi that was finetuned to chat."""
+    vocab, merges = gpt2_like
+    folder = tmp_path / "chat"
+    folder.mkdir()
+    (folder / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
+    lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    added = {run: 601 + i for i, run in enumerate(WHITE_SPACE)}
+    added |= {"<|im_start|>": 639, "<|im_end|>": 640}
+    write(folder, "added_tokens", added)
+    write(folder, "config", {"bos_token_id": 600, "eos_token_id": 600, "pad_token_id": None})
+    write(folder, "generation_config", {"eos_token_id": [640, 600], "temperature": 0.2})
+    special = {"eos_token": "<|im_end|>", "additional_special_tokens": ["<|im_start|>"]}
+    write(folder, "special_tokens_map", special)
+    write(
+        folder, "tokenizer_config", {"eos_token": {"content": "<|im_end|>"}, "padding_side": "left"}
+    )
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    return folder
+
+
+def write(folder, name, values):
+    (folder / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
+
+
+def test_added_tokens_are_one_token_and_end_a_completion(chat, tmp_path):
+    read_tokenizer(chat).save(tmp_path / "run")
+    tokenizer = pickle.loads(pickle.dumps(load_tokenizer(tmp_path / "run")))
+    assert tokenizer.stop_ids == {600, 640} and tokenizer.eot_id == 600
+    ids = tokenizer.encode(CHAT)
+    assert ids[0] == 639 and ids[-1] == 640 and ids[-3:-1] == [630, 638]
+    assert tokenizer.decode(ids) == "user\nhi  \t\t"
+    # A document keeps them, and yet cannot hold the end of text.
+    assert tokenizer.decode(ids, special=True) == CHAT
+    assert 600 not in tokenizer.encode("<|endoftext|>")
+    end = find_end(tokenizer, [*tokenizer.encode("ab"), 640, 1, 2], 0, 99, ())
+    assert (
+        end.text == "ab" and end.reason == "eos" and end.n_tokens == 1 + len(tokenizer.encode("ab"))
+    )
+
+
+def test_what_a_folder_says_of_its_tokenizer_is_written_back(chat, tmp_path):
+    read_tokenizer(chat).save(tmp_path / "run")
+    written = write_tokenizer(tmp_path / "run", tmp_path / "back", 64)
+    back = {p.name: p.read_text(encoding="utf-8") for p in (tmp_path / "back").iterdir()}
+    assert back["chat_template.jinja"] == "{{ messages }}"
+    generation = json.loads(back["generation_config.json"])
+    assert generation == {"eos_token_id": [600, 640], "temperature": 0.2, "pad_token_id": 600}
+    assert special_ids(written) == {"bos_token_id": 600, "eos_token_id": 600, "pad_token_id": None}
+    config = json.loads(back["tokenizer_config.json"])
+    assert config["eos_token"] == {"content": "<|im_end|>"} and config["padding_side"] == "left"
+    assert config["pad_token"] == "<|endoftext|>" and config["model_max_length"] == 64
+    assert json.loads(back["special_tokens_map.json"])["eos_token"] == "<|im_end|>"
+    again = read_tokenizer(tmp_path / "back")
+    assert again.encode(CHAT) == written.encode(CHAT)
+    assert again.stop_ids == written.stop_ids and again.fingerprint == written.fingerprint
+
+
+def test_a_run_that_is_trained_here_also_ends_at_the_end_of_its_documents(chat, tmp_path):
+    write(chat, "generation_config", {"eos_token_id": 640})
+    read_tokenizer(chat).save(tmp_path / "run")
+    assert load_tokenizer(tmp_path / "run").stop_ids == {640}
+    save_for_training(tmp_path / "run", tmp_path / "trained")
+    assert load_tokenizer(tmp_path / "trained").stop_ids == {600, 640}
+
+
+@pytest.mark.parametrize(
+    ("generation", "config", "stops"),
+    [
+        (640, 600, {640}),
+        (None, 600, {600}),
+        (None, None, {640}),  # the eos_token of tokenizer_config.json
+        ([], [639, 600], {639, 600}),
+    ],
+)
+def test_where_completions_end(chat, generation, config, stops):
+    write(chat, "generation_config", {"eos_token_id": generation})
+    write(chat, "config", {"eos_token_id": config})
+    assert read_tokenizer(chat).stop_ids == stops
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("generation_config", {"eos_token_id": "640"}, "eos_token_id='640' must be a number"),
+        ("generation_config", {"eos_token_id": [640, 641]}, "eos_token_id=641 is not a token"),
+        ("added_tokens", {"<|im_end|>": 650}, r"'<\|im_end\|>' has id 650"),
+        ("added_tokens", {"<|im_end|>": "x"}, "names no token"),
+        ("tokenizer_config", {"added_tokens_decoder": {"640": {}}}, "names no token"),
+        ("tokenizer_config", [], "is not an object"),
+    ],
+)
+def test_tokens_that_cannot_be_are_refused_in_one_line(chat, name, values, message):
+    write(chat, name, values)
+    with pytest.raises(UserError, match=message) as error:
+        read_tokenizer(chat)
+    assert "\n" not in str(error.value)

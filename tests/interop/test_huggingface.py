@@ -17,7 +17,7 @@ from phi1_jax.config import ModelConfig
 from phi1_jax.errors import UserError
 from phi1_jax.generate.generator import Generator
 from phi1_jax.interop.config_json import config_values, read_config
-from phi1_jax.interop.huggingface import _CURRENT, _places, read_folder, write_folder
+from phi1_jax.interop.huggingface import _CURRENT, places, read_folder, write_folder
 from phi1_jax.model.phi import Phi
 from phi1_jax.run.checkpoint import load_model, write_model
 
@@ -67,7 +67,7 @@ def test_logits_and_gradients(read, expected):
 
 def test_greedy_generation(read, expected):
     class Numbers:
-        vocab_size, eot_id, fingerprint = 60, 0, "numbers"
+        vocab_size, eot_id, stop_ids, fingerprint = 60, 0, frozenset({0}), "numbers"
 
         def encode_batch(self, texts):
             return [list(map(int, text.split())) for text in texts]
@@ -86,12 +86,11 @@ def test_config_both_ways(tmp_path, read):
     odd = dataclasses.replace(
         config, rotary_dim=6, rope_theta=123.0, attention_dropout=0.2, residual_dropout=0.3
     )
-    write_folder(tmp_path, odd, params, eot_id=7)
+    write_folder(tmp_path, odd, params, {"bos_token_id": 7, "eos_token_id": 7})
     assert dataclasses.replace(read_config(tmp_path), compute_dtype="float32") == odd
     values = json.loads((tmp_path / "config.json").read_text())
     assert values["rope_parameters"]["partial_rotary_factor"] == values["partial_rotary_factor"]
     assert values["eos_token_id"] == values["bos_token_id"] == 7
-    assert json.loads((tmp_path / "generation_config.json").read_text())["eos_token_id"] == 7
 
 
 def test_rotary_dimensions_survive_rounding(tmp_path):
@@ -106,12 +105,12 @@ def test_rotary_dimensions_survive_rounding(tmp_path):
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_round_trip_through_a_checkpoint_is_bit_identical(tmp_path, read, dtype):
     config, params = read
-    write_folder(tmp_path / "first", config, params, 0, dtype)
+    write_folder(tmp_path / "first", config, params, {}, dtype)
     config, params = read_folder(tmp_path / "first")
     write_model(tmp_path / "run", config, params, None)
     again, loaded = load_model(tmp_path / "run")
     assert again == config
-    write_folder(tmp_path / "second", again, loaded, 0, dtype, max_file_bytes=9_000)
+    write_folder(tmp_path / "second", again, loaded, {}, dtype, max_file_bytes=9_000)
     first = load_file(tmp_path / "first" / "model.safetensors")
     index = json.loads((tmp_path / "second" / "model.safetensors.index.json").read_text())
     second = {}
@@ -129,10 +128,10 @@ def test_round_trip_through_a_checkpoint_is_bit_identical(tmp_path, read, dtype)
 
 
 def test_all_tensors_of_the_released_model():
-    places = dict(_places(ModelConfig(), _CURRENT))
-    assert len(places) == 341
-    assert places["model.layers.23.mlp.fc1.weight"].shape == (8192, 2048)
-    assert places["lm_head.bias"].shape == (51_200,)
+    found = dict(places(ModelConfig(), _CURRENT))
+    assert len(found) == 341
+    assert found["model.layers.23.mlp.fc1.weight"].shape == (8192, 2048)
+    assert found["lm_head.bias"].shape == (51_200,)
 
 
 def test_older_layout(folder, read):
@@ -191,6 +190,14 @@ def test_problems_are_told_together(folder):
         ({"hidden_act": "relu"}, "hidden_act='relu'"),
         ({"tie_word_embeddings": True}, "tie_word_embeddings"),
         ({"rope_parameters": {"rope_type": "yarn"}}, "rope_type='yarn'"),
+        ({"rope_parameters": {"type": "linear", "factor": 4.0}}, "factor=4.0 is not implemented"),
+        ({"rope_parameters": {"type": "linear"}}, "type='linear'"),
+        ({"rope_parameters": None, "rope_scaling": {"type": "dynamic"}}, "type='dynamic'"),
+        ({"rope_scaling": {"rope_type": "default", "factor": 2}}, "factor=2"),
+        ({"rotary_pct": 0.25}, "rotary_pct=0.25"),
+        ({"rope_interleaved": True}, "rope_interleaved=True"),
+        ({"head_dim": 16}, "head_dim=16 is not phi-1's 8"),
+        ({"qk_layernorm": True}, "qk_layernorm=True"),
         ({"hidden_size": None}, "wrong type"),
         ({"num_attention_heads": 0, "num_key_value_heads": 0}, "wrong type or size"),
         ({"rope_parameters": {"partial_rotary_factor": float("nan")}}, "wrong type or size"),
@@ -219,12 +226,39 @@ def older_config(**changes):
         {"activation_function": "relu"},
         {"tie_word_embeddings": True},
         {"n_head_kv": 1},
+        {"head_dim": 16},
     ],
 )
 def test_other_architectures_are_refused_in_the_older_layout(tmp_path, change):
     (tmp_path / "config.json").write_text(older_config(**change))
     with pytest.raises(UserError, match=f"{next(iter(change))}=.* is not phi-1's"):
         read_config(tmp_path)
+
+
+def test_an_adapter_is_refused_instead_of_ignored(folder):
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match="adapter"):
+        read_config(folder)
+
+
+def test_weights_that_are_not_finite_are_named_when_they_are_read(folder, tmp_path):
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.1.mlp.fc2.weight"].flat[3] = np.nan
+    tensors["lm_head.bias"][5] = -np.inf
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(UserError, match=r"not finite.*layers\.1\.mlp\.fc2\.weight, lm_head\.bias$"):
+        read_folder(folder)
+
+
+def test_weights_that_are_not_finite_are_named_when_a_run_is_loaded(tmp_path, read):
+    config, params = read
+    params = jax.tree.map(np.copy, params)
+    params["blocks"]["fc2"]["kernel"][1, 2, 3] = np.inf
+    params["final_norm"]["scale"][0] = np.nan
+    write_model(tmp_path / "run", config, params, None)
+    message = r"not finite .*blocks/fc2/kernel \(layer 1\), final_norm/scale;"
+    with pytest.raises(UserError, match=message):
+        load_model(tmp_path / "run")
 
 
 def test_absent_rope_fields_are_those_of_transformers(folder):
@@ -283,4 +317,4 @@ def test_beyond_float16(tmp_path, read):
     config, params = read
     large = jax.tree.map(lambda x: x * 1e6, params)
     with pytest.raises(UserError, match="beyond float16"):
-        write_folder(tmp_path, config, large, 0, "float16")
+        write_folder(tmp_path, config, large, {}, "float16")

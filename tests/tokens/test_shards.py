@@ -128,7 +128,7 @@ class Lossy:
     def encode_batch(self, texts):
         return [[ord(c) for c in text.lower()] for text in texts]
 
-    def decode(self, ids):
+    def decode(self, ids, special=False):
         return "".join(map(chr, ids))
 
 
