@@ -1,0 +1,44 @@
+"""Uses a folder as people do, and prints what comes out as JSON: with transformers 4 or 5.
+
+Command: python tests_hf/use_folder.py FOLDER PROMPTS_AS_JSON
+"""
+
+import json
+import sys
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+
+
+def main(folder: str, prompts: list[str]) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert not any(info.values()), info
+    completions = []
+    for prompt in prompts:
+        inputs = tokenizer(prompt, return_tensors="pt")
+        out = model.generate(**inputs, max_new_tokens=12, do_sample=False)
+        completions.append(out[0, inputs["input_ids"].shape[1] :].tolist())
+    complete = pipeline("text-generation", model=model, tokenizer=tokenizer)
+    texts = complete(
+        prompts, max_new_tokens=12, do_sample=False, return_full_text=False, batch_size=2
+    )
+    result = {
+        "version": transformers.__version__,
+        "ids": tokenizer(prompts)["input_ids"],
+        "padded": list(tokenizer(prompts, padding=True, return_tensors="pt")["input_ids"].shape),
+        "completions": completions,
+        "texts": [row[0]["generated_text"] for row in texts],
+        "eos": model.generation_config.eos_token_id,
+        "special": [tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token],
+        "chat": tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False)
+        if tokenizer.chat_template
+        else None,
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(sys.argv[1], json.loads(sys.argv[2]))
