@@ -4,30 +4,41 @@ The work is a list of datatrove pipelines over files in a work folder, each spli
 choice under the budget comes last. Nothing is dropped without a line in `excluded.jsonl.zst`.
 """
 
-import hashlib
 import shutil
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from phi1_jax.corpus.documents import Document, write_documents
+from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.records import open_records
 from phi1_jax.curation.executors import Execution, executing
-from phi1_jax.curation.pipeline import pipeline, read_folder
+from phi1_jax.curation.pipeline import (
+    READ_INDEX,
+    SCORED_INDEX,
+    pipeline,
+    read_folder,
+    read_parts,
+)
 from phi1_jax.curation.sources import Source, check_source, count_files
 from phi1_jax.errors import UserError
 from phi1_jax.quality.rubric import Rubric, Scorer
 
-# The steps that exclude, in order, and the reason where a step has only one.
-EXCLUDING = {
-    "heuristics": None,
-    "exact": "exact_duplicate",
-    "near": "near_duplicate",
-    "score": None,
-}
+CLEAN, SCORED = "clean", "scored"
+# What the stages wrote, the step that wrote it, and the reason where a step has only one.
+FOLDERS = (
+    ("excluded/heuristics", "heuristics", None),
+    (CLEAN, "", None),
+    ("excluded/exact", "exact", "exact_duplicate"),
+    ("excluded/near", "near", "near_duplicate"),
+    ("excluded/score", "score", None),
+    (SCORED, "choose", None),
+)
+AS_READ = ("excluded/heuristics", CLEAN)
 
 
 def curate(
@@ -100,79 +111,74 @@ def _choose(
     pool_bytes: int | None,
     min_quality: float,
 ) -> dict[str, Any]:
-    """Keeps the best under the budget, samples the pool, and writes the three files."""
-    # Documents are told apart by their place in what is read: an id may occur twice.
+    """Keeps the best under the budget, samples the pool, and writes the three files.
+
+    The choice is made from the indices; then each file of documents is read once.
+    """
     ranked = sorted(
-        (-d.metadata["quality"], _order(d), place, len(d.text.encode()))
-        for place, d in enumerate(read_folder(work / "scored"))
+        (-row["quality"], row["order"], row["place"], row["bytes"])
+        for row in read_parts(work / SCORED_INDEX)
     )
     worthy = [row for row in ranked if -row[0] >= min_quality]
     kept = _take(worthy, budget_bytes)
     if not kept:
         found = f"{len(ranked)} scored, {len(worthy)} at or above --min_quality={min_quality:g}"
         raise UserError(f"nothing is kept ({found}); raise --budget_mb or lower --min_quality")
-    drawn = ((0.0, _order(d), place, len(d.text.encode())) for place, d in enumerate(_pool(work)))
-    sampled = _take(sorted(drawn), pool_bytes)
+    n_read, code = 0, []
+    for row in read_parts(work / READ_INDEX):
+        n_read += 1
+        if row["is_code"]:
+            code.append((0.0, row["order"], row["place"], row["bytes"]))
+    sampled = _take(sorted(code), pool_bytes)
     dropped: Counter[str] = Counter()
     normalizations: Counter[str] = Counter()
     per_source: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    threshold = 1.0
+    with ExitStack() as stack:
+        writers = {
+            kind: stack.enter_context(open_records(output / f"{kind}.jsonl.zst"))
+            for kind in ("filtered", "excluded", "pool")
+        }
 
-    def count(document: Document, kind: str) -> Document:
-        size = len(document.text.encode())
-        per_source[document.source].update({kind: 1, f"{kind}_bytes": size})
-        return document
+        def write(kind: str, document: Document, **about: str) -> None:
+            writers[kind]({**vars(document), "metadata": {**document.metadata, **about}})
+            size = len(document.text.encode())
+            per_source[document.source].update({kind: 1, f"{kind}_bytes": size})
 
-    def excluded() -> Iterator[Document]:
-        for step, only_reason in EXCLUDING.items():
-            for document in read_folder(work / "excluded" / step):
-                metadata = dict(document.metadata)
-                reason = only_reason or metadata.pop("filter_reason")
-                yield _exclude(document, metadata, step, reason)
-        for place, document in enumerate(read_folder(work / "scored")):
-            if place not in kept:
-                low = document.metadata["quality"] < min_quality
-                reason = "low_quality" if low else "over_budget"
-                yield _exclude(document, document.metadata, "choose", reason)
-
-    def counted(documents: Iterable[Document]) -> Iterator[Document]:
-        for document in documents:
-            dropped[document.metadata["reason"]] += 1
-            normalizations.update(document.metadata.get("normalizations", ()))
-            yield count(document, "excluded")
-
-    def filtered() -> Iterator[Document]:
-        nonlocal threshold
-        for place, document in enumerate(read_folder(work / "scored")):
-            if place in kept:
-                threshold = min(threshold, document.metadata["quality"])
+        for folder, step, only_reason in FOLDERS:
+            for document in read_folder(work / folder):
+                place = document.metadata.pop("curate_place")
+                reason = document.metadata.pop("filter_reason", None)
+                if folder in AS_READ and place in sampled:
+                    write("pool", document)
+                if folder == CLEAN:  # each of these comes again, in a later folder
+                    continue
                 normalizations.update(document.metadata.get("normalizations", ()))
-                yield count(document, "filtered")
-
-    n_filtered = write_documents(output / "filtered.jsonl.zst", filtered())
-    n_excluded = write_documents(output / "excluded.jsonl.zst", counted(excluded()))
-    pool = (count(d, "pool") for place, d in enumerate(_pool(work)) if place in sampled)
-    n_pool = write_documents(output / "pool.jsonl.zst", pool)
+                if folder == SCORED and place in kept:
+                    write("filtered", document)
+                    continue
+                if folder == SCORED:
+                    low = document.metadata["quality"] < min_quality
+                    reason = "low_quality" if low else "over_budget"
+                reason = only_reason or reason
+                dropped[reason] += 1
+                write("excluded", document, step=step, reason=reason)
     totals = sum(per_source.values(), Counter())
-    n_read = sum(1 for _ in read_folder(work / "excluded" / "heuristics"))
-    n_read += sum(1 for _ in read_folder(work / "clean"))
-    if n_read != n_filtered + n_excluded:
-        raise RuntimeError(f"{n_read} documents in, {n_filtered} kept, {n_excluded} excluded")
+    if n_read != totals["filtered"] + totals["excluded"]:
+        raise RuntimeError(
+            f"{n_read} documents in, {totals['filtered']} kept, {totals['excluded']} excluded"
+        )
     return {
         "in": {
             "documents": n_read,
             "bytes": totals["filtered_bytes"] + totals["excluded_bytes"],
         },
         "out": {
-            "filtered": n_filtered,
-            "filtered_bytes": totals["filtered_bytes"],
-            "pool": n_pool,
-            "pool_bytes": totals["pool_bytes"],
+            kind: totals[kind] for kind in ("filtered", "filtered_bytes", "pool", "pool_bytes")
         },
         "dropped": dict(dropped.most_common()),
         "normalizations": dict(normalizations),
         "quality": {
-            "threshold": threshold,
+            "threshold": -worthy[len(kept) - 1][0],
             "quantiles": {
                 str(q): -ranked[round((1 - q) * (len(ranked) - 1))][0]
                 for q in (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -180,11 +186,6 @@ def _choose(
         },
         "sources": {name: dict(counts) for name, counts in sorted(per_source.items())},
     }
-
-
-def _exclude(document: Document, metadata: dict[str, Any], step: str, reason: str) -> Document:
-    metadata = {**metadata, "step": step, "reason": reason}
-    return Document(document.id, document.text, document.source, metadata)
 
 
 def _take(rows: list[tuple[float, int, int, int]], budget_bytes: int | None) -> set[int]:
@@ -198,31 +199,19 @@ def _take(rows: list[tuple[float, int, int, int]], budget_bytes: int | None) -> 
     return taken
 
 
-def _pool(work: Path) -> Iterator[Document]:
-    """The code as it was read: what the heuristics dropped and what they let through."""
-    for document in read_folder(work / "excluded" / "heuristics"):
-        if "unread" not in document.metadata and not document.metadata["prose"]:
-            metadata = {k: v for k, v in document.metadata.items() if k != "filter_reason"}
-            yield Document(document.id, document.text, document.source, metadata)
-    for document in read_folder(work / "clean"):
-        if not document.metadata["prose"]:
-            yield document
-
-
 def _check_sources(sources: Sequence[Source], work: Path) -> None:
-    found = {d.source for d in read_folder(work / "clean")}
-    read = {d.source for d in read_folder(work / "excluded" / "heuristics") if d.text}
+    read: set[str] = set()
+    passed: set[str] = set()
+    for row in read_parts(work / READ_INDEX):
+        if not row["unread"]:
+            read.add(row["source"])
+        if not row["reason"]:
+            passed.add(row["source"])
     for source in sources:
-        if source.name not in found | read:
+        if source.name not in read:
             raise UserError(f"--source={source.path or source.name}: yields no document")
-        if source.name not in found:
+        if source.name not in passed:
             raise UserError(
                 f"--source={source.path or source.name}: the heuristics drop every document; see "
                 f"{work / 'excluded'} for the reasons"
             )
-
-
-def _order(document: Document) -> int:
-    """Puts documents in an order that has nothing to do with their content."""
-    digest = hashlib.sha256(f"{document.source}\0{document.id}".encode()).digest()
-    return int.from_bytes(digest[:8])

@@ -3,8 +3,10 @@
 Readers, heuristics and the score are ours; exact and near duplicates are datatrove's.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from datatrove.pipeline.writers import JsonlWriter
 from loguru import logger
 
 from phi1_jax.corpus.documents import Document
-from phi1_jax.corpus.records import read_records
+from phi1_jax.corpus.records import open_records, read_records
 from phi1_jax.curation.heuristics import rejection
 from phi1_jax.curation.minhash import MINHASH, CodeSignatures
 from phi1_jax.curation.sources import Source, read_source
@@ -32,6 +34,8 @@ from phi1_jax.quality.rubric import Scorer, parse_code
 
 # Set here, for a worker imports this module with the steps that it is sent.
 logger.disable("datatrove")
+# A row for each document that was read, and for each that was scored; see `_entry`.
+READ_INDEX, SCORED_INDEX = "read_index", "scored_index"
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def pipeline(sources: Sequence[Source], work: Path, tasks: int, scorer: Scorer) 
         Stage(
             "heuristics",
             [
-                ReadSources(sources),
+                ReadSources(sources, work / READ_INDEX),
                 Heuristics(excluded("heuristics")),
                 _writer(work / "clean"),
                 ExactDedupSignature(folder("exact_signatures"), hashing),
@@ -95,6 +99,7 @@ def pipeline(sources: Sequence[Source], work: Path, tasks: int, scorer: Scorer) 
                 ReadPart(work / "unique"),
                 MinhashDedupFilter(folder("near_found"), excluded("near")),
                 Score(scorer, excluded("score")),
+                IndexScores(work / SCORED_INDEX),
                 _writer(work / "scored"),
             ],
             tasks,
@@ -107,33 +112,73 @@ class CpuBound:
 
 
 class ReadSources(PipelineStep, CpuBound):
-    """Reads this task's part of every source; what cannot be read goes on as an empty document."""
+    """Reads this task's part of every source; what cannot be read goes on as an empty document.
+
+    Each document gets its `place` in what is read (an id may occur twice), a row in the index, and
+    the `reason` to drop it, if the reader or `heuristics.rejection` has one.
+    """
 
     type, name = "READER", "sources"
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[Source], index: Path) -> None:
         super().__init__()
         self.sources = list(sources)
+        self.index = index
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
         del data
+        with open_records(self.index / f"{rank:05d}.jsonl") as note:
+            place = rank << 32
+            for doc, unread in self._read(rank, world_size):
+                reason = unread or rejection(doc.text, doc.metadata["prose"])
+                doc.metadata["curate_place"] = place = place + 1
+                is_code = not unread and not doc.metadata["prose"]
+                note({**_entry(doc), "is_code": is_code, "unread": bool(unread), "reason": reason})
+                if reason:
+                    doc.metadata["curate_reason"] = reason
+                yield doc
+
+    def _read(self, rank: int, world_size: int) -> Iterator[tuple[Any, str]]:
         unread: list[tuple[str, str]] = []
         for source in self.sources:
             about = {"source": source.name, "prose": source.prose}
+            documents = read_source(source, lambda *what: unread.append(what), rank, world_size)
+            for document in chain(documents, [None]):
+                for name, reason in unread:
+                    yield datatrove.data.Document("", name, metadata={**about}), reason
+                unread.clear()
+                if document is not None:
+                    metadata = {**document.metadata, **about}
+                    yield datatrove.data.Document(document.text, document.id, metadata=metadata), ""
 
-            def skipped(about: dict[str, Any] = about) -> Iterator[Any]:
-                while unread:
-                    name, reason = unread.pop(0)
-                    yield datatrove.data.Document("", name, metadata={**about, "unread": reason})
 
-            def skip(name: str, reason: str) -> None:
-                unread.append((name, reason))
+class IndexScores(PipelineStep, CpuBound):
+    """Writes a row for each document that is left."""
 
-            for document in read_source(source, skip, rank, world_size):
-                yield from skipped()
-                metadata = {**document.metadata, **about}
-                yield datatrove.data.Document(document.text, document.id, metadata=metadata)
-            yield from skipped()
+    type, name = "WRITER", "index"
+
+    def __init__(self, index: Path) -> None:
+        super().__init__()
+        self.index = index
+
+    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
+        del world_size
+        with open_records(self.index / f"{rank:05d}.jsonl") as note:
+            for doc in data:
+                note({**_entry(doc), "quality": doc.metadata["quality"]})
+                yield doc
+
+
+def _entry(doc: Any) -> dict[str, Any]:
+    """What the choice must know of a document; `order` has nothing to do with its content."""
+    source = doc.metadata["source"]
+    digest = hashlib.sha256(f"{source}\0{doc.id}".encode()).digest()
+    return {
+        "place": doc.metadata["curate_place"],
+        "source": source,
+        "order": int.from_bytes(digest[:8]) >> 1,
+        "bytes": len(doc.text.encode()),
+    }
 
 
 class ReadPart(PipelineStep, CpuBound):
@@ -151,18 +196,19 @@ class ReadPart(PipelineStep, CpuBound):
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
         del data, world_size
-        for record in _read_part(self.folder / f"{rank:05d}.jsonl"):
+        file = self.folder / f"{rank:05d}.jsonl"
+        for record in read_records(file) if file.exists() else ():
             yield datatrove.data.Document(record["text"], record["id"], metadata=record["metadata"])
 
 
 class Heuristics(BaseFilter):
-    """Drops what `heuristics.rejection` or the reader objects to."""
+    """Drops what `ReadSources` found a reason against."""
 
     name = "heuristics"
 
     def filter(self, doc: Any) -> bool | tuple[bool, str]:
-        reason = doc.metadata.get("unread") or rejection(doc.text, doc.metadata["prose"])
-        return True if reason is None else (False, reason)
+        reason = doc.metadata.pop("curate_reason", None)
+        return (False, reason) if reason else True
 
 
 class Score(BaseFilter):
@@ -195,12 +241,12 @@ def _text(document: Any) -> str:
 
 
 def read_folder(folder: Path) -> Iterator[Document]:
+    """The documents that all tasks wrote, in order."""
+    return map(_document, read_parts(folder))
+
+
+def read_parts(folder: Path) -> Iterator[dict[str, Any]]:
     for file in sorted(folder.glob("*.jsonl")):
-        yield from map(_document, _read_part(file))
-
-
-def _read_part(file: Path) -> Iterator[dict[str, Any]]:
-    if file.exists():
         yield from read_records(file)
 
 
