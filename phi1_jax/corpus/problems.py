@@ -45,7 +45,10 @@ def parse_problems(records: Iterable[Mapping[str, Any]], path: Path) -> list[Pro
     required = [f.name for f in fields(Problem) if f.name != "composition"]
     for row, record in enumerate(records, start=1):
         if bad := [key for key in required if not isinstance(record.get(key), str)]:
-            what = f"no text under {bad[0]!r}; it has {', '.join(record)}"
+            what = (
+                f"no text under {bad[0]!r}; it has {', '.join(record)}, and needs "
+                f"{', '.join(required)}"
+            )
             if bad[0] in record:
                 what = f"{bad[0]!r} is {type(record[bad[0]]).__name__}, not text"
             raise UserError(f"{path}, problem {row}: {what}")

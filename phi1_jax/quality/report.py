@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def fit_and_report(
     """
     documents = list(read_all(annotated))
     for document in documents:
-        if VALUE not in document.metadata:
+        if not isinstance(document.metadata.get(VALUE), int | float):
             raise UserError(
                 f"--annotated: document {document.id!r} has no {VALUE}; run launch/annotate.py"
             )
@@ -56,13 +57,23 @@ def fit_and_report(
         seed=seed,
     )
     save_forest(forest, output)
-    annotator = ", ".join(sorted({str(d.metadata[ANNOTATOR]) for d in documents}))
+    annotator = ", ".join(sorted({str(d.metadata.get(ANNOTATOR)) for d in documents}))
+    share = float((values_n >= positive_from).mean())
+    if not 0.1 <= share <= 0.9:
+        which = "nearly everything" if share > 0.5 else "next to nothing"
+        print(
+            f"warning: a value of {positive_from:g} or more calls {which} good ({share:.0%} of "
+            f"{len(documents)} documents), so the forest has little to tell apart; give "
+            "--positive_share=0.5, say",
+            file=sys.stderr,
+        )
     figures = write_report(output, documents, values_n, votes_n, positive_from, annotator)
     return {
         "in": {"annotated": len(documents)},
         "out": {"good": int((values_n >= positive_from).sum())},
         "annotator": annotator,
         "positive_from": positive_from,
+        "share_good": round(share, 4),
         "out_of_sample": {name: round(value, 4) for name, value in figures.items()},
         "embedder": forest.embedder,
     }

@@ -202,3 +202,23 @@ def test_too_few_of_one_kind(pool):
         fit_forest(
             np.zeros((50, 2)), np.linspace(0, 1, 50), embedder="e", positive_from=0.99, n_trees=5
         )
+
+
+def test_a_threshold_that_parts_nothing_and_prose_that_fills_the_budget_are_said(
+    pool, fitted, tmp_path, capsys
+):
+    root, _ = pool
+    folders = [root / "a", root / "b"]
+    fit_and_report(
+        [root / "annotated.jsonl"], folders, tmp_path, positive_from=0.03, n_trees=5, seed=0
+    )
+    told = capsys.readouterr().err
+    assert "calls nearly everything good (9" in told and "--positive_share=0.5" in told
+    documents = list(read_documents(root / "pool.jsonl"))
+    scored = filter_corpus(documents, folders, fitted[0], tmp_path, budget_tokens=2_000)
+    assert "prose" not in capsys.readouterr().err and scored["out"]["filtered"]
+    best = {d.id for d in read_documents(tmp_path / "filtered.jsonl.zst")}
+    prose = [replace(d, metadata={"prose": d.id in best}) for d in documents]
+    filter_corpus(prose, folders, fitted[0], tmp_path, budget_tokens=2_000)
+    told = capsys.readouterr().err
+    assert "prose fills the budget: it is 100% of what is kept" in told
