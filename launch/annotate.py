@@ -41,7 +41,7 @@ SOURCES = config_flags.DEFINE_config_file(
 )
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
 N = flags.DEFINE_integer("n", None, "Documents to annotate; default all.", 1)
-ANNOTATOR = flags.DEFINE_enum("annotator", "rubric", ["rubric", "api", "labels"], "Who annotates.")
+ANNOTATOR = flags.DEFINE_enum("annotator", "rubric", ["rubric", "api", "labels"], "Who judges.")
 LABEL_RANGE = flags.DEFINE_list("label_range", ["0", "5"], "Ends of the scale of the labels.")
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
 
@@ -86,9 +86,7 @@ def main(argv: Sequence[str]) -> None:
         inputs["label_range"] = LABEL_RANGE.value
     model = api.open_language_model(output) if ANNOTATOR.value == "api" else None
     if model:
-        settings = model.settings
-        inputs |= {"model": settings.model, "base_url": settings.base_url}
-        inputs["prompt"] = annotate.SYSTEM
+        inputs |= {"model": model.settings.model, "prompt": annotate.SYSTEM}
         if api.DRY_RUN.value:
             sampled = annotate.sample(lambda: read(SkipLog()), N.value)
             print(model.estimate(map(annotate.request_for, sampled)))
@@ -96,12 +94,12 @@ def main(argv: Sequence[str]) -> None:
 
     def work(folder: Path) -> dict[str, Any]:
         skip = SkipLog(folder / corpus.LEFT_OUT)
-        annotator = annotate.by_rubric
+        judge = annotate.by_rubric
         if labels:
-            annotator = annotate.by_column(*scale, f"column {maps[0]['label']}", skip)
+            judge = annotate.by_column(*scale, f"column {maps[0]['label']}", skip)
         elif model:
-            annotator = annotate.by_language_model(model, folder / "unusable.jsonl")
-        report = annotate.annotate(lambda: read(skip), N.value, annotator, folder)
+            judge = annotate.by_language_model(model, folder / "unusable.jsonl")
+        report = annotate.annotate(lambda: read(skip), N.value, judge, folder)
         return {**report, **(model.report() if model else {}), **skip.report()}
 
     run_stage("annotate", output, inputs, work, force=FORCE.value)

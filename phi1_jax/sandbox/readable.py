@@ -81,7 +81,6 @@ def hidden_files(readable: Iterable[str]) -> list[str]:
     for parent in near:
         folders |= {parent / name for name in _PACKAGES}
         folders |= {p for name in _PACKAGES for p in parent.glob(f"python*/{name}")}
-    package = Path(__file__).resolve().parents[1]
-    folders |= {package / "evaluate", package / "unconventional"}
+    folders.add(Path(__file__).resolve().parents[1] / "evaluate")
     firsts = (next((p for p in f.rglob("*") if p.is_file()), None) for f in sorted(folders))
     return [str(p) for p in firsts if p]

@@ -128,9 +128,10 @@ class ConstructCounter:
             text, entry = document.text, document.metadata.get("entry_point", "")
             return self.of_exercise(Exercise(text[:n], text[n:], entry))
         total = Constructs()
-        for code, tree in code_blocks(document.text):
+        for code in code_blocks(document.text):
+            tree = parse_python(code)
             lines = code.split("\n")
-            for node in ast.walk(tree):
+            for node in ast.walk(tree) if tree else ():
                 if isinstance(node, _FUNCTIONS):
                     docstring = ast.get_docstring(node)
                     first = node.body[0]
