@@ -256,6 +256,8 @@ def write_tokenizer(source: Path, folder: Path, max_seq_len: int) -> BytePairTok
         "tokenizer_class": "PreTrainedTokenizerFast",
         "pad_token": pad[0],
         "model_max_length": max_seq_len,
+        # Releases before 5 give token_type_ids too, if not told, and the model refuses those.
+        "model_input_names": ["input_ids", "attention_mask"],
         "clean_up_tokenization_spaces": False,  # it would change the text
     }
     ids = special_ids(tokenizer)

@@ -219,6 +219,7 @@ def test_what_a_folder_says_of_its_tokenizer_is_written_back(chat, tmp_path):
     config = json.loads(back["tokenizer_config.json"])
     assert config["eos_token"] == {"content": "<|im_end|>"} and config["padding_side"] == "left"
     assert config["pad_token"] == "<|endoftext|>" and config["model_max_length"] == 64
+    assert config["model_input_names"] == ["input_ids", "attention_mask"]
     assert json.loads(back["special_tokens_map.json"])["eos_token"] == "<|im_end|>"
     again = read_tokenizer(tmp_path / "back")
     assert again.encode(CHAT) == written.encode(CHAT)
