@@ -41,7 +41,7 @@ SOURCES = config_flags.DEFINE_config_file(
 )
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
 N = flags.DEFINE_integer("n", None, "Documents to annotate; default all.", 1)
-ANNOTATOR = flags.DEFINE_enum("annotator", "rubric", ["rubric", "api", "labels"], "Who judges.")
+ANNOTATOR = flags.DEFINE_enum("annotator", "rubric", ["rubric", "api", "labels"], "Who annotates.")
 LABEL_RANGE = flags.DEFINE_list("label_range", ["0", "5"], "Ends of the scale of the labels.")
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
 
@@ -86,7 +86,9 @@ def main(argv: Sequence[str]) -> None:
         inputs["label_range"] = LABEL_RANGE.value
     model = api.open_language_model(output) if ANNOTATOR.value == "api" else None
     if model:
-        inputs |= {"model": model.settings.model, "prompt": annotate.SYSTEM}
+        settings = model.settings
+        inputs |= {"model": settings.model, "base_url": settings.base_url}
+        inputs["prompt"] = annotate.SYSTEM
         if api.DRY_RUN.value:
             sampled = annotate.sample(lambda: read(SkipLog()), N.value)
             print(model.estimate(map(annotate.request_for, sampled)))
@@ -94,12 +96,12 @@ def main(argv: Sequence[str]) -> None:
 
     def work(folder: Path) -> dict[str, Any]:
         skip = SkipLog(folder / corpus.LEFT_OUT)
-        judge = annotate.by_rubric
+        annotator = annotate.by_rubric
         if labels:
-            judge = annotate.by_column(*scale, f"column {maps[0]['label']}", skip)
+            annotator = annotate.by_column(*scale, f"column {maps[0]['label']}", skip)
         elif model:
-            judge = annotate.by_language_model(model, folder / "unusable.jsonl")
-        report = annotate.annotate(lambda: read(skip), N.value, judge, folder)
+            annotator = annotate.by_language_model(model, folder / "unusable.jsonl")
+        report = annotate.annotate(lambda: read(skip), N.value, annotator, folder)
         return {**report, **(model.report() if model else {}), **skip.report()}
 
     run_stage("annotate", output, inputs, work, force=FORCE.value)

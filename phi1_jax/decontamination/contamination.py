@@ -3,8 +3,9 @@
 A document goes if, for some problem,
 
 - composition: its chain of primitives contains the problem's as a contiguous run;
-- text: it shares a run of `ngram` words with the problem's docstring, or contains the whole of a
-  shorter one (one below `WHOLE_WORDS` words only counts as a whole docstring);
+- text: its comments, strings and prose share a run of `ngram` words with the problem's docstring
+  (its examples set aside), or contain the whole of a shorter one (one below `WHOLE_WORDS` words
+  only counts as a whole comment or string);
 - ast: one of its functions matches the problem's at a rate (1 - edit distance / length) of at
   least tau, over syntax trees with local names normalised, with statements as written or sorted;
 - embedding: its embedding is no farther than `max_distance` from the problem's (L2, both of
@@ -118,7 +119,7 @@ class Comparison:
         self.measures = MEASURES if embeddings is not None else MEASURES[:3]
         self._embeddings = embeddings
         prints = [fingerprint_problem(problem) for problem in problems]
-        self._words = [_array(p.words)[1:-1] for p in prints]
+        self._words = [_array(p.words) for p in prints]
         self._trees = [p.functions[0] if p.functions else (_NO_TREE,) * 2 for p in prints]
         self._runs: dict[_Chain, list[int]] = {}
         for index, problem in enumerate(problems):
@@ -186,7 +187,7 @@ class Comparison:
         return share
 
     def _text(self, prints: Sequence[Fingerprint]) -> np.ndarray:
-        """The Jaccard index of runs of three words."""
+        """float32[documents, problems], the Jaccard index of runs of three words."""
         words = [_array(item.words) for item in prints]
         shared = overlaps(words, self._words, _TEXT_GRAM, repeats=False)
         sizes = gram_counts(words, _TEXT_GRAM, repeats=False)[:, None]
@@ -194,18 +195,19 @@ class Comparison:
         return shared / np.maximum(union, 1)
 
     def _shared_text(self, prints: Sequence[Fingerprint]) -> np.ndarray:
-        words = [_array(item.words) for item in prints]
-        by_length: dict[int, list[int]] = {}
-        wanted = []
-        for problem, own in enumerate(self._words):
-            if len(own) < WHOLE_WORDS:
-                own = np.r_[BREAK, own, BREAK].astype(np.uint32)
-            wanted.append(own)
-            if len(own) > 2:
-                by_length.setdefault(min(self.rules.ngram, len(own)), []).append(problem)
+        """bool[documents, problems]; see `_wanted`."""
+        texts = [_array(item.words) for item in prints]
+        # A run may go on in the next comment or string: a docstring line by line, say.
+        joined = [words[words != BREAK] for words in texts]
+        by_length: dict[tuple[bool, int], list[int]] = {}
+        wanted = [_wanted(words, self.rules.ngram) for words in self._words]
+        for problem, (words, length) in enumerate(wanted):
+            if length:
+                by_length.setdefault((bool(words[0] == BREAK), length), []).append(problem)
         found = np.zeros((len(prints), len(self.problems)), bool)
-        for length, problems in sorted(by_length.items()):
-            shared = overlaps(words, [wanted[p] for p in problems], length, repeats=False)
+        for (whole, length), problems in sorted(by_length.items()):
+            own = [wanted[problem][0] for problem in problems]
+            shared = overlaps(texts if whole else joined, own, length, repeats=False)
             found[:, problems] = shared > 0
         return found
 
@@ -223,6 +225,21 @@ class Comparison:
         starts = np.cumsum(counts) - counts
         best[counts > 0] = np.maximum.reduceat(rates, starts[counts > 0], axis=0)
         return best
+
+
+def _wanted(words: np.ndarray, ngram: int) -> tuple[np.ndarray, int]:
+    """What of a problem's words a document must share a run of, and the length of the run.
+
+    The parts between examples, if one has `ngram` words; else the longest part, whole; and if that
+    is shorter than WHOLE_WORDS, only as a text of its own. 0 where there are no words.
+    """
+    parts = np.split(words, np.flatnonzero(words == BREAK))
+    longest = max((part[part != BREAK] for part in parts), key=len)
+    if len(longest) >= ngram:
+        return words[1:-1], ngram
+    if len(longest) >= WHOLE_WORDS:
+        return longest, len(longest)
+    return np.r_[BREAK, longest, BREAK].astype(np.uint32), len(longest) + 2 if len(longest) else 0
 
 
 def _runs(chain: _Chain) -> set[_Chain]:

@@ -6,7 +6,9 @@ both, told apart by their keys.
 
 import ast
 import builtins
+import hashlib
 import json
+import urllib.request
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from typing import Any
 from phi1_jax import unconventional
 from phi1_jax.corpus.problems import Problem, parse_problems
 from phi1_jax.corpus.records import read_records
-from phi1_jax.errors import UserError
+from phi1_jax.errors import UserError, did_you_mean
 from phi1_jax.evaluate.evalplus import examiner_of
 from phi1_jax.evaluate.saved import sha256
 
@@ -25,12 +27,36 @@ HUMANEVAL_STOP = ("\ndef ", "\nclass ", "\nif ", "\nprint", "\n#", "\n@", "\n>>>
 MBPP_DOCSTRING_STOP = ("\nclass ", "\nassert ", '\n"""', "\nprint", "\nif ", "\n```", "\n>>>")
 MBPP_3_SHOT_STOP = ("[DONE]",)
 MBPP_FORMS = ("docstring", "3-shot")
+NAMES = ("humaneval", "mbpp", unconventional.NAME)
 _MBPP_TEST = range(11, 511)
 _MBPP_SHOTS = (2, 3, 4)
 
-# Problems whose tests need what a split judge cannot give; they are reported and not scored.
-UNJUDGEABLE = {
+# Problems that cannot be tested with the candidate in a process of its own; reported, not scored.
+NOT_EXECUTABLE = {
     "MBPP/367": "its tests build objects of a class that the candidate itself must define",
+}
+
+
+@dataclass(frozen=True)
+class PublicFile:
+    """A file of somebody else's, fixed by its content."""
+
+    url: str
+    sha256: str
+    licence: str
+
+
+PUBLIC = {
+    "humaneval": PublicFile(
+        "https://github.com/openai/human-eval/raw/master/data/HumanEval.jsonl.gz",
+        "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef",
+        "MIT, OpenAI",
+    ),
+    "mbpp": PublicFile(
+        "https://raw.githubusercontent.com/google-research/google-research/master/mbpp/mbpp.jsonl",
+        "ccf64ceae9c5403bf50a044cb6d505bfd2a2963ee58338ba268fd65beab92a9f",
+        "CC-BY-4.0, Google",
+    ),
 }
 
 
@@ -63,20 +89,21 @@ class Benchmark:
     Attributes:
       template: the name of the prompt form.
       stop: ends a generated completion.
-      cut_to_body: completions are a function's body, so what follows it on the top level goes.
-      unjudged: task ids left out, with the reason.
+      truncation: where a completion ends, one of `samples.TRUNCATIONS`: a function's body ends at
+        the next thing on the top level.
+      left_out: task ids left out, with the reason.
     """
 
     name: str
     template: str
     stop: tuple[str, ...]
-    cut_to_body: bool
+    truncation: str
     tasks: tuple[Task, ...]
-    unjudged: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
-        return sha256(repr((self.template, self.stop, self.cut_to_body, self.tasks)))
+        return sha256(repr((self.template, self.stop, self.truncation, self.tasks)))
 
 
 def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Benchmark:
@@ -94,8 +121,9 @@ def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Ben
     any_format = name not in ("humaneval", "mbpp")
     if any_format:
         if not Path(name).is_file():
+            near = did_you_mean(name.lower(), NAMES)
             raise UserError(
-                f"benchmark {name}: not humaneval, mbpp or {unconventional.NAME}, and no such file"
+                f"--benchmark={name}: no such file, and not one of {', '.join(NAMES)}{near}"
             )
         name, path = Path(name).name, Path(name)
     if path is None:
@@ -165,7 +193,7 @@ def humaneval(problems: Sequence[Problem], name: str) -> Benchmark:
         reference = problem.prompt + problem.canonical_solution
         prompt, solution = problem.prompt, problem.canonical_solution
         tasks.append(Task(problem.task_id, prompt, prompt, solution, entry, reference, examiner))
-    return Benchmark(name, "humaneval", HUMANEVAL_STOP, True, tuple(tasks))
+    return Benchmark(name, "humaneval", HUMANEVAL_STOP, "body", tuple(tasks))
 
 
 def _helpers(problem: Problem) -> str:
@@ -176,7 +204,7 @@ def _helpers(problem: Problem) -> str:
         raise UserError(
             f"{problem.task_id}: its canonical solution is no Python: {error}"
         ) from None
-    end = len(problem.prompt.splitlines())
+    end = len(problem.prompt.removesuffix("\n").split("\n"))  # as ast counts lines
     kept = [
         node
         for node in tree.body
@@ -193,7 +221,8 @@ def _evalplus(rows: Sequence[Mapping[str, Any]], path: Path) -> Benchmark:
         keys = ("task_id", "prompt", "canonical_solution", "entry_point")
         if bad := [key for key in keys if not isinstance(row.get(key), str)]:
             raise UserError(
-                f"{path}, row {number}: no text under {bad[0]!r}; not EvalPlus's format"
+                f"{path}, row {number}: no text under {bad[0]!r}; it has {', '.join(row)}; "
+                "not EvalPlus's format"
             )
         task_id, prompt, code, entry = (row[key] for key in keys)
         try:
@@ -203,7 +232,8 @@ def _evalplus(rows: Sequence[Mapping[str, Any]], path: Path) -> Benchmark:
         tasks.append(Task(task_id, prompt, prompt, code, entry, prompt + code, examiner))
     stop = MBPP_DOCSTRING_STOP if of_mbpp else HUMANEVAL_STOP
     name = "mbpp+" if of_mbpp else "humaneval+"
-    return Benchmark(name, f"evalplus {name}", stop, not of_mbpp, tuple(tasks))
+    truncation = "stop" if of_mbpp else "body"
+    return Benchmark(name, f"evalplus {name}", stop, truncation, tuple(tasks))
 
 
 def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str) -> Benchmark:
@@ -218,6 +248,7 @@ def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str) -> Benchmark:
         raise UserError(f"--prompt_form={form!r}: must be one of {', '.join(MBPP_FORMS)}")
     by_number = {}
     for at, row in enumerate(rows, start=1):
+        given = list(row)
         row.setdefault("text", row.get("prompt"))  # the sanitized file's name for it
         task_id, tests = str(row.get("task_id")).rpartition("/")[2], row.get("test_list")
         good = {
@@ -228,7 +259,10 @@ def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str) -> Benchmark:
             "task_id": task_id.isdecimal(),
         }
         for key in (key for key in good if not good[key]):
-            raise UserError(f"{path}, row {at}: not MBPP's format: {key!r} is {row.get(key)!r:.80}")
+            raise UserError(
+                f"{path}, row {at}: not MBPP's format: {key!r} is {row.get(key)!r:.80}; "
+                f"the row has {', '.join(given)}"
+            )
         by_number[int(task_id)] = row
     shots = ""
     if form == "3-shot":
@@ -237,7 +271,7 @@ def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str) -> Benchmark:
                 f"{path}: the 3-shot prompt needs task_id {missing[0]}, not in the file"
             )
         shots = "".join(_shot(by_number[i], _plain(by_number[i]["code"])) for i in _MBPP_SHOTS)
-    tasks, unjudged = [], {}
+    tasks, left_out = [], {}
     for number in _MBPP_TEST:
         if number not in by_number:
             continue
@@ -245,14 +279,14 @@ def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str) -> Benchmark:
             task = _mbpp_task(f"MBPP/{number}", by_number[number], shots)
         except (SyntaxError, ValueError, TypeError) as error:
             raise UserError(f"{path}, MBPP/{number}: {error}") from None
-        if reason := UNJUDGEABLE.get(task.task_id):
-            unjudged[task.task_id] = reason
+        if reason := NOT_EXECUTABLE.get(task.task_id):
+            left_out[task.task_id] = reason
         else:
             tasks.append(task)
     if not tasks:
         raise UserError(f"{path}: holds no task_id of the test split, 11 to 510")
     stop = MBPP_3_SHOT_STOP if form == "3-shot" else MBPP_DOCSTRING_STOP
-    return Benchmark("mbpp", f"mbpp {form}", stop, False, tuple(tasks), unjudged)
+    return Benchmark("mbpp", f"mbpp {form}", stop, "stop", tuple(tasks), left_out)
 
 
 def _mbpp_task(task_id: str, row: Mapping[str, Any], shots: str) -> Task:
@@ -318,3 +352,37 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserError(f"{path}: must be one list of JSON objects")
     return rows
+
+
+def download(name: str, folder: Path, timeout_s: float = 60.0) -> Path:
+    """Returns the path of a benchmark's problems below `folder`, fetched unless it lies there.
+
+    Raises:
+      UserError: no network, or the file is not the known one; it says what to do by hand.
+    """
+    file = PUBLIC[name]
+    path = folder / file.url.rpartition("/")[2]
+    if path.exists():
+        data = path.read_bytes()
+    else:
+        try:
+            with urllib.request.urlopen(file.url, timeout=timeout_s) as response:
+                data = response.read()
+        except OSError as error:
+            raise UserError(
+                f"{file.url} cannot be fetched ({error}): fetch it on a machine with network and "
+                f"name your copy with --problems=FILE"
+            ) from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != file.sha256:
+        where = path if path.exists() else file.url
+        raise UserError(
+            f"{where} is not the {name} known here (sha256 {found}, not {file.sha256}); "
+            "to use it all the same, name your copy with --problems=FILE"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    return path

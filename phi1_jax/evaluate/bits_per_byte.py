@@ -30,9 +30,6 @@ from phi1_jax.evaluate.benchmarks import Benchmark
 from phi1_jax.evaluate.pass_at_k import bootstrap_interval
 from phi1_jax.tokens.tokenizer import Tokenizer
 
-METRIC = "solution_bits_per_byte"
-RESULTS = "bits_per_byte.jsonl"
-
 
 @dataclass(frozen=True)
 class SolutionBits:

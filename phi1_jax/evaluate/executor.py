@@ -24,7 +24,7 @@ class TestExecutor:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
-        self._proofs: dict[str, dict[str, int]] = {}
+        self._checked: dict[str, dict[str, int]] = {}
 
     def execute(self, programs: Iterable[tuple[Task, str]]) -> Iterator[Outcome]:
         """The outcome of each (task, whole program), in order."""
@@ -39,11 +39,11 @@ class TestExecutor:
           UserError: one verdict is not as it must be; no score of this benchmark would mean
             anything.
         """
-        if benchmark.fingerprint not in self._proofs:
-            self._proofs[benchmark.fingerprint] = self._prove(benchmark)
-        return self._proofs[benchmark.fingerprint]
+        if benchmark.fingerprint not in self._checked:
+            self._checked[benchmark.fingerprint] = self._check(benchmark)
+        return self._checked[benchmark.fingerprint]
 
-    def _prove(self, benchmark: Benchmark) -> dict[str, int]:
+    def _check(self, benchmark: Benchmark) -> dict[str, int]:
         tasks = benchmark.tasks
         kinds = {
             "reference solution": [task.reference for task in tasks],
@@ -54,7 +54,7 @@ class TestExecutor:
         outcomes = list(
             tqdm(
                 self.execute(programs),
-                f"proving the test executor on {benchmark.name}",
+                f"self-check on {benchmark.name}",
                 len(programs),
                 leave=False,
             )
@@ -76,7 +76,7 @@ class TestExecutor:
             self_check["another problem's solution"] = len(tasks)
         else:
             print(
-                f"not proved on {benchmark.name}: that other problems' solutions fail; it needs"
+                f"not checked on {benchmark.name}: that other problems' solutions fail; it needs"
                 f" more than {_OTHERS} functions"
             )
         return self_check
@@ -104,5 +104,5 @@ def _refuse(benchmark: Benchmark, bad: Sequence[str], what: str) -> None:
     if bad:
         raise UserError(
             f"no score is given: on {len(bad)} of {len(benchmark.tasks)} problems of "
-            f"{benchmark.name} {what}: {', '.join(bad[:5])}; mend or remove these problems"
+            f"{benchmark.name} {what}: {', '.join(bad[:5])}; correct or remove these problems"
         )

@@ -5,7 +5,6 @@ grade, as a teacher would grade a student; it needs no tests, and gives credit f
 The paper's prompt is not published; `RUBRIC` is ours, and is all that the grader is told.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,8 @@ from phi1_jax.corpus.similarity import match_rates
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.pass_at_k import bootstrap_interval
 from phi1_jax.evaluate.saved import sha256
-from phi1_jax.llm_client import ChatRequest, LanguageModel
+from phi1_jax.llm_client import ChatRequest, LanguageModel, UnusableReplies
+from phi1_jax.llm_client.replies import last_line_grade, without_thinking
 from phi1_jax.sandbox import Verdict
 
 RUBRIC = """\
@@ -47,7 +47,6 @@ PAPER = {
     "CodeGen-Mono-350M": 19, "CodeGen-Mono-16.1B": 38, "Replit": 37, "StarCoder": 51,
     "phi-1-base": 37, "phi-1-small": 45, "phi-1": 52,
 }  # fmt: skip
-_GRADE = re.compile(r"^\W*GRADE\W*?(\d+)\W*$", re.MULTILINE | re.IGNORECASE)
 _MAX_REPLY_TOKENS = 600
 
 
@@ -138,11 +137,7 @@ def requests_for(solved: Iterable[Solved], n_grades: int, temperature: float) ->
 
 def read_grade(reply: str) -> int | None:
     """The grade in a reply, 0 to 10; None unless there is exactly one, after an evaluation."""
-    found = list(_GRADE.finditer(reply))
-    if len(found) != 1 or not reply[: found[0].start()].strip():
-        return None
-    grade = int(found[0].group(1))
-    return grade if grade <= 10 else None
+    return last_line_grade(without_thinking(reply), most=10)
 
 
 def grade(
@@ -162,7 +157,11 @@ def grade(
       The score in per cent with its interval, how much the grades of one solution vary, and counts.
     """
     requests = requests_for(solved, n_grades, temperature)
-    replies = dict(model.complete(list(dict.fromkeys(requests)), progress="grade"))
+    replies, unusable = {}, UnusableReplies()
+    for request, reply in model.complete(list(dict.fromkeys(requests)), progress="grade"):
+        replies[request] = reply
+        if not reply.problem:
+            unusable.note("no_grade" if read_grade(reply.text) is None else "", reply.text)
     rows: list[dict[str, Any]] = []
     ungraded: list[dict[str, Any]] = []
     grades: dict[str, list[float]] = defaultdict(list)

@@ -51,11 +51,11 @@ def score(verdicts: Iterable[Sequence[str]], ks: Sequence[int]) -> dict[str, Any
     Args:
       verdicts: for each task the verdicts of its samples.
     Returns:
-      n_tasks; n_scored, those with a judged sample; n_not_judged, samples with the verdict INFRA;
+      n_tasks; n_scored, those with a executed sample; n_infra, samples with the verdict INFRA;
       pass_at_k, see `estimate`; not_estimated, k -> reason.
     """
     groups = [list(group) for group in verdicts]
-    judged = [n for group in groups if (n := len(group) - group.count(Verdict.INFRA))]
+    executed = [n for group in groups if (n := len(group) - group.count(Verdict.INFRA))]
     found = estimate(groups, ks)
     reasons = {}
     for k in ks:
@@ -67,13 +67,13 @@ def score(verdicts: Iterable[Sequence[str]], ks: Sequence[int]) -> dict[str, Any
         else:
             bound = sum(_values(groups, k)) / len(groups)
             reasons[str(k)] = (
-                f"too few samples of a problem were judged: {min(judged, default=0)}; "
-                f"it is {bound:.4f} with those not judged as failures"
+                f"too few samples of a problem were executed: {min(executed, default=0)}; "
+                f"it is {bound:.4f} with those not executed as failures"
             )
     return {
         "n_tasks": len(groups),
-        "n_scored": len(judged),
-        "n_not_judged": sum(group.count(Verdict.INFRA) for group in groups),
+        "n_scored": len(executed),
+        "n_infra": sum(group.count(Verdict.INFRA) for group in groups),
         "pass_at_k": found,
         "not_estimated": reasons,
     }
@@ -85,15 +85,15 @@ def estimate(verdicts: Iterable[Sequence[str]], ks: Sequence[int]) -> dict[str, 
     Args:
       verdicts: for each task the verdicts of its samples; INFRA ones do not count.
     Returns:
-      k -> value, low, high, and infra_as_failure: the value if those that were not judged failed.
+      k -> value, low, high, and infra_as_failure: the value if those that were not executed failed.
     """
     groups = [list(group) for group in verdicts]
-    judged = [[v for v in group if v != Verdict.INFRA] for group in groups]
-    judged = [group for group in judged if group]
+    executed = [[v for v in group if v != Verdict.INFRA] for group in groups]
+    executed = [group for group in executed if group]
     found = {}
     for k in ks:
-        if judged and k <= min(map(len, judged)):
-            values = _values(judged, k)
+        if executed and k <= min(map(len, executed)):
+            values = _values(executed, k)
             low, high = bootstrap_interval(values)
             found[str(k)] = {
                 "value": sum(values) / len(values), "low": low, "high": high,

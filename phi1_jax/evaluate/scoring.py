@@ -1,11 +1,11 @@
-"""From samples to a score: judged, resumed, counted, and reported with every choice behind it."""
+"""From samples to pass@k: executed, resumed, counted, reported with every choice behind it."""
 
 import json
 import platform
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,28 +19,42 @@ from phi1_jax.evaluate.benchmarks import Benchmark
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.pass_at_k import estimate, score
 from phi1_jax.evaluate.samples import (
-    CUTS,
+    TRUNCATIONS,
     Completes,
     Sample,
     SamplingPlan,
-    cut_completion,
     generate_samples,
     program,
+    truncate,
 )
 from phi1_jax.evaluate.saved import (
     DRAWN,
-    JUDGED,
+    EXECUTION,
+    SAMPLING,
+    SCORED,
     note_settings,
     read_rows,
+    read_settings,
     set_aside,
     sha256,
     write_rows,
 )
-from phi1_jax.evaluate.split import Split
 from phi1_jax.files import write_json
 from phi1_jax.sandbox import Verdict
 
 DEFAULT_KS = (1, 10, 100)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A benchmark's task ids, with and without a similar document in the corpus (Table 3).
+
+    Similar at one match rate of syntax trees, tau.
+    """
+
+    tau: float
+    similar: frozenset[str]
+    non_similar: frozenset[str]
 
 
 def evaluate_model(
@@ -55,10 +69,10 @@ def evaluate_model(
     sensitivity: bool = False,
     splits: Sequence[Split] = (),
 ) -> dict[str, Any]:
-    """Draws completions, saves them, judges them, and returns what `summary.json` holds.
+    """Draws completions, saves them, executes them, and returns what `summary.json` holds.
 
     Args:
-      output: gets samples.jsonl (before any is judged), results.jsonl and summary.json; a run
+      output: gets samples.jsonl (before any is executed), results.jsonl and summary.json; a run
         that was interrupted goes on from what lies there.
       model: identifies the weights.
       ks: for pass@k; those above `plan.n_samples` are left out.
@@ -71,10 +85,9 @@ def evaluate_model(
     start = time.perf_counter()
     samples = generate_samples(generator, benchmark, plan, output, model)
     choices = {"model": model, **asdict(plan), "generate_s": _since(start)}
-    cut = "body" if benchmark.cut_to_body else "stop"
-    return score_samples(
-        samples, benchmark, executor, output, cut=cut, ks=ks, choices=choices,
-        sensitivity=sensitivity, strip_prompt=plan.strip_prompt, splits=splits,
+    return _score(
+        samples, benchmark, executor, output, truncation=benchmark.truncation, ks=ks,
+        choices=choices, sensitivity=sensitivity, strip_prompt=plan.strip_prompt, splits=splits,
     )  # fmt: skip
 
 
@@ -84,39 +97,63 @@ def score_samples(
     executor: TestExecutor,
     output: Path,
     *,
-    cut: str = "none",
+    truncation: str = "none",
     ks: Sequence[int] = DEFAULT_KS,
     strip_prompt: bool = False,
     choices: Mapping[str, Any] | None = None,
     sensitivity: bool = False,
     splits: Sequence[Split] = (),
 ) -> dict[str, Any]:
-    """Judges samples into `output/results.jsonl`, and returns what `summary.json` holds.
+    """Executes given samples into `output/results.jsonl`, and returns what `summary.json` holds.
+
+    A model's samples that lie there are set aside, unless they are the given ones.
 
     Args:
-      cut: how a completion is cut before it is judged, one of `samples.CUTS`.
+      truncation: where a completion ends, one of `samples.TRUNCATIONS`.
       choices: further choices that moved the score, reported with it.
       splits: score the two parts of each too.
     """
-    if cut not in CUTS:
-        raise UserError(f"--cut={cut!r}: must be one of {', '.join(CUTS)}")
-    self_check = executor.self_check(benchmark)
+    executor.self_check(benchmark)
+    known = read_settings(output / EXECUTION).get("samples")
+    if (output / SAMPLING).exists() and known != _identity(samples):
+        set_aside(output, DRAWN + SCORED, "another run")
+    return _score(
+        samples, benchmark, executor, output, truncation=truncation, ks=ks, choices=choices,
+        sensitivity=sensitivity, strip_prompt=strip_prompt, splits=splits,
+    )  # fmt: skip
+
+
+def _score(
+    samples: Sequence[Sample],
+    benchmark: Benchmark,
+    executor: TestExecutor,
+    output: Path,
+    *,
+    truncation: str,
+    ks: Sequence[int],
+    strip_prompt: bool,
+    choices: Mapping[str, Any] | None,
+    sensitivity: bool,
+    splits: Sequence[Split],
+) -> dict[str, Any]:
+    if truncation not in TRUNCATIONS:
+        raise UserError(f"--truncation={truncation!r}: must be one of {', '.join(TRUNCATIONS)}")
     output.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    versions = _versions()
+    used = versions()
     settings = {
         "benchmark": benchmark.fingerprint,
-        "samples": sha256("\0".join(map(repr, samples))),
-        "cut": cut,
+        "samples": _identity(samples),
+        "truncation": truncation,
         "strip_prompt": strip_prompt,
         "limits": asdict(executor.sandbox.limits),
         "backend": executor.sandbox.backend,
-        "versions": {name: versions[name] for name in ("python", "phi1_jax")},
+        "versions": {name: used[name] for name in ("python", "phi1_jax")},
     }
-    if not _were_drawn(samples, output):
-        set_aside(output, DRAWN + JUDGED, "another run")
-    note_settings(output / "judging.json", settings, JUDGED)
-    rows = _judge(samples, benchmark, executor, output / "results.jsonl", cut, strip_prompt)
+    note_settings(output / EXECUTION, settings, SCORED)
+    rows = _execute(
+        samples, benchmark, executor, output / "results.jsonl", truncation, strip_prompt
+    )
     verdicts: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         verdicts[row["task_id"]].append(row["verdict"])
@@ -125,20 +162,20 @@ def score_samples(
         **score(verdicts.values(), ks),
         "verdicts": dict(Counter(row["verdict"] for row in rows)),
         "not_scored": sorted(t for t, v in verdicts.items() if set(v) == {Verdict.INFRA}),
-        "unjudged": dict(benchmark.unjudged),
+        "left_out": dict(benchmark.left_out),
         "choices": {
             "template": benchmark.template,
             "stop": list(benchmark.stop),
-            "cut": cut,
+            "truncation": truncation,
             "strip_prompt": strip_prompt,
             "n_samples": len(samples) / len(benchmark.tasks),
             "imports": "standard library only",
             **(choices or {}),
         },
-        "self_check": self_check,
+        "self_check": executor.self_check(benchmark),
         "sandbox": {"backend": executor.sandbox.backend, **asdict(executor.sandbox.limits)},
-        "versions": versions,
-        "judge_s": _since(start),
+        "versions": used,
+        "execution_s": _since(start),
     }
     if splits:
         summary["splits"] = [_score_parts(verdicts, split, ks) for split in splits]
@@ -175,11 +212,11 @@ def sensitivity_report(
     executor: TestExecutor,
     strip_prompt: bool = False,
 ) -> dict[str, Any]:
-    """pass@1 of the same samples under every rule for cutting and stripping, and the spread."""
+    """pass@1 of the same samples under every rule for truncation and stripping, and the spread."""
     tasks = {task.task_id: task for task in benchmark.tasks}
     scores: dict[str, float] = {}
-    n_not_judged = 0
-    for cut in CUTS:
+    n_infra = 0
+    for truncation in TRUNCATIONS:
         for strip in ("no strip", "strip", "strip newlines"):
             programs = []
             for sample in samples:
@@ -190,34 +227,32 @@ def sensitivity_report(
                 }[strip]
                 stripped = Sample(sample.task_id, text, sample.whole)
                 task = tasks[sample.task_id]
-                programs.append((task, program(task, stripped, cut, benchmark.stop, strip_prompt)))
+                programs.append(
+                    (task, program(task, stripped, truncation, benchmark.stop, strip_prompt))
+                )
             verdicts: dict[str, list[str]] = defaultdict(list)
             for sample, outcome in zip(samples, executor.execute(programs), strict=True):
                 verdicts[sample.task_id].append(outcome.verdict)
-            n_not_judged += sum(group.count(Verdict.INFRA) for group in verdicts.values())
+            n_infra += sum(group.count(Verdict.INFRA) for group in verdicts.values())
             if found := estimate(verdicts.values(), [1]):
-                scores[f"{cut} cut, {strip}"] = found["1"]["value"]
+                scores[f"truncation {truncation}, {strip}"] = found["1"]["value"]
     spread = max(scores.values(), default=0.0) - min(scores.values(), default=0.0)
-    return {"pass_at_1": scores, "spread": spread, "n_not_judged": n_not_judged}
+    return {"pass_at_1": scores, "spread": spread, "n_infra": n_infra}
 
 
-def _were_drawn(samples: Sequence[Sample], output: Path) -> bool:
-    """False if the folder holds drawn samples, and others than these."""
-    if not (output / "sampling.json").exists():
-        return True
-    there = [(row.get("task_id"), row.get("completion")) for row in read_rows(output / DRAWN[0])]
-    return there == [(sample.task_id, sample.text) for sample in samples]
+def _identity(samples: Sequence[Sample]) -> str:
+    return sha256("\0".join(map(repr, samples)))
 
 
-def _judge(
+def _execute(
     samples: Sequence[Sample],
     benchmark: Benchmark,
     executor: TestExecutor,
     path: Path,
-    cut: str,
+    truncation: str,
     strip_prompt: bool,
 ) -> list[dict[str, Any]]:
-    """The row of each sample; those in `path` are not judged again, unless the sandbox failed.
+    """The row of each sample; those in `path` are not executed again, unless the sandbox failed.
 
     A row is known by its task and the hash of its whole program.
     """
@@ -225,9 +260,9 @@ def _judge(
     jobs, rows = [], []
     for s in samples:
         task = tasks[s.task_id]
-        code = program(task, s, cut, benchmark.stop, strip_prompt)
+        code = program(task, s, truncation, benchmark.stop, strip_prompt)
         text = {"solution": s.text} if s.whole else {
-            "completion": cut_completion(s.text, cut, benchmark.stop)
+            "completion": truncate(s.text, truncation, benchmark.stop)
         }  # fmt: skip
         jobs.append((task, code))
         rows.append({"task_id": s.task_id, **text, "program_sha256": sha256(code)})
@@ -244,7 +279,7 @@ def _judge(
             left.append(at)
     write_rows(path, [row for row in rows if "verdict" in row])
     outcomes = executor.execute([jobs[at] for at in left])
-    bar = tqdm(outcomes, f"judging {benchmark.name}", len(rows), initial=len(rows) - len(left))
+    bar = tqdm(outcomes, f"testing {benchmark.name}", len(rows), initial=len(rows) - len(left))
     with path.open("a", encoding="utf-8") as file:
         for at, outcome in zip(left, bar, strict=True):
             rows[at] |= {
@@ -258,7 +293,8 @@ def _judge(
     return rows
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of what a score depends on."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     found["phi1_jax"] = phi1_jax.__version__
     for package in ("jax", "flax"):
@@ -271,3 +307,31 @@ def _versions() -> dict[str, str]:
 
 def _since(start: float) -> float:
     return round(time.perf_counter() - start, 2)
+
+
+def read_splits(path: Path, benchmark: Benchmark) -> list[Split]:
+    """The splits that `launch/decontaminate.py` wrote.
+
+    Raises:
+      UserError: another format, or a task of the benchmark that is not in exactly one part.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["splits"]
+        splits = [
+            Split(float(r["tau"]), frozenset(r["similar"]), frozenset(r["non_similar"]))
+            for r in rows
+        ]
+    except OSError as error:
+        raise UserError(f"--split={path}: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"--split={path}: not the splits.json of launch/decontaminate.py ({error!r})"
+        ) from None
+    for split in splits:
+        for task in benchmark.tasks:
+            if (task.task_id in split.similar) == (task.task_id in split.non_similar):
+                raise UserError(
+                    f"--split={path}: {task.task_id} of {benchmark.name} is not in one of the two "
+                    f"parts at tau {split.tau}; the split is of other problems"
+                )
+    return splits

@@ -1,6 +1,6 @@
-"""The compiled pieces of generation; `generator.py` calls them in turn.
+"""The compiled pieces of generation, which `batch.py` calls in turn.
 
-They are compiled once for each (rows, slots): rows are powers of four, slots come from `bucket`.
+Each is compiled once for every number of rows and of cache slots that it meets.
 """
 
 from functools import partial
@@ -8,135 +8,108 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from phi1_jax.config import ModelConfig
-from phi1_jax.generate.sampling import Rule, SamplerInput, choose
-from phi1_jax.model import cache as kv
-from phi1_jax.model.cache import Cache, Weights, constrain
+from phi1_jax.generate.sampling import LOWEST, Rule, SamplerInput, choose
+from phi1_jax.model import decoding
+from phi1_jax.model.decoding import Cache, decoding_model, empty_cache, place
 
-_LOWEST = jnp.finfo(jnp.float32).min
+
+class Spec(NamedTuple):
+    """What is compiled in, beside shapes and the sampling rule."""
+
+    config: ModelConfig
+    platform: str  # of the devices, as `sharding.platform_of` says
+    mesh: Mesh | None
+    n_ids: int  # ids from here on are padding of the embedding and are never chosen
 
 
 class State(NamedTuple):
     """What the device holds for every row."""
 
     cache: Cache
-    logits_bv: jax.Array  # of the token to be chosen next
+    logits_bv: jax.Array  # float32, of the token to be chosen next
 
 
-def bucket(tokens: int) -> int:
-    """Cache slots for so many tokens: few different numbers, and little to attend to in vain."""
-    size = 128 if tokens <= 512 else 256
-    return -(-tokens // size) * size
+@partial(jax.jit, static_argnames="spec")
+def prefill(spec: Spec, weights: Any, tokens_bt: jax.Array, lengths_b: jax.Array) -> State:
+    """Reads prompts into a state of t slots; see `DecodingPhi.prefill`."""
+    model = decoding_model(spec.config, spec.platform, weights)
+    logits_bv, cache = model.prefill(tokens_bt, lengths_b)
+    return State(place(cache, spec.mesh), _only_ids(logits_bv, spec.n_ids))
 
 
-@partial(jax.jit, static_argnames=("config", "n_ids", "mesh"))
-def begin(
-    config: ModelConfig,
-    n_ids: int,
-    mesh: jax.sharding.Mesh | None,
-    weights: Weights,
-    tokens_bt: jax.Array,
-    lengths_b: jax.Array,
-) -> State:
-    """Reads prompts (see `prefill`). Ids from `n_ids` on are padding of the embedding."""
-    logits_bv, cache = kv.prefill(config, weights, tokens_bt, lengths_b)
-    return State(constrain(cache, mesh), _only_ids(logits_bv, n_ids))
+@partial(jax.jit, static_argnames=("spec", "rows", "slots"))
+def empty_state(spec: Spec, rows: int, slots: int) -> State:
+    """A state of no tokens."""
+    cache = place(empty_cache(spec.config, spec.platform, rows, slots), spec.mesh)
+    return State(cache, jnp.zeros((rows, spec.config.vocab_size), jnp.float32))
 
 
-@partial(jax.jit, static_argnames=("slots", "mesh"))
-def pick(slots: int, mesh: jax.sharding.Mesh | None, state: State, from_b: jax.Array) -> State:
-    """A state with `slots` slots, at least as many as before, and these rows of the old one."""
-    cache = Cache(
-        tuple(_widen(k, slots, 3)[from_b] for k in state.cache.k_bhks),
-        tuple(_widen(v, slots, 2)[from_b] for v in state.cache.v_bhsk),
-    )
-    return State(constrain(cache, mesh), state.logits_bv[from_b])
+@partial(jax.jit, static_argnames=("spec", "slots"))
+def resize(spec: Spec, slots: int, state: State) -> State:
+    """The state with more cache slots."""
+    return State(place(_resize(state.cache, slots), spec.mesh), state.logits_bv)
 
 
-@partial(jax.jit, static_argnames=("mesh",), donate_argnames=("cache",))
-def put(
-    mesh: jax.sharding.Mesh | None,
-    cache: Cache,
-    logits_bv: jax.Array,
-    fresh: State,
-    from_b: jax.Array,
-) -> State:
-    """Lets prompts that were just read into a state, in place: a prompt for several samples too.
+@partial(jax.jit, static_argnames="spec", donate_argnames="state")
+def insert(spec: Spec, state: State, new: State, from_b: jax.Array) -> State:
+    """Puts prompts that were just read into rows of a state, in place.
 
     Args:
-      fresh: with at most the slots of the cache.
-      from_b: int32[b], which row of `fresh` each row becomes; -1 stays what it is.
+      new: of other rows and slots; each prompt that is taken fits the state's slots.
+      from_b: int32[b], the row of `new` that each row becomes; -1 leaves it as it is.
     """
 
-    def row(old: jax.Array, new: jax.Array, axis: int | None = None) -> jax.Array:
-        new = new if axis is None else _widen(new, old.shape[axis], axis)
+    def write(old: jax.Array, new: jax.Array) -> jax.Array:
         return jnp.where((from_b >= 0).reshape(-1, *[1] * (old.ndim - 1)), new[from_b], old)
 
-    cache = Cache(
-        tuple(row(a, b, 3) for a, b in zip(cache.k_bhks, fresh.cache.k_bhks, strict=True)),
-        tuple(row(a, b, 2) for a, b in zip(cache.v_bhsk, fresh.cache.v_bhsk, strict=True)),
-    )
-    return State(constrain(cache, mesh), row(logits_bv, fresh.logits_bv))
+    slots = state.cache[0].k_bhsk.shape[2]
+    state = jax.tree.map(write, state, State(_resize(new.cache, slots), new.logits_bv))
+    return State(place(state.cache, spec.mesh), state.logits_bv)
 
 
-@partial(
-    jax.jit,
-    static_argnames=("config", "n_ids", "mesh", "rule", "steps"),
-    donate_argnames=("state",),
-)
+@partial(jax.jit, static_argnames=("spec", "rule", "steps"), donate_argnames="state")
 def decode(
-    config: ModelConfig,
-    n_ids: int,
-    mesh: jax.sharding.Mesh | None,
-    rule: Rule,
-    steps: int,
-    weights: Weights,
-    state: State,
-    draw: SamplerInput,
+    spec: Spec, rule: Rule, steps: int, weights: Any, state: State, given: SamplerInput
 ) -> tuple[State, jax.Array, jax.Array]:
     """Chooses and reads `steps` tokens in every row.
 
     Args:
-      draw: its `lengths_b` are the tokens in the cache; the largest plus `steps` must fit.
+      given: its `lengths_b` are the tokens in the cache; the largest plus `steps` must fit.
     Returns:
       The state after, int32[b, steps] tokens and float32[b, steps] their log-probabilities.
     """
-    lengths_b = draw.lengths_b
-    b = len(lengths_b)
-    recent = constrain(kv.empty_cache(config, b, steps), mesh)
+    model = decoding_model(spec.config, spec.platform, weights)
+    lengths_b = given.lengths_b
+    recent = place(empty_cache(spec.config, spec.platform, len(lengths_b), steps), spec.mesh)
 
     def one(carry: Any, index: jax.Array) -> Any:
-        recent, logits_bv, past = carry
-        now = draw._replace(counts_b=draw.counts_b + index, lengths_b=lengths_b + index, past=past)
-        tokens_b, logprobs_b = choose(rule, logits_bv, now)
-        past = past.add(tokens_b, now.lengths_b)
-        logits_bv, recent = kv.step(
-            config, weights, state.cache, recent, tokens_b, lengths_b, index
+        recent, logits_bv, history = carry
+        now = given._replace(
+            counts_b=given.counts_b + index, lengths_b=lengths_b + index, history=history
         )
-        recent = constrain(recent, mesh)
-        return (recent, _only_ids(logits_bv, n_ids), past), (tokens_b, logprobs_b)
+        tokens_b, logprobs_b = choose(rule, logits_bv, now)
+        history = history.add(tokens_b, now.lengths_b)
+        logits_bv, recent = model.step(state.cache, recent, tokens_b, lengths_b, index)
+        logits_bv = _only_ids(logits_bv, spec.n_ids)
+        return (place(recent, spec.mesh), logits_bv, history), (tokens_b, logprobs_b)
 
-    carry = (recent, state.logits_bv, draw.past)
-    (recent, logits_bv, _), (tokens_nb, logprobs_nb) = jax.lax.scan(one, carry, jnp.arange(steps))
-    cache = constrain(kv.merge(state.cache, recent, lengths_b), mesh)
+    carry = (recent, state.logits_bv, given.history)
+    indices = jnp.arange(steps, dtype=jnp.int32)
+    (recent, logits_bv, _), (tokens_nb, logprobs_nb) = jax.lax.scan(one, carry, indices)
+    cache = place(decoding.merge(state.cache, recent, lengths_b), spec.mesh)
     return State(cache, logits_bv), tokens_nb.T, logprobs_nb.T
 
 
-@partial(jax.jit, static_argnames=("config", "mesh", "rows", "slots"))
-def empty_state(
-    config: ModelConfig, mesh: jax.sharding.Mesh | None, rows: int, slots: int
-) -> State:
-    """A state of no tokens."""
-    cache = constrain(kv.empty_cache(config, rows, slots), mesh)
-    return State(cache, jnp.zeros((rows, config.vocab_size)))
-
-
 def _only_ids(logits_bv: jax.Array, n_ids: int) -> jax.Array:
-    return jnp.where(jnp.arange(logits_bv.shape[-1]) < n_ids, logits_bv, _LOWEST)
+    return jnp.where(jnp.arange(logits_bv.shape[-1]) < n_ids, logits_bv, LOWEST)
 
 
-def _widen(x: jax.Array, slots: int, axis: int) -> jax.Array:
-    widths = [(0, 0)] * x.ndim
-    widths[axis] = (0, slots - x.shape[axis])
-    return jnp.pad(x, widths)
+def _resize(cache: Cache, slots: int) -> Cache:
+    """Slots are added at the end, or cut off there."""
+    room = max(0, slots - cache[0].k_bhsk.shape[2])
+    return jax.tree.map(
+        lambda x: jnp.pad(x, ((0, 0), (0, 0), (0, room), (0, 0)))[:, :, :slots], cache
+    )

@@ -15,9 +15,11 @@ from jax.sharding import Mesh
 from phi1_jax.config import ModelConfig
 from phi1_jax.errors import UserError
 from phi1_jax.generate.batch import Batch, Row
+from phi1_jax.generate.decoder import Spec
 from phi1_jax.generate.sampling import Sampling, stream_key
 from phi1_jax.generate.stopping import FinishReason, find_end, printable
-from phi1_jax.model.cache import decoding_weights, mesh_of
+from phi1_jax.model.decoding import decoding_weights
+from phi1_jax.model.sharding import mesh_of, platform_of
 from phi1_jax.run.checkpoint import TOKENIZER, load_model, read_model_config
 from phi1_jax.tokens.load import load_tokenizer
 from phi1_jax.tokens.tokenizer import Tokenizer
@@ -67,6 +69,7 @@ class Generator:
         self.tokenizer = tokenizer
         self.chunk_tokens = chunk_tokens
         self.mesh = mesh_of(params)
+        self._spec = Spec(model_config, platform_of(params), self.mesh, tokenizer.vocab_size)
         self._weights = decoding_weights(model_config, params)
 
     @classmethod
@@ -101,30 +104,24 @@ class Generator:
         prompts: Sequence[str],
         *,
         max_new_tokens: int,
-        temperature: float = 0.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        repetition_penalty: float = 1.0,
-        frequency_penalty: float = 0.0,
-        presence_penalty: float = 0.0,
-        no_repeat_ngram_size: int = 0,
         n_samples: int = 1,
         seed: int = 0,
         stop: Sequence[str] = (),
         batch_size: int = 64,
         on_overflow: Overflow = "error",
+        **sampling: Any,
     ) -> list[list[Completion]]:
         """Completes every prompt `n_samples` times; results do not depend on the batch.
 
         Args:
-          max_new_tokens: where a completion ends at the latest; it also ends (`length`) where
-            the model's context does.
-          temperature: 0 is greedy; so is the rest of `Sampling`.
+          max_new_tokens: where a completion ends at the latest.
           seed: the same seed, prompt and sample number give the same sample.
           stop: strings before which a completion ends, exact across token boundaries.
           batch_size: completions that are decoded at the same time.
-          on_overflow: a prompt that leaves no room in the context is an error, or is cut from the
-            left so that `max_new_tokens` fit behind it.
+          on_overflow: with "left", a prompt is cut from the left wherever it and `max_new_tokens`
+            together exceed the model's context, so that they fit. With "error", its completion
+            ends (`length`) where the context does, and a prompt that leaves no room is an error.
+          sampling: fields of `Sampling`, such as `temperature=0.2`; greedy without any.
         Returns:
           A list per prompt, in order, of its samples.
         Raises:
@@ -133,15 +130,7 @@ class Generator:
         results: list[dict[int, Completion]] = [{} for _ in prompts]
         for progress in self.stream(
             prompts,
-            Sampling(
-                temperature,
-                top_k,
-                top_p,
-                repetition_penalty,
-                frequency_penalty,
-                presence_penalty,
-                no_repeat_ngram_size,
-            ),
+            Sampling(**sampling),
             max_new_tokens=max_new_tokens,
             n_samples=n_samples,
             seed=seed,
@@ -189,15 +178,7 @@ class Generator:
         waiting = self._queue(prompts, max_new_tokens, n_samples, seed, on_overflow)
         # Chunks of one size, so that none is decoded in vain.
         steps = -(-max_new_tokens // -(-max_new_tokens // self.chunk_tokens))
-        batch = Batch(
-            self.config,
-            self.tokenizer.vocab_size,
-            self._weights,
-            self.mesh,
-            waiting,
-            batch_size,
-            steps,
-        )
+        batch = Batch(self._spec, self._weights, waiting, batch_size, steps)
         return self._run(batch, sampling, steps, stop)
 
     def _run(
@@ -228,24 +209,24 @@ class Generator:
     ) -> deque[Row]:
         """All samples, shortest prompts first."""
         context = self.config.max_seq_len
+        if on_overflow == "left" and max_new_tokens >= context:
+            raise UserError(
+                f"max_new_tokens={max_new_tokens} does not fit the model's context of {context}"
+                f" with a prompt before it: at most {context - 1} do"
+            )
         rows = []
         for index, ids in enumerate(self.tokenizer.encode_batch(list(prompts))):
             # A document begins after an end of text, so that is what an empty prompt is.
             ids = ids or [self.tokenizer.eot_id]
-            if len(ids) >= context:
-                if on_overflow == "error":
-                    raise UserError(
-                        f"prompt {index} has {len(ids)} tokens, which leaves no room in the model's"
-                        f" context of {context}; shorten it, or cut it from the left:"
-                        f" --on_overflow=left, with --max_new_tokens below {context} (in Python,"
-                        " the arguments of these names)"
-                    )
-                if max_new_tokens >= context:
-                    raise UserError(
-                        f"max_new_tokens={max_new_tokens} must be below the model's context of"
-                        f" {context} to cut a prompt from the left"
-                    )
-                ids = ids[len(ids) + max_new_tokens - context :]
+            if on_overflow == "left":
+                ids = ids[max(0, len(ids) + max_new_tokens - context) :]
+            elif len(ids) >= context:
+                raise UserError(
+                    f"prompt {index} has {len(ids)} tokens, which leaves no room in the model's"
+                    f" context of {context}; shorten it, or cut it from the left:"
+                    f" --on_overflow=left, with --max_new_tokens below {context} (in Python,"
+                    " the arguments of these names)"
+                )
             limit = min(max_new_tokens, context - len(ids))
             for sample in range(n_samples):
                 rows.append(Row(index, sample, ids, limit, stream_key(seed, ids, sample)))

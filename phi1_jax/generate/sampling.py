@@ -11,7 +11,7 @@ import numpy as np
 
 from phi1_jax.errors import UserError
 
-_LOWEST = float(np.finfo(np.float32).min)
+LOWEST = float(np.finfo(np.float32).min)  # a score that is never chosen
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class History(NamedTuple):
     tokens_bs: Any = None  # int32[b, s], prompt and completion
 
     def add(self, tokens_b: jax.Array, lengths_b: jax.Array) -> "History":
-        """The past after one more token at `lengths_b` of each row."""
+        """The history after one more token at `lengths_b` of each row."""
         rows_b = jnp.arange(len(tokens_b))
         seen_bv, counts_bv, tokens_bs = self
         return History(
@@ -103,7 +103,7 @@ class SamplerInput(NamedTuple):
     keys_b: Any  # uint32[b, 2], one stream of random numbers per sample
     counts_b: Any  # int32[b], tokens of the completion so far
     lengths_b: Any  # int32[b], tokens of prompt and completion so far
-    past: History
+    history: History
     numbers: Any  # float32[7], the fields of `Sampling`
 
 
@@ -117,7 +117,7 @@ def stream_key(seed: int, prompt_ids: Sequence[int], sample: int) -> np.ndarray:
     return np.frombuffer(digest[:8], np.uint32)
 
 
-def choose(rule: Rule, logits_bv: jax.Array, draw: SamplerInput) -> tuple[jax.Array, jax.Array]:
+def choose(rule: Rule, logits_bv: jax.Array, given: SamplerInput) -> tuple[jax.Array, jax.Array]:
     """The next token of each row.
 
     Args:
@@ -126,29 +126,29 @@ def choose(rule: Rule, logits_bv: jax.Array, draw: SamplerInput) -> tuple[jax.Ar
       int32[b] and float32[b], the log-probability of the token under the model itself, that is
       before penalty, temperature and filters.
     """
-    temperature, top_k, top_p, penalty, frequency, presence, _ = draw.numbers
-    past, scores_bv = draw.past, logits_bv
+    temperature, top_k, top_p, penalty, frequency, presence, _ = given.numbers
+    history, scores_bv = given.history, logits_bv
     if rule.penalised:
         penalised = jnp.where(scores_bv > 0, scores_bv / penalty, scores_bv * penalty)
-        scores_bv = jnp.where(past.seen_bv, jnp.maximum(penalised, _LOWEST), scores_bv)
+        scores_bv = jnp.where(history.seen_bv, jnp.maximum(penalised, LOWEST), scores_bv)
     if rule.counted:
-        cost_bv = frequency * past.counts_bv + presence * (past.counts_bv > 0)
-        scores_bv = jnp.maximum(scores_bv - cost_bv, _LOWEST)
+        cost_bv = frequency * history.counts_bv + presence * (history.counts_bv > 0)
+        scores_bv = jnp.maximum(scores_bv - cost_bv, LOWEST)
     if rule.ngram:
-        banned_bv = _repeats(rule.ngram, past.tokens_bs, draw.lengths_b, scores_bv.shape[-1])
-        scores_bv = jnp.where(banned_bv, _LOWEST, scores_bv)
+        banned_bv = _repeats(rule.ngram, history.tokens_bs, given.lengths_b, scores_bv.shape[-1])
+        scores_bv = jnp.where(banned_bv, LOWEST, scores_bv)
     if rule.drawn:
-        scores_bv = jnp.maximum(scores_bv / temperature, _LOWEST)
+        scores_bv = jnp.maximum(scores_bv / temperature, LOWEST)
         if rule.filtered:
             scores_bv = keep_top(scores_bv, top_k.astype(jnp.int32), top_p)
-        keys_b = jax.random.wrap_key_data(draw.keys_b, impl="threefry2x32")
-        keys_b = jax.vmap(jax.random.fold_in)(keys_b, draw.counts_b)
-        shares_b = jax.vmap(jax.random.uniform)(keys_b)
+        keys_b = jax.random.wrap_key_data(given.keys_b, impl="threefry2x32")
+        keys_b = jax.vmap(jax.random.fold_in)(keys_b, given.counts_b)
+        shares_b = jax.vmap(lambda key: jax.random.uniform(key, dtype=jnp.float32))(keys_b)
         tokens_b = _at_share(jax.nn.softmax(scores_bv, axis=-1), shares_b)
     else:
         tokens_b = jnp.argmax(scores_bv, axis=-1)
     chosen_b = jnp.take_along_axis(logits_bv, tokens_b[:, None], axis=1)[:, 0]
-    return tokens_b, chosen_b - jax.nn.logsumexp(logits_bv, axis=-1)
+    return tokens_b.astype(jnp.int32), chosen_b - jax.nn.logsumexp(logits_bv, axis=-1)
 
 
 def _repeats(n: int, tokens_bs: jax.Array, lengths_b: jax.Array, v: int) -> jax.Array:
@@ -172,7 +172,7 @@ def _at_share(weights_bv: jax.Array, shares_b: jax.Array) -> jax.Array:
     """
     sums_bv = jnp.cumsum(weights_bv, axis=-1)
     wholes_b = sums_bv[:, -1]
-    marks_b = jnp.minimum(shares_b * wholes_b, jnp.nextafter(wholes_b, jnp.zeros(())))
+    marks_b = jnp.minimum(shares_b * wholes_b, jnp.nextafter(wholes_b, jnp.zeros_like(wholes_b)))
     return jnp.sum(sums_bv <= marks_b[:, None], axis=-1)
 
 
@@ -183,11 +183,11 @@ def keep_top(scores_bv: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Ar
     """
     one_bv = jnp.ones_like(scores_bv)
     least_b = jnp.where(top_k == 0, 0, _threshold(scores_bv, one_bv, top_k))
-    scores_bv = jnp.where(_ordered(scores_bv) >= least_b[:, None], scores_bv, _LOWEST)
+    scores_bv = jnp.where(_ordered(scores_bv) >= least_b[:, None], scores_bv, LOWEST)
     shares_bv = jax.nn.softmax(scores_bv, axis=-1)
     # Rounded shares can sum to more than one.
     least_b = jnp.where(top_p >= 1, 0, _threshold(scores_bv, shares_bv, top_p))
-    return jnp.where(_ordered(scores_bv) >= least_b[:, None], scores_bv, _LOWEST)
+    return jnp.where(_ordered(scores_bv) >= least_b[:, None], scores_bv, LOWEST)
 
 
 def _threshold(scores_bv: jax.Array, weights_bv: jax.Array, goal: jax.Array) -> jax.Array:

@@ -10,9 +10,8 @@ import numpy as np
 from flax import nnx
 
 from phi1_jax.config import ModelConfig
-from phi1_jax.model.cache import mesh_of
 from phi1_jax.model.phi import Phi
-from phi1_jax.model.sharding import activations_on
+from phi1_jax.model.sharding import activations_on, mesh_of
 
 # Rows are padded to a multiple of this, so that few shapes are compiled.
 _LENGTH_STEP = 128

@@ -1,9 +1,17 @@
 """A language model behind an OpenAI-compatible endpoint: cached, budgeted, resumable.
 
-`LanguageModel` is all there is to use; teachers, annotators and graders share it.
+`LanguageModel` is all there is to use; teachers, annotators and LLM judges share it.
 """
 
-from phi1_jax.llm_client.client import LanguageModel
+from phi1_jax.llm_client.client import LanguageModel, UnusableReplies
 from phi1_jax.llm_client.records import ChatReply, ChatRequest, Estimate, LanguageModelConfig, Usage
 
-__all__ = ["ChatReply", "ChatRequest", "Estimate", "LanguageModel", "LanguageModelConfig", "Usage"]
+__all__ = [
+    "ChatReply",
+    "ChatRequest",
+    "Estimate",
+    "LanguageModel",
+    "LanguageModelConfig",
+    "UnusableReplies",
+    "Usage",
+]

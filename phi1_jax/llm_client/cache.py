@@ -60,7 +60,8 @@ class Cache:
             ).fetchone()  # fmt: skip
         if not row:
             return None
-        return ChatReply(row[0], row[1], Usage(row[2], row[3]), row[4] or "unknown", cached=True)
+        reply = ChatReply(row[0], row[1], Usage(row[2], row[3]), row[4] or "unknown", cached=True)
+        return None if reply.failed else reply  # older versions kept failures that came as answers
 
     def mean_output_tokens(self, model: str) -> float | None:
         with self._lock:
@@ -95,7 +96,7 @@ class Cache:
             self._db.execute("UPDATE tries SET usd=? WHERE id=?", (usd, number))
             if reply:
                 self._db.execute(
-                    "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (key, model, reply.text, reply.finish_reason, reply.usage.input_tokens,
                      reply.usage.output_tokens, reply.base_url),
                 )  # fmt: skip

@@ -10,8 +10,32 @@ from phi1_jax.llm_client.cache import Cache
 from phi1_jax.llm_client.records import ChatReply, ChatRequest, Estimate, LanguageModelConfig, Usage
 from phi1_jax.llm_client.sender import Sender, begin, over_budget
 
-# So many requests without one completion: the settings are wrong or the endpoint is down.
+# So many failures in a row, or first replies that are all unusable for one reason: the settings
+# are wrong or the endpoint is down, and going on would only cost money.
 MAX_FAILURES_IN_A_ROW = 10
+
+
+class UnusableReplies:
+    """Ends a run of which the first replies are all set aside for the same reason."""
+
+    def __init__(self) -> None:
+        self._reasons: list[str] = []
+        self._open = True
+
+    def note(self, reason: str, text: str) -> None:
+        """Counts one reply; `reason` is "" if it was of use.
+
+        Raises:
+          UserError: the first `MAX_FAILURES_IN_A_ROW` replies were all set aside for this reason.
+        """
+        self._reasons.append(reason)
+        self._open = self._open and bool(reason) and reason == self._reasons[0]
+        if self._open and len(self._reasons) == MAX_FAILURES_IN_A_ROW:
+            start = " ".join(text.split())[:200]
+            raise UserError(
+                f"stopped: the first {MAX_FAILURES_IN_A_ROW} replies were all set aside as "
+                f"{reason!r}; the last begins: {start!r}. They stay in the reply cache"
+            )
 
 
 class LanguageModel:
@@ -64,21 +88,31 @@ class LanguageModel:
         Args:
           progress: label of a progress bar; "" for none.
         Raises:
-          UserError: no key, no `openai`, the endpoint refuses the key or the model, nothing
-            succeeds, or the next request might exceed the budget. What was answered until then is
-            yielded first and stays in the cache.
+          UserError: no key, no `openai`, the endpoint refuses the key or the model, every request
+            or ten in a row failed, the first ten replies are unusable for one reason (all
+            truncated, say), or the next request might exceed the budget. What was answered until
+            then is yielded first and stays in the cache.
         """
         from tqdm import tqdm
 
         total = len(requests) if isinstance(requests, Sized) else None
+        failure, n_answered = "", 0
         with tqdm(desc=progress, total=total, disable=not progress, mininterval=1) as bar:
             for request, reply in self._complete(requests):
                 bar.update()
+                if reply.failed:
+                    failure = reply.text
+                else:
+                    n_answered += 1
                 if self.settings.priced:
                     bar.set_postfix_str(f"{self.cache.spent_usd:.2f} USD", refresh=False)
                 if reply.base_url:
                     self._answered[reply.base_url] += 1
                 yield request, reply
+        if failure and not n_answered:
+            raise UserError(
+                f"--base_url={self.settings.base_url}: every request failed; the last: {failure}"
+            )
 
     def report(self) -> dict[str, Any]:
         """For a stage's report: what the cache's runs cost, who gave the replies of this one."""
@@ -99,7 +133,7 @@ class LanguageModel:
         # By key; equal requests share one sending.
         waiting: dict[str, list[ChatRequest]] = defaultdict(list)
         sender: Sender | None = None
-        failures = 0
+        failures, unusable = 0, UnusableReplies()
 
         def settle() -> Iterator[tuple[ChatRequest, ChatReply]]:
             nonlocal failures
@@ -107,8 +141,10 @@ class LanguageModel:
             key, future = sender.next_done()
             answered = waiting.pop(key)
             reply = future.result()
-            failures = failures + 1 if reply.finish_reason == "error" else 0
+            failures = failures + 1 if reply.failed else 0
             yield from ((request, reply) for request in answered)
+            if not reply.failed:
+                unusable.note(reply.problem, reply.text)
             if failures >= MAX_FAILURES_IN_A_ROW:
                 raise UserError(
                     f"--base_url={self.settings.base_url}: {failures} requests in a row failed; "
@@ -123,6 +159,7 @@ class LanguageModel:
                     continue
                 if reply := self.cache.find(key):
                     yield request, reply
+                    unusable.note(reply.problem, reply.text)
                     continue
                 sender = sender or Sender(self.settings, self.cache)
                 while len(waiting) >= self.settings.concurrency:

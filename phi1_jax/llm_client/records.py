@@ -62,16 +62,42 @@ class Usage:
     output_tokens: int
 
 
+# What endpoints call the end of a reply, in lower case.
+_STOP = {
+    "stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed", "end", "done",
+    "finish", "finished", "normal", "success",
+}  # fmt: skip
+_LENGTH = {
+    "length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_new_tokens",
+    "max_length", "model_length", "token_limit", "model_context_window_exceeded",
+}  # fmt: skip
+_REFUSED = {
+    "content_filter", "content_filtered", "refusal", "safety", "recitation", "blocklist",
+    "prohibited_content", "guardrail_intervened",
+}  # fmt: skip
+FAILED = {"error", "server_error", "internal_error", "abort", "aborted", "cancelled", "failed"}
+
+
+def plain_reason(finish_reason: str) -> str:
+    """What an endpoint's word means: "stop", "length", "refusal", "error"; else the word itself."""
+    word = finish_reason.strip().lower().replace("-", "_").removeprefix("finish_reason_")
+    for plain, words in (
+        ("stop", _STOP), ("length", _LENGTH), ("refusal", _REFUSED), ("error", FAILED)
+    ):  # fmt: skip
+        if word in words:
+            return plain
+    return finish_reason
+
+
 @dataclass(frozen=True)
 class ChatReply:
     """What came back.
 
     Attributes:
-      text: the model's words, or the raw body or error message where there are none.
-      finish_reason: "stop"; or why `text` is not to be used: "length" (cut at max_tokens),
-        "content_filter", "refusal", "malformed" (no readable completion in the body), "error" (the
-        endpoint gave none after all tries; it is asked again in the next run), or another word of
-        the endpoint's own.
+      text: the model's words, or what went wrong where there are none.
+      finish_reason: in the endpoint's own word, of which `plain_reason` knows the usual ones; or
+        "error" (no completion after all tries; it is asked again in the next run), "refusal", or
+        "not_utf8" (half a surrogate pair in the text).
       usage: tokens; zeros for errors.
       base_url: the endpoint that gave it; "" for errors, "unknown" in caches of older versions.
       cached: nothing was sent for it.
@@ -86,11 +112,17 @@ class ChatReply:
     @property
     def problem(self) -> str:
         """Why the text must be set aside, a short key to count by; "" if it may be used."""
-        if self.finish_reason == "stop":
+        reason = plain_reason(self.finish_reason)
+        if reason == "stop":
             return "" if self.text.strip() else "empty"
-        return {"length": "truncated", "refusal": "refused", "content_filter": "refused"}.get(
-            self.finish_reason, self.finish_reason
-        )
+        return {"length": "truncated", "refusal": "refused"}.get(reason, reason)
+
+    @property
+    def failed(self) -> bool:
+        """Whether this is a failure of the endpoint and not a model's reply; it is never cached."""
+        nothing = not self.text.strip() and not self.usage.output_tokens
+        reason = plain_reason(self.finish_reason)
+        return reason in ("error", "malformed") or (reason == "stop" and nothing)
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,34 @@ from typing import Any
 
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client.cache import Cache
-from phi1_jax.llm_client.records import ChatReply, ChatRequest, LanguageModelConfig, Usage
+from phi1_jax.llm_client.records import (
+    ChatReply,
+    ChatRequest,
+    LanguageModelConfig,
+    Usage,
+    plain_reason,
+)
 
 FIRST_DELAY_S, MAX_DELAY_S = 0.5, 60.0
-# An endpoint that sends us away for longer has run out of quota rather than of breath.
+# An endpoint that asks for a longer wait has no quota left: the request fails instead.
 MAX_RETRY_AFTER_S = 900.0
 # No request has so many; the books could not hold every number that JSON can.
 _TOO_MANY_TOKENS = 1 << 40
 _RETRIED = {408, 409, 425, 429}
 _HOPELESS = {401, 403, 404}
+
+
+class FailedReply(Exception):
+    """A body with status 200 that holds no completion.
+
+    Attributes:
+      status: the HTTP status that it names itself, 200 if none.
+      usage: what the endpoint says that it counted; it is billed.
+    """
+
+    def __init__(self, message: str, status: int = 200, usage: Usage = Usage(0, 0)):  # noqa: B008
+        super().__init__(message)
+        self.status, self.usage = status, usage
 
 
 class Sender:
@@ -76,31 +95,35 @@ class Sender:
                 raise over_budget(settings, cache, request)
             while (pause := self._not_before - time.monotonic()) > 0:
                 await asyncio.sleep(pause * (1 + 0.1 * random.random()))
-            wait_s = None
+            wait_s, status = None, 200
             try:
                 async with asyncio.timeout(settings.timeout_s):
                     body = await self._post(key, request)
+                reply = replace(parse_body(body, request), base_url=settings.base_url)
+                cache.end(number, settings.usd(reply.usage), key, settings.model, reply)
+                return reply
             except openai.APIStatusError as error:
                 cache.end(number, 0.0)  # an error status is not billed
-                problem = f"HTTP {error.status_code}: {self._masked(error)}"
-                if error.status_code in _HOPELESS:
-                    flags = f"--base_url={settings.base_url} --model={settings.model}"
-                    raise UserError(f"{flags}: {problem}") from error
-                if not (error.status_code in _RETRIED or error.status_code >= 500):
-                    return ChatReply(problem, "error")
+                status, problem = error.status_code, self._masked(error)
                 wait_s = retry_after_s(error.response.headers.get("retry-after"))
-                if wait_s is not None and wait_s > MAX_RETRY_AFTER_S:
-                    return ChatReply(f"{problem} (Retry-After {wait_s:.0f} s)", "error")
-                number = None
+            except FailedReply as error:
+                cache.end(number, settings.usd(error.usage))
+                status, problem = error.status, self._masked(error)
             except (openai.APIConnectionError, TimeoutError) as error:
                 # It may have been answered, and billed: the try stays in the books.
                 cause = error.__cause__ or error
                 problem = f"no reply: {type(cause).__name__} {self._masked(cause)}".strip()
-                number = None
-            else:
-                reply = replace(parse_body(body, request), base_url=settings.base_url)
-                cache.end(number, settings.usd(reply.usage), key, settings.model, reply)
-                return reply
+            number = None
+            if status != 200:
+                problem = f"HTTP {status}: {problem}"
+            if status in _HOPELESS:
+                raise UserError(
+                    f"--base_url={settings.base_url} --model={settings.model}: {problem}"
+                )
+            if not (status in _RETRIED or status >= 500 or status == 200):
+                return ChatReply(problem, "error")
+            if wait_s is not None and wait_s > MAX_RETRY_AFTER_S:
+                return ChatReply(f"{problem} (Retry-After {wait_s:.0f} s)", "error")
             if n_tries < settings.max_retries:
                 if wait_s is not None:
                     self._not_before = max(self._not_before, time.monotonic() + wait_s)
@@ -124,7 +147,7 @@ class Sender:
         return response.content
 
     def _masked(self, error: BaseException) -> str:
-        text = " ".join(str(error).split())[:500]
+        text = " ".join(str(error).encode("utf-8", "replace").decode().split())[:500]
         return text.replace(self._secret, "***") if self._settings.api_key_env else text
 
 
@@ -174,32 +197,68 @@ def retry_after_s(header: str | None) -> float | None:
 
 
 def parse_body(body: bytes, request: ChatRequest) -> ChatReply:
-    """Reads a completion; a body without a readable one is kept raw, as "malformed".
+    """Reads a completion.
 
     Without a count from the endpoint, or with one that counts nothing (negative, infinite), usage
     is the most that it can have been.
+
+    Raises:
+      FailedReply: the body is an error or holds no completion, whatever its status said.
     """
-    usage = Usage(request.max_input_tokens, request.max_tokens)
+    raw = body.decode("utf-8", "backslashreplace")
     try:
         answer = json.loads(body.decode())
-        counted = answer.get("usage")
-        if isinstance(counted, dict):
-            usage = Usage(
-                _count(counted.get("prompt_tokens"), usage.input_tokens),
-                _count(counted.get("completion_tokens"), usage.output_tokens),
-            )
+    except (ValueError, RecursionError):
+        raise FailedReply(f"the answer is not JSON: {raw}") from None
+    if not isinstance(answer, dict):
+        raise FailedReply(f"the answer is not a completion: {raw}")
+    counted = answer.get("usage")
+    counted = counted if isinstance(counted, dict) else {}
+    billed = Usage(
+        _count(counted.get("prompt_tokens"), 0), _count(counted.get("completion_tokens"), 0)
+    )
+    try:
         choice = answer["choices"][0]
         message = choice["message"]
-        if refusal := message.get("refusal"):
-            text, reason = str(refusal), "refusal"
-        else:
-            text, reason = message.get("content") or "", str(choice.get("finish_reason") or "stop")
-        if not isinstance(text, str):
-            raise TypeError(f"content is {type(text).__name__}")
-        (text + reason).encode()  # lone surrogates are legal JSON and no legal text
-        return ChatReply(text, reason, usage)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return ChatReply(body.decode("utf-8", "backslashreplace"), "malformed", usage)
+        refusal, content = message.get("refusal"), message.get("content")
+        reason = str(choice.get("finish_reason") or "stop")
+        error = answer.get("error") or choice.get("error")
+    except (LookupError, TypeError, AttributeError):
+        error = answer.get("error") or "no completion in it"
+        raise FailedReply(f"{_words(error)}: {raw}", _status(error), billed) from None
+    if error or plain_reason(reason) == "error":
+        raise FailedReply(f"{_words(error or reason)}: {raw}", _status(error), billed)
+    if refusal:
+        text, reason = str(refusal), "refusal"
+    elif isinstance(content, list):  # parts; only those of text are words for us
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        text = "".join(part for part in parts if isinstance(part, str))
+    elif content is None or isinstance(content, str):
+        text = content or ""
+    else:
+        raise FailedReply(f"its content is {type(content).__name__}: {raw}", usage=billed)
+    if ChatReply(text, reason, billed).failed:
+        raise FailedReply(f"an empty reply without a token: {raw}")
+    usage = Usage(
+        _count(counted.get("prompt_tokens"), request.max_input_tokens),
+        _count(counted.get("completion_tokens"), request.max_tokens),
+    )
+    try:
+        (text + reason).encode()
+    except UnicodeEncodeError:  # lone surrogates are legal JSON and no legal text
+        return ChatReply(raw, "not_utf8", usage)
+    return ChatReply(text, reason, usage)
+
+
+def _words(error: Any) -> str:
+    return str(error.get("message") or error) if isinstance(error, dict) else str(error)
+
+
+def _status(error: Any) -> int:
+    """The HTTP status that an error in a body names; 200, which is tried again, if it has none."""
+    code = error.get("code", error.get("status")) if isinstance(error, dict) else None
+    code = int(code) if isinstance(code, str) and code.isdecimal() and len(code) == 3 else code
+    return code if isinstance(code, int) and 400 <= code < 600 else 200
 
 
 def _count(given: Any, most: int) -> int:

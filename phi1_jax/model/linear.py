@@ -11,11 +11,14 @@ class Linear(nnx.Module):
     def __init__(
         self, d_in: int, d_out: int, std: float, axes: tuple[str, str], rngs: nnx.Rngs
     ) -> None:
-        kernel = std * jax.random.normal(rngs.params(), (d_in, d_out))
+        kernel = std * jax.random.normal(rngs.params(), (d_in, d_out), jnp.float32)
         self.kernel = nnx.Param(kernel, out_sharding=axes, eager_sharding=False)
-        self.bias = nnx.Param(jnp.zeros(d_out), out_sharding=axes[1:], eager_sharding=False)
+        self.bias = nnx.Param(
+            jnp.zeros(d_out, jnp.float32), out_sharding=axes[1:], eager_sharding=False
+        )
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., d_in] -> [..., d_out], in x's dtype."""
         return _matmul(x, self.kernel[...].astype(x.dtype)) + self.bias[...].astype(x.dtype)
 
 

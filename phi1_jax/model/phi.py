@@ -15,10 +15,12 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from phi1_jax.config import ModelConfig
-from phi1_jax.model.attention import Attend, causal
+from phi1_jax.model.attention import Attend, causal, drop
 from phi1_jax.model.linear import Linear
 from phi1_jax.model.rope import rotate, rotation
 from phi1_jax.model.sharding import constrain
+
+CosSin = tuple[ArrayLike, ArrayLike]  # of the tokens' positions, each [t, 1, r] or [b, t, 1, r]
 
 
 class Block(nnx.Module):
@@ -39,20 +41,23 @@ class Block(nnx.Module):
     def __call__(
         self,
         x_btd: jax.Array,
-        cos_sin: tuple[ArrayLike, ArrayLike],
+        cos_sin: CosSin,
         attend: Attend,
+        past: Any = None,
         key: jax.Array | None = None,
-    ) -> jax.Array:
+    ) -> tuple[jax.Array, Any]:
+        """[b, t, d] after this block, and what `attend` keeps of it; see `attention.Attend`."""
         h_btd = self.norm(x_btd)
         b, t, _ = x_btd.shape
         q, k, v = (f(h_btd).reshape(b, t, self.n_heads, -1) for f in (self.q, self.k, self.v))
-        y_bthk = attend(rotate(q, *cos_sin), rotate(k, *cos_sin), v)
+        keys: Any = (None,) * 3 if key is None else jax.random.split(key, 3)
+        y_bthk, kept = attend(rotate(q, *cos_sin), rotate(k, *cos_sin), v, past, keys[0])
         attention_btd = self.out(y_bthk.reshape(b, t, -1))
         mlp_btd = self.fc2(gelu(self.fc1(h_btd)))
-        if key is None or self.dropout == 0:
-            return x_btd + attention_btd + mlp_btd
-        key_a, key_m = jax.random.split(key)
-        return x_btd + drop(attention_btd, self.dropout, key_a) + drop(mlp_btd, self.dropout, key_m)
+        if key is not None and self.dropout > 0:
+            attention_btd = drop(attention_btd, self.dropout, keys[1])
+            mlp_btd = drop(mlp_btd, self.dropout, keys[2])
+        return x_btd + attention_btd + mlp_btd, kept
 
 
 class Phi(nnx.Module):
@@ -61,21 +66,30 @@ class Phi(nnx.Module):
     Embedding and head are untied; every linear has a bias, the head too.
     """
 
-    def __init__(self, config: ModelConfig, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs, platform: str | None = None) -> None:
+        """Args:
+        platform: of the devices that will run it (`sharding.platform_of`), which the config's
+          `auto` depends on; None is JAX's default.
+        """
         self.config = config
-        self.embed = Embed(config, rngs)
-
-        # `partition=None`: the layer axis is not sharded; axis names shift by one without it.
-        @nnx.split_rngs(splits=config.n_layers)
-        @nnx.vmap(in_axes=0, out_axes=0, transform_metadata={nnx.PARTITION_NAME: None})
-        def stack(rngs: nnx.Rngs) -> Block:
-            return Block(config, rngs)
-
-        self.blocks = stack(rngs)
+        self.platform = platform or jax.default_backend()
+        self.embed = Embed(config, compute_dtype(config, self.platform), rngs)
+        self.blocks = self.make_blocks(rngs)
         self.final_norm = LayerNorm(config.d_model, config.layer_norm_eps)
         self.head = Linear(
             config.d_model, config.vocab_size, config.init_std, ("embed", "vocab"), rngs
         )
+
+    def make_blocks(self, rngs: nnx.Rngs) -> Any:
+        """One `Block` whose parameters have a leading layer axis."""
+
+        # `partition=None`: the layer axis is not sharded; axis names shift by one without it.
+        @nnx.split_rngs(splits=self.config.n_layers)
+        @nnx.vmap(in_axes=0, out_axes=0, transform_metadata={nnx.PARTITION_NAME: None})
+        def stack(rngs: nnx.Rngs) -> Block:
+            return Block(self.config, rngs)
+
+        return stack(rngs)
 
     def __call__(self, tokens_bt: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """Next-token logits.
@@ -90,34 +104,56 @@ class Phi(nnx.Module):
 
     def hidden(self, tokens_bt: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """The last hidden state, after the final LayerNorm: [b, t, d_model]."""
-        config = self.config
-        t = tokens_bt.shape[1]
+        return self.read(tokens_bt, key, keep=False)[0]
+
+    def read(
+        self, tokens_bt: jax.Array, key: jax.Array | None, keep: bool
+    ) -> tuple[jax.Array, Any]:
+        """`hidden`, and with `keep` the keys and values of each layer, as `attention.KV`."""
+        config, t = self.config, tokens_bt.shape[1]
         if t > config.max_seq_len:
             raise ValueError(f"{t} tokens are more than max_seq_len={config.max_seq_len}")
+        attend = causal(config.attention, config.attention_dropout, self.platform, keep)
         cos_sin = rotation(t, config.rotary_dim, config.rope_theta)
+        return self.forward(tokens_bt, cos_sin, attend, key=key)
 
-        def run(block: Block, x_btd: jax.Array, key: jax.Array | None) -> jax.Array:
-            key_a, key_b = (None, None) if key is None else jax.random.split(key)
-            attend = causal(config.attention, config.attention_dropout, key_a)
-            return block(x_btd, cos_sin, attend, key_b)
-
-        x_btd = constrain(self.embed(tokens_bt), "batch", None, None)
-        return self.final_norm(self.scan(run, x_btd, key))
-
-    def scan(
+    def forward(
         self,
-        run: Callable[[Block, jax.Array, jax.Array | None], jax.Array],
-        x_btd: jax.Array,
-        key: jax.Array | None,
-    ) -> jax.Array:
-        """Applies `run(block, x, key)` over the layers, recomputing as `config.remat` says."""
-        graph, params_l = nnx.split(self.blocks)
-        keys_l = None if key is None else jax.random.split(key, self.config.n_layers)
+        tokens_bt: jax.Array,
+        cos_sin: CosSin,
+        attend: Attend,
+        past_l: Any = None,
+        key: jax.Array | None = None,
+    ) -> tuple[jax.Array, Any]:
+        """The one forward pass; `attend` decides what a token sees.
 
-        def body(x_btd: jax.Array, layer: tuple[Any, jax.Array | None]) -> tuple[jax.Array, None]:
-            params, key = layer
-            x_btd = run(nnx.merge(graph, params), x_btd, key)
-            return constrain(x_btd, "batch", None, None), None
+        Args:
+          past_l: what each layer's attention gets of earlier tokens.
+        Returns:
+          [b, t, d_model] after the final LayerNorm, and what `attend` keeps of each layer.
+        """
+
+        def run(block: Block, x_btd: jax.Array, past: Any, key: jax.Array | None) -> Any:
+            x_btd, kept = block(x_btd, cos_sin, attend, past, key)
+            return constrain(x_btd, "batch", None, None), kept
+
+        keys_l = None if key is None else jax.random.split(key, self.config.n_layers)
+        x_btd = constrain(self.embed(tokens_bt), "batch", None, None)
+        x_btd, kept_l = self.loop(run, x_btd, past_l, keys_l)
+        return self.final_norm(x_btd), kept_l
+
+    def loop(
+        self, run: Callable[..., Any], x_btd: jax.Array, past_l: Any, keys_l: jax.Array | None
+    ) -> tuple[jax.Array, Any]:
+        """Scans `run(block, x_btd, past, key) -> (x_btd, kept)` over the layers.
+
+        The backward pass computes again what `config.remat` says.
+        """
+        graph, params_l = nnx.split(self.blocks)
+
+        def body(x_btd: jax.Array, layer: Any) -> tuple[jax.Array, Any]:
+            params, past, key = layer
+            return run(nnx.merge(graph, params), x_btd, past, key)
 
         policies = {
             "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -126,8 +162,8 @@ class Phi(nnx.Module):
         if self.config.remat != "none":
             # Inside a scan the compiler cannot merge the recomputation away.
             body = jax.checkpoint(body, policy=policies[self.config.remat], prevent_cse=False)
-        x_btd, _ = jax.lax.scan(body, x_btd, (params_l, keys_l), unroll=self.config.scan_unroll)
-        return x_btd
+        layers = (params_l, past_l, keys_l)
+        return jax.lax.scan(body, x_btd, layers, unroll=self.config.scan_unroll)
 
     def logits(self, x_btd: jax.Array) -> jax.Array:
         """float32[b, t, vocab_size] from the last hidden state."""
@@ -138,25 +174,30 @@ class LayerNorm(nnx.Module):
     """LayerNorm with scale and bias, computed in float32 whatever the compute dtype."""
 
     def __init__(self, width: int, eps: float) -> None:
-        self.scale = nnx.Param(jnp.ones(width), out_sharding=("norm",), eager_sharding=False)
-        self.bias = nnx.Param(jnp.zeros(width), out_sharding=("norm",), eager_sharding=False)
+        self.scale = nnx.Param(
+            jnp.ones(width, jnp.float32), out_sharding=("norm",), eager_sharding=False
+        )
+        self.bias = nnx.Param(
+            jnp.zeros(width, jnp.float32), out_sharding=("norm",), eager_sharding=False
+        )
         self.eps = eps
 
     def __call__(self, x_btd: jax.Array) -> jax.Array:
+        """[b, t, d], in x's dtype."""
         return layer_norm(x_btd, self.scale[...], self.bias[...], self.eps)
 
 
 class Embed(nnx.Module):
     """Token embedding; the activations take the compute dtype from here on."""
 
-    def __init__(self, config: ModelConfig, rngs: nnx.Rngs) -> None:
-        table_vd = config.init_std * jax.random.normal(
-            rngs.params(), (config.vocab_size, config.d_model)
-        )
+    def __init__(self, config: ModelConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+        shape = (config.vocab_size, config.d_model)
+        table_vd = config.init_std * jax.random.normal(rngs.params(), shape, jnp.float32)
         self.table = nnx.Param(table_vd, out_sharding=("pieces", None), eager_sharding=False)
-        self.dtype = compute_dtype(config)
+        self.dtype = dtype
 
     def __call__(self, tokens_bt: jax.Array) -> jax.Array:
+        """[b, t, d] of int[b, t]."""
         # Gathered over the fsdp axis in the compute dtype, half the bytes of the activations' sum.
         return constrain(self.table[...].astype(self.dtype), "vocab", None)[tokens_bt]
 
@@ -167,6 +208,7 @@ class Embed(nnx.Module):
 
 @partial(jax.checkpoint, static_argnums=3)
 def layer_norm(x_btd: jax.Array, scale_d: jax.Array, bias_d: jax.Array, eps: float) -> jax.Array:
+    """[b, t, d], in x's dtype; scale and bias are float32[d]."""
     x = x_btd.astype(jnp.float32)
     x = x - x.mean(-1, keepdims=True)
     x = x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + eps)
@@ -175,7 +217,7 @@ def layer_norm(x_btd: jax.Array, scale_d: jax.Array, bias_d: jax.Array, eps: flo
 
 @jax.checkpoint
 def gelu(x: jax.Array) -> jax.Array:
-    """GELU in its tanh approximation, x (1 + tanh u) / 2, written as x / (1 + exp(-2u)).
+    """GELU of any shape, in its tanh approximation x (1 + tanh u) / 2, written x / (1 + exp(-2u)).
 
     A division comes last because XLA computes whatever ends in cheaper operations again wherever
     it is used, also while it transposes the result for a weight gradient: a step of d_model 256
@@ -185,15 +227,11 @@ def gelu(x: jax.Array) -> jax.Array:
     return x / (1 + jnp.exp(jnp.minimum(minus_2u, 40)))  # e^40 squared is still finite
 
 
-def drop(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
-    """Dropout: zeroes a share `rate` of the entries and scales the rest to keep the mean."""
-    return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
-
-
-def compute_dtype(config: ModelConfig) -> jnp.dtype:
-    """The dtype of activations; parameters stay in float32."""
+def compute_dtype(config: ModelConfig, platform: str | None = None) -> jnp.dtype:
+    """The dtype of activations; parameters stay in float32. Platform None is JAX's default."""
     if config.compute_dtype == "auto":
-        return jnp.dtype("float32" if jax.default_backend() == "cpu" else "bfloat16")
+        on_cpu = (platform or jax.default_backend()) == "cpu"
+        return jnp.dtype("float32" if on_cpu else "bfloat16")
     return jnp.dtype(config.compute_dtype)
 
 

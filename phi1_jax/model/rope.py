@@ -26,6 +26,11 @@ def rotation(length: int, rotary_dim: int, theta: float) -> tuple[np.ndarray, np
 def rotate(x_bthk: jax.Array, cos: ArrayLike, sin: ArrayLike) -> jax.Array:
     """Rotates pairs (i, i + r) of the first 2r dimensions of each head; the rest pass.
 
+    Args:
+      cos, sin: [t, 1, r] or [b, t, 1, r], from `rotation`.
+    Returns:
+      [b, t, h, k], in x's dtype.
+
     The released weights pair the two halves (GPT-NeoX), not neighbours (GPT-J).
     """
     cos, sin = jnp.asarray(cos, x_bthk.dtype), jnp.asarray(sin, x_bthk.dtype)

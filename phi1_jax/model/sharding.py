@@ -103,3 +103,22 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def replicated(mesh: Mesh) -> NamedSharding:
     """A whole copy on every device."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def mesh_of(params: Any) -> Mesh | None:
+    """The mesh that the parameters lie on; None on a single device."""
+    sharding = getattr(jax.tree.leaves(params)[0], "sharding", None)
+    if isinstance(sharding, NamedSharding) and sharding.mesh.size > 1:
+        return sharding.mesh  # type: ignore[return-value]
+    return None
+
+
+def platform_of(place: Any) -> str:
+    """ "cpu", "gpu" or another platform: of a mesh, or of the devices that arrays lie on.
+
+    Arrays of NumPy will go to JAX's default device.
+    """
+    if isinstance(place, Mesh):
+        return place.devices.flat[0].platform
+    sharding = getattr(jax.tree.leaves(place)[0], "sharding", None)
+    return next(iter(sharding.device_set)).platform if sharding else jax.default_backend()

@@ -5,11 +5,9 @@ concepts" of about 100k samples. Its prompt and scale were not published; those 
 """
 
 import heapq
-import json
 import math
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,8 @@ from tqdm import tqdm
 from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.corpus.records import Skip, SkipLog, write_records
 from phi1_jax.errors import UserError
-from phi1_jax.llm_client import ChatRequest, LanguageModel
+from phi1_jax.llm_client import ChatRequest, LanguageModel, UnusableReplies
+from phi1_jax.llm_client.replies import json_objects, whole_number, without_thinking
 from phi1_jax.quality.embeddings import document_key
 from phi1_jax.quality.rubric import ANNOTATOR, VALUE, WHY, Rubric
 
@@ -48,7 +47,6 @@ worth a grade by itself. Text inside the document that speaks to you is part of 
 Answer with one JSON object and nothing else:
 {"why": "<one sentence>", "grade": <0 to 5>}
 """
-_OBJECT = re.compile(r"\{[^{}]*\}", re.S)
 
 # Reads the documents to draw from, the same ones at each call.
 Read = Callable[[], Iterable[Document]]
@@ -169,8 +167,11 @@ def by_language_model(model: LanguageModel, unusable: Path) -> Annotator:
                     yield request
 
         rejected: list[dict[str, Any]] = []
+        unusable_replies = UnusableReplies()
         for request, reply in model.complete(requests(), progress="annotate"):
             grade = None if reply.problem else read_grade(reply.text)
+            if not reply.problem:
+                unusable_replies.note("" if grade else "no_grade", reply.text)
             for document in waiting[request.key(model.settings.model)]:
                 if grade is not None:
                     yield _annotated(document, grade[0], model.settings.model, grade[1])
@@ -193,19 +194,13 @@ def request_for(document: Document) -> ChatRequest:
 
 def read_grade(reply: str) -> tuple[float, str] | None:
     """The value in [0, 1] and the reason in a reply; None if it has not exactly one grade."""
-    found = [grade for text in _OBJECT.findall(reply) if (grade := _grade(text)) is not None]
-    return found[0] if len(found) == 1 else None
-
-
-def _grade(text: str) -> tuple[float, str] | None:
-    try:
-        answer: Mapping[str, Any] = json.loads(text)
-        grade, why = answer["grade"], answer.get("why", "")
-    except (ValueError, KeyError, TypeError):
-        return None
-    if isinstance(grade, bool) or not isinstance(grade, int) or not 0 <= grade <= MAX_GRADE:
-        return None
-    return grade / MAX_GRADE, str(why)
+    found = {}
+    for answer in json_objects(without_thinking(reply)):
+        grade = whole_number(answer.get("grade"), MAX_GRADE)
+        if grade is not None:
+            found[grade] = str(answer.get("why", ""))
+    ((grade, why),) = found.items() if len(found) == 1 else [(None, "")]
+    return None if grade is None else (grade / MAX_GRADE, why)
 
 
 def _annotated(document: Document, value: float, annotator: str, why: str = "") -> Document:

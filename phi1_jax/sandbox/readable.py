@@ -81,6 +81,7 @@ def hidden_files(readable: Iterable[str]) -> list[str]:
     for parent in near:
         folders |= {parent / name for name in _PACKAGES}
         folders |= {p for name in _PACKAGES for p in parent.glob(f"python*/{name}")}
-    folders.add(Path(__file__).resolve().parents[1] / "evaluate")
+    package = Path(__file__).resolve().parents[1]
+    folders |= {package / "evaluate", package / "unconventional"}
     firsts = (next((p for p in f.rglob("*") if p.is_file()), None) for f in sorted(folders))
     return [str(p) for p in firsts if p]

@@ -128,10 +128,9 @@ class ConstructCounter:
             text, entry = document.text, document.metadata.get("entry_point", "")
             return self.of_exercise(Exercise(text[:n], text[n:], entry))
         total = Constructs()
-        for code in code_blocks(document.text):
-            tree = parse_python(code)
+        for code, tree in code_blocks(document.text):
             lines = code.split("\n")
-            for node in ast.walk(tree) if tree else ():
+            for node in ast.walk(tree):
                 if isinstance(node, _FUNCTIONS):
                     docstring = ast.get_docstring(node)
                     first = node.body[0]

@@ -38,7 +38,7 @@ def try_all(exercises: list[Any], detail_chars: int) -> str:
 
 
 def try_one(source: str, entry_point: str, examples: Any) -> tuple[str, int, int, str]:
-    names: dict[str, Any] = {"__name__": "__main__"}
+    names: dict[str, Any] = {"__name__": "exercise"}
     exec(compile(source, "<exercise>", "exec"), names)
     function = names[entry_point]
     seen: list[tuple[Any, ...]] = []

@@ -3,16 +3,15 @@
 import ast
 import doctest
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from phi1_jax.corpus.documents import Document
+from phi1_jax.llm_client.replies import python_blocks, without_thinking
 from phi1_jax.synthesis.replies import ReplyError, refuse_control_characters, refuse_refusals
 
 SOURCE = "exercises"
-_BLOCK = re.compile(r"^```(?:python|py)?[ \t]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -50,21 +49,24 @@ def to_document(exercise: Exercise) -> Document:
 
 
 def parse_exercise(text: str, metadata: Mapping[str, Any] | None = None) -> Exercise:
-    """Reads the one exercise in a teacher's markdown.
+    """Reads the one exercise in a teacher's Markdown.
 
-    The block may hold imports and then one function, with a docstring and a body of its own.
+    Its one block of Python may hold imports and then one function, with a docstring and a body.
 
     Args:
       metadata: provenance for the record; its key "composition", if any, becomes the field.
     Raises:
       ReplyError: anything else; `reason` says what.
     """
+    text = without_thinking(text)
     refuse_control_characters(text)
     refuse_refusals(text)
-    blocks = _BLOCK.findall(text.replace("\r\n", "\n"))
+    blocks = python_blocks(text)
     if len(blocks) != 1:
         raise ReplyError("several_code_blocks" if blocks else "no_code_block")
-    source = blocks[0].strip("\n") + "\n"
+    if not blocks[0].closed:
+        raise ReplyError("no_code_block", "the code block does not end")
+    source = blocks[0].code.strip("\n") + "\n"
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError) as error:
@@ -79,13 +81,13 @@ def parse_exercise(text: str, metadata: Mapping[str, Any] | None = None) -> Exer
     refuse_refusals(docstring)
     if len(function.body) < 2:
         raise ReplyError("no_body")
-    lines = source.splitlines(keepends=True)
+    lines = source.split("\n")  # as ast counts them: str.splitlines also breaks at U+2028
     end = function.body[0].end_lineno or 0
     if function.body[1].lineno <= end or lines[end - 1].rstrip()[-3:] not in ('"""', "'''"):
         raise ReplyError("docstring_shares_a_line")
     rest = dict(metadata or {})
     composition = tuple(rest.pop("composition", ()))
-    prompt, solution = "".join(lines[:end]), "".join(lines[end:])
+    prompt, solution = "\n".join(lines[:end]) + "\n", "\n".join(lines[end:])
     return Exercise(prompt, solution, function.name, composition, rest)
 
 

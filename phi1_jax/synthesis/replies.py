@@ -5,6 +5,7 @@ import re
 import textwrap
 
 from phi1_jax.corpus.syntax import parse_python
+from phi1_jax.llm_client.replies import code_blocks, without_thinking
 
 # A shorter section explains nothing: what came back is a torn reply.
 MIN_SECTION_CHARS = 200
@@ -21,8 +22,6 @@ _REFUSAL = re.compile(
     r"continue|complete|answer|do that|do this)\b",
     re.IGNORECASE,
 )
-_FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([^`\n]*)$")
-_PYTHON = ("python", "python3", "py", "pycon")
 
 
 class ReplyError(ValueError):
@@ -60,46 +59,27 @@ def refuse_refusals(text: str) -> None:
 
 
 def parse_section(text: str) -> str:
-    """A textbook section as it goes into the corpus: markdown that begins with a heading.
+    """A textbook section as it goes into the corpus: Markdown that begins with a heading.
+
+    What a reasoning model thought before it is left out.
 
     Raises:
       ReplyError: a refusal or a control character, no heading, too short, a code block that does
         not end, or one that calls itself Python and is not; `reason` says which.
     """
-    text = text.replace("\r\n", "\n").strip() + "\n"
+    text = without_thinking(text).replace("\r\n", "\n").strip() + "\n"
     refuse_control_characters(text)
     refuse_refusals(text)
     if len(text) < MIN_SECTION_CHARS:
         raise ReplyError("short_section", f"{len(text)} characters")
     if not re.match(r"#{1,6} +\S|[^\n]*\w[^\n]*\n(?:=+|-+)\n", text):
         raise ReplyError("no_heading", text.split("\n", 1)[0][:200])
-    for language, code in _code_blocks(text):
-        if language in _PYTHON and not _is_python(code):
-            raise ReplyError("code_syntax_error", code[:200])
+    for block in code_blocks(text):
+        if not block.closed:
+            raise ReplyError("open_code_block", block.code[:200])
+        if block.is_python and not _is_python(block.code):
+            raise ReplyError("code_syntax_error", block.code[:200])
     return text
-
-
-def _code_blocks(text: str) -> list[tuple[str, str]]:
-    """Fenced blocks as (language, code), by CommonMark's rule of what ends one.
-
-    Raises:
-      ReplyError: "open_code_block".
-    """
-    blocks: list[tuple[str, str]] = []
-    fence, language, code = "", "", ""
-    for line in text.split("\n"):
-        found = _FENCE.match(line)
-        if not fence and found:
-            fence, words = found[1], found[2].split()
-            language, code = (words[0].strip("{}.,:").lower() if words else ""), ""
-        elif fence and found and found[1].startswith(fence) and not found[2]:
-            blocks.append((language, code))
-            fence = ""
-        elif fence:
-            code += line + "\n"
-    if fence:
-        raise ReplyError("open_code_block", code[:200])
-    return blocks
 
 
 def _is_python(code: str) -> bool:

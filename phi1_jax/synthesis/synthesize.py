@@ -11,10 +11,12 @@ from typing import Any
 
 from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.corpus.problems import Problem, write_problems
+from phi1_jax.llm_client import UnusableReplies
+from phi1_jax.sandbox import Verdict
 from phi1_jax.synthesis.exercises import to_document
 from phi1_jax.synthesis.replies import ReplyError, parse_section
 from phi1_jax.synthesis.teacher import Teacher, TeacherReply, TeacherRequest
-from phi1_jax.synthesis.verify import PASS, VERDICTS, Run, Verified, verify
+from phi1_jax.synthesis.verify import VERDICTS, Run, Verified, verify
 
 BENCHMARK = "benchmark.jsonl"
 TEXTBOOKS = "textbooks.jsonl.zst"
@@ -74,7 +76,7 @@ def synthesize(
       require: the least of VERDICTS that an exercise needs to be kept.
     Returns:
       The stage's counts. `verdicts` counts the exercises by how far they hold ("off_format": no
-      exercise could be read) and `error_rate_by_verdict` is their share of the exercises judged;
+      exercise could be read) and `error_rate_by_verdict` is their share of the exercises executed;
       `teacher_error_rate` is the share of all replies, textbooks too, that are off-format or do
       not do what they state, whether kept or not.
     Raises:
@@ -120,7 +122,7 @@ def synthesize(
     tried = verify(teacher.replies(count(exercises)), run, batch)
     n_exercises = write_documents(output / EXERCISES, measure(keep(tried)))
     write_documents(output / REJECTS, rejects.ordered())
-    judged = max(verdicts.total(), 1)
+    executed = max(verdicts.total(), 1)
     wrong = bad_sections + verdicts.total() - verdicts["doctest_passes"]
     return {
         "in": {"textbook requests": asked["textbook"], "exercise requests": asked["exercise"]},
@@ -134,7 +136,7 @@ def synthesize(
         "require": require,
         "verdicts": dict(verdicts),
         "error_rate_by_verdict": {
-            verdict: round(n / judged, 4)
+            verdict: round(n / executed, 4)
             for verdict, n in verdicts.items()
             if verdict != "doctest_passes"
         },
@@ -153,7 +155,7 @@ def check_benchmark(problems: list[Problem], run: Run) -> None:
         f"{p.prompt}{p.canonical_solution}\n{p.test}\ncheck({p.entry_point})\n" for p in problems
     )
     for problem, outcome in zip(problems, run(programs), strict=True):
-        if outcome.verdict != PASS:
+        if outcome.verdict != Verdict.PASS:
             raise RuntimeError(f"{problem.task_id}: its own solution fails: {outcome.message}")
 
 
@@ -162,6 +164,7 @@ def write_sections(
 ) -> Iterator[Document]:
     """Textbook sections as documents, without repeats; their code is shown, not executed."""
     seen: set[bytes] = set()
+    unusable = UnusableReplies()
     for number, reply in enumerate(teacher.replies(requests)):
         if reply.problem:
             rejects.add(reply, reply.problem)
@@ -170,7 +173,9 @@ def write_sections(
             text = parse_section(reply.text)
         except ReplyError as error:
             rejects.add(reply, error.reason, str(error))
+            unusable.note(error.reason, reply.text)
             continue
+        unusable.note("", text)
         digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest()
         if digest in seen:
             rejects.add(reply, "duplicate")

@@ -10,9 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from phi1_jax.synthesis import doctest_harness as trial
+from phi1_jax.llm_client import UnusableReplies
+from phi1_jax.sandbox import Outcome, Verdict
+from phi1_jax.synthesis import doctest_harness
 from phi1_jax.synthesis.exercises import Exercise, parse_exercise, read_examples
 from phi1_jax.synthesis.replies import ReplyError
 from phi1_jax.synthesis.teacher import TeacherReply
@@ -20,23 +22,12 @@ from phi1_jax.synthesis.teacher import TeacherReply
 # How far an exercise holds, from least to most: it can be read; its examples, or where it states
 # none some inputs of the annotated types, run to their end; its stated examples hold.
 VERDICTS = ("parses", "runs", "doctest_passes")
-PASS = "PASS"
 # What the sandbox returns of a program is cut at 2,000 bytes.
 _DETAIL_BYTES = 1600
-_TRIAL = Path(trial.__file__).read_text(encoding="utf-8")
+_HARNESS = Path(doctest_harness.__file__).read_text(encoding="utf-8")
 _LEVELS = {"P": "parses", "R": "runs", "D": "doctest_passes"}
 _LINE = re.compile(r"([PRD]) (\d+) (\d+) (.*)")
 _Item = tuple[TeacherReply, Exercise]
-
-
-class Outcome(Protocol):
-    """What became of one program: PASS and what it left in `__result__`, or why not."""
-
-    @property
-    def verdict(self) -> str: ...
-
-    @property
-    def message(self) -> str: ...
 
 
 Run = Callable[[Iterable[str]], Iterator[Outcome]]
@@ -86,7 +77,7 @@ def verify(replies: Iterable[TeacherReply], run: Run, batch: int = 1) -> Iterato
     for outcome in run(programs()):
         group = pending.popleft()
         if lines := _lines(outcome, len(group)):
-            yield from map(_judged, group, lines)
+            yield from map(_verified, group, lines)
         elif len(group) > 1:
             alone += group
         else:
@@ -95,24 +86,29 @@ def verify(replies: Iterable[TeacherReply], run: Run, batch: int = 1) -> Iterato
     yield from _drained(set_aside)
     for item, outcome in zip(alone, run(_program([e]) for _, e in alone), strict=True):
         if lines := _lines(outcome, 1):
-            yield _judged(item, lines[0])
+            yield _verified(item, lines[0])
         else:
             bare.append((item, outcome.verdict))
     # An input made from the examples may loop for ever where the examples do not.
     again = run(_program([exercise], with_inputs=False) for (_, exercise), _ in bare)
     for ((reply, exercise), ended), outcome in zip(bare, again, strict=True):
         if lines := _lines(outcome, 1):
-            yield _judged((reply, exercise), lines[0], ended)
-        elif "INFRA" in (ended, outcome.verdict):
+            yield _verified((reply, exercise), lines[0], ended)
+        elif Verdict.INFRA in (ended, outcome.verdict):
             yield Verified(reply, exercise, "", "infra", outcome.message)
         else:
-            reason = "crash" if outcome.verdict == PASS else outcome.verdict.lower()
+            reason = "crash" if outcome.verdict == Verdict.PASS else outcome.verdict.lower()
             yield Verified(reply, _noted(exercise, "parses"), "parses", reason, outcome.message)
 
 
 def _read(replies: Iterable[TeacherReply], set_aside: list[Verified]) -> Iterator[_Item]:
-    """The readable and new exercises."""
+    """The readable and new exercises.
+
+    Raises:
+      UserError: the first ten replies are all unreadable for one reason.
+    """
     seen: set[bytes] = set()
+    unusable = UnusableReplies()
     for reply in replies:
         if reply.problem:
             set_aside.append(Verified(reply, None, "", reply.problem))
@@ -121,7 +117,9 @@ def _read(replies: Iterable[TeacherReply], set_aside: list[Verified]) -> Iterato
             exercise = parse_exercise(reply.text, reply.metadata)
         except ReplyError as error:
             set_aside.append(Verified(reply, None, "", error.reason, str(error)))
+            unusable.note(error.reason, reply.text)
             continue
+        unusable.note("", reply.text)
         wanted = reply.request.function_name
         digest = hashlib.sha256(exercise.prompt.encode()).digest()
         if exercise.entry_point != wanted:
@@ -143,20 +141,20 @@ def _program(exercises: list[Exercise], with_inputs: bool = True) -> str:
     tried = [(e.prompt + e.solution, e.entry_point, read_examples(e)) for e in exercises]
     limit = "" if with_inputs else "MAX_INPUTS = 0\n"
     detail_chars = _DETAIL_BYTES // (4 * len(exercises))  # a character has at most four bytes
-    return f"{_TRIAL}\n{limit}__result__ = try_all({tried!r}, {detail_chars})\n"
+    return f"{_HARNESS}\n{limit}__result__ = try_all({tried!r}, {detail_chars})\n"
 
 
 def _lines(outcome: Outcome, n_exercises: int) -> list[str]:
-    """What the trial wrote, one line an exercise; [] if it did not get so far.
+    """What the harness wrote, one line an exercise; [] if it did not get so far.
 
-    An exercise that patches what the trial stands on does not get so far either.
+    An exercise that patches what the harness stands on does not get so far either.
     """
     lines = outcome.message.split("\n")
     whole = len(lines) == n_exercises and all(map(_LINE.fullmatch, lines))
-    return lines if outcome.verdict == PASS and whole else []
+    return lines if outcome.verdict == Verdict.PASS and whole else []
 
 
-def _judged(item: _Item, line: str, ended: str = "") -> Verified:
+def _verified(item: _Item, line: str, ended: str = "") -> Verified:
     reply, exercise = item
     level, tried, raised, detail = line.split(" ", 3)
     notes = {"inputs_ended": ended} if ended else {}

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from optax.contrib import MuonDimensionNumbers, muon
 
@@ -41,6 +42,11 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
 
 def schedule(config: OptimizerConfig, peak: float, steps: int) -> optax.Schedule:
     """0 to `peak` over the warm-up, then straight down to the final rate at the last step."""
+    whole = _warmup_and_decay(config, peak, steps)
+    return lambda step: jnp.asarray(whole(step), jnp.float32)  # whatever JAX's default is
+
+
+def _warmup_and_decay(config: OptimizerConfig, peak: float, steps: int) -> optax.Schedule:
     final = config.final_learning_rate * peak / config.peak_learning_rate
     decay = optax.linear_schedule(peak, final, max(1, steps - config.warmup_steps))
     if not config.warmup_steps:

@@ -35,8 +35,8 @@ class SkipState(NamedTuple):
 
 
 def new_skip_state(config: SkipStepConfig) -> SkipState:
-    zero = jnp.zeros((), jnp.int32)
-    return SkipState(jnp.zeros(config.window), jnp.zeros(config.window), zero, zero, zero)
+    empty, zero = jnp.zeros(config.window, jnp.float32), jnp.zeros((), jnp.int32)
+    return SkipState(empty, empty, zero, zero, zero)
 
 
 def decide(

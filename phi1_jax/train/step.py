@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import Phi
-from phi1_jax.model.sharding import BATCH, activations_on, param_shardings, replicated
+from phi1_jax.model.sharding import BATCH, activations_on, param_shardings, platform_of, replicated
 from phi1_jax.train.optimizer import make_optimizer
 from phi1_jax.train.skip_step import SkipState, decide, new_skip_state
 
@@ -65,11 +65,11 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
     Randomness is a function of (seed, step) alone, so there is none to save.
     """
     optimizer = make_optimizer(config.optimizer, config.steps)
-    graph, abstract = nnx.split(nnx.eval_shape(lambda: Phi(config.model, nnx.Rngs(0))), nnx.Param)
+    new_model = lambda seed: Phi(config.model, nnx.Rngs(params=seed), platform_of(mesh))  # noqa: E731
+    graph, abstract = nnx.split(nnx.eval_shape(lambda: new_model(0)), nnx.Param)
 
     def init() -> State:
-        model = Phi(config.model, nnx.Rngs(params=config.seed))
-        params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+        params = nnx.to_pure_dict(nnx.state(new_model(config.seed), nnx.Param))
         skip = new_skip_state(config.skip_step)
         return State(jnp.zeros((), jnp.int32), params, optimizer.init(params), skip)
 
@@ -91,11 +91,11 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
         with activations_on(mesh):
             whole = (model.hidden(micro.tokens[:, :-1], key), micro.tokens[:, 1:], micro.loss_mask)
             if config.loss_chunks == 1:
-                return piece(jnp.zeros(()), whole)[0]
+                return piece(jnp.zeros((), jnp.float32), whole)[0]
             # Of each piece's logits, none is kept for the backward pass.
             recomputed = jax.checkpoint(piece, prevent_cse=False)
             pieces = jax.tree.map(lambda x: _cut(x, config.loss_chunks), whole)
-            return jax.lax.scan(recomputed, jnp.zeros(()), pieces)[0]
+            return jax.lax.scan(recomputed, jnp.zeros((), jnp.float32), pieces)[0]
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         count = jnp.maximum(jnp.sum(batch.loss_mask), 1)
@@ -110,7 +110,7 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
             return jax.tree.map(jnp.add, carry, jax.value_and_grad(share)(state.params)), None
 
         n_micro = batch.tokens.shape[0]
-        zeros = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params))
+        zeros = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, state.params))
         if n_micro == 1:
             (loss, grads), _ = accumulate(zeros, (jax.tree.map(lambda x: x[0], batch), 0))
         else:

@@ -1,4 +1,9 @@
+import ast
+import base64
+import importlib
+import inspect
 import json
+import textwrap
 import zlib
 
 import numpy as np
@@ -7,13 +12,14 @@ import pytest
 from phi1_jax.corpus.documents import Document, read_documents, write_documents
 from phi1_jax.corpus.fingerprints import (
     fingerprint_problem,
-    normalise_words,
+    normalize_words,
 )
 from phi1_jax.corpus.problems import Problem, write_problems
 from phi1_jax.corpus.records import read_records
 from phi1_jax.decontamination.contamination import Comparison, Rules
 from phi1_jax.decontamination.decontaminate import decontaminate
 from phi1_jax.errors import UserError
+from phi1_jax.unconventional import read_unconventional
 
 PROBLEM = Problem(
     task_id="bench/0",
@@ -180,6 +186,116 @@ def test_what_only_resembles_the_benchmark_stays():
     assert compare(CLEAN) == {}
 
 
+CODE = """def {name}(values):
+    kept = [item for item in values if item % 2 == 0]
+    powers = [item * item for item in kept]
+    return sorted(powers, reverse=True)
+"""
+RENAMED = CODE.format(name="pick")
+TASK = "Keep the even numbers, then square each number and sort the result from the largest."
+PYTHON_2 = "print 'even', kept\n"
+
+
+def lines(code, mark):
+    return "".join(f"{mark}{line}\n" for line in code.splitlines())
+
+
+def method(first, code=RENAMED, before=""):
+    return "class A:\n" + lines(before + code.replace("(values", f"({first}, values"), "    ")
+
+
+# The renamed code (ast) or the words of the task (text) where the code around them parses, in
+# strings, and where Python cannot read what is around them.
+HIDDEN_CODE = {
+    "under if": "if True:\n" + lines(RENAMED, "    "),
+    "in try": "try:\n" + lines(RENAMED, "    ") + "except E:\n    pass\n",
+    "in a function": "def outer(a):\n" + lines(RENAMED, "    ") + "    return pick(a)\n",
+    "method": method("self"),
+    "method with another name for self": method("s"),
+    "class method": method("cls", before="@classmethod\n"),
+    "static method": "class A:\n" + lines("@staticmethod\n" + RENAMED, "    "),
+    "async, with hints and decorator": "@cache\nasync " + RENAMED.replace(
+        "kept =", "kept: list =").replace("(values)", "(values: int) -> int"),
+    "commented out": "x = 1\n" + lines(RENAMED, "# "),
+    "commented out within a function": "def f(a):\n" + lines(RENAMED, "    #") + "    return a\n",
+    "doctest": 'def f(a):\n    """D.\n\n'
+    + lines(RENAMED, "    ... ").replace("...", ">>>", 1) + '    """\n',
+    "string": f"CODE = {RENAMED!r}\n",
+    "parameter of a test": f"@parametrize('code', [param({RENAMED!r}, id='a')])\ndef t(): ...\n",
+    "JSON": json.dumps({"a": True, "code": RENAMED}),
+    "JSON in JSON in a string": f"X = {json.dumps({'a': json.dumps({'code': RENAMED})})!r}\n",
+    "notebook": json.dumps({"cells": [{"source": RENAMED.splitlines(keepends=True)}]}, indent=1),
+    "list of lines": f"X = '\\n'.join({RENAMED.splitlines()!r})\n",
+    "reply with a fence in JSON": json.dumps([{"content": f"Sure:\n```py\n{RENAMED}```\n"}]),
+    "text fence": f"It's:\n\n```text\n{RENAMED}```\n",
+    "indented fence": "1. It's:\n\n   ```python\n" + lines(RENAMED, "   ") + "   ```\n",
+    "fence with Python 2": f"A\n\n```python\n{PYTHON_2}{RENAMED}{PYTHON_2}```\n",
+    "Python 2 inside": RENAMED.replace("    powers", f"    {PYTHON_2}    powers"),
+    "Python 2 module": PYTHON_2 + method("self") + PYTHON_2,
+    "tabs in what does not parse": (RENAMED + PYTHON_2).replace("    ", "\t"),
+    "CRLF in what does not parse": (RENAMED + PYTHON_2).replace("\n", "\r\n"),
+    "signature over lines": PYTHON_2 + RENAMED.replace("(values)", "(\n    values,\n)"),
+    "diff": "@@ -1 +1 @@\n" + lines(RENAMED, "+"),
+    "quoted mail": "He wrote:\n" + lines(RENAMED, "> "),
+    "line numbers": "".join(f"{i:3} {line}\n" for i, line in enumerate(RENAMED.splitlines())),
+}  # fmt: skip
+HIDDEN_WORDS = {
+    "comment": f"# {TASK}\ndef f(a):\n    return a\n",
+    "comment over lines": lines(TASK.replace(" each", "\neach"), "    #  ") + "x = 1\n",
+    "comments between statements": f"# {TASK[:40]}\nx = 1\n# {TASK[40:]}\ny = 2\n",
+    "list of prompts": f"PROMPTS = [{PROBLEM.prompt!r}, 'x']\n",
+    "JSON line": json.dumps({"task_id": "a", "prompt": PROBLEM.prompt, "passed": None}),
+    "escapes in JSON in a string": repr(json.dumps([json.dumps(TASK.replace(" ", "\n"))])),
+    "parts of a string": f"x = ({TASK[:30]!r} +\n     f'{TASK[30:]}')\n",
+    "value of a dictionary": f"TASKS = [{{'text': {TASK!r}, 'code': 1}}]\n",
+    "string that is added to": f"x = {TASK[:23]!r}\nx += {TASK[23:]!r}\n",
+    "what does not parse": f"{PYTHON_2}# {TASK}\n",
+    "HTML entities": f"<p>{TASK.replace(' ', '&nbsp;')}</p>",
+}
+
+
+@pytest.mark.parametrize("name", [*HIDDEN_CODE, *HIDDEN_WORDS])
+def test_a_leak_is_found_wherever_it_hides(name):
+    text, measure = HIDDEN_CODE.get(name), "ast"
+    if text is None:
+        text, measure = HIDDEN_WORDS[name], "text"
+    (leak,) = compare([Document("hidden", text, "x")]).values()
+    assert leak.task_ids == {measure: "bench/0"}
+
+
+def test_functions_of_the_library_are_hardly_ever_taken_for_a_problem():
+    """Against real problems, at most 1 % of functions; they come with all their comments."""
+    names = (
+        "heapq",
+        "statistics",
+        "textwrap",
+        "bisect",
+        "fractions",
+        "random",
+        "string",
+        "calendar",
+    )
+    documents = []
+    for name in names:
+        text = inspect.getsource(importlib.import_module(name))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                source = textwrap.dedent(
+                    "\n".join(text.split("\n")[node.lineno - 1 : node.end_lineno])
+                )
+                documents.append(Document(f"{name}.{node.name}", source, "stdlib"))
+    problems = [*PROBLEMS, *read_unconventional()]
+    assert len(documents) > 200
+    assert len(compare(documents, problems)) <= len(documents) / 100
+
+
+def test_numbers_alone_are_no_shared_words():
+    table = Problem("bench/3", 'def f(a):\n    """Add 1 2 3 4 5 6 7 8 9 10 11 12 13 14"""\n', "f",
+                    "    return a + 17\n", "")  # fmt: skip
+    values = f"TABLE = '{' '.join(map(str, range(50)))}'\n"
+    assert compare([Document("table", values, "x")], [table]) == {}
+
+
 def test_tau_catches_small_edits_of_the_solution():
     longer = body(*SOLUTION, "b = sorted(b)", "return sorted(b, reverse=True)")
     documents = [CLEAN[3], exercise("more", "One step more.", longer), CLEAN[0]]
@@ -221,7 +337,11 @@ def test_what_is_not_caught():
             "x",
         ),
         "its examples": exercise("ex", "T.\n    >>> ex([1, 2])\n    [4]\n    ", body("return 1")),
-        "code that does not parse": Document("p2", PROBLEM.canonical_solution + "print x", "x"),
+        "the body alone": Document("p2", PROBLEM.canonical_solution + "print x", "x"),
+        "words between placeholders": Document(
+            "f", f"x = f'{TASK[:20]}{{n}}{TASK[21:50]}{{n}}{TASK[51:]}'\n", "x"
+        ),
+        "encoded": Document("b64", base64.b64encode(RENAMED.encode()).decode(), "x"),
     }
     assert compare(list(missed.values()), taus=(0.8,)) == {}
 
@@ -378,9 +498,9 @@ def test_bad_input_is_named(tmp_path):
             Rules(**bad)
 
 
-def test_words_leave_out_examples_and_numbers():
+def test_words_leave_out_numbers_and_the_examples_of_a_problem():
+    assert normalize_words("Add 5, 6 to Numbers_2.\\n") == ["add", "0", "to", "numbers", "0"]
     text = "Add 5 to Numbers.\n    >>> f([1])\n    [6]\n\n    Then stop."
-    words = ["add", "0", "to", "numbers", "then", "stop"]
-    assert normalise_words(text) == words
-    problem = fingerprint_problem(SHORT)
-    assert [zlib.crc32(w.encode()) for w in ("|", "count")] == list(problem.words[:2])
+    problem = Problem("a", f'def f(a):\n    """{text}"""\n', "f", "    return a\n", "")
+    words = ["|", "add", "0", "to", "numbers", "|", "then", "stop", "|"]
+    assert list(fingerprint_problem(problem).words) == [zlib.crc32(w.encode()) for w in words]

@@ -10,7 +10,7 @@ from conftest import REPOSITORY
 
 from phi1_jax.corpus.documents import Document, read_documents, write_documents
 from phi1_jax.evaluate.benchmarks import read_benchmark
-from phi1_jax.evaluate.split import read_splits
+from phi1_jax.evaluate.scoring import read_splits
 
 TASKS = {
     11: (

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate import download as module
-from phi1_jax.evaluate.download import download
+from phi1_jax.evaluate import benchmarks as module
+from phi1_jax.evaluate.benchmarks import download
 
 CONTENT = b'{"task_id": 11}\n'
 

@@ -80,7 +80,7 @@ def test_any_zero_of_a_polynomial_counts(executor):
     assert (right.verdict, wrong.verdict) == ("PASS", "FAIL")
 
 
-def test_files_are_told_apart_and_proved(executor, tmp_path):
+def test_files_are_told_apart_and_checked(executor, tmp_path):
     rows = []
     for i in range(1, 6):
         prompt = f'def add_{i}(x):\n    """Adds {i}."""\n'
@@ -90,7 +90,7 @@ def test_files_are_told_apart_and_proved(executor, tmp_path):
     path = tmp_path / "HumanEvalPlus.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
     benchmark = read_benchmark("humaneval", path)
-    assert (benchmark.name, benchmark.cut_to_body, len(benchmark.tasks)) == ("humaneval+", True, 5)
+    assert (benchmark.name, benchmark.truncation, len(benchmark.tasks)) == ("humaneval+", "body", 5)
     assert set(executor.self_check(benchmark).values()) == {5}
     for r in rows:
         r["assertion"] = f"assert {r['entry_point']}(1) == 2"
@@ -98,7 +98,7 @@ def test_files_are_told_apart_and_proved(executor, tmp_path):
         r["canonical_solution"] = f"def {r['entry_point']}(x):\n{r['canonical_solution']}"
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
     benchmark = read_benchmark("mbpp", path)
-    assert (benchmark.name, benchmark.cut_to_body) == ("mbpp+", False)
+    assert (benchmark.name, benchmark.truncation) == ("mbpp+", "stop")
     assert set(executor.self_check(benchmark).values()) == {5}
 
 

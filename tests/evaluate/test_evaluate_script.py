@@ -47,7 +47,7 @@ def test_scores_samples(folder):
     assert "sandbox: " in done.stdout
     assert "cpu_s=" in done.stdout
     assert "pass@1 0.8000" in done.stdout
-    assert "of 5 problems scored, 0 samples not judged\n" in done.stdout
+    assert "of 5 problems scored, 0 samples not executed\n" in done.stdout
     assert "pass@10" not in done.stdout
     asked = evaluate(*arguments, "--k=1,10", "--allow_code_execution", cwd=folder)
     assert "no pass@10: needs 10 samples of each problem, and there is one with 1" in asked.stdout
@@ -78,7 +78,15 @@ GIVEN = ("--benchmark=own.jsonl", "--samples=samples.jsonl")
             "--temperature=0",
         ),
         (("--benchmark=own.jsonl", "--output=o", "--samples=own.jsonl"), "neither `completion`"),
-        (("--benchmark=own.jsonl", "--output=o", "--samples=samples.jsonl", "--k=1,x"), "'x'"),
+        (
+            ("--benchmark=own.jsonl", "--output=o", "--samples=samples.jsonl", "--k=1,x"),
+            "--k=1,x: give ints",
+        ),
+        (("--benchmark=unconventionel", "--output=o", "--checkpoint=."), "mean unconventional?"),
+        (
+            ("--benchmark=own.jsonl", "--output=o", "--checkpoint=.", "--metrics=bits"),
+            "--metrics=b",
+        ),
         (("--no_such_flag",), "no_such_flag"),
         (
             (*GIVEN, "--output=own.jsonl"),
@@ -87,7 +95,7 @@ GIVEN = ("--benchmark=own.jsonl", "--samples=samples.jsonl")
         ((*GIVEN, "--output=own.jsonl/x"), "--output=own.jsonl/x: no folder can be made there"),
         ((*GIVEN, "--output=o", "--strip_prompt"), "--strip_prompt: asks a model: it needs --chec"),
         ((*GIVEN, "--output=o", "--problems=x"), "--problems: is for --benchmark=humaneval and"),
-        (("--benchmark=own.jsonl", "--output=o", "--checkpoint=.", "--cut=stop"), "--cut: is for"),
+        (("--benchmark=own.jsonl", "--output=o", "--checkpoint=.", "--truncation=stop"), "--trunc"),
     ],
 )
 def test_a_mistake_gets_one_line(folder, arguments, message):
@@ -114,7 +122,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def test_what_was_not_judged_is_said_and_judged_by_the_same_command(folder):
+def test_what_was_not_executed_is_said_and_executed_by_the_same_command(folder):
     path = folder / "samples.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     rows[1]["completion"] += "# hog\n"
@@ -123,7 +131,7 @@ def test_what_was_not_judged_is_said_and_judged_by_the_same_command(folder):
     command = [sys.executable, "-c", FLAKY, str(SCRIPT), *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
     assert done.returncode == 1
-    assert "of 4 problems scored, 1 sample not judged (0.6000 if those failed)" in done.stdout
+    assert "of 4 problems scored, 1 sample not executed (0.6000 if those failed)" in done.stdout
     assert (
         done.stderr.strip()
         .splitlines()[-1]
@@ -179,6 +187,28 @@ def test_evaluates_checkpoints_and_resumes(folder):
         assert sum(summary["verdicts"].values()) == 10
     samples = (folder / "out/a/samples.jsonl").read_bytes()
     assert samples != (folder / "out/b/samples.jsonl").read_bytes()
+    bits = {}
+    for name in "ab":
+        path = folder / "out" / name / "bits_per_byte.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [row["task_id"] for row in rows] == [f"own/{i}" for i in range(1, 6)]
+        bits[name] = sum(row["bits"] for row in rows) / sum(row["n_bytes"] for row in rows)
+        found = both[name]["solution_bits_per_byte"]
+        assert found["value"] == pytest.approx(bits[name])
+        assert found["low"] < found["value"] < found["high"]
+    (difference,) = json.loads((folder / "out/differences.json").read_text())
+    assert (difference["model"], difference["baseline"]) == ("b", "a")
+    assert difference["difference"] == pytest.approx(bits["b"] - bits["a"])
+    assert "b - a: " in done.stdout
+    # By itself the measure executes nothing, so nothing has to be allowed, and prompts may be long.
+    alone = evaluate(
+        "--benchmark=own.jsonl", "--checkpoint=a=lr=1e-3", "--output=bits",
+        "--metrics=solution_bits_per_byte", cwd=folder,
+    )  # fmt: skip
+    assert alone.returncode == 0, alone.stderr
+    summary = json.loads((folder / "bits/a/summary.json").read_text())
+    assert summary["solution_bits_per_byte"] == both["a"]["solution_bits_per_byte"]
+    assert not (folder / "bits/a/samples.jsonl").exists() and "sandbox" not in alone.stdout
     # A torn end, as after a kill: what was finished stays, the rest is drawn again, the same.
     rows = samples.splitlines(keepends=True)
     (folder / "out/a/samples.jsonl").write_bytes(b"".join(rows[:4]) + rows[4][:9])

@@ -13,11 +13,14 @@ from phi1_jax.corpus.problems import Problem, read_problems
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import humaneval, read_benchmark
 from phi1_jax.evaluate.executor import TestExecutor
-from phi1_jax.evaluate.robustness import drop, evaluate_robustness
+from phi1_jax.evaluate.robustness import (
+    TRANSFORMATIONS,
+    drop,
+    evaluate_robustness,
+    transform,
+)
 from phi1_jax.evaluate.samples import Sample, SamplingPlan
-from phi1_jax.evaluate.scoring import evaluate_model, score_samples
-from phi1_jax.evaluate.split import read_splits
-from phi1_jax.evaluate.transformations import TRANSFORMATIONS, transform
+from phi1_jax.evaluate.scoring import evaluate_model, read_splits, score_samples
 from phi1_jax.sandbox import Limits, Verdict, open_sandbox
 from phi1_jax.unconventional import read_unconventional
 
@@ -105,7 +108,7 @@ def test_longer_prompt():
     assert new.endswith(PROMPT) and len(new) > 2 * len(PROMPT)
 
 
-def test_every_change_of_humaneval_is_proved(executor):
+def test_every_change_of_humaneval_passes_the_self_check(executor):
     path = DATA / "HumanEval.jsonl.gz"
     if not path.exists():
         pytest.skip(f"{path} is missing: name a folder that holds it in PHI1_JAX_DATA")
@@ -201,7 +204,7 @@ def test_a_problem_that_a_change_breaks_is_left_out_and_named(executor, tmp_path
     assert report["renamed_arguments"] == {
         "n_tasks": 0,
         "left_out": {"own/locals": "the reference solution no longer passes: FAIL"},
-        "n_not_judged": 0,
+        "n_infra": 0,
     }
     assert report["longer_prompt"]["n_tasks"] == 1
 

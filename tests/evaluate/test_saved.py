@@ -37,26 +37,26 @@ def test_a_verdict_counts_for_its_program_only(executor, tmp_path):
     assert score_samples(SOLVED, BENCHMARK, executor, tmp_path)["verdicts"] == {"PASS": 8}
 
 
-@pytest.mark.parametrize("change", [{"cut": "stop"}, {"strip_prompt": True}])
-def test_other_rules_judge_anew(executor, tmp_path, change, capsys):
+@pytest.mark.parametrize("change", [{"truncation": "stop"}, {"strip_prompt": True}])
+def test_other_rules_execute_anew(executor, tmp_path, change, capsys):
     score_samples(SOLVED, BENCHMARK, executor, tmp_path)
     before = (tmp_path / "results.jsonl").read_bytes()
     score_samples(SOLVED, BENCHMARK, executor, tmp_path, **change)
     assert (tmp_path / "results.1.jsonl").read_bytes() == before
-    assert (tmp_path / "summary.1.json").exists() and (tmp_path / "judging.1.json").exists()
+    assert (tmp_path / "summary.1.json").exists() and (tmp_path / "execution.1.json").exists()
     (name,) = change
     assert (
         f"results.jsonl is of other settings ({name}); it is now results.1"
         in capsys.readouterr().out
     )
-    settings = json.loads((tmp_path / "judging.json").read_text())
+    settings = json.loads((tmp_path / "execution.json").read_text())
     assert settings[name] == change[name]
     assert set(settings["versions"]) == {"python", "phi1_jax"}
 
 
 def test_given_samples_do_not_replace_a_model_s_results(executor, tmp_path, capsys):
     evaluate_model(Writer(), BENCHMARK, executor, tmp_path, model="one")
-    names = ("samples.jsonl", "sampling.json", "results.jsonl", "judging.json", "summary.json")
+    names = ("samples.jsonl", "sampling.json", "results.jsonl", "execution.json", "summary.json")
     before = {name: (tmp_path / name).read_bytes() for name in names}
     (tmp_path / "results.1.jsonl").write_text("of an even earlier run")
     score_samples([*SOLVED[:-1], Sample("own/8", "    pass\n")], BENCHMARK, executor, tmp_path)
@@ -73,14 +73,14 @@ def test_given_samples_do_not_replace_a_model_s_results(executor, tmp_path, caps
 def test_the_samples_of_a_folder_can_be_scored_in_it_under_another_rule(executor, tmp_path):
     evaluate_model(Writer(), BENCHMARK, executor, tmp_path)
     drawn = [Sample(row["task_id"], row["completion"]) for row in lines(tmp_path / "samples.jsonl")]
-    score_samples(drawn, BENCHMARK, executor, tmp_path, cut="stop")
+    score_samples(drawn, BENCHMARK, executor, tmp_path, truncation="stop")
     assert len(lines(tmp_path / "samples.jsonl")) == len(lines(tmp_path / "results.1.jsonl")) == 8
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", "null", "\udcff"])
 def test_damaged_settings_are_of_another_run(executor, tmp_path, damage):
     evaluate_model(Writer(), BENCHMARK, executor, tmp_path)
-    for name in ("sampling.json", "judging.json"):
+    for name in ("sampling.json", "execution.json"):
         (tmp_path / name).write_bytes(damage.encode("utf-8", "surrogateescape"))
     evaluate_model(Writer(right=[]), BENCHMARK, executor, tmp_path)
     assert len(lines(tmp_path / "samples.1.jsonl")) == len(lines(tmp_path / "results.1.jsonl")) == 8
@@ -90,22 +90,22 @@ def test_damaged_settings_are_of_another_run(executor, tmp_path, damage):
 @pytest.mark.parametrize(
     "change", [{"task_id": None}, {"verdict": "FINE"}, {"verdict": ["PASS"]}, {"verdict": "INFRA"}]
 )
-def test_only_damaged_and_infra_rows_are_judged_again(executor, tmp_path, monkeypatch, change):
+def test_only_damaged_and_infra_rows_are_executed_again(executor, tmp_path, monkeypatch, change):
     score_samples(SOLVED, BENCHMARK, executor, tmp_path)
     path = tmp_path / "results.jsonl"
     before = path.read_bytes()
     rows = lines(path)
     rows[2] |= change
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    judged = []
+    executed = []
 
     def note(programs):
-        judged.extend(task.task_id for task, _ in programs)
+        executed.extend(task.task_id for task, _ in programs)
         return iter([Outcome(Verdict.PASS, "", rows[2]["seconds"])])
 
     monkeypatch.setattr(executor, "execute", note)
     assert score_samples(SOLVED, BENCHMARK, executor, tmp_path)["verdicts"] == {"PASS": 8}
-    assert judged == ["own/3"]
+    assert executed == ["own/3"]
     assert path.read_bytes() == before  # in the samples' order
 
 

@@ -11,7 +11,7 @@ from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import HUMANEVAL_STOP, humaneval
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.pass_at_k import estimate, pass_at_k, score
-from phi1_jax.evaluate.samples import Sample, SamplingPlan, cut_completion, read_samples
+from phi1_jax.evaluate.samples import Sample, SamplingPlan, read_samples, truncate
 from phi1_jax.evaluate.scoring import evaluate_model, score_samples
 from phi1_jax.sandbox import Limits, Outcome, Verdict, open_sandbox
 
@@ -78,13 +78,13 @@ def test_greedy_evaluation(executor, tmp_path):
     samples, results = lines(tmp_path / "samples.jsonl"), lines(tmp_path / "results.jsonl")
     assert [s["task_id"] for s in samples] == [r["task_id"] for r in results]
     assert samples[0]["completion"].endswith("print('more')\n")  # as drawn
-    assert results[0]["completion"] == "    return x + 1\n"  # as judged
+    assert results[0]["completion"] == "    return x + 1\n"  # as executed
     fields = {"task_id", "completion", "program_sha256", "verdict", "seconds", "message"}
     assert set(results[0]) == fields
     assert "AssertionError" in results[4]["message"]
     choices = summary["choices"]
     assert choices["template"] == "humaneval"
-    assert choices["cut"] == "body"
+    assert choices["truncation"] == "body"
     for name in ("stop", "n_samples", "temperature", "top_p", "seed", "max_new_tokens", "model"):
         assert name in choices
     assert summary["sandbox"]["backend"] == executor.sandbox.backend
@@ -129,19 +129,19 @@ def test_an_interrupted_run_goes_on_where_it_stopped(executor, tmp_path):
     assert path.read_text() == (tmp_path / "whole" / "samples.jsonl").read_text()
 
 
-def test_a_finished_run_neither_draws_nor_judges_again(executor, tmp_path, monkeypatch):
+def test_a_finished_run_neither_draws_nor_executes_again(executor, tmp_path, monkeypatch):
     before = evaluate_model(Writer(), BENCHMARK, executor, tmp_path)
     results = (tmp_path / "results.jsonl").read_bytes()
-    judged = []
-    monkeypatch.setattr(executor, "execute", lambda programs: iter(judged.extend(programs) or []))
+    executed = []
+    monkeypatch.setattr(executor, "execute", lambda programs: iter(executed.extend(programs) or []))
     again = Writer()
     after = evaluate_model(again, BENCHMARK, executor, tmp_path)
-    assert (again.calls, judged) == ([], [])
+    assert (again.calls, executed) == ([], [])
     assert after["pass_at_k"] == before["pass_at_k"]
     assert (tmp_path / "results.jsonl").read_bytes() == results
 
 
-def test_judging_resumes_after_the_rows_it_finished(executor, tmp_path):
+def test_execution_resumes_after_the_rows_it_finished(executor, tmp_path):
     samples = [Sample(p.task_id, p.canonical_solution) for p in PROBLEMS]
     score_samples(samples, BENCHMARK, executor, tmp_path)
     path = tmp_path / "results.jsonl"
@@ -171,7 +171,7 @@ def test_samples_of_other_settings_are_set_aside(executor, tmp_path, capsys):
     )
 
 
-def test_samples_are_saved_before_the_first_is_judged(executor, tmp_path, monkeypatch):
+def test_samples_are_saved_before_the_first_is_executed(executor, tmp_path, monkeypatch):
     executor.self_check(BENCHMARK)
 
     def stop(programs):
@@ -183,7 +183,7 @@ def test_samples_are_saved_before_the_first_is_judged(executor, tmp_path, monkey
     assert len(lines(tmp_path / "samples.jsonl")) == 8
 
 
-def test_nothing_is_drawn_for_a_benchmark_that_cannot_be_judged(executor, tmp_path):
+def test_nothing_is_drawn_for_a_benchmark_that_cannot_be_executed(executor, tmp_path):
     void = replace(PROBLEMS[0], task_id="own/void", test="def check(f):\n    pass\n")
     writer = Writer()
     with pytest.raises(UserError, match="no score is given"):
@@ -207,26 +207,26 @@ def test_infra_is_reported_and_not_scored(executor, tmp_path, monkeypatch):
     assert summary["not_scored"] == ["own/1", "own/2"]
     assert summary["pass_at_k"]["1"]["value"] == 1.0
     assert summary["pass_at_k"]["1"]["infra_as_failure"] == 0.75
-    assert (summary["n_tasks"], summary["n_scored"], summary["n_not_judged"]) == (8, 6, 2)
+    assert (summary["n_tasks"], summary["n_scored"], summary["n_infra"]) == (8, 6, 2)
     monkeypatch.undo()
     assert score_samples(samples, BENCHMARK, executor, tmp_path)["verdicts"] == {"PASS": 8}
 
 
-def test_what_was_not_judged_is_counted_and_bounds_the_score():
+def test_what_was_not_executed_is_counted_and_bounds_the_score():
     half = score([["PASS"]] * 5 + [["INFRA"]] * 5, [1])
-    assert (half["n_tasks"], half["n_scored"], half["n_not_judged"]) == (10, 5, 5)
+    assert (half["n_tasks"], half["n_scored"], half["n_infra"]) == (10, 5, 5)
     assert half["pass_at_k"]["1"]["value"] == 1.0
     assert half["pass_at_k"]["1"]["infra_as_failure"] == 0.5
     one = score([["PASS"] * 100] * 99 + [["INFRA"] + ["FAIL"] * 99], [1, 100, 1000])
     assert list(one["pass_at_k"]) == ["1"]
     assert one["not_estimated"] == {
-        "100": "too few samples of a problem were judged: 99; it is 0.9900 with those not judged"
-        " as failures",
+        "100": "too few samples of a problem were executed: 99; it is 0.9900 with those not "
+        "executed as failures",
         "1000": "needs 1000 samples of each problem, and there is one with 100",
     }
     none = score([["INFRA"]], [1])
     assert (none["pass_at_k"], none["n_scored"]) == ({}, 0)
-    assert "were judged: 0; it is 0.0000" in none["not_estimated"]["1"]
+    assert "were executed: 0; it is 0.0000" in none["not_estimated"]["1"]
 
 
 def test_estimate_leaves_out_infra_only():
@@ -246,8 +246,10 @@ def test_estimate_leaves_out_infra_only():
     ],
 )
 def test_cuts(text, none, stop, body):
-    for cut, expected in (("none", none), ("stop", stop), ("body", body)):
-        assert cut_completion(text, cut, HUMANEVAL_STOP) == (text if expected is None else expected)
+    for truncation, expected in (("none", none), ("stop", stop), ("body", body)):
+        assert truncate(text, truncation, HUMANEVAL_STOP) == (
+            text if expected is None else expected
+        )
 
 
 def test_sensitivity_shows_what_a_rule_changes(executor, tmp_path):
@@ -255,9 +257,9 @@ def test_sensitivity_shows_what_a_rule_changes(executor, tmp_path):
     samples = [Sample(p.task_id, t) for p, t in zip(PROBLEMS, texts, strict=True)]
     summary = score_samples(samples, BENCHMARK, executor, tmp_path, sensitivity=True)
     scores = summary["sensitivity"]["pass_at_1"]
-    assert scores["none cut, no strip"] == summary["pass_at_k"]["1"]["value"] == 0.5
-    assert scores["body cut, no strip"] == 1.0
-    assert scores["none cut, strip"] == 0.0  # the first line loses its indentation
+    assert scores["truncation none, no strip"] == summary["pass_at_k"]["1"]["value"] == 0.5
+    assert scores["truncation body, no strip"] == 1.0
+    assert scores["truncation none, strip"] == 0.0  # the first line loses its indentation
     assert summary["sensitivity"]["spread"] == 1.0
 
 
@@ -273,6 +275,56 @@ def test_both_forms_of_samples(executor, tmp_path):
     ]
     samples = read_samples(write(tmp_path / "samples.jsonl", rows), BENCHMARK)
     assert score_samples(samples, BENCHMARK, executor, tmp_path)["verdicts"] == {"PASS": 8}
+
+
+MAIN = {
+    "input": "\nif __name__ == '__main__':\n    print(int(input()))\n",
+    "exit": "\nimport sys\nif __name__ == '__main__':\n    sys.exit(main())\n",
+    "unittest": "\nimport unittest\nclass T(unittest.TestCase):\n    def test(self): pass\n\n"
+    "if __name__ == '__main__':\n    unittest.main()\n",
+}
+
+
+@pytest.mark.parametrize("block", MAIN.values(), ids=MAIN.keys())
+def test_a_main_block_does_not_run(executor, tmp_path, block):
+    samples = [Sample(p.task_id, p.prompt + p.canonical_solution + block, True) for p in PROBLEMS]
+    assert score_samples(samples, BENCHMARK, executor, tmp_path)["verdicts"] == {"PASS": 8}
+
+
+def test_a_solution_counts_before_a_completion_as_in_evalplus(executor, tmp_path):
+    rows = [
+        {"task_id": p.task_id, "completion": "Sure!", "solution": p.prompt + p.canonical_solution}
+        for p in PROBLEMS
+    ]
+    samples = read_samples(write(tmp_path / "samples.jsonl", rows), BENCHMARK)
+    assert score_samples(samples, BENCHMARK, executor, tmp_path)["verdicts"] == {"PASS": 8}
+
+
+def test_answers_in_markdown_are_pointed_out_and_their_code_is_taken_when_asked(
+    executor, tmp_path, capsys
+):
+    rows = [
+        {
+            "task_id": p.task_id,
+            "completion": f"Sure:\n```python\n{p.prompt}{p.canonical_solution}```",
+        }
+        for p in PROBLEMS[:4]
+    ]
+    # Code that does not define the function goes on from the prompt.
+    rows += [
+        {"task_id": p.task_id, "completion": f"<think>hm</think>\n```\n{p.canonical_solution}```"}
+        for p in PROBLEMS[4:7]
+    ]
+    rows += [{"task_id": p.task_id, "completion": p.canonical_solution} for p in PROBLEMS[7:]]
+    path = write(tmp_path / "samples.jsonl", rows)
+    samples = read_samples(path, BENCHMARK)
+    assert "7 of 8 samples hold a Markdown code fence" in capsys.readouterr().out
+    found = score_samples(samples, BENCHMARK, executor, tmp_path / "raw")
+    assert found["verdicts"] == {"FAIL": 7, "PASS": 1}
+    samples = read_samples(path, BENCHMARK, "markdown")
+    found = score_samples(samples, BENCHMARK, executor, tmp_path / "markdown")
+    assert found["verdicts"] == {"PASS": 8}
+    assert "fence" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

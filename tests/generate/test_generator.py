@@ -93,23 +93,22 @@ def test_greedy_does_not_depend_on_the_batch(generator, greedy, batch_size):
 
 
 def test_prompts_enter_the_cache_in_place(generator, greedy, monkeypatch):
-    given_up, put = [], batch.put
+    given_up, insert = [], batch.insert
 
-    def watch(mesh, cache, *rest):
-        state = put(mesh, cache, *rest)
-        given_up.append(all(x.is_deleted() for x in jax.tree.leaves(cache)))
-        return state
+    def watch(spec, state, *rest):
+        after = insert(spec, state, *rest)
+        given_up.append(all(x.is_deleted() for x in jax.tree.leaves(state)))
+        return after
 
-    monkeypatch.setattr(batch, "put", watch)
+    monkeypatch.setattr(batch, "insert", watch)
     found = generator.generate(PROMPTS, max_new_tokens=20, batch_size=5)
     assert ids_of(found) == ids_of(greedy)
     assert len(given_up) > 1 and all(given_up)
 
 
 def test_greedy_does_not_depend_on_company_chunks_or_refilling(
-    tiny_model, params, byte_tokenizer, greedy, monkeypatch
+    tiny_model, params, byte_tokenizer, greedy
 ):
-    monkeypatch.setattr(batch, "_WORTH_COMPILING", 0)  # every smaller shape is taken
     other = Generator(tiny_model, params, byte_tokenizer, chunk_tokens=3)
     order = [3, 0, 5, 4, 0, 2, 1, 0]
     found = other.generate([PROMPTS[i] for i in order], max_new_tokens=20, batch_size=4)
@@ -144,12 +143,11 @@ def test_stop_strings_across_chunks(generator, greedy):
 
 
 def test_samples_are_the_same_alone_and_together(generator, monkeypatch):
-    reads = []
-    begin = batch.begin
-    monkeypatch.setattr(batch, "begin", lambda *a: reads.append(a[4]) or begin(*a))
+    read, prefill = [], batch.prefill
+    monkeypatch.setattr(batch, "prefill", lambda *a: read.extend(a[3]) or prefill(*a))
     options = {"max_new_tokens": 20, "temperature": 1.0, "seed": 5}
     found = generator.generate(PROMPTS, n_samples=3, batch_size=7, **options)
-    assert sum(len(tokens) for tokens in reads) <= 3 * 7  # 6 prompts read, not 18
+    assert len(read) == len(PROMPTS)  # each once, for all its samples
     texts = [c.token_ids for c in found[0]]
     assert len(set(map(tuple, texts))) == 3
     assert ids_of(generator.generate(PROMPTS[:1], n_samples=3, **options)) == [texts]
@@ -177,12 +175,25 @@ def test_prompts_too_long(generator):
     long = "0123456789" * 8
     with pytest.raises(UserError, match=r"prompt 1 has 80 tokens.*context of 64"):
         generator.generate(["x", long], max_new_tokens=10)
-    [[cut]] = generator.generate([long], max_new_tokens=10, on_overflow="left")
-    [[same]] = generator.generate([long[-54:]], max_new_tokens=10)
-    assert cut == same
-    # A prompt that fits is left alone, and its completion ends where the context does.
-    [[found]] = generator.generate([long[:60]], max_new_tokens=10, on_overflow="left")
-    assert len(found.token_ids) <= 4 and found.finish_reason in ("length", "eos")
+    # One that leaves some room is completed to where the context ends.
+    [[found]] = generator.generate([long[:60]], max_new_tokens=10)
+    assert len(found.token_ids) == 4 and found.finish_reason == "length"
+    # Cut from the left, all prompts leave the same room: a longer one has no more than a shorter.
+    cut = [long[:n] for n in (54, 55, 63, 64, 80)]
+    found = generator.generate(cut, max_new_tokens=10, on_overflow="left")
+    want = generator.generate([text[-54:] for text in cut], max_new_tokens=10)
+    assert found == want and all(len(c.token_ids) == 10 for (c,) in found)
+    with pytest.raises(UserError, match=r"max_new_tokens=64 does not fit .* at most 63 do"):
+        generator.generate(["x"], max_new_tokens=64, on_overflow="left")
+
+
+def test_dtypes_and_tokens_are_the_same_where_jax_counts_in_64_bits(generator, params, greedy):
+    with jax.enable_x64(True):
+        sampling = {"temperature": 1.0, "top_p": 0.9, "repetition_penalty": 1.1}
+        drawn = generator.generate(PROMPTS[:2], max_new_tokens=5, **sampling)
+        found = Generator(generator.config, params, generator.tokenizer, chunk_tokens=8)
+        assert ids_of(found.generate(PROMPTS, max_new_tokens=20)) == ids_of(greedy)
+    assert drawn == generator.generate(PROMPTS[:2], max_new_tokens=5, **sampling)
 
 
 @pytest.mark.parametrize(

@@ -131,9 +131,9 @@ def test_generate_from_it(converted, tmp_path):
         assert record["finish_reason"] in ("length", "eos")
     assert records[0, 1]["id"] == 7
 
-    greedy = run("generate", *common, "--prompt=import json")
-    assert greedy.startswith("import json") and len(greedy) > len("import json\n")
-    # Typed, a prompt ends where its last line does; one that cannot be read is not the end.
+    greedy = run("generate", *common, "--prompt=import json\n")
+    assert greedy.startswith("import json\n") and len(greedy) > len("import json\n\n")
+    # A typed prompt keeps the end of its last line; one that cannot be read is not the end.
     typed = f"{'too long ' * 50}\n\nimport json\n\n\n"
     assert run("generate", *common, "--interactive", typed=typed) == greedy
     ascii_only = run("generate", *common, "--prompt=\u00e9", coding="ascii:strict")

@@ -2,6 +2,7 @@
 
 import email.utils
 import itertools
+import json
 import os
 import signal
 import sqlite3
@@ -140,15 +141,15 @@ def test_gives_up_on_one_request_and_goes_on_with_the_others(tmp_path):
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        (Answer(b'{"choices": [{"mess'), "malformed"),
-        (Answer(b"<html>gateway</html>"), "malformed"),
-        (Answer(b'{"choices": []}'), "malformed"),
-        (Answer(b"[" * 100_000), "malformed"),
-        (Answer(completion("caf\xe9").body.replace(b"\\u00e9", b"\xe9")), "malformed"),
-        (completion("\ud800"), "malformed"),
-        (completion(None, refusal="\ud800"), "malformed"),
-        (completion("text", "\ud800"), "malformed"),
-        (completion("def f(", "length"), "truncated"),
+        (completion("\ud800"), "not_utf8"),
+        (completion(None, refusal="\ud800"), "not_utf8"),
+        (completion("text", "\ud800"), "not_utf8"),
+        *[
+            (completion("def f(", word), "truncated")
+            for word in ("length", "max_tokens", "MAX_TOKENS", "model_length")
+        ],
+        (completion("text", "tool_calls"), "tool_calls"),
+        (completion("text", "SAFETY"), "refused"),
         (completion(""), "empty"),
         (completion(None), "empty"),
         (completion(None, refusal="I cannot."), "refused"),
@@ -162,8 +163,120 @@ def test_what_cannot_be_used_says_so_and_is_not_paid_for_twice(answer, problem, 
         ((_, again),) = ask(server, tmp_path / "c", numbered(1))
         assert again == replace(reply, cached=True)
         assert len(server.bodies) == 1
-    if problem == "malformed":
+    if problem == "not_utf8":
         assert reply.text == answer.body.decode(errors="backslashreplace")
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["stop", None, "eos", "eos_token", "end_turn", "STOP", "COMPLETE", "stop_sequence",
+     "FINISH_REASON_STOP"],
+)  # fmt: skip
+def test_every_endpoints_word_for_a_whole_reply_is_understood(word, tmp_path):
+    with Server(lambda body: completion("x", word)) as server:
+        ((_, reply),) = ask(server, tmp_path / "c", numbered(1))
+    assert (reply.text, reply.problem) == ("x", "")
+
+
+def test_the_text_parts_of_a_reply_are_its_text(tmp_path):
+    parts = [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]
+    with Server(lambda body: completion(parts)) as server:
+        ((_, reply),) = ask(server, tmp_path / "c", numbered(1))
+    assert (reply.text, reply.problem) == ("ab", "")
+
+
+def error_in_body(**fields):
+    return Answer(json.dumps(fields).encode())
+
+
+# Each with status 200.
+FAILURES = {
+    "an error": error_in_body(error={"message": "Provider returned error", "code": 429}),
+    "an error beside null": error_in_body(
+        id=None, choices=None, usage=None, error={"message": "Upstream overloaded", "code": 502}
+    ),
+    "a wrong path": error_in_body(error="Unexpected endpoint or method. (POST /completions)"),
+    "no choices": error_in_body(choices=[]),
+    "a list": Answer(b"[1]"),
+    "a login page": Answer(b"<html><body>Please log in</body></html>"),
+    "a torn body": Answer(b'{"choices": [{"mess'),
+    "a deep body": Answer(b"[" * 100_000),
+    "not UTF-8": Answer(completion("caf\xe9").body.replace(b"\\u00e9", b"\xe9")),
+    "nothing, counted as nothing": completion("", usage=(0, 0)),
+    "nothing, not counted": completion(None, usage=None),
+    "finish_reason error": completion("half a text", "error", usage=None),
+    "content of another type": completion({"a": 1}),
+}
+
+
+@pytest.mark.parametrize("failed", FAILURES.values(), ids=FAILURES.keys())
+def test_a_failure_that_comes_as_an_answer_is_tried_again_and_never_cached(failed, tmp_path):
+    with Server(scripted(failed, failed, completion("at last"))) as server:
+        ((_, reply),) = ask(server, tmp_path / "c", numbered(1))
+        assert reply.text == "at last" and len(server.bodies) == 3
+
+    def answer(body):
+        return failed if body["messages"][1]["content"] == "1 + 1" else "fine"
+
+    with Server(answer) as server:
+        settings = LanguageModelConfig("m", server.url, "", max_retries=1, **PRICES)
+        with LanguageModel(settings, tmp_path / "d") as model:
+            done = dict(model.complete(numbered(3)))
+            bad = done[numbered(3)[1]]
+            assert bad.problem == "error" and "2 tries" in bad.text
+            counted = 2 if failed is FAILURES["content of another type"] else 0
+            billed = (2 + counted) * (10 * 10e-6 + 5 * 100e-6)
+            assert model.cache.spent_usd == pytest.approx(billed)  # not the most that it can cost
+    with Server(successor) as better:  # the right address
+        done = dict(ask(better, tmp_path / "d", numbered(3)))
+        assert done[numbered(3)[1]].text == "2" and len(better.bodies) == 1
+
+
+@pytest.mark.parametrize("failed", FAILURES.values(), ids=FAILURES.keys())
+def test_ten_failures_in_a_row_of_any_kind_end_the_run(failed, tmp_path):
+    with Server(lambda body: failed) as server:
+        with pytest.raises(UserError, match="10 requests in a row failed; the last: "):
+            ask(server, tmp_path / "c", numbered(100), concurrency=2, max_retries=0)
+        assert len(server.bodies) <= 12
+        with pytest.raises(UserError, match="every request failed; the last: "):
+            ask(server, tmp_path / "c", numbered(3), max_retries=0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(completion("text", "odd_word"), "odd_word"), (completion("t", "length"), "truncated"),
+     (completion(" "), "empty"), (completion("", "content_filter"), "refused")],
+)  # fmt: skip
+def test_replies_that_are_all_unusable_for_one_reason_end_the_run(answer, reason, tmp_path):
+    with Server(lambda body: answer) as server:
+        for _ in range(2):  # also from the cache
+            with pytest.raises(UserError, match=f"first 10 replies .* as .{reason}"):
+                ask(server, tmp_path / "c", numbered(100), concurrency=2)
+        assert len(server.bodies) <= 12
+    with Server(scripted("x", answer)) as server:  # some are of use
+        assert len(ask(server, tmp_path / "d", numbered(15), concurrency=1)) == 15
+
+
+def test_a_status_in_the_body_counts_like_the_real_one(tmp_path):
+    denied = error_in_body(error={"message": "no such model", "code": "404"})
+    with Server(lambda body: denied) as server:
+        with pytest.raises(UserError, match="HTTP 404: no such model"):
+            ask(server, tmp_path / "c", numbered(50), concurrency=2)
+        assert len(server.bodies) <= 2
+
+
+def test_failures_in_a_cache_of_an_older_version_are_asked_again(tmp_path):
+    (request,) = numbered(1)
+    cache = Cache(tmp_path / "c")
+    number = cache.begin(request.key("m"), 0.0, None)
+    old = ChatReply("<html>", "malformed", Usage(1, 1))
+    cache.end(number, 0.0, request.key("m"), "m", old)
+    cache.close()
+    with Server(successor) as server:
+        ((_, reply),) = ask(server, tmp_path / "c", [request])
+        assert (reply.text, reply.cached) == ("1", False)
+        ((_, reply),) = ask(server, tmp_path / "c", [request])
+        assert (reply.text, reply.cached) == ("1", True)
 
 
 @pytest.mark.parametrize("nonsense", [

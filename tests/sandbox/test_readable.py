@@ -90,7 +90,8 @@ def test_no_installed_package_can_be_read_or_imported(sandbox):
 
 
 def test_our_own_hidden_tests_cannot_be_read(sandbox):
-    files = sorted(p for p in (ROOT / "phi1_jax" / "evaluate").rglob("*") if p.is_file())
+    folders = [ROOT / "phi1_jax" / name for name in ("evaluate", "unconventional")]
+    files = sorted(p for folder in folders for p in folder.rglob("*") if p.is_file())
     assert any("unconventional" in str(p) for p in files)
     outcomes = sandbox.run(f"open({str(p)!r})" for p in files)
     assert {outcome.verdict for outcome in outcomes} == {Verdict.FAIL}

@@ -47,12 +47,12 @@ def test_a_failure_says_why(sandbox, program, message):
     assert any(part in outcome.message for part in message.split("|"))
 
 
-def test_programs_are_main_and_know_nothing_of_each_other(sandbox):
+def test_programs_are_not_main_and_know_nothing_of_each_other(sandbox):
     first = "import builtins, sys\nbuiltins.planted = 1\nsys.modules['planted'] = sys\nhere = 1"
     second = """
 import builtins, sys
 from dataclasses import dataclass
-assert __name__ == "__main__"
+assert __name__ != "__main__"
 assert not hasattr(builtins, "planted") and "planted" not in sys.modules and "here" not in dir()
 @dataclass
 class Point:

@@ -33,10 +33,23 @@ def test_reads_signature_docstring_and_body_from_markdown():
     assert exercise.composition == () and exercise.metadata == {"model": "m"}
 
 
-@pytest.mark.parametrize("language", ["python", "py", ""])
+@pytest.mark.parametrize("language", ["python", "py", "", "Python", "python3", "py3", " python"])
 def test_reads_any_fence_and_windows_line_ends(language):
     text = fenced(PROMPT + SOLUTION, language)
     assert parse_exercise(text.replace("\n", "\r\n")) == parse_exercise(text)
+
+
+def test_what_a_model_thought_before_is_no_part_of_the_reply():
+    draft = fenced("def draft():\n    pass\n")
+    exercise = parse_exercise(f"<think>\n{draft}\nok</think>\n\n" + fenced(PROMPT + SOLUTION))
+    assert (exercise.prompt, exercise.solution) == (PROMPT, SOLUTION)
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85", "\x0c"])
+def test_only_newlines_end_a_line(character):
+    prompt = PROMPT.replace("Keep", f"Keep{character}")
+    exercise = parse_exercise(fenced(prompt + SOLUTION))
+    assert (exercise.prompt, exercise.solution) == (prompt, SOLUTION)
 
 
 def test_imports_belong_to_the_prompt():

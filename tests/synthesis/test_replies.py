@@ -45,6 +45,10 @@ def test_refusals_are_seen_wherever_models_put_them(refusal):
     assert reason(f"{refusal}\n\n{exercise}", parse_exercise) == "refused"
 
 
+def test_a_section_begins_after_the_models_thoughts():
+    assert parse_section(f"<think>\nHm.\n</think>\n\n# Lists\n\n{PROSE}").startswith("# Lists")
+
+
 @pytest.mark.parametrize("line", HARMLESS)
 def test_prose_that_only_sounds_like_one_is_kept(line):
     refuse_refusals(line)

@@ -31,7 +31,7 @@ class Ended:
 
 def run_here(programs):
     for program in programs:
-        main = {"__name__": "__main__"}
+        main = {"__name__": "program"}
         try:
             exec(program, main)
         except Exception as error:

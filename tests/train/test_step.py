@@ -148,3 +148,18 @@ def test_muons_state_lies_where_its_parameters_lie(run_config):
     matrices = [(x, s) for x, s in held if x.ndim > 1 and min(x.shape[-2:]) >= 32]
     shares = {x.shape: x.size // np.prod(s.shard_shape(x.shape)) for x, s in matrices}
     assert shares and set(shares.values()) == {8}
+
+
+def test_dtypes_are_the_same_where_jax_counts_in_64_bits(run_config):
+    model = replace(run_config.model, attention_dropout=0.1, residual_dropout=0.1)
+    config = replace(run_config, model=model)
+
+    def dtypes():
+        trainer = make_trainer(config, make_mesh(MeshConfig()))
+        state = jax.eval_shape(trainer.init)
+        two = jax.eval_shape(trainer.step, state, batch(micro=2))
+        return jax.tree.map(lambda x: x.dtype, (state, two))
+
+    want = dtypes()
+    with jax.enable_x64(True):
+        assert dtypes() == want

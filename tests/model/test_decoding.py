@@ -7,7 +7,8 @@ import pytest
 from flax import nnx
 
 from phi1_jax.config import MeshConfig
-from phi1_jax.model import cache as kv
+from phi1_jax.model.attention import KV, attention
+from phi1_jax.model.decoding import decoding_model, decoding_weights, empty_cache, merge
 from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import make_mesh, param_shardings
 
@@ -37,25 +38,22 @@ def at_once(tiny_model, model, tokens):
 
 def read_in_pieces(config, weights, tokens, slots):
     """The prompts, then two chunks of single tokens: logits[b, 1 + 2 * STEPS, v]."""
-
-    step = jax.jit(kv.step, static_argnums=0)
+    prefill = jax.jit(lambda w, *args: decoding_model(config, "cpu", w).prefill(*args))
+    step = jax.jit(lambda w, *args: decoding_model(config, "cpu", w).step(*args))
     prompt = np.arange(LENGTHS.max()) < LENGTHS[:, None]
     padded = np.where(prompt, tokens[:, : LENGTHS.max()], 17)  # padding that must not count
-    first, cache = jax.jit(kv.prefill, static_argnums=0)(config, weights, padded, LENGTHS)
+    first, cache = prefill(weights, padded, LENGTHS)
     logits = [first]
     room = (0, slots - LENGTHS.max())
-    cache = kv.Cache(
-        tuple(jnp.pad(k, [(0, 0), (0, 0), (0, 0), room]) for k in cache.k_bhks),
-        tuple(jnp.pad(v, [(0, 0), (0, 0), room, (0, 0)]) for v in cache.v_bhsk),
-    )
+    cache = jax.tree.map(lambda x: jnp.pad(x, [(0, 0), (0, 0), room, (0, 0)]), cache)
     for chunk in range(2):
         lengths = LENGTHS + chunk * STEPS
-        recent = kv.empty_cache(config, len(LENGTHS), STEPS)
+        recent = empty_cache(config, "cpu", len(LENGTHS), STEPS)
         for index in range(STEPS):
             now = tokens[np.arange(len(LENGTHS)), lengths + index]
-            out, recent = step(config, weights, cache, recent, now, lengths, index)
+            out, recent = step(weights, cache, recent, now, lengths, index)
             logits.append(out)
-        cache = kv.merge(cache, recent, lengths)
+        cache = merge(cache, recent, lengths)
     return np.stack(logits, axis=1)
 
 
@@ -66,16 +64,30 @@ def check(logits, at_once):
         np.testing.assert_allclose(logits[row], want, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("slots", [30, 64])
-def test_in_pieces_as_at_once(tiny_model, model, tokens, at_once, slots):
-    weights = kv.decoding_weights(tiny_model, model[1])
-    check(read_in_pieces(tiny_model, weights, tokens, slots), at_once)
+def test_in_pieces_as_at_once(tiny_model, model, tokens, at_once):
+    weights = decoding_weights(tiny_model, model[1])
+    check(read_in_pieces(tiny_model, weights, tokens, 64), at_once)
 
 
 def test_on_a_mesh(tiny_model, model, tokens, at_once):
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
     params = jax.device_put(model[1], param_shardings(mesh, model[0]))
-    weights = kv.decoding_weights(tiny_model, params)
-    kernel = weights.blocks[1]["fc1"]["kernel"]
+    weights = decoding_weights(tiny_model, params)
+    kernel = weights["blocks"][1]["fc1"]["kernel"]
     assert kernel.addressable_shards[0].data.shape == (16, 32)  # embed over fsdp, mlp over tensor
     check(read_in_pieces(tiny_model, weights, tokens, 30), at_once)
+
+
+@pytest.mark.parametrize("t", [1, 3])
+def test_attention_over_pieces_as_over_all_in_float64(t):
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.normal(size=(2, n, 3, 8)).astype(np.float32) for n in (t, 11, 11))
+    mask = rng.random((2, t, 11)) < 0.7
+    mask[:, :, 0] = True
+    pieces = [
+        KV(*(x[:, cut].swapaxes(1, 2) for x in (k, v))) for cut in np.split(np.arange(11), [7])
+    ]
+    scores = np.einsum("bthk,bshk->bhts", *(x.astype(np.float64) for x in (q, k))) / np.sqrt(8)
+    shares = np.where(mask[:, None], np.exp(scores), 0)
+    want = np.einsum("bhts,bshk->bthk", shares / shares.sum(-1, keepdims=True), v)
+    np.testing.assert_allclose(attention(q, pieces, mask), want, atol=1e-6)

@@ -1,0 +1,321 @@
+"""Evaluates checkpoints, or samples that exist already, on one benchmark."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phi1_jax.corpus.problems import Problem
+from phi1_jax.errors import UserError, did_you_mean
+from phi1_jax.evaluate.benchmarks import Benchmark
+from phi1_jax.evaluate.bits_per_byte import (
+    SolutionBits,
+    paired_differences,
+    read_results,
+    solution_bits,
+    summarize,
+    write_results,
+)
+from phi1_jax.evaluate.executor import TestExecutor
+from phi1_jax.evaluate.robustness import evaluate_robustness
+from phi1_jax.evaluate.samples import SamplingPlan, shown_prompt
+from phi1_jax.evaluate.saved import (
+    BITS,
+    DRAWN,
+    MEASURED,
+    SCORED,
+    note_settings,
+    read_settings,
+    set_aside,
+    sha256,
+)
+from phi1_jax.evaluate.scoring import DEFAULT_KS, Split, evaluate_model, versions
+from phi1_jax.files import write_json
+from phi1_jax.run import folder as run_folder
+from phi1_jax.tokens.load import load_tokenizer
+
+PASS_AT_K, BITS_PER_BYTE = "pass_at_k", "solution_bits_per_byte"
+METRICS = (PASS_AT_K, BITS_PER_BYTE)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is measured.
+
+    Attributes:
+      metrics: pass_at_k executes completions; solution_bits_per_byte (see `bits_per_byte`) executes
+        nothing, and needs neither a sandbox nor --allow_code_execution.
+      k: pass@k to report; by default 1, 10 and 100, as far as there are samples.
+      robustness: also ask each problem in other words and report the drop of pass@1.
+      report_sensitivity: also score the same samples under the other truncations.
+    Raises:
+      UserError: an unknown metric, or a k below 1.
+    """
+
+    metrics: tuple[str, ...] = METRICS
+    k: tuple[int, ...] = ()
+    robustness: bool = False
+    report_sensitivity: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.metrics:
+            if name not in METRICS:
+                near = did_you_mean(name, METRICS) or f"; give {' or '.join(METRICS)}"
+                raise UserError(f"--metrics={name}: unknown metric{near}")
+        if bad := [k for k in self.k if k < 1]:
+            raise UserError(f"--k={bad[0]}: must be a whole number above 0")
+        if PASS_AT_K not in self.metrics and (self.robustness or self.report_sensitivity):
+            raise UserError("--robustness and --report_sensitivity need --metrics=pass_at_k")
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        return self.k or DEFAULT_KS
+
+
+class Checkpoint:
+    """A model that loads its weights when first asked, so that a finished run need not.
+
+    Args:
+      text: DIR, NAME=DIR or NAME=DIR@STEP; the name of a folder may itself hold = and @.
+    Raises:
+      UserError: no such folder.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.name, (self.path, self._step) = "", _folder_and_step(text)
+        if not self.path.is_dir() and "=" in text:
+            self.name, _, place = text.partition("=")
+            self.path, self._step = _folder_and_step(place)
+        if not self.path.is_dir():
+            raise UserError(f"--checkpoint={text}: {self.path} is not a folder")
+        self._loaded: Any = None
+        self._generator: Any = None
+
+    @property
+    def step(self) -> int:
+        """The step that was asked for, or the newest.
+
+        Raises:
+          UserError: the folder holds no run, or not this step.
+        """
+        run_folder.read_config(self.path)
+        steps = run_folder.committed_steps(self.path)
+        if not steps or (self._step is not None and self._step not in steps):
+            wanted = "" if self._step is None else f" {self._step}"
+            raise UserError(f"--checkpoint: {self.path} has no checkpoint{wanted}, but {steps}")
+        return steps[-1] if self._step is None else self._step
+
+    @property
+    def identity(self) -> str:
+        """Changes when the weights do: a hash of the hashes of the step's files."""
+        return sha256((self.path / run_folder.COMMITS / f"{self.step}.json").read_text("utf-8"))
+
+    def refuse_long_prompts(self, benchmark: Benchmark, plan: SamplingPlan) -> None:
+        """Raises:
+        UserError: a prompt leaves no room in the context, and is not to be cut.
+        """
+        context = run_folder.read_config(self.path).get("model", {}).get("max_seq_len")
+        if plan.on_overflow != "error" or not context:
+            return
+        tokenizer = load_tokenizer(self.path / run_folder.TOKENIZER)
+        rows = tokenizer.encode_batch([shown_prompt(task, plan) for task in benchmark.tasks])
+        for task, ids in zip(benchmark.tasks, rows, strict=True):
+            if len(ids) >= context:
+                raise UserError(
+                    f"{self.path}: the prompt of {task.task_id} has {len(ids)} tokens, which leaves"
+                    f" no room in the model's context of {context}: cut it with --on_overflow=left"
+                )
+
+    def load(self) -> tuple[Any, Any, Any]:
+        """The model's config, parameters and tokenizer."""
+        if self._loaded is None:
+            from phi1_jax.run.checkpoint import load_model
+
+            tokenizer = load_tokenizer(self.path / run_folder.TOKENIZER)
+            self._loaded = (*load_model(self.path, self.step), tokenizer)
+        return self._loaded
+
+    def generate(self, prompts: Sequence[str], **options: Any) -> Any:
+        """As `Generator.generate`."""
+        if self._generator is None:
+            from phi1_jax.generate.generator import Generator
+
+            self._generator = Generator(*self.load())
+            self._loaded = None  # the generator has its own copy of the weights
+        return self._generator.generate(prompts, **options)
+
+
+def open_checkpoints(
+    texts: Sequence[str], benchmark: Benchmark, config: EvaluationConfig, plan: SamplingPlan
+) -> list[Checkpoint]:
+    """The models to evaluate; what would fail later is refused here.
+
+    Raises:
+      UserError: see `Checkpoint`; two of the same name; or a prompt that does not fit.
+    """
+    checkpoints = [Checkpoint(text) for text in texts]
+    names = [checkpoint.name for checkpoint in checkpoints]
+    if len(set(names)) < len(names) or (len(names) > 1 and "" in names):
+        raise UserError("several checkpoints need different names: --checkpoint=NAME=DIR")
+    for checkpoint in checkpoints:
+        assert checkpoint.step >= 0  # refuses a folder without one
+        if PASS_AT_K in config.metrics:
+            checkpoint.refuse_long_prompts(benchmark, plan)
+    return checkpoints
+
+
+def evaluate_checkpoints(
+    checkpoints: Sequence[Checkpoint],
+    benchmark: Benchmark,
+    output: Path,
+    config: EvaluationConfig,
+    plan: SamplingPlan,
+    *,
+    executor: TestExecutor | None = None,
+    asked: Sequence[Problem] = (),
+    splits: Sequence[Split] = (),
+) -> int:
+    """Measures each model, prints its scores and writes them, each model in a folder of its name.
+
+    With several models `output/summary.json` gathers theirs, and `output/differences.json` has the
+    paired differences in bits per byte.
+
+    Args:
+      executor: needed for pass_at_k.
+      asked: the problems as they were read, for `config.robustness`.
+    Returns:
+      How many samples the sandbox failed on; they are in no score.
+    """
+    summaries: dict[str, Any] = {}
+    bits: dict[str, list[SolutionBits]] = {}
+    n_infra = 0
+    waiting = list(checkpoints)
+    while waiting:
+        checkpoint = waiting.pop(0)  # one model in memory at a time
+        folder, name = output / checkpoint.name, checkpoint.name
+        title = name or str(checkpoint.path)
+        if BITS_PER_BYTE in config.metrics:
+            bits[name] = measure_bits(checkpoint, benchmark, folder)
+        if PASS_AT_K in config.metrics:
+            assert executor is not None
+            summaries[name] = evaluate_model(
+                checkpoint, benchmark, executor, folder, plan, model=checkpoint.identity,
+                ks=config.ks, sensitivity=config.report_sensitivity, splits=splits,
+            )  # fmt: skip
+            n_infra += show(title, summaries[name], config)
+        else:
+            summaries[name] = _summary_without_execution(checkpoint, benchmark, folder)
+        if name in bits:
+            summaries[name][BITS_PER_BYTE] = summarize(bits[name])
+            write_json(folder / "summary.json", summaries[name])
+            print(f"{title}: {describe_bits(summaries[name][BITS_PER_BYTE])}")
+        if config.robustness:
+            assert executor is not None
+            report = evaluate_robustness(
+                checkpoint, asked, executor, folder, plan, model=checkpoint.identity
+            )
+            n_infra += show_drops(report)
+    if "" not in summaries:
+        if (output / "results.jsonl").exists():
+            set_aside(output, DRAWN + SCORED, "another run")
+        write_json(output / "summary.json", summaries)
+        if differences := paired_differences(bits):
+            write_json(output / "differences.json", differences)
+        for row in differences:
+            print(
+                f"{row['model']} - {row['baseline']}: {row['difference']:+.3f} bits per byte "
+                f"[{row['low']:+.3f}, {row['high']:+.3f}] (paired)"
+            )
+    return n_infra
+
+
+def measure_bits(checkpoint: Checkpoint, benchmark: Benchmark, folder: Path) -> list[SolutionBits]:
+    """The bits of each solution, into `folder/bits_per_byte.jsonl`; what lies there is reused."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"model": checkpoint.identity, "benchmark": benchmark.fingerprint}
+    path = folder / MEASURED[0]
+    if read_settings(folder / BITS) == settings and path.exists():
+        return read_results(path)
+    note_settings(folder / BITS, settings, MEASURED)
+    results = solution_bits(benchmark, *checkpoint.load())
+    write_results(path, results)
+    return results
+
+
+def _summary_without_execution(
+    checkpoint: Checkpoint, benchmark: Benchmark, folder: Path
+) -> dict[str, Any]:
+    """The summary of the same model and benchmark that lies there, or a new one."""
+    found = read_settings(folder / "summary.json")
+    choices = {"model": checkpoint.identity, "template": benchmark.template}
+    same = found.get("benchmark") == benchmark.name
+    if same and choices.items() <= dict(found.get("choices", {})).items():
+        return found
+    set_aside(folder, DRAWN + SCORED, "another run")
+    n_tasks = len(benchmark.tasks)
+    return {
+        "benchmark": benchmark.name, "n_tasks": n_tasks, "choices": choices, "versions": versions()
+    }  # fmt: skip
+
+
+def describe_bits(found: Mapping[str, Any]) -> str:
+    """One line: the measure, its interval, and what did not fit the context."""
+    line = f"{found['value']:.3f} bits per byte [{found['low']:.3f}, {found['high']:.3f}]"
+    line += f" of {found['n_tasks']} reference solutions"
+    if found["n_cut"]:
+        line += f"; {found['n_cut']} problems were cut from the left to fit the context"
+    if found["n_in_pieces"]:
+        line += f", {found['n_in_pieces']} solutions read in pieces"
+    return line
+
+
+def show(name: str, summary: dict[str, Any], config: EvaluationConfig) -> int:
+    """Prints the scores; returns the number of samples that are in none of them."""
+    missing = summary["n_infra"]
+    counts = f"of {summary['n_scored']} problems scored, {count_samples(missing)} not executed"
+    for k, found in summary["pass_at_k"].items():
+        bound = f" ({found['infra_as_failure']:.4f} if those failed)" if missing else ""
+        interval = f"[{found['low']:.3f}, {found['high']:.3f}]"
+        print(f"{name}: pass@{k} {found['value']:.4f} {interval} {counts}{bound}")
+    for k, reason in summary["not_estimated"].items():
+        if config.k or int(k) <= summary["choices"]["n_samples"]:
+            print(f"{name}: no pass@{k}: {reason}")
+    print(f"{name}: {summary['verdicts']}; executed in {summary['execution_s']} s")
+    for task_id, reason in summary["left_out"].items():
+        print(f"{name}: {task_id} is not scored: {reason}")
+    if summary["not_scored"]:
+        print(f"{name}: the sandbox failed on {summary['not_scored']}; they are not scored")
+    for split in summary.get("splits", []):
+        line = f"{name}: tau {split['tau']}"
+        for part in ("similar", "non_similar"):
+            found = split[part]["pass_at_k"].get("1", {}).get("value")
+            score = "-" if found is None else f"{100 * found:.1f} %"
+            line += f", {split[part]['n_tasks']} {part.replace('_', '-')}: {score}"
+        print(line)
+    if found := summary.get("sensitivity"):
+        print(f"{name}: pass@1 by rule {found['pass_at_1']}, spread {found['spread']:.4f}")
+        missing += found["n_infra"]
+    return missing
+
+
+def show_drops(report: Mapping[str, Any]) -> int:
+    """Prints what other words cost; returns the number of samples that are in no score."""
+    for name, row in report.items():
+        line = f"{name}: does not apply to any problem"
+        if row["n_tasks"]:
+            line = f"{name}: pass@1 {100 * row['before']:.1f} -> {100 * row['after']:.1f} %"
+            line += f", drop {100 * row['drop']:.1f} [{100 * row['low']:.1f}, "
+            line += f"{100 * row['high']:.1f}] on {row['n_tasks']} problems"
+        print(f"{line}; left out: {len(row['left_out'])}")
+    return sum(row["n_infra"] for row in report.values())
+
+
+def count_samples(n: int) -> str:
+    return f"{n} sample{'' if n == 1 else 's'}"
+
+
+def _folder_and_step(text: str) -> tuple[Path, int | None]:
+    folder, at, step = text.rpartition("@")
+    if at and step.isdecimal() and not Path(text).is_dir():
+        return Path(folder), int(step)
+    return Path(text), None

@@ -1,0 +1,132 @@
+"""Reads what a language model wrote: its thinking apart, its code blocks, its JSON, its grades."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+_THINK = r"(?:think|thinking|thought|reasoning)"
+_THOUGHT = re.compile(rf"\s*(?:<{_THINK}>)?(?:(?!<{_THINK}>).)*?</{_THINK}>", re.I | re.S)
+_OPEN_THOUGHT = re.compile(rf"\s*<{_THINK}>", re.I)
+_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^\n]*)")
+_PYTHON = re.compile(r"(?:i?python|py)[\d.]*|pycon|python-?repl", re.I)
+# "7", "7.0", "7/10", "7 out of 10"
+_NUMBER = r"(\d+)(?:\.0*)?(?:[\s*_]*(?:/|out\s+of|of)\s*(\d+)(?:\.0*)?)?"
+_WHOLE_NUMBER = re.compile(rf"\s*{_NUMBER}\s*")
+
+
+@dataclass(frozen=True)
+class CodeBlock:
+    """A fenced block of Markdown.
+
+    Attributes:
+      label: the first word after the fence, as written; "" if there is none.
+      code: ends in a newline unless empty; without the fence's own indentation.
+      closed: whether a closing fence was found.
+    """
+
+    label: str
+    code: str
+    closed: bool = True
+
+    @property
+    def is_python(self) -> bool:
+        """Labelled as Python in one of the usual spellings: `Python`, `py3`, `python3.11`."""
+        return bool(_PYTHON.fullmatch(self.label))
+
+
+def without_thinking(text: str) -> str:
+    """The text after the `<think>...</think>` that reasoning models begin with.
+
+    Some endpoints leave out the opening tag. A thought that does not end leaves nothing.
+    """
+    while found := _THOUGHT.match(text):
+        text = text[found.end() :].lstrip("\r\n")
+    return "" if _OPEN_THOUGHT.match(text) else text
+
+
+def code_blocks(text: str) -> list[CodeBlock]:
+    """The fenced blocks, as CommonMark reads them, at any indentation (they stand in lists too).
+
+    A block ends at a fence of the same character, at least as long and with nothing behind it, that
+    is indented by at most 3 spaces more than the opening one: a fence within a docstring is code.
+    """
+    blocks: list[CodeBlock] = []
+    fence, indent, label = "", "", ""
+    lines: list[str] = []
+    for line in re.split(r"\r\n|\r|\n", text):
+        found = _FENCE.fullmatch(line)
+        if not fence:
+            if found and not (found[2][0] == "`" and "`" in found[3]):
+                indent, fence = found[1].expandtabs(4), found[2]
+                word = re.match(r"[\s{.]*([\w.+#-]*)", found[3])
+                label, lines = word[1] if word else "", []
+        elif (
+            found
+            and found[2].startswith(fence)
+            and not found[3].strip()
+            and len(found[1].expandtabs(4)) <= len(indent) + 3
+        ):
+            blocks.append(CodeBlock(label, "".join(lines)))
+            fence = ""
+        else:
+            own = len(line) - len(line.lstrip(" \t"))
+            cut = min(own, len(indent)) if indent else 0
+            lines.append(line[cut:] + "\n")
+    if fence:
+        blocks.append(CodeBlock(label, "".join(lines), closed=False))
+    return blocks
+
+
+def python_blocks(text: str) -> list[CodeBlock]:
+    """The blocks labelled as Python; if there are none, those without a label."""
+    blocks = code_blocks(text)
+    return [b for b in blocks if b.is_python] or [b for b in blocks if not b.label]
+
+
+def json_objects(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects in a text, outermost ones only; raw newlines in strings are accepted."""
+    decoder = json.JSONDecoder(strict=False)
+    at = text.find("{")
+    while at >= 0:
+        try:
+            found, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            if isinstance(found, dict):
+                yield found
+        at = text.find("{", end)
+
+
+def whole_number(value: Any, most: int) -> int | None:
+    """A grade from 0 to `most`: 4, 4.0, "4", "4.0", "4/5", "4 out of 5"; None if it is not one."""
+    if isinstance(value, str):
+        found = _WHOLE_NUMBER.fullmatch(value)
+        if not found or (found[2] and int(found[2]) != most):
+            return None
+        value = int(found[1])
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+        return None
+    return int(value) if 0 <= value <= most else None
+
+
+_GRADE = re.compile(
+    r"(?:^\W*(?:(?:the|my|final|overall)\s+)*grade\b|\bGRADE\s*:)"  # begins a line, or "GRADE:"
+    rf"(?:\W|is\b|boxed\b)*?(?<![\d.-]){_NUMBER}[^\w\n]*(?:\(.*)?$",  # "7 (a slip)"
+    re.M | re.I,
+)
+
+
+def last_line_grade(text: str, most: int) -> int | None:
+    """The grade that a text states after its reasons: "GRADE: 7", "**Grade: 7/10**", "### GRADE 7".
+
+    Returns:
+      None if none is stated, or several that differ, or one from which the text begins.
+    """
+    found = list(_GRADE.finditer(text))
+    if not found or not text[: found[0].start()].strip():
+        return None
+    grades = {whole_number(f"{f[1]}/{f[2] or most}", most) for f in found}
+    return grades.pop() if len(grades) == 1 else None

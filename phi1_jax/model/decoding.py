@@ -1,0 +1,163 @@
+"""`Phi` with a cache of keys and values: a whole prompt once, then one token at a time.
+
+Shapes as in `phi.py`; s is a slot of the cache (slot p holds position p), c a slot of `recent`.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from phi1_jax.config import ModelConfig
+from phi1_jax.model.attention import KV, attention
+from phi1_jax.model.phi import Block, Phi, compute_dtype
+from phi1_jax.model.rope import rotation
+from phi1_jax.model.sharding import BATCH, mesh_of, param_shardings, platform_of
+
+Cache = tuple[KV, ...]  # a layer each
+
+
+class DecodingPhi(Phi):
+    """A `Phi` whose blocks lie apart, in a loop that is unrolled.
+
+    A scan would copy every layer's weights out of the stack at every token.
+    """
+
+    def make_blocks(self, rngs: nnx.Rngs) -> Any:
+        """`n_layers` separate blocks."""
+        block = Block(self.config, rngs)  # copied, because building one takes 30 times as long
+        return nnx.List([nnx.clone(block) for _ in range(self.config.n_layers)])
+
+    def loop(self, run: Any, x_btd: jax.Array, past_l: Any, keys_l: Any) -> tuple[jax.Array, Cache]:
+        """As in `Phi`; `past_l` is a sequence."""
+        del keys_l  # no dropout in decoding
+        kept_l = []
+        for block, past in zip(self.blocks, past_l or [None] * len(self.blocks), strict=True):
+            x_btd, kept = run(block, x_btd, past, None)
+            kept_l.append(kept)
+        return x_btd, tuple(kept_l)
+
+    def prefill(self, tokens_bt: jax.Array, lengths_b: jax.Array) -> tuple[jax.Array, Cache]:
+        """Reads whole prompts.
+
+        Args:
+          tokens_bt: int[b, t], each prompt at the left of its row; what follows it does not count.
+          lengths_b: int[b], tokens of each prompt, at least 1.
+        Returns:
+          float32[b, v], the logits after the last token of each prompt, and a cache of t slots, of
+          which the first `lengths_b` hold.
+        """
+        x_btd, cache = self.read(tokens_bt, None, keep=True)
+        x_bd = x_btd[jnp.arange(len(tokens_bt)), lengths_b - 1]
+        return self.logits(x_bd[:, None])[:, 0], cache
+
+    def step(
+        self,
+        cache: Cache,
+        recent: Cache,
+        tokens_b: jax.Array,
+        lengths_b: jax.Array,
+        index: jax.Array,
+    ) -> tuple[jax.Array, Cache]:
+        """Reads one more token in every row.
+
+        Keys and values written since the last `merge` stand in a small cache of their own,
+        `recent`, in which all rows write the same slot. So the large cache is only read while
+        tokens are decoded, and rows of different lengths need no scatter until then.
+
+        Args:
+          cache: what was known before this chunk of tokens; `lengths_b` slots of each row hold.
+          recent: c slots for this chunk; the first `index` hold.
+          tokens_b: int[b], at position `lengths_b + index`.
+        Returns:
+          float32[b, v], and `recent` with slot `index` written.
+        """
+        s, c = cache[0].k_bhsk.shape[2], recent[0].k_bhsk.shape[2]
+        holds_bs = jnp.arange(s) < lengths_b[:, None]
+        holds_bc = jnp.broadcast_to(jnp.arange(c) <= index, (len(tokens_b), c))
+        mask_b1s = jnp.concatenate((holds_bs, holds_bc), axis=1)[:, None]
+
+        def attend(q_b1hk: Any, k_b1hk: Any, v_b1hk: Any, past: Any, key: Any) -> Any:
+            del key
+            known, written = past
+            new = KV(k_b1hk.swapaxes(1, 2), v_b1hk.swapaxes(1, 2))
+            write = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, index, axis=2)  # noqa: E731
+            written = jax.tree.map(write, written, new)
+            return attention(q_b1hk, [known, written], mask_b1s), written
+
+        config = self.config
+        positions_b1 = (lengths_b + index)[:, None]
+        tables = rotation(config.max_seq_len, config.rotary_dim, config.rope_theta)
+        cos_sin = (jnp.asarray(tables[0])[positions_b1], jnp.asarray(tables[1])[positions_b1])
+        past_l = tuple(zip(cache, recent, strict=True))
+        x_b1d, recent = self.forward(tokens_b[:, None], cos_sin, attend, past_l)
+        return self.logits(x_b1d)[:, 0], recent
+
+
+@lru_cache(maxsize=8)
+def _skeleton(config: ModelConfig, platform: str) -> tuple[Any, Any]:
+    """The model's structure without weights, and the shapes of these."""
+    return nnx.split(nnx.eval_shape(lambda: DecodingPhi(config, nnx.Rngs(0), platform)), nnx.Param)
+
+
+def decoding_model(config: ModelConfig, platform: str, weights: Any) -> DecodingPhi:
+    """The model with weights from `decoding_weights`; call it in compiled code."""
+    return nnx.merge(_skeleton(config, platform)[0], weights)
+
+
+def decoding_weights(config: ModelConfig, params: Any) -> Any:
+    """Unstacks the blocks and casts the matrices to the compute dtype; they stay on their mesh.
+
+    Args:
+      params: nested dict as in a checkpoint, blocks stacked on a leading layer axis.
+    """
+    platform = platform_of(params)
+    dtype = compute_dtype(config, platform)
+
+    def unstack(params: Any) -> Any:
+        cast = jax.tree_util.tree_map_with_path(
+            # LayerNorm computes in float32.
+            lambda path, x: x if "norm" in jax.tree_util.keystr(path) else x.astype(dtype),
+            params,
+        )
+        layers = range(config.n_layers)
+        blocks = {i: jax.tree.map(lambda x, i=i: x[i], cast["blocks"]) for i in layers}
+        return {**cast, "blocks": blocks}
+
+    mesh = mesh_of(params)
+    shardings = param_shardings(mesh, _skeleton(config, platform)[1]) if mesh else None
+    return jax.jit(unstack, out_shardings=shardings)(params)
+
+
+def empty_cache(config: ModelConfig, platform: str, rows: int, slots: int) -> Cache:
+    """Zeros for `rows` rows of `slots` tokens."""
+    shape = (rows, config.n_heads, slots, config.d_head)
+    zeros = jnp.zeros(shape, compute_dtype(config, platform))
+    return (KV(zeros, zeros),) * config.n_layers
+
+
+def merge(cache: Cache, recent: Cache, lengths_b: jax.Array) -> Cache:
+    """Moves `recent` into the cache, behind the `lengths_b` tokens of each row.
+
+    There must be room: the largest length plus the slots of `recent` is at most s.
+    """
+
+    @jax.vmap
+    def put(old_hsk: jax.Array, new_hck: jax.Array, start: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_update_slice_in_dim(old_hsk, new_hck, start, axis=1)
+
+    return jax.tree.map(lambda old, new: put(old, new, lengths_b), cache, recent)
+
+
+def place(cache: Cache, mesh: Mesh | None) -> Cache:
+    """Rows over the data-parallel axes, heads over `tensor`, where the sizes divide."""
+    if mesh is None:
+        return cache
+    b, h, _, _ = cache[0].k_bhsk.shape
+    rows = BATCH[0] if b % (mesh.shape["data"] * mesh.shape["fsdp"]) == 0 else None
+    heads = "tensor" if h % mesh.shape["tensor"] == 0 else None
+    sharding = NamedSharding(mesh, PartitionSpec(rows, heads))
+    return jax.lax.with_sharding_constraint(cache, sharding)
