@@ -4,10 +4,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from optax.contrib import MuonDimensionNumbers, muon
 
 from phi1_jax.config import OptimizerConfig
+
+# Optax's own, which it keeps in JAX's default float; here that is float32, come what may.
+_NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
@@ -27,6 +31,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
             adam_b2=config.b2,
             eps=config.eps,
             muon_weight_dimension_numbers=_muon_dimensions,
+            ns_coeffs=tuple(np.float32(c) for c in _NEWTON_SCHULZ),
         )
     else:
         optimizer = optax.adamw(

@@ -150,9 +150,11 @@ def test_muons_state_lies_where_its_parameters_lie(run_config):
     assert shares and set(shares.values()) == {8}
 
 
-def test_dtypes_are_the_same_where_jax_counts_in_64_bits(run_config):
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_dtypes_are_the_same_where_jax_counts_in_64_bits(run_config, name):
     model = replace(run_config.model, attention_dropout=0.1, residual_dropout=0.1)
-    config = replace(run_config, model=model)
+    optimizer = replace(run_config.optimizer, name=name)
+    config = replace(run_config, model=model, optimizer=optimizer)
 
     def dtypes():
         trainer = make_trainer(config, make_mesh(MeshConfig()))
