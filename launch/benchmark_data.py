@@ -120,11 +120,10 @@ def joined(mean_chars: int) -> Iterator[Document]:
 
 def write_exercises(n: int) -> Iterator[Document]:
     from phi1_jax.synthesis.exercises import parse_exercise, to_document
-    from phi1_jax.synthesis.offline_teacher import OfflineTeacher, TeacherSettings, plan_exercises
+    from phi1_jax.synthesis.offline_teacher import OfflineTeacher, plan_exercises
     from phi1_jax.synthesis.replies import ReplyError
 
-    settings = TeacherSettings(steps=None, n_phrasings=3)
-    for reply in OfflineTeacher(settings).replies(plan_exercises(n, 0, settings)):
+    for reply in OfflineTeacher().replies(plan_exercises(n, 0)):
         try:
             yield to_document(parse_exercise(reply.text, reply.metadata))
         except ReplyError:

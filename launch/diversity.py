@@ -26,7 +26,7 @@ flags.adopt_module_key_flags(corpus)  # so that --help shows them
 AGAINST = flags.DEFINE_multi_string("against", [], "File of problems; repeat for several.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 TOPICS = flags.DEFINE_string(
-    "topics", None, "The topic tree to cover, JSON (default: the built-in course, or the catalog "
+    "topics", None, "The topic tree to cover, JSON (default: the built-in course, or the topics "
     "of the offline teacher).",
 )  # fmt: skip
 WORKERS = flags.DEFINE_integer("workers", 2, "Processes that parse.", 1)
@@ -103,12 +103,10 @@ def measure_all(
     skip, columns = SkipLog(output / corpus.LEFT_OUT), script.pairs(corpus.COLUMNS)
     for name, path in paths.items():
         first = next(read_documents(path, None, columns, skip))
-        steps, tree = topic_tree(own, "composition" in first.metadata)
+        tree = topic_tree(own, "composition" in first.metadata)
         read = read_documents(path, None, columns, skip)
         with tqdm(read, name, unit="", mininterval=1) as documents:
-            corpora[name], found = measure(
-                documents, steps, tree, WORKERS.value, SEED.value, counter
-            )
+            corpora[name], found = measure(documents, tree, WORKERS.value, SEED.value, counter)
         rows[name] = found.shares()
         for other, constructs in solutions.items():
             covered = sum(found.covers(one) for one in constructs)
@@ -132,17 +130,16 @@ def name_corpora(paths: list[Path]) -> dict[str, Path]:
     return dict(zip(names, paths, strict=True))
 
 
-def topic_tree(own: Path | None, offline: bool) -> tuple[dict[str, str], list[str]]:
-    """The leaf of each step of the offline catalog, and all leaves of the tree."""
+def topic_tree(own: Path | None, offline: bool) -> list[str]:
+    """All leaves of the tree that a corpus should cover."""
     if own:
         from phi1_jax.synthesis.topics import read_topics
 
-        return {}, read_topics(own).leaves
+        return read_topics(own).leaves
     from phi1_jax.synthesis.course import COURSE
-    from phi1_jax.synthesis.offline_teacher.chains import catalog
+    from phi1_jax.synthesis.offline_teacher import TOPICS as OFFLINE
 
-    steps = {name: f"{variants[0].family} > {name}" for name, variants in catalog().by_name.items()}
-    return (steps, sorted(set(steps.values()))) if offline else ({}, COURSE.leaves)
+    return [f"programs > {topic}" for topic in OFFLINE] if offline else COURSE.leaves
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from phi1_jax.sandbox import open_sandbox
 from phi1_jax.synthesis import offline_teacher, topics
 from phi1_jax.synthesis.api_teacher import APITeacher
 from phi1_jax.synthesis.course import COURSE
-from phi1_jax.synthesis.offline_teacher import OfflineTeacher, TeacherSettings, build_benchmark
+from phi1_jax.synthesis.offline_teacher import OfflineTeacher, build_benchmark
 from phi1_jax.synthesis.synthesize import synthesize
 from phi1_jax.synthesis.teacher import TeacherRequest
 from phi1_jax.synthesis.verify import VERDICTS
@@ -46,11 +46,6 @@ FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged."
 TOPICS = flags.DEFINE_string("topics", None, "api: a topic tree of your own, JSON.")
 TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "api: of sampling; negative: not sent.")
 N_BENCHMARK = flags.DEFINE_integer("n_benchmark", 200, "offline: held-out problems.", 1, 2000)
-LENGTHS = flags.DEFINE_list("lengths", None, "offline: weights of tasks of 1, 2 and 3 steps.")
-STYLES = flags.DEFINE_list("styles", None, "offline: weights of comprehension, loop, helper.")
-KINDS = flags.DEFINE_list("kinds", None, "offline: kinds of value, e.g. ints,strs (default: all).")
-STEPS = flags.DEFINE_enum("steps", "core", ["core", "all"], "offline: how much of the catalog.")
-N_PHRASINGS = flags.DEFINE_integer("n_phrasings", 2, "offline: phrasings of each step.", 1, 3)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -65,24 +60,16 @@ def main(argv: Sequence[str]) -> None:
 
 def run_offline(output: Path) -> None:
     script.refuse_unread([language_model, TOPICS, TEMPERATURE], "is read with --teacher=api only")
-    defaults = TeacherSettings()
-    settings = TeacherSettings(
-        lengths=weights("lengths", LENGTHS.value) or defaults.lengths,
-        styles=weights("styles", STYLES.value) or defaults.styles,
-        kinds=tuple(KINDS.value) if KINDS.value else None,
-        steps=None if STEPS.value == "all" else defaults.steps,
-        n_phrasings=N_PHRASINGS.value,
-    )
 
     def work(folder: Path) -> dict[str, Any]:
-        problems = build_benchmark(N_BENCHMARK.value, SEED.value, settings)
+        problems = build_benchmark(N_BENCHMARK.value, SEED.value)
         held_out = {problem.composition for problem in problems}
-        plan = offline_teacher.plan_exercises(N_EXERCISES.value, SEED.value, settings)
+        plan = offline_teacher.plan_exercises(N_EXERCISES.value, SEED.value)
         with open_sandbox(workers=WORKERS.value) as sandbox, ExitStack() as bars:
             return synthesize(
                 folder,
-                OfflineTeacher(settings),
-                offline_teacher.plan_textbooks(N_TEXTBOOKS.value, SEED.value, settings, held_out),
+                OfflineTeacher(),
+                offline_teacher.plan_textbooks(N_TEXTBOOKS.value, SEED.value, held_out),
                 with_bar(bars, plan, "exercises", N_EXERCISES.value),
                 problems,
                 sandbox.run,
@@ -90,12 +77,11 @@ def run_offline(output: Path) -> None:
                 require=REQUIRE.value,
             ) | {"sandbox": sandbox.backend}
 
-    run(output, {"settings": settings, "n_benchmark": N_BENCHMARK.value}, work)
+    run(output, {"n_benchmark": N_BENCHMARK.value}, work)
 
 
 def run_api(output: Path) -> None:
-    offline = [N_BENCHMARK, LENGTHS, STYLES, KINDS, STEPS, N_PHRASINGS]
-    script.refuse_unread(offline, "is read with --teacher=offline only")
+    script.refuse_unread([N_BENCHMARK], "is read with --teacher=offline only")
     tree = topics.read_topics(Path(TOPICS.value)) if TOPICS.value else COURSE
     textbooks = list(topics.plan_textbooks(tree, N_TEXTBOOKS.value, SEED.value))
     exercises = list(topics.plan_exercises(tree, N_EXERCISES.value, SEED.value))
@@ -148,13 +134,6 @@ def with_bar(
     from tqdm import tqdm
 
     yield from bars.enter_context(tqdm(requests, name, total, unit="", mininterval=1))
-
-
-def weights(flag: str, given: list[str] | None) -> tuple[float, ...]:
-    try:
-        return tuple(float(weight) for weight in given or ())
-    except ValueError as error:
-        raise UserError(f"--{flag}={','.join(given or ())}: give numbers, e.g. 1,2,1") from error
 
 
 if __name__ == "__main__":

@@ -115,15 +115,14 @@ for folder in (synthetic, clean):
 # that it states, and whatever gives a held-out problem away goes out.
 
 # %%
-settings = offline_teacher.TeacherSettings()
-problems = offline_teacher.build_benchmark(n_problems, 0, settings)
+problems = offline_teacher.build_benchmark(n_problems, 0)
 held_out = {problem.composition for problem in problems}
 with open_sandbox() as sandbox:
     report = synthesize(
         synthetic,
-        offline_teacher.OfflineTeacher(settings),
-        offline_teacher.plan_textbooks(n_sections, 0, settings, held_out),
-        offline_teacher.plan_exercises(n_exercises, 0, settings),
+        offline_teacher.OfflineTeacher(),
+        offline_teacher.plan_textbooks(n_sections, 0, held_out),
+        offline_teacher.plan_exercises(n_exercises, 0),
         problems,
         sandbox.run,
         batch=16,

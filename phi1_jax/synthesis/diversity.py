@@ -256,7 +256,6 @@ class _Tally:
 
 def measure(
     documents: Iterable[Document],
-    steps: Mapping[str, str],
     tree: Collection[str],
     workers: int = 1,
     seed: int = 0,
@@ -265,7 +264,6 @@ def measure(
     """The figures of one corpus, JSON-serialisable, and the constructs of its functions.
 
     Args:
-      steps: for documents that state a composition: step -> leaf of the tree.
       tree: all leaves, "area > topic" each; empty if nobody knows.
       workers: processes that parse.
       seed: draws the documents whose near variants are counted.
@@ -288,7 +286,7 @@ def measure(
     for chunk, (read, constructs) in ordered_map(_read, counter, _chunks(documents), workers):
         tally.constructs.add(constructs)
         for document, (words, tokens) in zip(chunk, read, strict=True):
-            _count(tally, document, words, tokens, steps)
+            _count(tally, document, words, tokens)
             data = document.text.encode("utf-8", "backslashreplace")
             tally.n_bytes += len(data)
             tally.apart_bytes += len(apart.compress(data))
@@ -375,18 +373,13 @@ def _read(
     return found, constructs
 
 
-def _count(
-    tally: _Tally, document: Document, words: array, tokens: array, steps: Mapping[str, str]
-) -> None:
+def _count(tally: _Tally, document: Document, words: array, tokens: array) -> None:
     metadata = document.metadata
     if name := metadata.get("entry_point"):
         tally.names[name] += 1
     if audience := metadata.get("audience"):
         tally.audiences[audience] += 1
-    composition = metadata.get("composition")
-    if composition:
-        tally.leaves.update(steps.get(step, f"other > {step}") for step in composition)
-    elif topic := metadata.get("topic"):
+    if topic := metadata.get("topic"):
         tally.leaves[topic if " > " in topic else f"other > {topic}"] += 1
     if len(tally.words) < N_WORDS:
         tally.words += words
@@ -477,7 +470,7 @@ _ROWS = (
      "2 to the entropy: as many equally frequent names"),
     ("function names, entropy (bits)", "names.entropy_bits", ""),
     ("first words of names, effective", "verbs.effective", ""),
-    ("topics, effective", "topics.effective", "steps of the composition where one is stated"),
+    ("topics, effective", "topics.effective", ""),
     ("topics, entropy (bits)", "topics.entropy_bits", ""),
     ("leaves of the topic tree covered", "coverage.covered", ""),
     ("leaves of the topic tree", "coverage.of", ""),

@@ -3,6 +3,7 @@
 import ast
 import doctest
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +20,10 @@ class Exercise:
     """A function to complete (phi-1 section 2.3), as HumanEval states its problems.
 
     Attributes:
-      prompt: imports, signature and docstring; ends in a newline.
-      solution: the indented body; ends in a newline. `prompt + solution` is a program.
+      prompt: imports, signature and docstring; or, in MBPP's manner, the task and tests alone, as
+        a text of the program's own. Ends in a newline.
+      solution: the indented body, or the whole function; ends in a newline. `prompt + solution` is
+        a program.
       entry_point: the function's name.
       composition: the primitives that solve it, in order, where the teacher knows them.
       metadata: JSON-serialisable provenance.
@@ -51,7 +54,8 @@ def to_document(exercise: Exercise) -> Document:
 def parse_exercise(text: str, metadata: Mapping[str, Any] | None = None) -> Exercise:
     """Reads the one exercise in a teacher's Markdown.
 
-    Its one block of Python may hold imports and then one function, with a docstring and a body.
+    Its one block of Python may hold imports and then one function, with a docstring and a body; or,
+    in MBPP's manner, first a docstring with the task, then imports and a function.
 
     Args:
       metadata: provenance for the record; its key "composition", if any, becomes the field.
@@ -74,16 +78,21 @@ def parse_exercise(text: str, metadata: Mapping[str, Any] | None = None) -> Exer
     *before, function = tree.body or [ast.Pass()]
     if not isinstance(function, ast.FunctionDef):
         raise ReplyError("no_function_last", type(function).__name__)
+    own = ast.get_docstring(function)
+    task = None if own is not None else ast.get_docstring(tree)
+    if task:
+        before = before[1:]
     if other := [n for n in before if not isinstance(n, ast.Import | ast.ImportFrom)]:
         raise ReplyError("code_outside_function", type(other[0]).__name__)
-    if (docstring := ast.get_docstring(function)) is None:
+    if (docstring := task or own) is None:
         raise ReplyError("no_docstring")
     refuse_refusals(docstring)
-    if len(function.body) < 2:
+    if not task and len(function.body) < 2:
         raise ReplyError("no_body")
     lines = source.split("\n")  # as ast counts them: str.splitlines also breaks at U+2028
-    end = function.body[0].end_lineno or 0
-    if function.body[1].lineno <= end or lines[end - 1].rstrip()[-3:] not in ('"""', "'''"):
+    end = (tree if task else function).body[0].end_lineno or 0
+    after = (tree if task else function).body[1].lineno
+    if after <= end or lines[end - 1].rstrip()[-3:] not in ('"""', "'''"):
         raise ReplyError("docstring_shares_a_line")
     rest = dict(metadata or {})
     composition = tuple(rest.pop("composition", ()))
@@ -92,18 +101,44 @@ def parse_exercise(text: str, metadata: Mapping[str, Any] | None = None) -> Exer
 
 
 def read_examples(exercise: Exercise) -> tuple[tuple[str, str, dict[int, bool]], ...]:
-    """What the docstring states: (example, wanted output, doctest's options) each.
+    """What the task states: (example, wanted output, doctest's options) each.
 
-    Empty if it states nothing: no example, none with an output, or none that can be read.
+    Doctests; where there are none, lines such as `f(1) == 2`, `f(1) ➞ 2`, `assert f(1) == 2` or
+    "For example, f(1) returns 2."; where the task states nothing, what its teacher knows of it
+    besides (`unstated_examples` in the metadata). Empty if nothing can be read.
     """
     tree = ast.parse(exercise.prompt + exercise.solution)
     function = next(n for n in tree.body if isinstance(n, ast.FunctionDef))
+    text = ast.get_docstring(tree) or ast.get_docstring(function) or ""
     try:
-        examples = doctest.DocTestParser().get_examples(ast.get_docstring(function) or "")
+        examples = doctest.DocTestParser().get_examples(text)
     except ValueError:
         return ()
-    if not any(e.want or e.exc_msg for e in examples):
-        return ()
-    return tuple(
-        (e.source, e.want if e.exc_msg is None else e.exc_msg, e.options) for e in examples
-    )
+    if any(e.want or e.exc_msg for e in examples):
+        return tuple(
+            (e.source, e.want if e.exc_msg is None else e.exc_msg, e.options) for e in examples
+        )
+    stated = [found for line in text.split("\n") if (found := _read_line(line, function.name))]
+    known = stated or exercise.metadata.get("unstated_examples", ())
+    return tuple((f"print(repr({call}))\n", f"{result}\n", {}) for call, result in known)
+
+
+_STATED = re.compile(
+    r"\s*(?:assert |for example,? |e\.g\.,? )?(\w+\(.*\)) (?:==|➞|→|->|=>|is|gives|returns|should"
+    r" return) (.+)",
+    re.IGNORECASE,
+)
+
+
+def _read_line(line: str, name: str) -> tuple[str, str] | None:
+    """The call and the result that a line states, if it is one that can be read."""
+    found = _STATED.fullmatch(line.rstrip())
+    if not found or not found[1].startswith(f"{name}("):
+        return None
+    for result in (found[2].removesuffix("."), found[2]):  # a sentence ends in a full stop
+        try:
+            ast.parse(found[1], mode="eval")
+            return found[1], repr(ast.literal_eval(result))
+        except (ValueError, SyntaxError):
+            continue
+    return None

@@ -89,10 +89,10 @@ def test_planted_copies_and_variants_are_found_and_nothing_else():
         for i in range(10)
     ]
     variants = [re.sub(r"\d+", str(500 + i), texts[8], count=3) for i in range(5)]
-    plain = measure(corpus(texts), {}, [])
+    plain = measure(corpus(texts), [])
     assert plain["code"]["distinct"] == plain["code"]["with_functions"] == 60
     assert plain["code"]["chance_of_new"] == 1 and plain["near_variants"]["most"] == 0
-    planted = measure(corpus(texts + renamed + variants), {}, [], workers=2)
+    planted = measure(corpus(texts + renamed + variants), [], workers=2)
     code = planted["code"]
     assert (code["clusters"], code["in_clusters"], code["distinct"]) == (1, 11, 65)
     assert code["largest"][0]["size"] == 11 and code["largest"][0]["text"] == renamed[0]
@@ -106,8 +106,8 @@ def test_planted_copies_and_variants_are_found_and_nothing_else():
 def test_compression_tells_repeats_from_news():
     rng = random.Random(2)
     news = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz \n", k=600)) for _ in range(50)]
-    fresh = measure(corpus(news), {}, [])["compression"]
-    stale = measure(corpus(news[:1] * 50), {}, [])["compression"]
+    fresh = measure(corpus(news), [])["compression"]
+    stale = measure(corpus(news[:1] * 50), [])["compression"]
     assert fresh["apart_to_together"] < 1.3 and stale["apart_to_together"] > 20
     assert stale["text_to_together"] > fresh["text_to_together"] * 20
 
@@ -116,22 +116,22 @@ def test_topics_cover_the_tree_or_name_what_is_missing():
     documents = [
         document("x", 0, topic="lists > filtering"),
         document("x", 1, topic="lists > filtering"),
-        document("x", 2, composition=["merge", "fly"], topic="never mind"),
+        document("x", 2, topic="never mind"),
         document("x", 3, topic="elsewhere"),
         document("x", 4),
     ]
-    found = measure(documents, {"merge": "dicts > merging"}, TREE)
-    assert (found["coverage"]["covered"], found["coverage"]["of"]) == (2, 4)
-    assert found["coverage"]["missing"] == ["lists > sorting", "sets > unions"]
+    found = measure(documents, TREE)
+    assert (found["coverage"]["covered"], found["coverage"]["of"]) == (1, 4)
+    assert found["coverage"]["missing"] == TREE[1:]
     assert found["coverage"]["areas"]["lists"] == {"covered": 1, "of": 2, "documents": 2}
     assert found["coverage"]["areas"]["other"]["documents"] == 2
-    assert found["topics"]["counted"] == 5
+    assert found["topics"]["counted"] == 4
 
 
 def test_names_and_their_first_words():
     names = ["count_words", "count_lines", "count_words", "_find_it"]
     documents = [document("x", i, entry_point=name) for i, name in enumerate(names)]
-    found = measure(documents, {}, [])
+    found = measure(documents, [])
     assert found["names"]["distinct"] == 3 and found["verbs"]["distinct"] == 2
     assert found["verbs"]["most_common"][0] == ["count", 3]
 
@@ -139,8 +139,8 @@ def test_names_and_their_first_words():
 def test_the_report_is_markdown_with_a_figure_and_fences_that_hold(tmp_path):
     documents = corpus([function("f", "return '```'")] * 3, topic="lists > filtering",
                        entry_point="f|g")  # fmt: skip
-    figures, constructs = measure_with_constructs(documents, {}, TREE)
-    corpora = {"a": figures, "none": measure([], {}, [])}
+    figures, constructs = measure_with_constructs(documents, TREE)
+    corpora = {"a": figures, "none": measure([], [])}
     write_report(tmp_path, corpora, {"a": constructs.shares()})
     page = (tmp_path / "diversity.md").read_text()
     from matplotlib import image as reader

@@ -204,9 +204,8 @@ def test_script_verifies_in_the_sandbox_and_reuses_a_finished_stage(tmp_path):
     ("flags", "message"),
     [
         ((), "--output"),
-        (("--output=x", "--lengths=1,2"), "lengths"),
-        (("--output=x", "--styles=1,b,2"), "--styles=1,b,2"),
-        (("--output=x", "--kinds=ints,complex"), "'complex'"),
+        (("--output=x", "--topics=t.json"), "--topics: is read with --teacher=api only"),
+        (("--output=x", "--require=looks_right"), "require"),
     ],
 )
 def test_wrong_flags_get_one_clear_line(flags, message):

@@ -1,17 +1,11 @@
-"""The offline teacher: a typed, compositional generator of exercises and textbook sections."""
+"""The offline teacher: a grammar of programs, and the words for what they do."""
 
 from phi1_jax.synthesis.offline_teacher.benchmark import build_benchmark
-from phi1_jax.synthesis.offline_teacher.settings import TeacherSettings
+from phi1_jax.synthesis.offline_teacher.draft import TOPICS
 from phi1_jax.synthesis.offline_teacher.teacher import (
     OfflineTeacher,
     plan_exercises,
     plan_textbooks,
 )
 
-__all__ = [
-    "OfflineTeacher",
-    "TeacherSettings",
-    "build_benchmark",
-    "plan_exercises",
-    "plan_textbooks",
-]
+__all__ = ["TOPICS", "OfflineTeacher", "build_benchmark", "plan_exercises", "plan_textbooks"]

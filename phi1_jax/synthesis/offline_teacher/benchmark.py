@@ -1,101 +1,92 @@
 """Held-out problems in HumanEval's format, on compositions kept from training."""
 
 import random
-from collections.abc import Sequence
 from typing import Any
 
 from phi1_jax.corpus.problems import Problem
-from phi1_jax.synthesis.offline_teacher.chains import (
-    Chain,
-    apply_chain,
-    draw_chain,
-    steps_that_matter,
+from phi1_jax.synthesis.offline_teacher.draft import TOPIC_WEIGHTS, TOPICS
+from phi1_jax.synthesis.offline_teacher.exercise import (
+    Exercise,
+    draw_arguments,
+    draw_exercise,
+    load,
 )
-from phi1_jax.synthesis.offline_teacher.settings import TeacherSettings
-from phi1_jax.synthesis.offline_teacher.wording import name_function
-from phi1_jax.synthesis.offline_teacher.writer import Written, draw_input, write_exercise
 
-PAIR_SHARE = 0.6
-_N_TESTS = 7
+_N_TESTS = 8
 _MAX_CHARS = 120
+_FORMS = (">>>", ">>>", "==", "➞", "prose")
 
 
-def build_benchmark(
-    n_problems: int, seed: int, settings: TeacherSettings | None = None
-) -> list[Problem]:
-    """Problems of two and three steps, no two of the same composition, none inside another.
+def build_benchmark(n_problems: int, seed: int) -> list[Problem]:
+    """Problems of which no two have the same composition, and none contains another's.
 
-    Each problem's tests tell its solution from: the argument itself, each constant value of the
-    result's kind that could be guessed, and the solution with any one step left out.
+    Each problem's hidden tests have at least three different results (True and False for a test),
+    and one that differs from each argument, so that neither constants nor arguments pass.
     """
-    settings = settings or TeacherSettings()
     rng = random.Random(f"benchmark {seed}")
     problems: list[Problem] = []
-    taken: set[tuple[str, ...]] = set()
+    taken: list[tuple[str, ...]] = []
     while len(problems) < n_problems:
-        length = 2 if len(problems) < round(PAIR_SHARE * n_problems) else 3
-        chain = draw_chain(length, rng, settings.allowed)
-        composition = chain.composition
-        if composition in taken or any(composition[i : i + 2] in taken for i in range(length - 1)):
+        topic = rng.choices(TOPICS, TOPIC_WEIGHTS)[0]
+        exercise = draw_exercise(topic, rng, rng.choice(_FORMS))
+        composition = exercise.composition
+        if any(_nested(composition, other) for other in taken):
             continue
-        name = name_function(chain, rng)
-        written = write_exercise(chain, name, rng, settings)
-        inputs = _draw_tests(chain, written, rng)
-        if inputs is None:
+        tests = _draw_tests(exercise, rng)
+        if not tests:
             continue
-        taken.add(composition)
+        taken.append(composition)
         problems.append(
             Problem(
                 task_id=f"offline/{len(problems)}",
-                prompt=written.prompt,
-                entry_point=name,
-                canonical_solution=written.solution,
-                test=_write_check(chain, written.constants, inputs),
+                prompt=exercise.prompt,
+                entry_point=exercise.name,
+                canonical_solution=exercise.solution,
+                test=_write_check(tests),
                 composition=composition,
             )
         )
     return problems
 
 
-def _draw_tests(chain: Chain, written: Written, rng: random.Random) -> list[Any] | None:
-    """Hidden inputs that catch every trivially wrong solution; None if none are found soon."""
-    constants = written.constants
-    for _ in range(5):
-        inputs = [draw_input(chain, constants, rng, 0)]
-        while len(inputs) < _N_TESTS:
-            value = draw_input(chain, constants, rng, rng.randint(1, 7))
-            result = apply_chain(chain, constants, value)
-            if max(len(repr(value)), len(repr(result))) <= _MAX_CHARS:
-                inputs.append(value)
-        fresh = [v for i, v in enumerate(inputs) if v not in inputs[:i]]
-        fresh = [v for v in fresh if v not in written.examples]
-        if _discriminates(chain, constants, fresh):
-            return fresh
-    return None
+def _nested(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    short, long = sorted((one, other), key=len)
+    n = len(short)
+    return any(long[i : i + n] == short for i in range(len(long) - n + 1))
 
 
-def _discriminates(chain: Chain, constants: Sequence[Any], inputs: list[Any]) -> bool:
-    results = [apply_chain(chain, constants, value) for value in inputs]
-    caught = [False] * len(chain.steps)
-    for value, result in zip(inputs, results, strict=True):
-        rows = steps_that_matter(chain, constants, value, result)
-        caught = [a or b for a, b in zip(caught, rows, strict=True)]
-    # At least three different results (True and False for a test) leave no constant to guess.
-    n_results = len({repr(result) for result in results})
-    enough = n_results == 2 if chain.target == "bool" else n_results >= 3
-    unchanged = all(value == result for value, result in zip(inputs, results, strict=True))
-    return all(caught) and enough and not unchanged
+def _draw_tests(exercise: Exercise, rng: random.Random) -> list[tuple[tuple[Any, ...], Any]]:
+    """Hidden (arguments, result) pairs, none of them stated; [] if they tell too little."""
+    function = load(exercise.prompt + exercise.solution, exercise.name)
+    stated = {repr(arguments) for arguments, _ in exercise.examples[: exercise.stated]}
+    tests, seen = [], set(stated)
+    for attempt in range(4 * _N_TESTS):
+        arguments = draw_arguments(exercise.draft, rng, rng.randint(1, 6) if attempt else 0)
+        try:
+            result = function(*arguments)
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError):
+            continue
+        if repr(arguments) in seen or max(len(repr(arguments)), len(repr(result))) > _MAX_CHARS:
+            continue
+        seen.add(repr(arguments))
+        tests.append((arguments, result))
+        if len(tests) == _N_TESTS:
+            break
+    results = {repr(result) for _, result in tests}
+    enough = len(results) >= (2 if exercise.draft.kind == "bool" else 3)
+    changed = all(
+        any(repr(result) != repr(arguments[place]) for arguments, result in tests)
+        for place in range(len(exercise.draft.params))
+    )
+    return tests if len(tests) >= _N_TESTS // 2 and enough and changed else []
 
 
-def _write_check(chain: Chain, constants: Sequence[Any], inputs: list[Any]) -> str:
+def _write_check(tests: list[tuple[tuple[Any, ...], Any]]) -> str:
     lines = ["def check(candidate):"]
-    for value in inputs:
-        want = apply_chain(chain, constants, value)
-        got = f"candidate({value!r})"
-        if chain.target == "float":
-            lines.append(f"    assert abs({got} - {want!r}) < 1e-6")
-        elif chain.target == "floats":
-            lines.append(f"    assert [round(x, 6) for x in {got}] == {want!r}")
+    for arguments, result in tests:
+        call = f"candidate({', '.join(map(repr, arguments))})"
+        if isinstance(result, float):
+            lines.append(f"    assert abs({call} - {result!r}) < 1e-6")
         else:
-            lines.append(f"    assert {got} == {want!r}")
+            lines.append(f"    assert {call} == {result!r}")
     return "\n".join(lines) + "\n"

@@ -1,87 +1,85 @@
 """The built-in teacher: needs no network, and answers each request with a function of it alone."""
 
+import functools
 import random
 from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
-from phi1_jax.synthesis.offline_teacher.chains import draw_chain, parse_topic
-from phi1_jax.synthesis.offline_teacher.concepts import CONCEPTS
-from phi1_jax.synthesis.offline_teacher.prose import AUDIENCES
-from phi1_jax.synthesis.offline_teacher.settings import TeacherSettings
-from phi1_jax.synthesis.offline_teacher.textbooks import write_section
-from phi1_jax.synthesis.offline_teacher.wording import name_function
-from phi1_jax.synthesis.offline_teacher.writer import write_exercise
+from phi1_jax.errors import UserError
+from phi1_jax.synthesis.offline_teacher.draft import TOPIC_WEIGHTS, TOPICS
+from phi1_jax.synthesis.offline_teacher.exercise import Exercise, draw_exercise
+from phi1_jax.synthesis.offline_teacher.textbooks import AUDIENCES, write_section
 from phi1_jax.synthesis.teacher import TeacherReply, TeacherRequest
+
+# Topics as leaves of a tree, as the topics of `synthesis.topics` are.
+_AREA = "programs > "
 
 
 class OfflineTeacher:
-    """Writes exercises and textbook sections about the chains of its catalog."""
+    """Writes exercises and textbook sections about the programs of its grammar."""
 
     name = "offline"
-
-    def __init__(self, settings: TeacherSettings | None = None):
-        self.settings = settings or TeacherSettings()
 
     def replies(self, requests: Iterable[TeacherRequest]) -> Iterator[TeacherReply]:
         """One reply a request, in order.
 
         Raises:
-          UserError: a request's topic is not in the catalog.
+          UserError: a request's topic is not in the grammar, or its name is not the one that
+            `plan_exercises` drew with its seed.
         """
         for request in requests:
-            yield self._textbook(request) if request.kind == "textbook" else self._exercise(request)
+            exercise = _exercise(request.kind, request.topic, request.seed)
+            if request.kind == "textbook":
+                text = write_section(exercise, request.audience, random.Random(request.seed))
+            elif request.function_name != exercise.name:
+                raise UserError(
+                    f"the offline teacher calls seed {request.seed} {exercise.name!r}, not "
+                    f"{request.function_name!r}; take its requests from plan_exercises"
+                )
+            else:
+                text = f"```python\n{exercise.prompt}{exercise.solution}```\n"
+            metadata: dict[str, Any] = {"composition": list(exercise.composition)}
+            if request.kind == "exercise" and exercise.stated == 0:
+                metadata["unstated_examples"] = exercise.calls(2)
+            yield TeacherReply(request, text, metadata)
 
-    def _exercise(self, request: TeacherRequest) -> TeacherReply:
-        chain = parse_topic(request.topic)
-        rng = random.Random(f"exercise {request.seed}")
-        written = write_exercise(chain, request.function_name, rng, self.settings)
-        text = f"```python\n{written.prompt}{written.solution}```\n"
-        return TeacherReply(request, text, {"composition": list(chain.composition)})
 
-    def _textbook(self, request: TeacherRequest) -> TeacherReply:
-        text, composition = write_section(
-            request.topic, request.audience, random.Random(f"textbook {request.seed}")
-        )
-        return TeacherReply(request, text, {"composition": list(composition)})
+@functools.lru_cache(maxsize=64)  # planned, then asked for
+def _exercise(kind: str, topic: str, seed: int) -> Exercise:
+    name = topic.removeprefix(_AREA)
+    if name not in TOPICS:
+        raise UserError(f"topic {topic!r}: the offline teacher has {', '.join(TOPICS)}")
+    return draw_exercise(name, random.Random(seed), "" if kind == "exercise" else "none")
 
 
-def plan_exercises(
-    n_exercises: int, seed: int, settings: TeacherSettings | None = None
-) -> Iterator[TeacherRequest]:
+def plan_exercises(n_exercises: int, seed: int) -> Iterator[TeacherRequest]:
     """Requests for exercises; the i-th depends on (seed, i) only."""
-    settings = settings or TeacherSettings()
     for index in range(n_exercises):
         rng = random.Random(f"plan {seed} {index}")
-        length = rng.choices((1, 2, 3), settings.lengths)[0]
-        chain = draw_chain(length, rng, settings.allowed)
-        name = name_function(chain, rng)
-        yield TeacherRequest("exercise", chain.topic, function_name=name, seed=rng.getrandbits(48))
+        topic = _AREA + rng.choices(TOPICS, TOPIC_WEIGHTS)[0]
+        drawn = rng.getrandbits(48)
+        name = _exercise("exercise", topic, drawn).name
+        yield TeacherRequest("exercise", topic, function_name=name, seed=drawn)
 
 
 def plan_textbooks(
-    n_sections: int,
-    seed: int,
-    settings: TeacherSettings | None = None,
-    held_out: Collection[tuple[str, ...]] = (),
+    n_sections: int, seed: int, held_out: Collection[tuple[str, ...]] = ()
 ) -> Iterator[TeacherRequest]:
     """Requests for textbook sections, topic x audience; the i-th depends on (seed, i) only.
-
-    Half of the sections explain one step, a third the combination of two, the rest a concept.
 
     Args:
       held_out: compositions that no section may show, since a benchmark tests them.
     """
-    settings = settings or TeacherSettings()
     for index in range(n_sections):
         rng = random.Random(f"plan textbook {seed} {index}")
-        draw = rng.random()
-        if draw < 1 / 6:
-            topic = rng.choice(list(CONCEPTS))
-        else:
-            length = 1 if draw < 2 / 3 else 2
-            chain = draw_chain(length, rng, settings.allowed)
-            while chain.holds(held_out):
-                chain = draw_chain(length, rng, settings.allowed)
-            topic = chain.topic
-        yield TeacherRequest(
-            "textbook", topic, rng.choice(list(AUDIENCES)), seed=rng.getrandbits(48)
-        )
+        topic = _AREA + rng.choice(TOPICS)
+        drawn = rng.getrandbits(48)
+        while contains_any(_exercise("textbook", topic, drawn).composition, held_out):
+            drawn = rng.getrandbits(48)
+        yield TeacherRequest("textbook", topic, rng.choice(list(AUDIENCES)), seed=drawn)
+
+
+def contains_any(composition: tuple[str, ...], others: Collection[tuple[str, ...]]) -> bool:
+    """Whether one of the others is the composition, or a stretch of it."""
+    n = len(composition)
+    return any(composition[i:j] in others for i in range(n) for j in range(i + 1, n + 1))

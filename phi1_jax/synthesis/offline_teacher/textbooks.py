@@ -1,141 +1,236 @@
-"""Textbook sections: mostly prose, written for an audience, with code that really ran."""
+"""Textbook sections: mostly prose, written for an audience, about a program that really ran."""
 
+import ast
 import random
-from collections.abc import Sequence
+import sys
 from typing import Any
 
-from phi1_jax.synthesis.offline_teacher.chains import Chain, apply_chain, parse_topic
-from phi1_jax.synthesis.offline_teacher.concepts import CONCEPTS
-from phi1_jax.synthesis.offline_teacher.primitives import Primitive
-from phi1_jax.synthesis.offline_teacher.prose import AUDIENCES, FAMILIES, JOINING, Audience
-from phi1_jax.synthesis.offline_teacher.solutions import step_code, write_body
-from phi1_jax.synthesis.offline_teacher.values import KINDS, draw_value
-from phi1_jax.synthesis.offline_teacher.wording import fill, name_function
-from phi1_jax.synthesis.offline_teacher.writer import draw_examples
+from phi1_jax.synthesis.offline_teacher.exercise import Exercise, load, name_arguments
+from phi1_jax.synthesis.offline_teacher.values import KINDS
+
+# Audience -> sentences that open a section and sentences that close it. DO is the task.
+AUDIENCES = {
+    "young beginners": (
+        ("Imagine a pile of cards on the table. Somebody wants to know this: DO.",
+         "Computers are very fast, but they must be told every step. Today one has to work out DO.",
+         "Here is a small puzzle that you could also solve with paper and a pencil: DO."),
+        ("Try it with values of your own and guess the answer before you run it.",
+         "Change one number and see what happens. You cannot break anything."),
+    ),
+    "data analysts": (
+        ("Before a table can be charted, someone often needs DO.",
+         "Cleaning data takes more time than modelling it, and much of it is like this: DO.",
+         "A column rarely has the shape that a report needs. Suppose that we want DO."),
+        ("The same lines work on ten values and on ten million.",
+         "Keep such steps small, and a colleague can check each of them against the raw data."),
+    ),
+    "returning programmers": (
+        ("If you know another language, you will recognise the task: DO.",
+         "You have done this before in other words. We want DO, and Python has its own idiom.",
+         "The task is old and the notation is short: DO."),
+        ("Once the idiom is familiar, it reads faster than any clever version.",
+         "Nothing here is hidden: each line does one thing."),
+    ),
+    "science students": (
+        ("A series of measurements lies before us, and we want DO.",
+         "Say precisely what is wanted before you write code. Here it is DO.",
+         "An experiment ends with numbers, and then somebody computes DO."),
+        ("Check the function on a case that you can work out by hand.",
+         "A result that nobody has checked on a small case is not yet a result."),
+    ),
+    "office workers": (
+        ("A spreadsheet can do this with a formula, a program can do it every night: DO.",
+         "Monday morning, the data has come by mail, and somebody asks for DO.",
+         "Tasks that bore people suit computers well. Here is one: DO."),
+        ("Save the function once and you never need to do this by hand again.",
+         "Try it on a short input whose answer you know before you trust it with a long one."),
+    ),
+    "mathematics teachers": (
+        ("In words the rule is short: DO. In Python it is nearly as short.",
+         "A function takes values to a value. Ours gives DO.",
+         "Let us read the task as a definition. We look for DO."),
+        ("Ask the class for an input on which two different rules would agree.",
+         "It is worth proving to yourself that the rule also holds for the smallest input."),
+    ),
+}  # fmt: skip
+
+# Topic -> what is to be understood about it.
+_IDEAS = {
+    "accumulating": (
+        "Many values go in and one result comes out. A name is set up before the loop, and each "
+        "round changes it a little.",
+        "The accumulator pattern has three parts: a start value, an update inside the loop, and a "
+        "return after the loop. The start value is also the answer for an empty input.",
+    ),
+    "searching": (
+        "A search can stop as soon as the answer is known. So does a return inside a loop: "
+        "it leaves the loop and the function at once.",
+        "Only after the last element do we know that nothing was found, so the other answer stands "
+        "behind the loop, not in an else inside it.",
+    ),
+    "branching": (
+        "For every element the loop decides anew. The first condition that holds is taken, and "
+        "the others are not even looked at.",
+        "With if, elif and else exactly one of the blocks runs. Two separate ifs could both run.",
+    ),
+    "nested loops": (
+        "The inner loop runs from start to end for every single round of the outer loop.",
+        "To meet every pair once, the second position starts right behind the first one.",
+    ),
+    "while loops": (
+        "A while loop repeats its block as long as its condition is true. Something in the block "
+        "has to change the condition, or the loop never ends.",
+        "The remainder by 10 is the last digit of a number, and dividing by 10 without remainder "
+        "takes that digit away. Many loops on numbers are built on these two operations.",
+    ),
+    "formulas": (
+        "No loop is needed here. The value is compared, a case is chosen, and a formula gives the "
+        "answer.",
+        "The order of the conditions matters: the second one is looked at only if the first fails.",
+    ),
+    "texts": (
+        "A text cannot be changed in place. We build a new one, piece by piece, from the empty "
+        "text or from a list that is joined at the end.",
+        "Walking over a text gives its characters; splitting it gives its words.",
+    ),
+    "dictionaries": (
+        "A dictionary finds a value by its key. Asking for a key that is not there is an error, so "
+        "we look first, or use get with a default.",
+        "The items of a dictionary are pairs of key and value, and a loop can unpack them at once.",
+    ),
+    "sorting": (
+        "The function sorted builds a new list. Its argument key is a function that says by what "
+        "an element is compared.",
+        "Sorting is stable: elements with equal keys stay in the order in which they came.",
+    ),
+    "recursion": (
+        "The function calls itself on a smaller input. One case must be so small that it is "
+        "answered without a call; otherwise the calls never end.",
+        "Trust the call: suppose that it already gives the right answer for the smaller input, and "
+        "say how the answer for the whole follows from it.",
+    ),
+    "neighbours": (
+        "Here elements are compared with each other, so we need their positions. The first element "
+        "has none before it, and the loop has to take care not to run over the end.",
+        "Positions are counted from 0, and the last one is the length minus 1.",
+    ),
+    "helpers": (
+        "A question that is asked of every element deserves a function of its own. It has a name, "
+        "it can be tested alone, and the loop around it becomes short.",
+        "The helper is defined inside the function that uses it, before it is called.",
+    ),
+}  # fmt: skip
 
 
-def write_section(topic: str, audience: str, rng: random.Random) -> tuple[str, tuple[str, ...]]:
-    """A section in markdown, and the composition of the code that it shows.
+def write_section(exercise: Exercise, audience: str, rng: random.Random) -> str:
+    """A section in markdown about the exercise's program.
 
     Args:
-      topic: a key of CONCEPTS, or a chain's topic.
       audience: a key of AUDIENCES; any other text gets the tone of one of them.
-    Raises:
-      UserError: the topic is neither a concept nor a chain of the catalog.
     """
-    tone = AUDIENCES.get(audience) or rng.choice(list(AUDIENCES.values()))
-    if topic in CONCEPTS:
-        first, *rest = CONCEPTS[topic]
-        chosen = rng.sample(rest, min(3, len(rest)))
-        opening = _opening(tone, f"use {topic}", "a value", rng)
-        heading = f"# {_sentence(topic)} for {audience}"
-        return _join(heading, opening, first, *chosen, rng.choice(tone.closings)), ()
-    chain = parse_topic(topic)
-    write = _explain if len(chain.steps) == 1 else _combine
-    return write(chain, tone, rng), chain.composition
-
-
-def _explain(chain: Chain, tone: Audience, rng: random.Random) -> str:
-    """A section on one step: what it is, the line that does it, a loop or a function, the edge."""
-    (step,) = chain.steps
-    constants, (value,) = draw_examples(chain, 1, rng)
-    argument = rng.choice(KINDS[step.source].arguments)
-    said, *others = [fill(verb, constants[0]) for verb in rng.sample(step.verbs, len(step.verbs))]
-    described = KINDS[step.source].described
-    result = apply_chain(chain, constants, value)
-    parts = [f"# {_sentence(said)}", _opening(tone, said, described, rng), _why(step, rng)]
-    if others:
-        parts.append(f'The same task may be put in other words: "{others[0]}".')
-    needed = f"{step.imports}\n" if step.imports else ""
-    if step.expression:
-        line = step_code(step.expression, argument, constants[0])
-        parts += [
-            f"Let `{argument}` be {described}, for example `{value!r}`. One line is enough:",
-            _block(f"{needed}{argument} = {value!r}\nresult = {line}"),
-            f"Now `result` is `{result!r}`. {_reading(step, constants[0])}".strip(),
-        ]
-    if step.loop and (not step.expression or rng.random() < 0.5):
-        loop = step_code(step.loop, argument, constants[0], "result")
-        parts += [
-            "Written as a loop, every move can be seen:",
-            _block(needed + loop),
-            f"Before the loop `result` is what we answer for nothing. After it, for `{value!r}`, "
-            f"it is `{result!r}`.",
-        ]
-    else:
-        name = name_function(chain, rng)
-        body = write_body(chain, constants, argument, "comprehension", rng)
-        parts += [
-            "Under a name of its own the step can be used again:",
-            _block(f"def {name}({argument}):\n{body.rstrip()}"),
-            f"The call `{name}({value!r})` returns `{result!r}`.",
-        ]
-    nothing = draw_value(step.source, rng, "", [], 0)
-    edge = apply_chain(chain, constants, nothing)
-    parts.append(f"And the smallest input? For `{nothing!r}` the result is `{edge!r}`.")
-    return _join(*parts, rng.choice(tone.closings))
-
-
-def _combine(chain: Chain, tone: Audience, rng: random.Random) -> str:
-    """A section on several steps: each explained, then all in one function, traced on a value."""
-    constants, (value,) = draw_examples(chain, 1, rng)
-    argument = rng.choice(KINDS[chain.steps[0].source].arguments)
-    said = [fill(rng.choice(s.verbs), k) for s, k in zip(chain.steps, constants, strict=True)]
+    draft, topic = exercise.draft, exercise.composition[0]
+    openings, closings = AUDIENCES.get(audience) or rng.choice(list(AUDIENCES.values()))
+    said = name_arguments(draft.said, draft, rng, nameless=True)
+    task = f"whether {said}" if draft.form == "whether" else said
+    code = exercise.code
+    tree = ast.parse(code).body[-1]
+    assert isinstance(tree, ast.FunctionDef)
+    given = [f"`{p.name}` is {rng.choice(KINDS[p.kind].described)}" for p in draft.params]
+    arguments, result = exercise.examples[0]
+    ideas = list(_IDEAS[topic])
     parts = [
-        f"# {_sentence(', then '.join(said))}",
-        _opening(tone, " and then ".join(said), KINDS[chain.steps[0].source].described, rng),
-        rng.choice(JOINING),
+        f"# {topic.capitalize()}: {said if len(said) < 70 else exercise.name.replace('_', ' ')}",
+        rng.choice(openings).replace("DO", task),
+        rng.choice(ideas),
+        f"In the function `{exercise.name}` {' and '.join(given)}."
+        + "".join(f" {name_arguments(note, draft, rng, nameless=False)}" for note in draft.notes),
+        f"```python\n{code}```",
+        " ".join(dict.fromkeys(_explain(tree.body, rng))),
+        _trace(exercise, arguments, result),
     ]
-    for place, step, words in zip(("first", "second", "third"), chain.steps, said, strict=False):
-        parts.append(f"The {place} step is to {words}. {_why(step, rng)}")
-    name = name_function(chain, rng)
-    body = write_body(chain, constants, argument, "comprehension", rng)
-    parts += [
-        f"Put together, with `{argument}` for the input:",
-        _block(f"def {name}({argument}):\n{body.rstrip()}"),
-        _trace(chain, constants, value),
-    ]
-    return _join(*parts, rng.choice(tone.closings))
+    if len(exercise.examples) > 1 and rng.random() < 0.6:
+        other, value = exercise.examples[-1]
+        call = f"{exercise.name}({', '.join(map(repr, other))})"
+        parts.append(f"Another call: `{call}` returns `{value!r}`.")
+    return "\n\n".join([*parts, rng.choice(closings)]) + "\n"
 
 
-def _why(step: Primitive, rng: random.Random) -> str:
-    family = "reshape" if step.family == "convert" and step.source == step.target else step.family
-    text = rng.choice(FAMILIES[family])
-    source, target = KINDS[step.source].described, KINDS[step.target].described
-    return text.replace("SOURCE", source).replace("TARGET", target)
+def _explain(body: list[ast.stmt], rng: random.Random) -> list[str]:
+    """A sentence for each statement, from the outside in."""
+    said = []
+    for statement in body:
+        said += _sentences(statement, rng)
+        for block in ("body", "orelse"):
+            said += _explain(getattr(statement, block, []), rng)
+    return said
 
 
-def _trace(chain: Chain, constants: Sequence[Any], value: Any) -> str:
-    stops = []
-    current = value
-    for step, constant in zip(chain.steps, constants, strict=True):
-        current = step.apply(current, constant)
-        stops.append(f"`{current!r}`")
-    return f"Start from `{value!r}`. The steps give {', then '.join(stops)}."
+def _sentences(node: ast.stmt, rng: random.Random) -> list[str]:
+    text = ast.unparse
+    if isinstance(node, ast.Assign):
+        name, value = text(node.targets[0]), text(node.value)
+        if isinstance(node.value, ast.Constant) or value in ("[]", "{}", "set()"):
+            return [
+                rng.choice((f"`{name}` starts as `{value}`.", f"At first `{name}` is `{value}`."))
+            ]
+        return [
+            rng.choice((f"Then `{name}` is set to `{value}`.", f"`{name}` stands for `{value}`."))
+        ]
+    if isinstance(node, ast.AugAssign):
+        verb = {"Add": "grows by", "Sub": "is reduced by", "Mult": "is multiplied by",
+                "FloorDiv": "is floor-divided by"}.get(type(node.op).__name__)  # fmt: skip
+        return [f"`{text(node.target)}` {verb} `{text(node.value)}`."] if verb else []
+    if isinstance(node, ast.For):
+        over, name = text(node.iter), text(node.target)
+        if over.startswith("range("):
+            return [f"The loop lets `{name}` count through `{over}`."]
+        if over.startswith("enumerate("):
+            return [f"The loop gives each element together with its position, as `{name}`."]
+        return [rng.choice((f"The loop calls each element of `{over}` in turn `{name}`.",
+                            f"The block is run for each `{name}` in `{over}`."))]  # fmt: skip
+    if isinstance(node, ast.While):
+        return [f"The block is repeated as long as `{text(node.test)}` holds."]
+    if isinstance(node, ast.If):
+        leaves = isinstance(node.body[0], ast.Return | ast.Continue | ast.Break)
+        then = "the next line decides what comes" if leaves else "the next line is run"
+        return [
+            rng.choice((f"If `{text(node.test)}`, {then}.", f"We ask whether `{text(node.test)}`."))
+        ]
+    if isinstance(node, ast.Return) and node.value:
+        return [rng.choice((f"The function returns `{text(node.value)}`.",
+                            f"`return {text(node.value)}` ends the function."))]  # fmt: skip
+    if isinstance(node, ast.FunctionDef):
+        return [f"The helper `{node.name}` answers one question about its argument."]
+    if isinstance(node, ast.Expr) and text(node.value).split("(")[0].endswith(".append"):
+        name, _, value = text(node.value).partition(".append(")
+        return [f"`{value[:-1]}` is put at the end of `{name}`."]
+    return []
 
 
-def _reading(step: Primitive, constant: Any) -> str:
-    """How to read the step's line, where there is one element to speak of."""
-    variable = KINDS[step.source].variable
-    element = step_code(step.element, "", constant)
-    if step.family == "map" and element:
-        return f"Here `{variable}` is one element at a time, and `{element}` takes its place."
-    if step.family == "filter" and element:
-        return f"Here `{variable}` is one element at a time; it stays if `{element}` is true."
-    return ""
+def _trace(exercise: Exercise, arguments: tuple[Any, ...], result: Any) -> str:
+    """What a call does to the variable that is set first."""
+    call = f"{exercise.name}({', '.join(map(repr, arguments))})"
+    tree = ast.parse(exercise.code).body[-1]
+    assert isinstance(tree, ast.FunctionDef)
+    names = [text.id for node in tree.body if isinstance(node, ast.Assign)
+             for text in node.targets if isinstance(text, ast.Name)]  # fmt: skip
+    function = load(exercise.code, exercise.name)
+    seen: list[str] = []
 
+    def watch(frame: Any, event: str, argument: Any) -> Any:
+        if frame.f_code.co_name == exercise.name and names and names[-1] in frame.f_locals:
+            value = repr(frame.f_locals[names[-1]])
+            if not seen or seen[-1] != value:
+                seen.append(value)
+        return watch
 
-def _opening(tone: Audience, task: str, kind: str, rng: random.Random) -> str:
-    return rng.choice(tone.openings).replace("DO", task).replace("KIND", kind)
-
-
-def _block(code: str) -> str:
-    return f"```python\n{code}\n```"
-
-
-def _join(*paragraphs: str) -> str:
-    return "\n\n".join(paragraphs) + "\n"
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]
+    before = sys.gettrace()
+    sys.settrace(watch)
+    try:
+        function(*arguments)
+    finally:
+        sys.settrace(before)
+    if 1 < len(seen) <= 8 and sum(map(len, seen)) < 200:
+        path = ", then ".join(f"`{value}`" for value in seen)
+        return f"Follow the call `{call}`. `{names[-1]}` is {path}. The result is `{result!r}`."
+    return f"The call `{call}` returns `{result!r}`."

@@ -1,207 +1,149 @@
-"""The value types of the offline teacher: how each is named, drawn at random and left empty."""
+"""The kinds of value that a program takes: how each is named, described and drawn at random."""
 
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from phi1_jax.synthesis.offline_teacher.words import draw_word
+
+_Draw = Callable[[random.Random, Sequence[int], int], Any]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One value type.
+    """One kind of argument or result.
 
     Args:
       annotation: the type as Python writes it.
-      described: the type in prose.
-      arguments: names that a function's argument of this type may take.
-      item, items: what its elements are called in a task.
-      variable: the loop variable over its elements; dicts also have the key `k`.
-      element: the kind of its elements.
-      empty: the literal of the value that a function returns when there is nothing.
+      typing: the same with the names of the module `typing`.
+      described: what a docstring calls it.
+      short: what follows "the given" in a text that states no names.
+      names: what an argument may be called, beside names drawn from the vocabulary.
+      draw: (rng, numbers that matter to the program, size from 0 to 6) -> a value.
+      empty: the literal that a function returns when there is nothing.
     """
 
     annotation: str
-    described: str
-    arguments: tuple[str, ...]
-    item: str
-    items: str
-    variable: str
-    element: str
+    typing: str
+    described: tuple[str, ...]
+    short: tuple[str, ...]
+    names: tuple[str, ...]
+    draw: _Draw
     empty: str
 
 
-# No argument name is a step or loop variable, so that a solution never shadows its argument.
-KINDS = {
-    "int": Kind(
-        "int", "a whole number",
-        ("num", "number", "value", "amount", "score", "level", "size", "age"),
-        "number", "numbers", "n", "int", "0",
-    ),
-    "float": Kind(
-        "float", "a number with decimals",
-        ("price", "weight", "height", "ratio", "speed", "rate", "cost", "width"),
-        "number", "numbers", "x", "float", "0",
-    ),
-    "str": Kind(
-        "str", "a text",
-        ("text", "sentence", "line", "phrase", "message", "title", "string", "note"),
-        "character", "characters", "c", "str", "''",
-    ),
-    "ints": Kind(
-        "list[int]", "a list of whole numbers",
-        ("nums", "numbers", "values", "scores", "points", "ages", "parts", "totals"),
-        "number", "numbers", "n", "int", "[]",
-    ),
-    "floats": Kind(
-        "list[float]", "a list of numbers with decimals",
-        ("prices", "weights", "heights", "temps", "speeds", "rates", "costs", "sizes"),
-        "number", "numbers", "x", "float", "[]",
-    ),
-    "strs": Kind(
-        "list[str]", "a list of words",
-        ("words", "names", "items", "labels", "tags", "tokens", "terms", "cities"),
-        "string", "strings", "w", "str", "[]",
-    ),
-    "counts": Kind(
-        "dict[str, int]", "a dictionary from names to whole numbers",
-        ("stock", "votes", "orders", "sales", "marks", "wins", "coins", "hits"),
-        "value", "values", "v", "int", "{}",
-    ),
-    "rows": Kind(
-        "list[list[int]]", "a list of rows, each a list of whole numbers",
-        ("rows", "grid", "matrix", "table", "lists", "board", "cells", "batches"),
-        "row", "rows", "r", "ints", "[]",
-    ),
-    "groups": Kind(
-        "dict[str, list[int]]", "a dictionary from names to lists of whole numbers",
-        ("groups", "teams", "records", "logs", "series", "samples", "classes", "runs"),
-        "list", "lists", "v", "ints", "{}",
-    ),
-    "pairs": Kind(
-        "list[tuple[str, int]]", "a list of (name, number) pairs",
-        ("pairs", "results", "entries", "prizes", "loans", "bids", "ranks", "deals"),
-        "pair", "pairs", "p", "pairs", "[]",
-    ),
-    "date": Kind(
-        "tuple[int, int, int]", "a date as (year, month, day)",
-        ("day", "birthday", "start", "due", "moment", "deadline", "holiday", "launch"),
-        "part", "parts", "d", "int", "(2000, 1, 1)",
-    ),
-    "dates": Kind(
-        "list[tuple[int, int, int]]", "a list of dates as (year, month, day)",
-        ("dates", "days", "visits", "events", "trips", "meetings", "exams", "matches"),
-        "date", "dates", "d", "date", "[]",
-    ),
-    "fields": Kind(
-        "str of key=value", "a text of fields such as 'ant=3;bee=5'",
-        ("fields", "setting", "config", "header", "query", "options", "payload", "log"),
-        "field", "fields", "f", "fields", "''",
-    ),
-    "bool": Kind("bool", "True or False", (), "answer", "answers", "b", "bool", "False"),
-}  # fmt: skip
-
-_WORDS = (
-    "apple", "ant", "bee", "cat", "dog", "egg", "fig", "goat", "hat", "ice", "jam", "kite",
-    "lamp", "map", "net", "oak", "pen", "queen", "rain", "sea", "tea", "urn", "van", "wind",
-    "yak", "zoo", "blue", "cold", "dark", "east", "fast", "green", "high", "kind", "long", "moon",
-    "north", "open", "pink", "red", "salt", "tall", "warm", "bird", "cake", "door", "fish",
-    "gold", "hill", "lake", "milk", "nose", "rose", "sand", "tree", "wolf", "star", "book",
-)  # fmt: skip
-_MIRRORS = ("level", "noon", "eye", "pop", "wow", "dad", "kayak", "mom", "civic", "aa", "o")
-
-
-def draw_value(kind: str, rng: random.Random, wants: str, near: list[Any], size: int) -> Any:
-    """A random value of a kind, rich in what the task is about.
-
-    Args:
-      kind: a key of KINDS.
-      wants: what to make likely, some of: repeats, mirror, order, digits, case, gaps, positive.
-      near: the constants of the task; values equal or close to them are made likely.
-      size: about how many elements a list or dict has; 0 gives the empty value.
-    """
-    numbers = [c for c in near if isinstance(c, int)]
-    letters = [c for c in near if isinstance(c, str)]
-    if kind == "int":
-        number = _number(rng, numbers, 40 if size else 0)
-        return max(abs(number), 1) if "positive" in wants else number
-    if kind == "float":
-        return _number(rng, numbers, 20) + rng.choice((0.5, 0.0, 0.25)) if size else 0.0
-    if kind == "str":
-        return _text(rng, wants, letters, size)
-    if kind == "rows":
-        return [_list("ints", rng, wants, near, rng.randint("gaps" not in wants, 3))
-                for _ in range(min(size, 3))]  # fmt: skip
-    if kind == "date":
-        return _date(rng, size)
-    if kind == "dates":
-        return [_date(rng, 1) for _ in range(min(size, 3))]
-    if kind in ("pairs", "fields"):
-        names = dict.fromkeys(rng.choice(_WORDS) for _ in range(min(size, 3)))
-        pairs = [(name, _number(rng, numbers, 12)) for name in names]
-        return pairs if kind == "pairs" else ";".join(f"{name}={n}" for name, n in pairs)
-    if kind in ("counts", "groups"):
-        keys = dict.fromkeys(rng.choice(_WORDS) for _ in range(min(size, 3)))
-        if kind == "counts":
-            return {key: _number(rng, numbers, 12) for key in keys}
-        return {key: _list("ints", rng, wants, near, rng.randint("gaps" not in wants, 3))
-                for key in keys}  # fmt: skip
-    return _list(kind, rng, wants, near, size)
-
-
-def _list(kind: str, rng: random.Random, wants: str, near: list[Any], size: int) -> list[Any]:
-    numbers = [c for c in near if isinstance(c, int)]
-    letters = [c for c in near if isinstance(c, str)]
-    values: list[Any] = []
-    for _ in range(size):
-        if values and rng.random() < (0.4 if "repeats" in wants else 0.1):
-            values.append(rng.choice(values))
-        elif kind == "ints":
-            values.append(_number(rng, numbers, 12))
-        elif kind == "floats":
-            values.append(_number(rng, numbers, 9) + rng.choice((0.5, 0.0, 0.5, 0.25)))
-        else:
-            values.append(_word(rng, wants, letters))
-    if "order" in wants and rng.random() < 0.5:
-        values.sort()
-    return values
-
-
-def _number(rng: random.Random, near: list[int], top: int) -> int:
+def _integer(rng: random.Random, near: Sequence[int], size: int) -> int:
     if near and rng.random() < 0.4:
         return rng.choice(near) * rng.choice((1, 1, 2, 3)) + rng.choice((0, 0, 1, -1))
-    return rng.randint(-top // 3, top)
+    number = rng.random()
+    return rng.randint(-9, 20) if number < 0.8 else rng.randint(-50, 150)
 
 
-def _date(rng: random.Random, size: int) -> tuple[int, int, int]:
-    if size == 0:
-        return (2000, 1, 1)
-    # Near the ends of months and years, where date arithmetic goes wrong.
-    month = rng.choice((1, 2, 2, 3, 4, 6, 9, 11, 12))
-    day = rng.choice((1, 2, 15, 27, 28, rng.randint(1, 28)))
-    return (rng.choice((2000, 2019, 2020, 2023, 2024, 2025)), month, day)
+def _natural(rng: random.Random, near: Sequence[int], size: int) -> int:
+    return rng.randint(1, 12) if rng.random() < 0.6 else rng.randint(0, 150 if size > 2 else 30)
 
 
-def _word(rng: random.Random, wants: str, letters: list[str]) -> str:
-    if "mirror" in wants and rng.random() < 0.5:
-        return rng.choice(_MIRRORS)
-    if "gaps" in wants and rng.random() < 0.25:
-        return ""
-    word = rng.choice(_WORDS)
-    if letters and rng.random() < 0.5:
-        near = [w for w in _WORDS if letters[0] in w]
-        word = rng.choice([w for w in near if w[0] == letters[0] or rng.random() < 0.5] or near)
-    if "case" in wants:
-        word = rng.choice((word, word.capitalize(), word.upper()))
-    return word
+def _float(rng: random.Random, near: Sequence[int], size: int) -> float:
+    return _integer(rng, near, size) + rng.choice((0.0, 0.5, 0.25, 0.5, 0.75, 0.1, 0.2))
 
 
-def _text(rng: random.Random, wants: str, letters: list[str], size: int) -> str:
-    if size == 0:
-        return ""
-    if "mirror" in wants and rng.random() < 0.5:
-        return rng.choice(_MIRRORS)
-    words = [_word(rng, wants.replace("gaps", ""), letters) for _ in range(min(size, 3))]
-    if "digits" in wants or rng.random() < 0.1:
-        words[-1] = words[-1] + str(rng.randint(1, 99))
-    if "repeats" in wants and rng.random() < 0.5:
+def _word(rng: random.Random, near: Sequence[int], size: int) -> str:
+    word = draw_word(rng)
+    number = rng.random()
+    if number < 0.1:
+        return word.capitalize()
+    if number < 0.16:
+        return word.upper()
+    return word + str(rng.randint(0, 99)) if number < 0.22 else word
+
+
+def _text(rng: random.Random, near: Sequence[int], size: int) -> str:
+    number = rng.random()
+    if number < 0.25:
+        return "".join(rng.choices("abcABCxyz0123 ,.!", k=rng.randint(1, 8))) if size else ""
+    words = [_word(rng, near, size) for _ in range(min(size, 4))]
+    if len(words) > 1 and number < 0.45:
         words[-1] = words[0]
     return " ".join(words)
+
+
+def _items(draw: _Draw, repeats: float) -> _Draw:
+    def many(rng: random.Random, near: Sequence[int], size: int) -> list[Any]:
+        values: list[Any] = []
+        for _ in range(size):
+            again = values and rng.random() < repeats
+            values.append(rng.choice(values) if again else draw(rng, near, 2))
+        if rng.random() < 0.15:
+            values.sort()
+        return values
+
+    return many
+
+
+_integers = _items(_integer, 0.2)
+_pairs = _items(lambda rng, near, size: (draw_word(rng), rng.randint(0, 20)), 0.05)
+
+
+def _rows(rng: random.Random, near: Sequence[int], size: int) -> list[list[int]]:
+    width = rng.randint(1, 3)
+    return [[_integer(rng, near, 1) for _ in range(width)] for _ in range(min(size, 3))]
+
+
+def _counts(rng: random.Random, near: Sequence[int], size: int) -> dict[str, int]:
+    return {draw_word(rng): _integer(rng, near, 1) for _ in range(min(size, 4))}
+
+
+_NUMBER_NAMES = ("n", "num", "number", "x", "value", "a", "b", "m")
+KINDS = {
+    "int": Kind("int", "int", ("an integer", "a number", "a whole number"), ("number", "integer"),
+                _NUMBER_NAMES, _integer, "0"),
+    "natural": Kind("int", "int", ("a positive integer", "a non-negative integer", "an integer"),
+                    ("number", "integer", "positive integer"),
+                    ("n", "num", "number", "limit", "n", "size", "m"), _natural, "0"),
+    "k": Kind("int", "int", ("an integer", "a number"), ("number", "limit", "value"),
+              ("k", "n", "limit", "threshold", "target", "m", "x", "value", "bound", "d", "step"),
+              lambda rng, near, size: rng.randint(1, 4 + size), "0"),
+    "float": Kind("float", "float", ("a number", "a floating point number", "a decimal number"),
+                  ("number",), ("x", "value", "amount", "y", "rate"), _float, "0.0"),
+    "bool": Kind("bool", "bool", ("a flag", "a boolean"), ("flag",), ("flag", "strict", "reverse"),
+                 lambda rng, near, size: rng.random() < 0.5, "False"),
+    "str": Kind("str", "str", ("a string", "a text"), ("string", "text"),
+                ("s", "text", "string", "sentence", "message", "line", "txt", "phrase", "st"),
+                _text, "''"),
+    "word": Kind("str", "str", ("a word", "a string"), ("string", "word"),
+                 ("word", "name", "s", "string", "token"), _word, "''"),
+    "letter": Kind("str", "str", ("a character", "a letter"), ("character", "letter"),
+                   ("c", "ch", "letter", "char", "symbol"),
+                   lambda rng, near, size: rng.choice("aeiourstln"), "''"),
+    "sep": Kind("str", "str", ("a separator", "a delimiter"), ("separator", "delimiter"),
+                ("sep", "separator", "delimiter", "mark"),
+                lambda rng, near, size: rng.choice((",", "-", " ", "/", "_")), "''"),
+    "ints": Kind("list[int]", "List[int]",
+                 ("a list of integers", "a list of numbers", "an array of integers", "a list"),
+                 ("list", "array", "list of numbers"),
+                 ("nums", "numbers", "lst", "arr", "values", "l", "xs", "data", "test_list"),
+                 _integers, "[]"),
+    "floats": Kind("list[float]", "List[float]",
+                   ("a list of numbers", "a list of floats"), ("list", "list of numbers"),
+                   ("numbers", "values", "nums", "measurements", "xs"), _items(_float, 0.15), "[]"),
+    "strs": Kind("list[str]", "List[str]", ("a list of strings", "a list of words", "a list"),
+                 ("list of strings", "list", "list of words"),
+                 ("words", "strings", "strs", "names", "lst", "items", "tokens"),
+                 _items(_word, 0.15), "[]"),
+    "counts": Kind("dict[str, int]", "Dict[str, int]",
+                   ("a dictionary from names to numbers", "a dictionary"), ("dictionary",),
+                   ("d", "counts", "table", "mapping", "dictionary", "totals"), _counts, "{}"),
+    "pairs": Kind("list[tuple[str, int]]", "List[Tuple[str, int]]",
+                  ("a list of (name, number) pairs", "a list of tuples"), ("list of tuples",),
+                  ("pairs", "records", "entries", "items", "tuples"), _pairs, "[]"),
+    "rows": Kind("list[list[int]]", "List[List[int]]",
+                 ("a list of lists of integers", "a matrix", "a grid of numbers"),
+                 ("matrix", "nested list", "list of lists"),
+                 ("grid", "matrix", "rows", "lists", "table"), _rows, "[]"),
+    "tuple": Kind("tuple[int, ...]", "Tuple[int, ...]", ("a tuple of numbers", "a tuple"),
+                  ("tuple",), ("t", "tup", "test_tup", "numbers"),
+                  lambda rng, near, size: tuple(_integers(rng, near, size)), "()"),
+    "duo": Kind("tuple[int, int]", "Tuple[int, int]", ("a pair of numbers",), ("pair",),
+                ("pair",), lambda rng, near, size: (_integer(rng, near, 1), size), "(0, 0)"),
+}  # fmt: skip
