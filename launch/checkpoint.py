@@ -21,18 +21,19 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from absl import flags, logging
+from absl import flags
 
 from phi1_jax.cli import script
 from phi1_jax.cli.dataclass_flags import DataclassFlags
 from phi1_jax.config import CheckpointConfig
 from phi1_jax.config_dict import from_dict
-from phi1_jax.errors import UserError
+from phi1_jax.errors import UserError, launch_command
 from phi1_jax.run import folder as run_folder
 
 STEP = flags.DEFINE_string(
     "step", None, "A number, or best. verify: else every step; export: else the newest."
 )
+RESTORE = flags.DEFINE_bool("restore", False, "verify: also restore what the saved arrays say.")
 OUTPUT = flags.DEFINE_string("output", None, "export: the new folder.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "prune: only say what would be deleted.")
 KEEP = ("keep_last", "keep_every_steps", "keep_steps", "best_metric", "best_mode", "keep_best")
@@ -87,6 +88,11 @@ def is_whole(run_dir: Path, step: int) -> bool:
     """Reads a step and prints what it finds."""
     try:
         problem = run_folder.damage(run_dir, step, progress=True)
+        if RESTORE.value and not problem:
+            from phi1_jax.run.read_back import not_restorable
+
+            saved = run_folder.read_commit(run_dir, step)
+            problem = not_restorable(run_folder.step_folder(run_dir, step), saved)
         print(f"step {step:,}: {'DAMAGED: ' + problem if problem else 'ok'}")
     except UserError as error:
         problem = str(error)
@@ -118,8 +124,6 @@ def export(run_dir: Path, config: CheckpointConfig) -> None:
     if output.exists():
         raise UserError(f"--output={output} exists already; name a new folder")
     step = pick(run_dir, config)
-    # Orbax warns that there is nothing to merge when it writes without its own archive format.
-    logging.set_verbosity(logging.ERROR)
     from phi1_jax.run.checkpoint import load_model, write_model
 
     model, params = load_model(run_dir, step)
@@ -127,7 +131,7 @@ def export(run_dir: Path, config: CheckpointConfig) -> None:
     dtype = run_folder.read_config(run_dir).get("source_dtype", "float32")
     write_model(output, model, params, tokenizer if tokenizer.exists() else None, dtype)
     print(f"{output}: the weights of step {step:,} of {run_dir}")
-    print(f"for Hugging Face: python launch/convert.py --from={output} --to_hf=DIR")
+    print(f"for Hugging Face: {launch_command('convert.py', f'--from={output}')} --to_hf=DIR")
 
 
 def pick(run_dir: Path, config: CheckpointConfig) -> int:

@@ -1,17 +1,53 @@
-"""JSON files that are whole or not there."""
+"""Files that are whole or not there, and copies of folders."""
 
+import filecmp
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
+
+from phi1_jax.errors import UserError
 
 
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON so that a reader sees either the old file or the whole new one."""
     temporary = path.with_name(path.name + ".tmp")
-    # Half a surrogate, of a file's name say, becomes its escape in JSON: \udce9.
-    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+    with temporary.open("w", encoding="utf-8") as file:
         file.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
         file.flush()
         os.fsync(file.fileno())  # or a power cut may leave the new name with no content
     temporary.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file of one JSON object.
+
+    Raises:
+      UserError: it is not there, not JSON (empty, torn, not UTF-8, too deep), or no object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise UserError(f"{path}: no such file") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is damaged: not a JSON object")
+    return values
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copies the files of a folder with ordinary modes, whatever theirs are, over older ones.
+
+    shutil.copytree would copy the modes too: the copy of a read-only folder could not be copied
+    over again, nor deleted.
+    """
+    for parent, _, names in os.walk(source, followlinks=True):
+        folder = target / Path(parent).relative_to(source)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            theirs, ours = Path(parent, name), folder / name
+            if not ours.is_file() or not filecmp.cmp(theirs, ours, shallow=False):
+                ours.unlink(missing_ok=True)
+                shutil.copyfile(theirs, ours)

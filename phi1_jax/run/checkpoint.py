@@ -4,12 +4,12 @@
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,8 @@ from absl import logging
 from phi1_jax.config import CheckpointConfig, ModelConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import AllProcessesError, UserError
-from phi1_jax.files import write_json
-from phi1_jax.run import distributed
+from phi1_jax.files import copy_folder, write_json
+from phi1_jax.run import distributed, read_back
 from phi1_jax.run import folder as run_folder
 from phi1_jax.run.folder import (
     CHECKPOINTS,
@@ -33,6 +33,10 @@ from phi1_jax.run.folder import (
     damage,
     step_folder,
 )
+
+T = TypeVar("T")
+# Orbax says at every save that there is nothing to merge where it does not use OCDBT.
+logging.get_absl_logger().addFilter(lambda record: "Skipping merge" not in str(record.msg))
 
 
 class Checkpointer:
@@ -46,10 +50,19 @@ class Checkpointer:
         self.run_dir = run_dir.absolute()
         self._config = config
         self._first = jax.process_index() == 0
+        self._decide(lambda: run_folder.refuse_unusable(self.run_dir))
         if self._first:
             (self.run_dir / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
             run_folder.clean(self.run_dir)
-        self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+        # Without OCDBT: Orbax merges its files through a glob of the path as it is, and a run in
+        # `lr[1e-3]/` could not be restored.
+        self._orbax = ocp.AsyncCheckpointer(
+            ocp.CompositeCheckpointHandler(
+                params=ocp.StandardCheckpointHandler(use_ocdbt=False),
+                optimizer=ocp.StandardCheckpointHandler(use_ocdbt=False),
+                position=ocp.JsonCheckpointHandler(),
+            )
+        )
         # One thread commits in order; hashing runs at about 1.8 GB/s a core beside training.
         self._committer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
         self._saving: tuple[int, Future[None]] | None = None
@@ -100,7 +113,8 @@ class Checkpointer:
                 self.run_dir
             )  # what Orbax still wrote while the failed save was removed
         try:
-            self._refuse_full_disk(step, (params, optimizer))
+            self._refuse_full_disk((params, optimizer))
+            contents = read_back.describe(params, optimizer=optimizer)
             self._orbax.save(
                 step_folder(self.run_dir, step),
                 args=ocp.args.Composite(
@@ -112,7 +126,7 @@ class Checkpointer:
         except Exception as error:
             self._failed(step, error)
         else:
-            self._saving = step, self._committer.submit(self._finish, step)
+            self._saving = step, self._committer.submit(self._finish, step, contents)
 
     def wait(self) -> None:
         """Blocks until the last save is on disk and committed.
@@ -157,15 +171,7 @@ class Checkpointer:
         Raises:
           UserError: every step is damaged, or one cannot be read.
         """
-        step, problem = None, ""
-        if self._first:
-            try:
-                step = run_folder.newest_undamaged(self.run_dir)
-            except (UserError, OSError) as error:  # said by all: the others wait for this one
-                problem = str(error)
-        step, problem = distributed.gather([step, problem])[0]
-        if problem:
-            raise AllProcessesError(problem)
+        step = self._decide(lambda: run_folder.newest_undamaged(self.run_dir))
         if step is None:
             return None
         self._held = step
@@ -179,11 +185,27 @@ class Checkpointer:
         )
         return step, restored.params, restored.optimizer, restored.position
 
-    def _finish(self, step: int) -> None:
-        """In the background: waits for Orbax, commits, and only then deletes old steps."""
+    def _decide(self, work: Callable[[], T]) -> T:
+        """What the first process's `work` returns, or the error that it raises, on all of them."""
+        result, problem = None, ""
+        if self._first:
+            try:
+                result = work()
+            except (UserError, OSError) as error:
+                problem = str(error)
+        result, problem = distributed.gather([result, problem])[0]
+        if problem:
+            raise AllProcessesError(problem)
+        return cast(T, result)
+
+    def _finish(self, step: int, contents: dict[str, Any]) -> None:
+        """In the background: waits for Orbax, reads back, commits, and only then deletes."""
         self._orbax.wait_until_finished()
         if self._first:
-            commit(self.run_dir, step)
+            folder = step_folder(self.run_dir, step)
+            if problem := read_back.not_restorable(folder, contents):
+                raise OSError(f"it cannot be read back: {problem}")
+            commit(self.run_dir, step, contents)
             try:
                 run_folder.prune(self.run_dir, self._config)
             except OSError as error:
@@ -204,27 +226,26 @@ class Checkpointer:
             raise self._failure
         self._retry_at, self._said = step + max(1, self._config.every_steps // 10), False
 
-    def _refuse_full_disk(self, step: int, state: Any) -> None:
+    def _refuse_full_disk(self, state: Any) -> None:
         """Raises before a byte is written. Old steps go after the new one: all of it must fit."""
         leaves = jax.tree.leaves(state)
         needed = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) + (1 << 20)
-        problem = ""
-        if self._first:  # the others, whose disks may not be the same, take its word
+
+        def look() -> None:  # the others, whose disks may not be the same, take its word
+            folder = self.run_dir / CHECKPOINTS
             try:
-                free = shutil.disk_usage(self.run_dir).free
-                aside = run_folder.quarantined(self.run_dir)
-                if needed > free:
-                    problem = (
-                        f"it needs {needed / 1e9:.3g} GB and {self.run_dir} has {free / 1e9:.3g} GB"
-                        " free; make room, or keep fewer steps (checkpoint.keep_last and the like)"
-                    )
-                    if aside:
-                        problem += f", or delete {QUARANTINE}/, which holds {', '.join(aside)}"
+                free = shutil.disk_usage(folder).free
             except OSError as error:
-                problem = f"the free space of {self.run_dir} cannot be read: {error}"
-        problem = distributed.gather(problem)[0]
-        if problem:
-            raise UserError(problem)
+                raise UserError(f"the free space of {folder} cannot be read: {error}") from error
+            if needed > free:
+                aside = ", ".join(run_folder.quarantined(self.run_dir))
+                raise UserError(
+                    f"it needs {needed / 1e9:.3g} GB and {folder} has {free / 1e9:.3g} GB free;"
+                    " make room, or keep fewer steps (checkpoint.keep_last and the like)"
+                    + (f", or delete {QUARANTINE}/, which holds {aside}" if aside else "")
+                )
+
+        self._decide(look)
 
 
 def write_model(
@@ -236,10 +257,11 @@ def write_model(
       dtype: of the weights where they come from, which config.json keeps as `source_dtype`.
     """
     run_dir = run_dir.absolute()
+    run_folder.refuse_unusable(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_json(run_dir / CONFIG, {"model": asdict(model), "source_dtype": dtype})
     if tokenizer is not None:
-        shutil.copytree(tokenizer, run_dir / TOKENIZER, dirs_exist_ok=True)
+        copy_folder(tokenizer, run_dir / TOKENIZER)
     # Orbax's defaults hold a large model three times: they copy it, and collect what they write.
     types = ocp.type_handlers
     arrays = types.create_type_handler_registry(
@@ -249,10 +271,13 @@ def write_model(
     handler = ocp.PyTreeCheckpointHandler(
         save_concurrent_gb=1, use_ocdbt=False, type_handler_registry=arrays
     )
+    params = jax.tree.map(np.asarray, params)
+    folder, contents = step_folder(run_dir, 0), read_back.describe(params)
     with ocp.Checkpointer(handler) as checkpointer:
-        target = step_folder(run_dir, 0) / "params"
-        checkpointer.save(target, args=ocp.args.PyTreeSave(jax.tree.map(np.asarray, params)))
-    commit(run_dir, 0)
+        checkpointer.save(folder / "params", args=ocp.args.PyTreeSave(params))
+    if problem := read_back.not_restorable(folder, contents):
+        raise UserError(f"{folder} cannot be read back: {problem}")
+    commit(run_dir, 0, contents)
 
 
 def load_model(

@@ -1,30 +1,31 @@
 """What lies in a run's folder, and which steps of it can be trusted. No JAX: files only.
 
-  config.json       the resolved `RunConfig` (for converted weights: the model part)
-  tokenizer/        what the weights were trained with
-  metrics.jsonl     every curve, a line for each point
-  checkpoints/N/    Orbax: params, optimizer, position
-  commits/N.json    SHA-256 of every file of step N, written last
-  quarantine/       damaged or uncommitted steps, moved aside and never deleted
-  discarded/        steps on their way out; whatever a kill leaves there is deleted
-  lock              held by the run that writes here (train/run_lock.py)
+  config.json               the resolved `RunConfig` (for converted weights: the model part)
+  tokenizer/                what the weights were trained with
+  metrics.jsonl             every curve, a line for each point
+  checkpoints/N/            Orbax: params, optimizer, position
+  checkpoints/quarantine/   damaged or uncommitted steps, moved aside and never deleted
+  checkpoints/discarded/    steps on their way out; what a kill leaves there is deleted
+  commits/N.json            SHA-256 of every file of step N, shapes and dtypes; written last
+  lock                      held by the run that writes here (train/run_lock.py)
 
 A step counts once it is committed. One that goes is first renamed away, then its commit file is
-deleted, then its files: wherever a kill strikes, a step is whole or not there.
+deleted, then its files: wherever a kill strikes, a step is whole or not there. `checkpoints/` may
+be a link to, or the mount of, another file system: steps are renamed within it only.
 """
 
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
 from phi1_jax.config import CheckpointConfig
-from phi1_jax.errors import UserError
-from phi1_jax.files import write_json
+from phi1_jax.errors import UserError, launch_command
+from phi1_jax.files import read_json, write_json
 from phi1_jax.run.hashes import NOT_THERE, hashes, names, retry_io, sync
 
 CONFIG = "config.json"
@@ -32,10 +33,34 @@ TOKENIZER = "tokenizer"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 COMMITS = "commits"
-QUARANTINE = "quarantine"
-DISCARDED = "discarded"
+QUARANTINE = "checkpoints/quarantine"
+DISCARDED = "checkpoints/discarded"
 # In the name of a folder that Orbax has not finished.
 UNFINISHED = ".orbax-checkpoint-tmp"
+
+
+def refuse_unusable(run_dir: Path) -> None:
+    """Refuses, before anything is written, a folder whose checkpoints could not be used later.
+
+    Raises:
+      UserError: TensorStore takes a backslash for a slash and cannot name bytes that are not UTF-8;
+        `checkpoints/` is a link to a disk that is not there; or a step is a mount of its own, which
+        cannot be renamed.
+    """
+    text, folder = str(run_dir), run_dir / CHECKPOINTS
+    if "\\" in text or text != text.encode(errors="replace").decode():
+        raise UserError(
+            f"{text!r}: a run's folder cannot have a backslash, or bytes that are not UTF-8, in its"
+            " path; name another one"
+        )
+    if folder.is_symlink() and not folder.exists():
+        raise UserError(f"{folder} is a link to {folder.readlink()}, which is not there; mount it")
+    for step in steps_in(run_dir):
+        if step_folder(run_dir, step).is_mount():
+            raise UserError(
+                f"{step_folder(run_dir, step)} is a mount point, so it can be neither moved nor"
+                f" deleted; mount that file system at {folder} instead"
+            )
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:
@@ -44,17 +69,15 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     Raises:
       UserError: there is none, or it is damaged.
     """
-    try:
-        values = json.loads((run_dir / CONFIG).read_text(encoding="utf-8"))
-        values = dict(values)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{run_dir} is not a run's folder: it has no {CONFIG}") from error
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{run_dir / CONFIG} is not a run's config: {error}") from error
+    if not (run_dir / CONFIG).is_file():
+        held = sorted(file.parent.name for file in run_dir.glob(f"*/{CONFIG}"))
+        hint = f"; it holds {', '.join(held)}: name {run_dir / held[0]}, say" if held else ""
+        raise UserError(f"{run_dir} is not a run's folder: it has no {CONFIG}{hint}")
+    values = read_json(run_dir / CONFIG)
     if "architectures" in values or "n_embd" in values:
         raise UserError(
-            f"{run_dir} is a Hugging Face folder, not a run's; first make one of it: python"
-            f" launch/convert.py --from_hf={run_dir} --to=DIR"
+            f"{run_dir} is a Hugging Face folder, not a run's; first make one of it:"
+            f" {launch_command('convert.py', f'--from_hf={run_dir}')} --to=DIR"
         )
     return values
 
@@ -64,17 +87,28 @@ def step_folder(run_dir: Path, step: int) -> Path:
     return run_dir / CHECKPOINTS / str(step)
 
 
+def split_step(text: str) -> tuple[Path, int | None]:
+    """A run's folder and a step from DIR or DIR@STEP; a folder that exists is not split."""
+    folder, at, step = text.rpartition("@")
+    if at and step.isdecimal() and not Path(text).is_dir():
+        return Path(folder), int(step)
+    return Path(text), None
+
+
 def steps_in(run_dir: Path) -> list[int]:
     """Every step that has a folder, committed or not, in order."""
-    return sorted(int(name) for name in names(run_dir / CHECKPOINTS) if name.isdigit())
+    return _steps(names(run_dir / CHECKPOINTS))
 
 
 def known_steps(run_dir: Path) -> list[int]:
     """Every step that has a folder or a commit file, in order; without damage all have both."""
-    committed = {
-        int(name[:-5]) for name in names(run_dir / COMMITS) if re.fullmatch(r"\d+\.json", name)
-    }
-    return sorted(committed.union(steps_in(run_dir)))
+    files = (name[:-5] for name in names(run_dir / COMMITS) if name.endswith(".json"))
+    return sorted({*_steps(files), *steps_in(run_dir)})
+
+
+def _steps(found: Iterable[str]) -> list[int]:
+    """Not `060`, a copy that somebody kept, nor digits of other scripts, which isdecimal takes."""
+    return sorted(int(name) for name in found if re.fullmatch("0|[1-9][0-9]*", name))
 
 
 def committed_steps(run_dir: Path) -> list[int]:
@@ -82,16 +116,33 @@ def committed_steps(run_dir: Path) -> list[int]:
     return [step for step in steps_in(run_dir) if _commit_file(run_dir, step).exists()]
 
 
-def commit(run_dir: Path, step: int) -> None:
-    """Writes the SHA-256 of every file of a finished step, once all of them are on the disk."""
+def commit(run_dir: Path, step: int, contents: Mapping[str, Any] | None = None) -> None:
+    """Writes the SHA-256 of every file of a finished step, once all of them are on the disk.
+
+    Args:
+      contents: what a restore must find, as `read_back.describe` says it.
+    """
     folder = step_folder(run_dir, step)
     for path in [*folder.rglob("*"), folder, folder.parent]:
         sync(path)
     file = _commit_file(run_dir, step)
     file.parent.mkdir(exist_ok=True)
-    write_json(file, hashes(folder))
+    write_json(file, {"files": hashes(folder), **(contents or {})})
     sync(file)
     sync(file.parent)
+
+
+def read_commit(run_dir: Path, step: int) -> dict[str, Any]:
+    """What `commit` wrote.
+
+    Raises:
+      UserError: it is not what `commit` writes.
+    """
+    file = _commit_file(run_dir, step)
+    values = read_json(file)
+    if not isinstance(values.get("files"), dict) or not values["files"]:
+        raise UserError(f"{COMMITS}/{file.name} lists no files")
+    return values
 
 
 def damage(run_dir: Path, step: int, *, progress: bool = False) -> str:
@@ -117,14 +168,12 @@ def _damage(run_dir: Path, step: int, progress: bool) -> str:
     folder, file = step_folder(run_dir, step), _commit_file(run_dir, step)
     if str(step) not in names(folder.parent) or not folder.is_dir():
         return "its folder is missing"
-    try:
-        committed = json.loads(retry_io(file.read_bytes))
-    except FileNotFoundError:
+    if not retry_io(file.exists):
         return "its save did not finish"
-    except (ValueError, IsADirectoryError):
-        return f"{COMMITS}/{file.name} is not JSON"
-    if not isinstance(committed, dict) or not committed:
-        return f"{COMMITS}/{file.name} lists no files"
+    try:
+        committed = retry_io(lambda: read_commit(run_dir, step))["files"]
+    except UserError as error:
+        return str(error)
     try:
         found = hashes(folder, f"verifying step {step}" if progress else "")
     except NOT_THERE as error:  # a broken link, or it goes while we read
@@ -168,28 +217,26 @@ def quarantine(run_dir: Path, step: int) -> Path:
         number += 1
         target = target.with_name(f"{step}.{number}")
     target.parent.mkdir(exist_ok=True)
-    for source, to in (
-        (step_folder(run_dir, step), target),
-        (_commit_file(run_dir, step), _beside(target)),
-    ):
-        if source.exists():
-            source.rename(to)
+    if step_folder(run_dir, step).exists():
+        step_folder(run_dir, step).rename(target)
+    if _commit_file(run_dir, step).exists():
+        shutil.move(_commit_file(run_dir, step), _beside(target))  # perhaps to another file system
     return target
 
 
 def quarantined(run_dir: Path) -> list[str]:
     """What was moved aside: N, or N.1 if step N was before."""
-    return sorted(name for name in names(run_dir / QUARANTINE) if not name.endswith(".json"))
+    return sorted(name for name in names(run_dir / QUARANTINE) if re.fullmatch(r"[\d.]+", name))
 
 
 def discard(run_dir: Path, step: int) -> None:
     """Deletes a step, so that a kill never leaves one that looks whole."""
     target = run_dir / DISCARDED / str(step)
-    shutil.rmtree(target, ignore_errors=True)
+    _delete(target)
     target.parent.mkdir(exist_ok=True)
     step_folder(run_dir, step).rename(target)
     _commit_file(run_dir, step).unlink()
-    shutil.rmtree(target)
+    _delete(target)
 
 
 def abandon(run_dir: Path, step: int) -> None:
@@ -203,21 +250,33 @@ def abandon(run_dir: Path, step: int) -> None:
 def clean(run_dir: Path) -> None:
     """Deletes what a killed process left half-written or half-deleted; call it before any save."""
     for folder in (run_dir / CHECKPOINTS).glob(f"*{UNFINISHED}*"):
-        shutil.rmtree(folder)
-    for folder in (run_dir / DISCARDED).glob("*"):
+        _delete(folder)
+    for step in _steps(names(run_dir / DISCARDED)):
         # Its commit file may still stand, unless the step has been saved again since.
-        if not (run_dir / CHECKPOINTS / folder.name).exists():
-            (run_dir / COMMITS / f"{folder.name}.json").unlink(missing_ok=True)
-        shutil.rmtree(folder)
+        if not step_folder(run_dir, step).exists():
+            _commit_file(run_dir, step).unlink(missing_ok=True)
+        _delete(run_dir / DISCARDED / str(step))
     for file in (run_dir / COMMITS).glob("*.tmp"):
         file.unlink()
+
+
+def _delete(path: Path) -> None:
+    """What cannot go, such as a file that another client of NFS has open, is tried again later."""
+    try:
+        if path.is_symlink():
+            logging.warning("%s was a link: the files of it stay at %s", path, path.readlink())
+            path.unlink()
+        elif path.exists():
+            shutil.rmtree(path)
+    except OSError as error:
+        logging.warning("not deleted: %s", error)
 
 
 def scores(run_dir: Path, curve: str) -> dict[int, float]:
     """The points of a curve in metrics.jsonl; of a step that was taken twice, the last."""
     points = {}
     try:
-        lines = (run_dir / METRICS).read_text(encoding="utf-8").splitlines()
+        lines = (run_dir / METRICS).read_bytes().split(b"\n")
     except OSError:
         return {}
     for line in lines:

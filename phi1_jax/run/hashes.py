@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,8 @@ from tqdm import tqdm
 
 # A read that fails is tried again after so long each time.
 RETRY_AFTER_S = (0.1, 1.0, 5.0)
+# What operating systems and file servers leave in any folder that somebody looks into.
+LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.nfs[0-9a-f]+", re.IGNORECASE)
 NOT_THERE = (FileNotFoundError, NotADirectoryError)
 T = TypeVar("T")
 
@@ -42,13 +45,14 @@ def hashes(folder: Path, progress: str = "") -> dict[str, str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Every file below, in order. Unlike rglob, it skips no folder that cannot be read."""
+    """Every file but litter, in order. Unlike rglob, it skips no folder that it cannot read."""
 
     def fail(error: OSError) -> None:
         raise error
 
-    walk = os.walk(folder, onerror=fail)
-    return sorted(Path(parent, name) for parent, _, names in walk for name in names)
+    walk = os.walk(folder, onerror=fail, followlinks=True)
+    found = (Path(parent, name) for parent, _, names in walk for name in names)
+    return sorted(path for path in found if not LITTER.fullmatch(path.name))
 
 
 def _digest(path: Path) -> str:

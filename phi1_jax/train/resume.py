@@ -22,7 +22,7 @@ from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.errors import UserError
 from phi1_jax.files import write_json
 from phi1_jax.run.checkpoint import CONFIG, TOKENIZER, Checkpointer, load_model, read_model_config
-from phi1_jax.run.folder import committed_steps, step_folder, steps_in
+from phi1_jax.run.folder import committed_steps, split_step, step_folder, steps_in
 from phi1_jax.tokens.load import load_tokenizer, save_for_training
 from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.step import State, Trainer
@@ -142,7 +142,7 @@ def start(
         return step, State(counter, params, optimizer, skip), position
     if not config.init_from:
         return 0, trainer.init(), {}
-    folder, number = _split_step(config.init_from)
+    folder, number = split_step(config.init_from)
     model = read_model_config(folder)
     for name in MEANING:
         ours, theirs = getattr(config.model, name), getattr(model, name)
@@ -195,12 +195,6 @@ def _within(field: str, name: str) -> bool:
     return field == name or field.startswith(f"{name}.")
 
 
-def _split_step(init_from: str) -> tuple[Path, int | None]:
-    """DIR or DIR@STEP."""
-    folder, at, step = init_from.rpartition("@")
-    return (Path(folder), int(step)) if at and step.isdecimal() else (Path(init_from), None)
-
-
 def _recorded_identity(run_dir: Path) -> Identity | None:
     """What the run was begun with; None if there is no run yet.
 
@@ -248,7 +242,7 @@ def _same_weights(old: str | None, new: str | None) -> bool:
 
 def _weights_identity(init_from: str) -> str | None:
     """The hash of all files' hashes of the checkpoint ("?" if it is gone), and its path."""
-    folder, step = _split_step(init_from)
+    folder, step = split_step(init_from)
     committed = [path for path in (folder / "commits").glob("*.json") if path.stem.isdecimal()]
     newest = max((int(path.stem) for path in committed), default=None)
     path = folder / "commits" / f"{newest if step is None else step}.json"

@@ -14,7 +14,8 @@ def stop_signal() -> Iterator[Callable[[], bool]]:
     first two, ends the process.
 
     By the system's own action: a KeyboardInterrupt would wait for the threads of a save that hangs.
-    A terminal that closes sends SIGHUP more than once: further ones are ignored; under nohup, all.
+    A terminal that closes sends SIGHUP more than once: further ones are ignored. What the process
+    was started to ignore stays ignored: SIGHUP under nohup, Ctrl-C in a background job.
     """
     received: list[int] = []
     previous: dict[int, Any] = {}
@@ -27,7 +28,7 @@ def stop_signal() -> Iterator[Callable[[], bool]]:
         logging.warning("%s: saving, then leaving", signal.Signals(number).name)
 
     for number in (int(signal.SIGTERM), int(signal.SIGINT), int(signal.SIGHUP)):
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+        if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
             previous[number] = signal.signal(number, on_signal)
     try:
         yield lambda: bool(received)

@@ -158,7 +158,7 @@ def assert_found_and_survived(config, run_dir, state_before):
     assert run_folder.damage(run_dir, NEWEST)
     assert restored(config, run_dir) == state_before
     assert run_folder.steps_in(run_dir) == [BEFORE]
-    aside = run_dir / "quarantine" / str(NEWEST)
+    aside = run_dir / "checkpoints" / "quarantine" / str(NEWEST)
     assert {name: (aside / name).read_bytes() for name in left} == left, "put aside as it was"
 
 
@@ -187,7 +187,7 @@ def test_a_flipped_bit_is_found_and_the_step_before_restored(
 def test_an_untouched_step_is_not_put_aside(run_config, base, tmp_path):
     run_dir = copy(base, tmp_path / "run")
     assert restored(run_config, run_dir)[0] == NEWEST
-    assert not (run_dir / "quarantine").exists()
+    assert not (run_dir / "checkpoints" / "quarantine").exists()
 
 
 @pytest.mark.parametrize("name", ["a flipped bit", "largest file cut by half"])

@@ -1,7 +1,9 @@
 """A run's folder and the script that looks after it: no training, a state of two small arrays."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from phi1_jax.config import CheckpointConfig
 from phi1_jax.errors import UserError
 from phi1_jax.run import folder as run_folder
 from phi1_jax.run import hashes as file_hashes
-from phi1_jax.run.checkpoint import Checkpointer, load_model
+from phi1_jax.run.checkpoint import Checkpointer, load_model, write_model
 
 
 def state(step: int):
@@ -83,7 +85,7 @@ def test_what_the_policy_does_not_keep_goes(tmp_path):
         assert sorted(gone + kept) == list(steps)
         assert run_folder.steps_in(run_dir) == run_folder.committed_steps(run_dir) == kept, policy
         assert [run_folder.damage(run_dir, step) for step in kept] == [""] * len(kept)
-        assert not list((run_dir / "discarded").glob("*"))
+        assert not list((run_dir / "checkpoints" / "discarded").glob("*"))
 
 
 def test_a_step_scored_after_its_save_is_judged_at_the_next(tmp_path):
@@ -121,7 +123,7 @@ def test_a_failed_save_is_tried_again_once(tmp_path, monkeypatch):
 
 def test_a_save_that_fails_on_the_way_out_promises_no_next_try(tmp_path, monkeypatch, caplog):
     checkpointer = Checkpointer(tmp_path, CheckpointConfig(every_steps=10, retries=3))
-    (tmp_path / "quarantine" / "4").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "quarantine" / "4").mkdir(parents=True)
     small = shutil.disk_usage(tmp_path)._replace(free=0)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: small)
     checkpointer.save(10, *state(10), {})
@@ -130,9 +132,147 @@ def test_a_save_that_fails_on_the_way_out_promises_no_next_try(tmp_path, monkeyp
     checkpointer.due(12)
     assert caplog.text.count("failure 1 of 4 in a row; next try at step 11") == 1
     checkpointer.save(12, *state(12), {})
-    with pytest.raises(UserError, match=r"12 was not saved: .* or delete quarantine/, .* holds 4"):
+    with pytest.raises(
+        UserError, match=r"12 was not saved: .* or delete checkpoints/quarantine/, .* holds 4"
+    ):
         checkpointer.close()
     assert "next try at step 13" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lr[1e-3]", "a[1", "s*", "q?", "sp ace", "ünï", "{a,b}", "p%20", "h#", "~", "-x", "c:d"],
+)
+def test_a_step_is_restored_whatever_the_path(name, tmp_path, tiny_model, monkeypatch):
+    """Issue: Orbax merges files by a glob of the path as it is, and no step could be restored."""
+    monkeypatch.chdir(tmp_path)
+    run_dir = Path(name) / "run"
+    write(run_dir, CheckpointConfig(), (1,))
+    step, params, _, position = restore(Path("..") / tmp_path.name / run_dir, CheckpointConfig())
+    assert (step, position) == (1, {"step": 1})
+    np.testing.assert_array_equal(params["w"], state(1)[0]["w"])
+    write_model(run_dir / "weights", tiny_model, state(1)[0], None)
+    np.testing.assert_array_equal(load_model(run_dir / "weights")[1]["w"], params["w"])
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["a\\b", "\udcff"])
+def test_a_path_that_the_arrays_would_miss_is_refused_at_once(name, tmp_path):
+    with pytest.raises(UserError, match="cannot have a backslash, or bytes that are not UTF-8"):
+        Checkpointer(tmp_path / name, CheckpointConfig())
+    assert not list(tmp_path.iterdir())
+
+
+def lose_an_array(folder: Path) -> None:
+    shutil.rmtree(folder / "params" / "w")
+
+
+def lose_values(folder: Path) -> None:
+    (folder / "params" / "w" / "0.0").unlink()
+
+
+def other_shape(folder: Path) -> None:
+    file = folder / "optimizer" / "m" / ".zarray"
+    file.write_text(file.read_text().replace("4", "3"))
+
+
+@pytest.mark.parametrize("fault", [lose_an_array, lose_values, other_shape])
+def test_a_save_that_cannot_be_read_back_does_not_count(fault, tmp_path, monkeypatch):
+    checkpointer = Checkpointer(tmp_path, CheckpointConfig())
+    real = checkpointer._orbax.wait_until_finished
+
+    def finish() -> None:
+        real()
+        if run_folder.steps_in(tmp_path):  # Orbax waits as it starts, too
+            fault(run_folder.step_folder(tmp_path, 3))
+
+    monkeypatch.setattr(checkpointer._orbax, "wait_until_finished", finish)
+    checkpointer.save(3, *state(3), {})
+    with pytest.raises(UserError, match="3 was not saved: it cannot be read back: "):
+        checkpointer.close()
+    assert run_folder.known_steps(tmp_path) == []
+
+
+def test_verify_with_restore_finds_what_was_lost_before_the_hashes(three, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(three, run_dir)
+    assert script("verify", run_dir, "--restore", "--step=6") == "step 6: ok\n"
+    lose_values(run_folder.step_folder(run_dir, 4))
+    values = run_folder.read_commit(run_dir, 4)
+    values["files"] = file_hashes.hashes(run_folder.step_folder(run_dir, 4))
+    (run_dir / "commits" / "4.json").write_text(json.dumps(values))
+    assert script("verify", run_dir, "--step=4") == "step 4: ok\n"
+    said = script("verify", run_dir, "--restore", code=1)
+    assert "step 4: DAMAGED: NOT_FOUND: chunk {0, 0}" in said
+
+
+def test_checkpoints_on_another_file_system_are_pruned_and_set_aside(three, tmp_path, monkeypatch):
+    run_dir, disk = tmp_path / "run", tmp_path / "disk"
+    shutil.copytree(three, run_dir)
+    disk.mkdir()
+    (run_dir / "checkpoints").rename(disk / "steps")
+    (run_dir / "checkpoints").symlink_to(disk / "steps")
+    real = os.rename
+
+    def rename(source, target, **options):
+        if len({Path(path).parent.resolve().is_relative_to(disk) for path in (source, target)}) > 1:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        real(source, target, **options)
+
+    monkeypatch.setattr(os, "rename", rename)
+    (disk / "steps" / "6" / "_CHECKPOINT_METADATA").write_bytes(b"{")
+    assert restore(run_dir, CheckpointConfig())[0] == 4
+    assert run_folder.quarantined(run_dir) == ["6"]
+    assert run_folder.prune(run_dir, CheckpointConfig(keep_last=1)) == [2]
+    assert sorted(p.name for p in (disk / "steps").iterdir()) == ["4", "discarded", "quarantine"]
+
+
+def test_a_disk_that_is_not_there_is_no_fresh_start(three, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(three, run_dir)
+    (run_dir / "checkpoints").rename(tmp_path / "disk")
+    (run_dir / "checkpoints").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(UserError, match=r"is a link to .*unmounted, which is not there; mount it"):
+        restore(run_dir, CheckpointConfig())
+    assert run_folder.known_steps(run_dir) == [2, 4, 6]
+
+
+def test_a_step_that_is_a_link_is_used_and_its_files_are_left(three, tmp_path, caplog):
+    run_dir = tmp_path / "run"
+    shutil.copytree(three, run_dir)
+    for step in (2, 6):
+        (run_dir / "checkpoints" / str(step)).rename(tmp_path / str(step))
+        (run_dir / "checkpoints" / str(step)).symlink_to(tmp_path / str(step))
+    assert restore(run_dir, CheckpointConfig())[0] == 6
+    assert run_folder.prune(run_dir, CheckpointConfig(keep_last=2)) == [2]
+    assert "was a link" in caplog.text and (tmp_path / "2" / "params").is_dir()
+    assert run_folder.steps_in(run_dir) == run_folder.committed_steps(run_dir) == [4, 6]
+
+
+def test_a_step_that_is_a_mount_is_refused(three, tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "4")
+    with pytest.raises(
+        UserError, match=r"checkpoints/4 is a mount point.*mount that file system at"
+    ):
+        restore(three, CheckpointConfig())
+
+
+def test_what_the_system_leaves_among_the_files_is_no_damage(three, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(three, run_dir)
+    for folder in ("6", "6/params", "discarded", "quarantine", ""):
+        place = run_dir / "checkpoints" / folder
+        place.mkdir(exist_ok=True)
+        for name in (".DS_Store", "._6", "Thumbs.db", "desktop.ini", ".nfs0000000000a1b2c3"):
+            (place / name).write_text("litter")
+    (run_dir / "commits" / "._6.json").write_text("litter")
+    for name in ("060", "6\u00b2", "\u0666", "lost+found", "6 (copy)"):
+        (run_dir / "checkpoints" / name).mkdir()
+    assert run_folder.steps_in(run_dir) == run_folder.known_steps(run_dir) == [2, 4, 6]
+    assert restore(run_dir, CheckpointConfig())[0] == 6
+    assert run_folder.quarantined(run_dir) == []
+    write(run_dir, CheckpointConfig(keep_last=1), (7,))
+    assert run_folder.steps_in(run_dir) == [7]
 
 
 def test_a_run_never_starts_over_by_itself(three, tmp_path):
@@ -141,9 +281,11 @@ def test_a_run_never_starts_over_by_itself(three, tmp_path):
     for step in (2, 4, 6):
         (run_dir / "checkpoints" / str(step) / "_CHECKPOINT_METADATA").unlink()
     for _ in range(2):
-        with pytest.raises(UserError, match="no undamaged checkpoint is left; quarantine/ holds 2"):
+        with pytest.raises(
+            UserError, match="no undamaged checkpoint is left; checkpoints/quarantine/ holds 2"
+        ):
             restore(run_dir, CheckpointConfig())
-    shutil.rmtree(run_dir / "quarantine")
+    shutil.rmtree(run_dir / "checkpoints" / "quarantine")
     assert restore(run_dir, CheckpointConfig()) is None
 
 
@@ -156,7 +298,7 @@ def test_what_cannot_be_read_is_read_again_and_never_put_aside(
     real, left = hashlib.file_digest, [failures]
 
     def stale(file, name):
-        if "/6/" in file.name and "/d/" in file.name and left[0]:
+        if "/6/" in file.name and "/params/" in file.name and left[0]:
             left[0] -= 1
             raise OSError(116, "Stale file handle", file.name)
         return real(file, name)
@@ -169,7 +311,8 @@ def test_what_cannot_be_read_is_read_again_and_never_put_aside(
         with pytest.raises(UserError, match=r"checkpoint 6 of .* left where it is: .*Stale file"):
             restore(run_dir, CheckpointConfig())
     assert (
-        run_folder.committed_steps(run_dir) == [2, 4, 6] and not (run_dir / "quarantine").exists()
+        run_folder.committed_steps(run_dir) == [2, 4, 6]
+        and not (run_dir / "checkpoints" / "quarantine").exists()
     )
 
 

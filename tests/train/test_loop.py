@@ -171,7 +171,7 @@ def test_a_flipped_bit_is_found_and_the_step_before_is_used(run_config, finished
         load_model(run)
     result = train(run_config, run)
     assert result["finished"] and result["start_step"] == 8
-    assert (run / "quarantine" / "12").is_dir()
+    assert (run / "checkpoints" / "quarantine" / "12").is_dir()
     ours, theirs = load_model(run)[1], load_model(finished[0])[1]
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
 

@@ -9,8 +9,9 @@ from conftest import REPOSITORY
 
 PROGRAM = """
 import signal, sys
-if "nohup" in sys.argv:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # however the tests were started
+    ignored = number.name in sys.argv
+    signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
 from phi1_jax.train.signals import stop_signal
 with stop_signal() as stopped:
     print("on", flush=True)
@@ -19,10 +20,14 @@ with stop_signal() as stopped:
 """
 
 
-def received(*numbers: int, nohup: bool = False) -> tuple[str, int]:
-    """Whether the process was asked to stop, '' if it is dead; and its exit status."""
+def received(*numbers: int, ignored: signal.Signals | None = None) -> tuple[str, int]:
+    """Whether the process was asked to stop, '' if it is dead; and its exit status.
+
+    Args:
+      ignored: a signal that the process was started to ignore.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *(["nohup"] if nohup else [])],
+        [sys.executable, "-c", PROGRAM, *([ignored.name] if ignored else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -32,7 +37,9 @@ def received(*numbers: int, nohup: bool = False) -> tuple[str, int]:
     assert process.stdout.readline() == "on\n"
     for count, number in enumerate(numbers):
         process.send_signal(number)
-        if count == 0 and not nohup:  # Python runs a handler when it comes round, not at once
+        if (
+            count == 0 and number != ignored
+        ):  # Python runs a handler when it comes round, not at once
             assert "saving, then leaving" in process.stderr.readline()
     out, _ = process.communicate("\n", timeout=30)
     return out.strip(), process.returncode
@@ -53,5 +60,6 @@ def test_a_closing_terminal_sends_its_signal_twice():
     assert received(signal.SIGHUP, signal.SIGHUP) == ("True", 0)
 
 
-def test_under_nohup_a_closing_terminal_is_nothing():
-    assert received(signal.SIGHUP, nohup=True) == ("False", 0)
+@pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT])
+def test_what_nohup_or_a_background_job_ignores_is_nothing(ignored):
+    assert received(ignored, ignored=ignored) == ("False", 0)
