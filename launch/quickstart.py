@@ -9,7 +9,6 @@ is OUTPUT/summary.json, figure.png, samples.md, and curves for TensorBoard.
 Generated and trained programs are executed, in the sandbox; see launch/evaluate.py.
 """
 
-import json
 import shlex
 import shutil
 import signal
@@ -23,9 +22,9 @@ from absl import flags
 
 from phi1_jax.cli import script
 from phi1_jax.cli.stage import fingerprint
-from phi1_jax.errors import UserError
+from phi1_jax.errors import UserError, launch_command
 from phi1_jax.evaluate.report import write_report
-from phi1_jax.files import write_json
+from phi1_jax.files import read_json_if_whole, write_json
 
 LAUNCH = Path(__file__).resolve().parent
 CONFIG = LAUNCH.parent / "configs" / "phi1_tiny.py"
@@ -200,7 +199,7 @@ class Pipeline:
         upstream = [self.identity[need] for need in needs]
         identity = fingerprint({"python": sys.version, "command": arguments, "needs": upstream})
         self.identity[name] = identity
-        record = json.loads(record_path.read_text("utf-8")) if record_path.exists() else {}
+        record = read_json_if_whole(record_path)
         if record.get("identity") == identity and record.get("finished"):
             print(f"\n== {name}: unchanged, reused")
             self.seconds[name] = record["seconds"]
@@ -210,19 +209,21 @@ class Pipeline:
         spent = record.get("seconds", 0.0) if record.get("identity") == identity else 0.0
         write_json(record_path, {"identity": identity, "finished": False, "seconds": spent})
         command = [str(LAUNCH / script), *arguments, f"--{output_flag}={output}"]
-        print(f"\n== {name}\npython {shlex.join(command)}", flush=True)
+        print(f"\n== {name}\n{shlex.join([sys.executable, *command])}", flush=True)
         began = time.perf_counter()
         status = run_command([sys.executable, *command])
         self.seconds[name] = round(spent + time.perf_counter() - began, 2)
         # Training that a signal ended saved, and exited with 0.
         result = output / "result.json"
         finished = status == 0 and (
-            not result.exists() or json.loads(result.read_text("utf-8"))["finished"]
+            not result.exists() or read_json_if_whole(result).get("finished", False)
         )
         write_json(
             record_path,
             {"identity": identity, "finished": finished, "seconds": self.seconds[name]},
         )
+        if not finished and status in (0, 130, -signal.SIGINT, -signal.SIGTERM):
+            raise KeyboardInterrupt  # a signal ended the stage, not a fault
         if not finished:
             raise UserError(
                 f"stage {name} did not finish (status {status}); its own message stands above. Run"
@@ -252,11 +253,11 @@ def print_result(root: Path, benchmark: Path, summary: dict[str, object]) -> Non
     print(
         f"""Next:
   tensorboard --logdir={root}
-  python launch/generate.py --checkpoint={best} --interactive
-  python launch/evaluate.py --benchmark={benchmark} --checkpoint={best} \\
+  {launch_command("generate.py", f"--checkpoint={best}", "--interactive")}
+  {launch_command("evaluate.py", f"--benchmark={benchmark}", f"--checkpoint={best}")} \\
       --n_samples=10 --temperature=0.4 --k=1,10 --output={root}/evaluate_sampled \\
       --allow_code_execution
-  python launch/train.py --config=configs/phi1_small_base.py --help      a larger run
+  {launch_command("train.py", "--config=configs/phi1_small_base.py", "--help")}      a larger run
 
 {summary["total_seconds"]} s in all; {root / "summary.json"}"""
     )

@@ -30,7 +30,7 @@ from phi1_jax.cli import script
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
-from phi1_jax.files import write_json
+from phi1_jax.files import read_json_if_whole, write_json
 from phi1_jax.run import distributed
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=value.")
@@ -117,7 +117,7 @@ def run(config: RunConfig, evaluators: dict[str, Any]) -> dict[str, Any] | None:
         return None
     result["total_seconds"] = round(time.perf_counter() - start, 2)
     path = Path(OUTPUT.value) / "result.json"
-    old = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    old = read_json_if_whole(path)
     nothing_new = result["step"] == result["start_step"] and all(
         old.get(name) == result[name] for name in ("step", "steps", "finished")
     )
@@ -189,7 +189,8 @@ def resolve(values: dict[str, Any]) -> dict[str, Any]:
 def parse_source(text: str) -> dict[str, Any]:
     name, equals, rest = text.partition("=")
     parsed: dict[str, Any] = {"path": rest}
-    if share := re.fullmatch(r"(.+):(\d+\.?\d*)(x?)", rest):
+    share = re.fullmatch(r"(.+):(\d+\.?\d*)(x?)", rest)
+    if share and not Path(rest).exists():  # a folder may itself be named shards:2
         parsed = {"path": share[1], "epochs" if share[3] else "weight": float(share[2])}
     if not (name and equals and rest):
         raise UserError(

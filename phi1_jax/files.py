@@ -4,6 +4,7 @@ import filecmp
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,17 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path} is damaged: not a JSON object")
     return values
+
+
+def read_json_if_whole(path: Path) -> dict[str, Any]:
+    """The same, or {}: of a file that is damaged a warning says so."""
+    if not path.is_file():
+        return {}
+    try:
+        return read_json(path)
+    except UserError as error:
+        print(f"warning: {error}; it is taken as missing", file=sys.stderr)
+        return {}
 
 
 def copy_folder(source: Path, target: Path) -> None:

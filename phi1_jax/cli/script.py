@@ -15,9 +15,16 @@ from typing import Any, NoReturn
 import absl.logging
 from absl import app, flags
 
-from phi1_jax.config import USABLE_MEMORY
-from phi1_jax.errors import UserError
+from phi1_jax.config import USABLE_MEMORY, RunConfig
+from phi1_jax.config_dict import flatten, to_dict
+from phi1_jax.errors import UserError, did_you_mean
 
+# Flags of free text, of URLs, and of Python files.
+_TEXT, _URLS, _FILES = (
+    {"prompt", "sample_prompt", "stop"},
+    {"base_url", "ray_address"},
+    {"config", "sources"},
+)
 flags.DEFINE_bool("traceback", False, "Show the Python traceback of an input error.")
 flags.DEFINE_string(
     "compile_cache", "~/.cache/phi1_jax", "Folder for compiled programs; empty for none."
@@ -32,7 +39,7 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
     """
     _never_fail_on_stderr()
     # Config files build on each other: `from configs import phi1_base`.
-    sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent.parent))
+    sys.path.insert(0, str(_repository()))
     # Orbax and JAX narrate at INFO; progress bars and stage lines are ours.
     absl.logging.set_verbosity(absl.logging.WARNING)
     logging.getLogger("jax").setLevel(logging.ERROR)
@@ -86,10 +93,18 @@ def load_config(holder: flags.FlagHolder) -> dict[str, Any]:
     if flags.FLAGS[holder.name].value is None and not flags.FLAGS[holder.name].present:
         raise UserError(f"--{holder.name} is missing: --{holder.name}=configs/phi1_tiny.py, say")
     try:
-        return holder.value.to_dict()
+        values = holder.value
     except OSError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise UserError(f"--{holder.name}: {reason}") from error
+    if isinstance(values, dict):
+        return values
+    if not hasattr(values, "to_dict"):
+        raise UserError(
+            f"--{holder.name}: get_config() must return an ml_collections.ConfigDict, not a"
+            f" {type(values).__name__}"
+        )
+    return values.to_dict()
 
 
 def pairs(holder: flags.FlagHolder) -> dict[str, str]:
@@ -181,8 +196,16 @@ def _parse(argv: Sequence[str]) -> list[str]:
     asked = {argument.lstrip("-") for argument in argv[1:]}
     if asked & {"help", "helpfull", "helpshort", "?"}:
         return app.parse_flags_with_usage(list(argv))
+    argv = [argv[0], *map(_resolve, argv[1:])]
     try:
         return flags.FLAGS(list(argv))
+    except flags.UnrecognizedFlagError as error:
+        fields = flatten(to_dict(RunConfig())) if "config" in flags.FLAGS else {}
+        meant = [field for field in fields if error.flagname in field.rpartition(".")[2]]
+        hint = f"no such flag; did you mean --config.{meant[0]}?" if meant else ""
+        if error.flagname.startswith("config."):
+            hint = "is set only in a --config=FILE that returns an ml_collections.ConfigDict"
+        _fail(f"--{error.flagname}: {hint}" if hint else f"{error} (see --help)")
     except Exception as error:  # a config file is the user's code: anything can come out of it
         # str() of a KeyError is its repr, and ml_collections names only a field's last part.
         text = str(error.args[0] if isinstance(error, KeyError) else error)
@@ -198,6 +221,35 @@ def _parse(argv: Sequence[str]) -> list[str]:
                 problem = f"--{override[1]}: no such field in the config"
                 problem += f"; did you mean{hint}" if hint else ""
         _fail(f"{problem} (see --help)")
+
+
+def _resolve(argument: str) -> str:
+    """An argument whose `~` is expanded also behind `--name=` and `--name=key=`, as no shell does.
+
+    A URL, and a config file that is not there, end the script.
+    """
+    name, _, value = argument.lstrip("-").partition("=")
+    if not argument.startswith("-") or name in _TEXT:
+        return argument
+    if name not in _URLS and re.match(r"([\w-]+=)?[A-Za-z][\w+.-]*://", value):
+        _fail(
+            f"{argument}: this is a URL; files and runs' folders are on a file system: mount it"
+            " (with gcsfuse or s3fs, say), or copy it here"
+        )
+    if start := re.match(r"([^/~]*[=:])?(?=~(/|$))", value):
+        value = start[0] + str(Path(value[start.end() :]).expanduser())
+    if name in _FILES and value and not Path(value.partition(".py:")[0]).exists():
+        elsewhere = _repository() / value
+        known = [
+            str(path.relative_to(_repository())) for path in _repository().glob("configs/*.py")
+        ]
+        here = f"; did you mean {elsewhere}?" if elsewhere.is_file() else did_you_mean(value, known)
+        _fail(f"--{name}={value}: no such file in {Path.cwd()}{here}")
+    return f"{argument.partition('=')[0]}={value}" if value else argument
+
+
+def _repository() -> Path:
+    return Path(sys.argv[0]).resolve().parent.parent
 
 
 def _leave_if_nobody_reads() -> None:

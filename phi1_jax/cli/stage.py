@@ -5,7 +5,6 @@ import json
 import multiprocessing
 import resource
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing import forkserver
@@ -14,7 +13,7 @@ from typing import Any
 
 import phi1_jax
 from phi1_jax.errors import UserError
-from phi1_jax.files import write_json
+from phi1_jax.files import read_json_if_whole, write_json
 
 REPORT = "report.json"
 MARKER = "stage.json"
@@ -58,14 +57,21 @@ def run_stage(
     folder = output / UNFINISHED
     if (folder / REPORT).exists():  # it was killed as it replaced the last result
         _move_up(output)
-    last = _read(output / REPORT)
-    if not force and last and last["fingerprint"] == identity:
+    last = read_json_if_whole(output / REPORT)
+    if not force and last.get("fingerprint") == identity:
         print(f"[{name}] unchanged, reused ({last['seconds']:.1f} s when it ran)", flush=True)
         return last
+    # The same command on files that have changed replaces its result; another command does not.
+    settings = json.loads(json.dumps(inputs, default=str))
+    if not force and last and (differ := _differing(last.get("inputs"), settings)):
+        raise UserError(
+            f"--{flag}={output} holds the result of other settings ({differ}); name another"
+            " folder, or replace it with --force"
+        )
     if last:
         print(f"[{name}] replaces the result in {output} when it is done", flush=True)
-    started = _read(folder / MARKER)
-    if force or not keep_partial or started is None or started["fingerprint"] != identity:
+    started = read_json_if_whole(folder / MARKER).get("fingerprint")
+    if not keep_partial or started != identity:
         shutil.rmtree(folder, ignore_errors=True)
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -83,7 +89,7 @@ def run_stage(
     report = {
         "stage": name,
         "fingerprint": identity,
-        "inputs": json.loads(json.dumps(inputs, default=str)),
+        "inputs": settings,
         "seconds": round(time.perf_counter() - start, 2),
         "peak_memory_mb": own,
         "child_peak_memory_mb": largest_child,
@@ -116,7 +122,7 @@ def check_output(name: str, output: Path, reads: Any, flag: str = "output") -> N
             )
     # A run that was killed as it made the folder leaves the marker's temporary file alone.
     if output.is_dir() and {path.name for path in output.iterdir()} - {MARKER + ".tmp"}:
-        owner = (_read(output / MARKER) or {}).get("stage")
+        owner = read_json_if_whole(output / MARKER).get("stage")
         if owner is None:
             raise UserError(f"--{flag}={output} holds other files; name a new or empty folder")
         if owner != name:
@@ -148,10 +154,20 @@ def _move_up(output: Path) -> None:
     (output / UNFINISHED).rmdir()
 
 
+def _differing(old: Any, new: dict[str, Any]) -> str:
+    """The first setting that differs, in words; empty if none does."""
+    old = old if isinstance(old, dict) else {}
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            return f"{name} was {json.dumps(old.get(name))[:60]}"
+    return ""
+
+
 def _peak_memory_mb() -> tuple[int, int]:
     """Of this process, and of the largest among those it started that have ended."""
     if not multiprocessing.active_children():
-        # Workers are children of the fork server: they count here once it has ended too.
+        # Workers are children of the fork server: they count here once it has ended too. It ends
+        # with this process; multiprocessing has no public call that ends it before.
         getattr(forkserver._forkserver, "_stop", lambda: None)()
     kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     own, child = (resource.getrusage(kind).ru_maxrss // 1024 for kind in kinds)  # KiB on Linux
@@ -206,22 +222,12 @@ def _stage_fingerprint(folder: Path, files: Iterable[Path]) -> str | None:
 
     A report.json may also be somebody else's.
     """
-    report = _read(folder / REPORT)
-    if not isinstance(report, dict) or "fingerprint" not in report:
+    report = read_json_if_whole(folder / REPORT)
+    if "fingerprint" not in report:
         return None
     done = (folder / REPORT).stat().st_mtime_ns
     own = (path for path in files if folder / UNFINISHED not in path.parents)
     return None if any(path.stat().st_mtime_ns > done for path in own) else report["fingerprint"]
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except json.JSONDecodeError:
-        print(f"warning: {path} is damaged; the stage runs again", file=sys.stderr)
-        return None
 
 
 def _words(value: Any) -> str:

@@ -30,10 +30,11 @@ def test_a_stage_is_reused_until_its_inputs_change(tmp_path, capsys):
     again = run_stage("demo", output, {"source": source, "n": 1}, work)
     assert work.calls == 1 and again == first
     assert "dropped: too short 1" in capsys.readouterr().out
-    run_stage("demo", output, {"source": source, "n": 2}, work)
     source.write_text("two")
-    run_stage("demo", output, {"source": source, "n": 2}, work)
-    run_stage("demo", output, {"source": source, "n": 2}, work, force=True)
+    run_stage("demo", output, {"source": source, "n": 1}, work)
+    source.write_text("three")
+    run_stage("demo", output, {"source": source, "n": 1}, work)
+    run_stage("demo", output, {"source": source, "n": 1}, work, force=True)
     assert work.calls == 4
     assert json.loads((output / "report.json").read_text())["dropped"] == {"too short": 1}
 
@@ -118,10 +119,10 @@ def test_the_last_result_stays_until_the_new_one_is_whole(tmp_path):
     run_stage("demo", output, {"n": 1}, write("one"))
     before = {p: p.read_bytes() for p in output.rglob("*") if p.is_file()}
     with pytest.raises(RuntimeError):
-        run_stage("demo", output, {"n": 2}, write("two", RuntimeError("killed")))
+        run_stage("demo", output, {"n": 2}, write("two", RuntimeError("killed")), force=True)
     assert {p: p.read_bytes() for p in before} == before
     assert run_stage("demo", output, {"n": 1}, write("three"))["inputs"] == {"n": 1}  # reused
-    run_stage("demo", output, {"n": 2}, write("four"), keep_partial=True)
+    run_stage("demo", output, {"n": 2}, write("four"), keep_partial=True, force=True)
     names = sorted(p.relative_to(output).as_posix() for p in output.rglob("*"))
     assert names == ["part", "part/four", "part/two", "report.json", "stage.json"]
 
@@ -189,3 +190,24 @@ def test_the_memory_of_workers_is_reported(tmp_path):
         "demo", tmp_path / "o", {}, lambda _: {"out": len(list(ordered_map(fill, 0, items, 2)))}
     )
     assert report["child_peak_memory_mb"] > 300
+
+
+def test_another_command_does_not_replace_a_result_unless_forced(tmp_path):
+    output, source, work = tmp_path / "out", tmp_path / "source", Work()
+    source.write_text("one")
+    run_stage("demo", output, {"n": 1, "source": source}, work)
+    with pytest.raises(UserError, match=r"result of other settings \(n was 1\).*--force"):
+        run_stage("demo", output, {"n": 2, "source": source}, work)
+    source.write_text("two")  # the same command goes on
+    run_stage("demo", output, {"n": 1, "source": source}, work)
+    run_stage("demo", output, {"n": 2, "source": source}, work, force=True)
+    assert work.calls == 3
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff{}", b"[1]", b"{" * 100_000])
+def test_a_damaged_report_runs_the_stage_again(damage, tmp_path, capsys):
+    work = Work()
+    run_stage("demo", tmp_path / "out", {"n": 1}, work)
+    (tmp_path / "out" / "report.json").write_bytes(damage)
+    run_stage("demo", tmp_path / "out", {"n": 1}, work)
+    assert work.calls == 2 and "report.json is damaged" in capsys.readouterr().err

@@ -44,7 +44,7 @@ def restored(config, run_dir):
     """The step that a run would go on from, the hash of its state, and its place in the data."""
     trainer = trainer_of(config)
     with closing(Checkpointer(run_dir, config.checkpoint)) as checkpointer:
-        step, state, position = start(config, trainer, checkpointer, tokenizer="")
+        step, state, position = start(config, trainer, checkpointer, {})
     return step, state_hash(state), position
 
 

@@ -1,0 +1,87 @@
+"""Arguments as people type them, parsed as every script does; no process is started."""
+
+import sys
+
+import pytest
+from absl import flags
+from conftest import REPOSITORY
+from ml_collections import ConfigDict, config_flags
+
+from phi1_jax.cli import script
+from phi1_jax.errors import UserError
+
+
+@pytest.fixture
+def parse(monkeypatch, capsys):
+    """Parses arguments with a script's kinds of flags; gives the values, or the one line said."""
+
+    def work(*arguments):
+        values = flags.FlagValues()
+        for name in ("output", "prompt", "base_url"):
+            flags.DEFINE_string(name, None, "", flag_values=values)
+        flags.DEFINE_multi_string("source", [], "", flag_values=values)
+        config_flags.DEFINE_config_file("config", None, "", flag_values=values)
+        monkeypatch.setattr(flags, "FLAGS", values)
+        monkeypatch.setattr(sys, "argv", [str(REPOSITORY / "launch" / "train.py")])
+        try:
+            script._parse(["train.py", *arguments])
+        except SystemExit as left:
+            assert left.code == 2
+            said = capsys.readouterr().err
+            assert said.startswith("error: ") and said.count("\n") == 1
+            return said
+        return values
+
+    return work
+
+
+def test_a_tilde_is_the_home_folder_in_every_flag(parse, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    values = parse("--output=~/runs", "--source=code=~/a:2", "--source=prose:~/b", "--prompt=~/x")
+    assert values.output == "/home/me/runs" and values.prompt == "~/x"
+    assert values.source == ["code=/home/me/a:2", "prose:/home/me/b"]
+    assert parse("--output=a~/b").output == "a~/b"
+
+
+@pytest.mark.parametrize("value", ["gs://bucket/run", "s3://b", "x=hdfs://b", "file:///tmp/x"])
+def test_a_url_is_refused_at_once(value, parse, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "runs' folders are on a file system" in parse(f"--output={value}")
+    assert not list(tmp_path.iterdir())
+    assert parse("--base_url=http://x/v1", "--prompt=http://y").base_url == "http://x/v1"
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--config=configs/phi1_tinny.py", "did you mean configs/phi1_tiny.py?"),
+        ("--config=nowhere/at/all.py", "--config=nowhere/at/all.py: no such file in"),
+        ("--learning_rate=1", "did you mean --config.optimizer.peak_learning_rate?"),
+        ("--batch_size=1", "did you mean --config.data.global_batch_size?"),
+        ("--outptu=x", "Did you mean: output"),
+    ],
+)
+def test_a_near_miss_is_answered(argument, words, parse):
+    assert words in parse(argument)
+
+
+def test_another_working_directory_is_named(parse, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert f"did you mean {REPOSITORY}/configs/phi1_tiny.py?" in parse(
+        "--config=configs/phi1_tiny.py"
+    )
+
+
+class Holder:
+    """A config flag whose file returned `value`."""
+
+    def __init__(self, value):
+        self.name, self.value = "config", value
+
+
+def test_a_config_may_be_a_plain_dict(monkeypatch):
+    monkeypatch.setattr(flags, "FLAGS", {"config": Holder("set")})
+    assert script.load_config(Holder({"steps": 3})) == {"steps": 3}
+    assert script.load_config(Holder(ConfigDict({"data": {"seq_len": 3}})))["data"]["seq_len"] == 3
+    with pytest.raises(UserError, match="ConfigDict, not a list"):
+        script.load_config(Holder([1]))
