@@ -133,7 +133,7 @@ MUTATIONS = {
         named(run_dir, "params/"), named(run_dir, "optimizer/")
     ),
     "a file replaced by a folder": lambda run_dir: to_folder(largest(run_dir)),
-    "data of the step before": lambda run_dir: other_step(run_dir, "/d/"),
+    "data of the step before": lambda run_dir: other_step(run_dir, "/0.0"),
     "position of the step before": lambda run_dir: other_step(run_dir, "position/"),
     "position deleted": lambda run_dir: shutil.rmtree(folder(run_dir) / "position"),
     "params deleted": lambda run_dir: shutil.rmtree(folder(run_dir) / "params"),
