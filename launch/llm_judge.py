@@ -32,7 +32,7 @@ BENCHMARK = flags.DEFINE_string(
 )
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the summary and the grades.")
 N_GRADES = flags.DEFINE_integer("n_grades", 3, "Grades for each solution.", 1)
-TEMPERATURE = flags.DEFINE_float("temperature", 0.7, "Of the grader.", 0.0)
+TEMPERATURE = flags.DEFINE_float("temperature", 0.7, "Of the LLM judge.", 0.0)
 
 
 def main(argv: Sequence[str]) -> None:

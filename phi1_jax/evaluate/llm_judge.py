@@ -2,7 +2,7 @@
 
 Section 4 of the paper: GPT-4 is asked for a short verbal evaluation of a solution first, then for a
 grade, as a teacher would grade a student; it needs no tests, and gives credit for part of the way.
-The paper's prompt is not published; `RUBRIC` is ours, and is all that the grader is told.
+The paper's prompt is not published; `RUBRIC` is ours, and is all that the LLM judge is told.
 """
 
 from collections import Counter, defaultdict

@@ -350,7 +350,7 @@ def _still_solved(
 ) -> list[Problem]:
     """The problems whose reference still passes; the others go to `left_out`, with the reason.
 
-    One among a user's hundreds must not end the report. `TestExecutor.prove` sees the rest.
+    One among a user's hundreds must not end the report. `TestExecutor.self_check` sees the rest.
     """
     tasks = humaneval(changed, name).tasks
     for task, outcome in zip(

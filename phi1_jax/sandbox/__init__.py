@@ -1,6 +1,5 @@
 """Runs untrusted Python behind operating-system isolation, or refuses."""
 
-from phi1_jax.sandbox.host import Sandbox, open_sandbox
-from phi1_jax.sandbox.worker import Job, Limits, Outcome, Verdict
+from phi1_jax.sandbox.host import Job, Limits, Outcome, Sandbox, Verdict, open_sandbox
 
 __all__ = ["Job", "Limits", "Outcome", "Sandbox", "Verdict", "open_sandbox"]

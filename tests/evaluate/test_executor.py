@@ -221,7 +221,7 @@ def test_what_few_problems_cannot_show_is_said(executor, capsys):
         ),
     ],
 )
-def test_no_score_without_proof(executor, bad, what):
+def test_no_score_without_a_self_check(executor, bad, what):
     with pytest.raises(UserError, match=f"no score is given: on 1 of 5 .*{what}: {bad.task_id}"):
         executor.self_check(humaneval([*GOOD, bad], "own"))
 
@@ -231,7 +231,7 @@ def test_two_problems_that_mean_the_same_are_no_obstacle(executor):
     executor.self_check(humaneval([again, *GOOD], "own"))
 
 
-def test_a_proof_is_kept_for_the_same_benchmark_only(executor, monkeypatch):
+def test_a_self_check_is_kept_for_the_same_benchmark_only(executor, monkeypatch):
     benchmark = humaneval(GOOD, "kept")
     executor.self_check(benchmark)
     monkeypatch.setattr(executor, "execute", lambda programs: pytest.fail("executed again"))
