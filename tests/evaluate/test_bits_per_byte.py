@@ -14,6 +14,8 @@ from phi1_jax.errors import UserError
 from phi1_jax.evaluate import bits_per_byte
 from phi1_jax.evaluate.benchmarks import humaneval
 from phi1_jax.evaluate.bits_per_byte import SolutionBits, cut_rows, solution_bits, summarize
+from phi1_jax.evaluate.in_training import benchmark_evaluator
+from phi1_jax.evaluate.samples import SamplingPlan
 from phi1_jax.model.phi import Phi
 
 
@@ -180,3 +182,18 @@ def test_results_are_saved_per_problem(tmp_path):
     some = results([200.0, 150.0, 300.0, 80.0] * 10)
     bits_per_byte.write_results(tmp_path / "bits.jsonl", some)
     assert bits_per_byte.read_results(tmp_path / "bits.jsonl") == some
+
+
+def test_the_measure_is_a_curve_while_training_without_any_execution(
+    model, byte_tokenizer, tmp_path
+):
+    some = benchmark(("def f(x):\n", "    return 1\n"))
+    config, params = model
+    plan = SamplingPlan()
+    evaluate = benchmark_evaluator(
+        some, None, config, byte_tokenizer, tmp_path, plan, ["solution_bits_per_byte"]
+    )
+    points = evaluate(20, params)
+    saved = bits_per_byte.read_results(tmp_path / "evaluate/own/20/bits_per_byte.jsonl")
+    assert saved == solution_bits(some, config, params, byte_tokenizer)
+    assert points == {"solution_bits_per_byte": summarize(saved)["value"]}
