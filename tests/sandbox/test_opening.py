@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from phi1_jax.errors import UserError
-from phi1_jax.sandbox import Limits, Verdict, host, open_sandbox, worker
+from phi1_jax.sandbox import Limits, Verdict, host, open_sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -120,7 +120,7 @@ def test_a_layer_that_does_nothing_is_noticed(layer):
     start = f"import sys; sys.path[:0] = [{str(ROOT)!r}]\n"
     start += f"from phi1_jax.sandbox import confine, server\n{layer}\nserver.main()"
     command = [os.path.realpath(sys.executable), "-P", "-s", "-S", "-B", "-c", start]
-    with pytest.raises(worker.WorkerFailed, match=r"leaks|did not get ready"):
+    with pytest.raises(host.WorkerFailed, match=r"leaks|did not get ready"):
         host.Sandbox(Limits(), 1, command, "", [])
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from phi1_jax.errors import UserError
-from phi1_jax.sandbox import Limits, Sandbox, Verdict, host, open_sandbox, worker
+from phi1_jax.sandbox import Limits, Sandbox, Verdict, host, open_sandbox
 from phi1_jax.sandbox.readable import hidden_files, readable_paths
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +49,7 @@ def sandbox(request) -> Iterator[Sandbox]:
         if request.param == "bubblewrap alone":  # a kernel without Landlock
             readable = host._readable_by(BOOT)
             if not (bwrap := shutil.which("bwrap")):
-                raise worker.WorkerFailed("bubblewrap is not installed")
+                raise host.WorkerFailed("bubblewrap is not installed")
             command = host._bubblewrap(bwrap, [*readable, BOOT[0]])
             start = START.replace(str(ROOT), "/code")
             start += "confine.landlock = lambda *_: ''\nserver.main()"
@@ -57,7 +57,7 @@ def sandbox(request) -> Iterator[Sandbox]:
             opened = Sandbox(Limits(cpu_s=5), 1, command, "bubblewrap", readable)
         else:
             opened = open_sandbox(Limits(cpu_s=5), workers=1, isolation=request.param)
-    except (UserError, worker.WorkerFailed) as error:
+    except (UserError, host.WorkerFailed) as error:
         pytest.skip(f"{request.param} does not work on this machine: {error}")
     with opened:
         yield opened
@@ -170,7 +170,7 @@ def test_an_opening_that_leaks_packages_is_refused():
     readable = host._readable_by(BOOT)
     try:
         host.Sandbox(Limits(), 1, command, "", readable).close()
-    except worker.WorkerFailed as error:
+    except host.WorkerFailed as error:
         pytest.skip(f"Landlock does not work on this machine: {error}")
-    with pytest.raises(worker.WorkerFailed, match=r"leaks: .*-packages.* was not refused"):
+    with pytest.raises(host.WorkerFailed, match=r"leaks: .*-packages.* was not refused"):
         host.Sandbox(Limits(), 1, command, "", [*readable, packages])

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from phi1_jax.sandbox import Job, Limits, Verdict, open_sandbox, worker
+from phi1_jax.sandbox import Job, Limits, Verdict, host, open_sandbox
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +105,9 @@ def test_a_server_that_always_fails_gives_infra(sandbox, monkeypatch):
 
     def fail(self):
         tries.append(1)
-        raise worker.WorkerFailed("no memory")
+        raise host.WorkerFailed("no memory")
 
-    monkeypatch.setattr(worker.Worker, "receive", fail)
+    monkeypatch.setattr(host.Worker, "receive", fail)
     (outcome,) = sandbox.run(["pass"])
     assert (outcome.verdict, outcome.message) == (Verdict.INFRA, "no memory")
     assert len(tries) == 3
