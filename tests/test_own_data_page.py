@@ -39,7 +39,7 @@ def test_the_commands_lead_from_folders_to_an_exported_model(tmp_path):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1500,  # a minute on two quiet cores
     )
     assert done.returncode == 0, done.stderr[-3000:]
     own = tmp_path / "runs/own"
