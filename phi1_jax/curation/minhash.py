@@ -1,9 +1,10 @@
-"""MinHash signatures that see through renamed variables, moved comments and white space.
+"""MinHash signatures that see through renamed variables, moved comments and formatters.
 
 datatrove does the rest (buckets, clusters, removal); only the shingles are ours. A shingle is a
-run of tokens without comments and layout, in which a name counts as the distance back to its last
-use inside the run. So consistent renaming changes nothing, yet the flow of data is kept: with
-names merely blanked out, unrelated code would look alike.
+run of tokens without what a formatter may change: comments, layout, quotes, string prefixes,
+escapes, parentheses, commas, semicolons, the spelling of numbers. In it a name counts as the
+distance back to its last use inside the run. So consistent renaming changes nothing, yet the flow
+of data is kept: with names merely blanked out, unrelated code would look alike.
 """
 
 import builtins
@@ -34,9 +35,16 @@ _STRING = (
     r'"""[\s\S]*?(?:"""|\Z)|' + r"'''[\s\S]*?(?:'''|\Z)|"
     r'"(?:\\[\s\S]|[^"\\\n])*"|' + r"'(?:\\[\s\S]|[^'\\\n])*')"
 )
-_TOKEN = re.compile(rf"#[^\n]*|{_STRING}|(?:\.\s*)?[^\W\d]\w*|\d[\w.]*|[^\s\w]")
+# A name with the parenthesis after it is told apart: of builtins only calls are never renamed.
+_TOKEN = re.compile(rf"#[^\n]*|{_STRING}|(?:\.\s*)?[^\W\d]\w*(?:[ \t]*\()?|\d[\w.]*|[^\s\w(),;\\]")
 _WORD = re.compile(r"\w+|[^\w\s]")
-_NEVER_RENAMED = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | {"self", "cls"}
+_REPLACED = re.compile(r"\{([^{}]*)\}")
+_ESCAPE = re.compile(
+    r"\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([0-7]{1,3})|([\s\S]))"
+)
+_ESCAPED = dict(zip("abfnrtv\n", "\a\b\f\n\r\t\v", strict=False)) | {"\n": ""}
+_KEYWORDS = frozenset(keyword.kwlist)
+_BUILTINS = frozenset(dir(builtins))
 _NAME, _ATTRIBUTE = 1, 2
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _MIX_DISTANCE = np.uint64(0xD6E8FEB86659FD93)
@@ -46,45 +54,90 @@ def code_tokens(text: str) -> tuple[list[int], list[int]]:
     """Hashes of the tokens, and for each name how many tokens ago it last occurred (else 0).
 
     Strings and docstrings count word by word, so that an edit in one stays a small edit.
+
+    Returns:
+      Two lists of the same length; a hash is below 2**64.
     """
     hashes: list[int] = []
     distances: list[int] = []
     last: dict[str, int] = {}
-    known: dict[str, list[int]] = {}
+    known: dict[str, list[tuple[str, int]]] = {}
     for token in _TOKEN.findall(text):
         found = known.get(token)
         if found is None:
-            found = known[token] = _token_hashes(token)
-        # A name is told by its single hash: attributes count apart from variables, since
-        # renaming one does not rename the other.
-        if len(found) == 1 and found[0] <= _ATTRIBUTE:
-            here = len(hashes)
-            distances.append(here - last.get(token, here))
-            last[token] = here
-        else:
-            distances += [0] * len(found)
-        hashes += found
+            found = known[token] = _read_token(token)
+        for name, code in found:
+            if name:
+                here = len(hashes)
+                distances.append(here - last.get(name, here))
+                last[name] = here
+            else:
+                distances.append(0)
+            hashes.append(code)
     return hashes, distances
 
 
-def _token_hashes(token: str) -> list[int]:
-    """None for a comment, `_NAME` or `_ATTRIBUTE`, one for each word of a string, else one."""
+def _read_token(token: str) -> list[tuple[str, int]]:
+    """(name, `_NAME` or `_ATTRIBUTE`) or ("", hash) pairs: for a string one a word, else one."""
     if token[0] == "#":
         return []
     if token[-1] in "\"'" and len(token) > 1:
-        return [xxhash.xxh64_intdigest(word) for word in _WORD.findall(token)]
-    if token not in _NEVER_RENAMED:
-        if token.isidentifier():
-            return [_NAME]
-        if token[0] == "." and len(token) > 1:
-            return [_ATTRIBUTE]
-    return [xxhash.xxh64_intdigest(token)]
+        return _read_string(token)
+    # Attributes count apart from variables, since renaming one does not rename the other.
+    name = token.rstrip("( \t")
+    if name[0] == "." and len(name) > 1:
+        return [("." + name[1:].lstrip(), _ATTRIBUTE)]
+    if name.isidentifier() and name not in _KEYWORDS:
+        if not (token[-1] == "(" and name in _BUILTINS):
+            return [(name, _NAME)]
+    elif name[0].isdigit():
+        name = _plain_number(name)
+    return [("", _digest(name))]
+
+
+def _read_string(token: str) -> list[tuple[str, int]]:
+    start = min(i for i in (token.find("'"), token.find('"')) if i >= 0)
+    prefix, quotes = token[:start].lower(), 3 if token[start] * 3 == token[start : start + 3] else 1
+    content = token[start + quotes : -quotes]
+    if "\\" in content and "r" not in prefix:
+        content = _ESCAPE.sub(_unescape, content)
+    if "f" not in prefix:
+        return [("", _digest(word)) for word in _WORD.findall(content)]
+    found = []
+    # Of every two parts the second stood in braces: code.
+    for i, part in enumerate(_REPLACED.split(content)):
+        for word in (_TOKEN if i % 2 else _WORD).findall(part):
+            found += _read_token(word) if i % 2 else [("", _digest(word))]
+    return found
+
+
+def _digest(word: str) -> int:
+    # Escapes may name half surrogates.
+    return xxhash.xxh64_intdigest(word.encode("utf-8", "surrogatepass"))
+
+
+def _unescape(match: re.Match[str]) -> str:
+    if digits := match[1] or match[2] or match[3]:
+        return chr(min(int(digits, 16), 0x10FFFF))
+    return chr(int(match[4], 8)) if match[4] else _ESCAPED.get(match[5], match[5])
+
+
+def _plain_number(text: str) -> str:
+    """One spelling of a number: 0xFF is 255, 1_000 is 1000, 1.50 is 1.5."""
+    try:
+        return str(int(text, 0))
+    except ValueError:
+        pass
+    try:
+        return str(float(text))
+    except ValueError:
+        return text.lower()
 
 
 def shingles(text: str, prose: bool = False) -> np.ndarray:
-    """The distinct hashed shingles of a text: uint64[n]; a short text is one shingle."""
+    """The distinct hashed shingles of a text, uint64[n]; a short text is one shingle."""
     if prose:
-        hashes = [xxhash.xxh64_intdigest(word) for word in _WORD.findall(text.lower())]
+        hashes = [_digest(word) for word in _WORD.findall(text.lower())]
         distances = [0] * len(hashes)
     else:
         hashes, distances = code_tokens(text)

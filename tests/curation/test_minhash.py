@@ -1,9 +1,12 @@
 """What is planted is found, and what is found is a near duplicate, on the standard library."""
 
+import ast
+import builtins
 import difflib
 import random
 from collections import defaultdict
 
+import black
 import numpy as np
 import pytest
 from planted import EDITS
@@ -28,6 +31,72 @@ def buckets(tmp_path_factory):
         return list(map(tuple, signer.get_signature(shingles(text).reshape(-1, 1))))
 
     return of
+
+
+class Rename(ast.NodeTransformer):
+    """Gives every name that a file binds, `self` among them, another."""
+
+    def __init__(self, tree):
+        defined = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+        bound = {n.name for n in ast.walk(tree) if isinstance(n, defined)}
+        bound |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+        bound |= {n.id for n in ast.walk(tree)
+                  if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}  # fmt: skip
+        kept = {name for name in bound if name.startswith("__")} | set(dir(builtins))
+        self.names = {name: f"name_{i}" for i, name in enumerate(sorted(bound - kept))}
+
+    def generic_visit(self, node):
+        super().generic_visit(node)
+        for field in ("id", "arg", "name"):
+            if (name := getattr(node, field, None)) in self.names:
+                setattr(node, field, self.names[name])
+        if isinstance(node, ast.Global | ast.Nonlocal):
+            node.names = [self.names.get(name, name) for name in node.names]
+        return node
+
+
+FORMATTERS = {
+    "black": lambda text: black.format_str(text, mode=black.Mode()),
+    "unparse": lambda text: ast.unparse(ast.parse(text)),
+    "unparse_renamed": lambda text: ast.unparse(Rename(tree := ast.parse(text)).visit(tree)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("formatter", FORMATTERS)
+def test_files_of_another_formatter_are_found(formatter, library, buckets):
+    sample = random.Random(2).sample([d for d in library if 1_000 < len(d.text) < 10_000], 40)
+    found = sum(
+        any(
+            a == b
+            for a, b in zip(buckets(d.text), buckets(FORMATTERS[formatter](d.text)), strict=True)
+        )
+        for d in sample
+    )
+    assert found >= 0.95 * len(sample)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "x = f('a b', [1, 2])",
+        "x = f(\n    'a '\n    \"b\",\n    [\n        1,\n        2,\n    ],\n)",
+        'x = (f(u"a b", [0x1, 2])) ;',
+        "x = \\\n  f(r'a b', [1, 2,])  # comment",
+        'y = f("""a\nb""", [1, 2])',
+        "x = f ('\\x61\\tb', [1, 0b10])",
+    ],
+)
+def test_shingles_ignore_what_formatters_change(other):
+    assert np.array_equal(shingles('x = f("a b", [1, 2])'), shingles(other))
+
+
+def test_names_in_f_strings_are_names_and_shadowed_builtins_too():
+    text = "def f(self, id):\n    return f'at {id}: {self.where!r:>5}'\n"
+    same = 'def g(me, at):\n    return f"at {at}: {me.where!r:>5}"\n'
+    assert np.array_equal(shingles(text), shingles(same))
+    assert not np.array_equal(shingles(text), shingles(text.replace("{id}", "{self}")))
+    assert not np.array_equal(shingles("a = len(b)" * 5), shingles("a = max(b)" * 5))
 
 
 @pytest.mark.slow
