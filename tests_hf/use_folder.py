@@ -13,6 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 def main(folder: str, prompts: list[str]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    special = [tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token]
+    if tokenizer.pad_token is None:  # as in a folder that was not written here
+        tokenizer.pad_token = tokenizer.eos_token
     model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
     assert not any(info.values()), info
     completions = []
@@ -31,7 +34,7 @@ def main(folder: str, prompts: list[str]) -> None:
         "completions": completions,
         "texts": [row[0]["generated_text"] for row in texts],
         "eos": model.generation_config.eos_token_id,
-        "special": [tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token],
+        "special": special,
         "chat": tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False)
         if tokenizer.chat_template
         else None,
