@@ -125,7 +125,10 @@ def our_step(config: RunConfig, batches: np.ndarray) -> tuple[Callable[[], float
     n_micro = count_micro_batches(config, mesh)
     tokens = batches.reshape(n, n_micro, -1, width)
     placed = jax.device_put(
-        [Batch(rows, np.ones_like(rows[..., 1:], bool)) for rows in tokens],
+        [
+            Batch(rows, np.ones_like(rows[..., 1:], bool), np.zeros_like(rows[..., 0]))
+            for rows in tokens
+        ],
         NamedSharding(mesh, MICRO_BATCHES),
     )
     turn = 0

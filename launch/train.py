@@ -17,7 +17,6 @@ first, JAX_NUM_PROCESSES and JAX_PROCESS_ID set; --output is a folder that all o
 import json
 import os
 import re
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,7 +29,6 @@ from phi1_jax.cli import script
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
-from phi1_jax.files import read_json_if_whole, write_json
 from phi1_jax.run import distributed
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=value.")
@@ -103,7 +101,6 @@ def run(config: RunConfig, evaluators: dict[str, Any]) -> dict[str, Any] | None:
             "--eval_benchmark and --sample_prompt work in one process; evaluate the checkpoints of"
             " a run on several with launch/evaluate.py"
         )
-    start = time.perf_counter()
     with distributed.abort_all_on_failure(), lock_run_dir(Path(OUTPUT.value)):
         result = train(
             config,
@@ -113,17 +110,7 @@ def run(config: RunConfig, evaluators: dict[str, Any]) -> dict[str, Any] | None:
             profile=(PROFILE_START.value, PROFILE_STEPS.value),
             trace=TRACE.value,
         )
-    if jax.process_index() > 0:
-        return None
-    result["total_seconds"] = round(time.perf_counter() - start, 2)
-    path = Path(OUTPUT.value) / "result.json"
-    old = read_json_if_whole(path)
-    nothing_new = result["step"] == result["start_step"] and all(
-        old.get(name) == result[name] for name in ("step", "steps", "finished")
-    )
-    if not nothing_new:  # a finished run that is started again keeps its loss and time
-        write_json(path, result)
-    return result
+    return result if jax.process_index() == 0 else None
 
 
 def build_evaluators(config: RunConfig, stack: ExitStack) -> dict[str, Any]:

@@ -99,6 +99,8 @@ class OptimizerConfig:
     name: Literal["adamw", "muon"] = "adamw"  # muon [ours]: on the matrices, Adam on the rest
     peak_learning_rate: float = 1e-3
     warmup_steps: int = 750
+    # The step from which warm-up and decay run (anew): where a finished run is extended [ours].
+    schedule_start: int = 0
     final_learning_rate: float = 0.0  # [ours]
     # Learning rate of embedding, head, biases and norms under muon [ours].
     adam_learning_rate: float = 1e-3
@@ -109,10 +111,13 @@ class OptimizerConfig:
     clip_norm: float = 1.0  # global norm of the gradient [ours]
 
     def __post_init__(self) -> None:
-        for name in ("peak_learning_rate", "adam_learning_rate", "eps", "clip_norm"):
-            _check(getattr(self, name) > 0, f"optimizer.{name}", getattr(self, name), "above 0")
-        for name in ("warmup_steps", "weight_decay", "final_learning_rate"):
-            _check(getattr(self, name) >= 0, f"optimizer.{name}", getattr(self, name), "0 or more")
+        for name in ("peak_learning_rate", "adam_learning_rate", "eps"):
+            number = getattr(self, name)
+            _check(0 < number < math.inf, f"optimizer.{name}", number, "above 0 and finite")
+        _check(self.clip_norm > 0, "optimizer.clip_norm", self.clip_norm, "above 0; inf for none")
+        for name in ("warmup_steps", "schedule_start", "weight_decay", "final_learning_rate"):
+            number = getattr(self, name)
+            _check(0 <= number < math.inf, f"optimizer.{name}", number, "0 or more, and finite")
         for name in ("b1", "b2"):
             _check(
                 0 <= getattr(self, name) < 1, f"optimizer.{name}", getattr(self, name), "in [0, 1)"
@@ -129,8 +134,10 @@ class SourceConfig:
     epochs: float = 0.0  # above 0, in place of weight: passes over it in the whole run
 
     def __post_init__(self) -> None:
-        _check(self.epochs >= 0, f"data.sources {self.name!r} epochs", self.epochs, "0 or more")
-        _check(self.weight > 0, f"data.sources {self.name!r} weight", self.weight, "above 0")
+        field = f"data.sources {self.name!r}"
+        _check(self.name != "", "data.sources name", repr(self.name), "a word")
+        _check(0 <= self.epochs < math.inf, f"{field} epochs", self.epochs, "0 or more, and finite")
+        _check(0 < self.weight < math.inf, f"{field} weight", self.weight, "above 0 and finite")
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,8 @@ class DataConfig:
     packing: Literal["stream", "documents"] = "stream"
     # Rows of each source that are never trained on, for curves of loss and bits per byte.
     validation_rows: int = 0
+    # Share of the rows that may have no target (loss_on=solutions, a prompt longer than a row).
+    max_rows_without_target: float = 0.5
 
     def __post_init__(self) -> None:
         _check(self.seq_len >= 2, "data.seq_len", self.seq_len, "at least 2")
@@ -154,6 +163,8 @@ class DataConfig:
         _check(
             self.global_batch_size >= 1, "data.global_batch_size", self.global_batch_size, ">= 1"
         )
+        share = self.max_rows_without_target
+        _check(0 <= share <= 1, "data.max_rows_without_target", share, "from 0 to 1")
         names = [source.name for source in self.sources]
         _check(len(set(names)) == len(names), "data.sources", names, "named once each")
 
@@ -180,9 +191,9 @@ class MeshConfig:
 class SkipStepConfig:
     """Which steps are skipped, beside those without finite gradient [ours]; train/skip_step.py."""
 
-    window: int = 64  # kept steps that the medians are taken over
-    gradient_norm_factor: float = 10.0  # times the median gradient norm; 0: no limit
-    loss_rise: float = 2.0  # nats above the median loss; 0: no limit
+    window: int = 64  # kept steps that a step is compared with
+    gradient_norm_factor: float = 10.0  # times the median norm for such errors; 0: no limit
+    loss_rise: float = 2.0  # nats above what the step's sources cost at most; 0: no limit
 
     def __post_init__(self) -> None:
         _check(self.window >= 1, "skip_step.window", self.window, "at least 1")
@@ -211,6 +222,12 @@ class CheckpointConfig:
             _check(getattr(self, name) >= 1, f"checkpoint.{name}", getattr(self, name), ">= 1")
         for name in ("keep_every_steps", "retries"):
             _check(getattr(self, name) >= 0, f"checkpoint.{name}", getattr(self, name), ">= 0")
+        _check(
+            all(step >= 0 for step in self.keep_steps),
+            "checkpoint.keep_steps",
+            self.keep_steps,
+            "steps from 0 on",
+        )
         is_loss = "loss" in self.best_metric or "bits_per_byte" in self.best_metric
         _check(
             not self.best_metric or is_loss or self.best_mode != "",
@@ -247,6 +264,8 @@ class RunConfig:
             _check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("micro_batch_size", "eval_every_steps"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _check(0 <= self.seed < 1 << 32, "seed", self.seed, "from 0 to 4,294,967,295")
+        _check(0 <= self.peak_tflops < math.inf, "peak_tflops", self.peak_tflops, "0 or more")
         _check(
             self.eval_every_steps > 0 or not self.data.validation_rows,
             "eval_every_steps",
@@ -275,11 +294,12 @@ class RunConfig:
             self.loss_chunks,
             f"a divisor of data.seq_len={self.data.seq_len}",
         )
+        start, warmup = self.optimizer.schedule_start, self.optimizer.warmup_steps
         _check(
-            self.optimizer.warmup_steps <= self.steps,
+            start + warmup <= self.steps,
             "optimizer.warmup_steps",
-            self.optimizer.warmup_steps,
-            f"at most steps={self.steps}",
+            warmup,
+            f"at most steps={self.steps}" + (f" - schedule_start={start}" if start else ""),
         )
 
 

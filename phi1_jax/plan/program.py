@@ -94,7 +94,9 @@ def compile_step(config: RunConfig, mesh: Mesh) -> Program:
     t, n_micro = config.data.seq_len, count_micro_batches(config, mesh)
     shape = (n_micro, config.data.global_batch_size // n_micro)
     batch = Batch(
-        jax.ShapeDtypeStruct((*shape, t + 1), jnp.int32), jax.ShapeDtypeStruct((*shape, t), bool)
+        jax.ShapeDtypeStruct((*shape, t + 1), jnp.int32),
+        jax.ShapeDtypeStruct((*shape, t), bool),
+        jax.ShapeDtypeStruct(shape, jnp.int32),
     )
     step: Any = trainer.step
     return read_program(

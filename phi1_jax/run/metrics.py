@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from absl import logging
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
@@ -36,6 +36,12 @@ class MetricsWriter:
         # TensorBoard's own writer would write from a thread, whose errors come late and loud.
         self._events.open(run_dir / f"{EVENTS}{len(list(run_dir.glob(EVENTS + '*'))):04d}")
         self._lines.open(run_dir / "metrics.jsonl", end=b"\n")
+
+    def resume(self, step: int) -> None:
+        """Drops what TensorBoard shows of later steps: a killed run takes them again."""
+        if step:
+            log = SessionLog(status=SessionLog.START)
+            self._event(Event(wall_time=time.time(), step=step + 1, session_log=log))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One point on each curve."""

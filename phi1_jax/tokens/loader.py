@@ -1,14 +1,16 @@
-"""Rows of tokens through Grain: the order is a function of (seed, step), whatever the hosts."""
+"""Rows of tokens through Grain, in an order that depends on seed, settings and step alone."""
 
 import hashlib
 import json
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grain
 import numpy as np
+from absl import logging
 
 from phi1_jax.config import DataConfig
 from phi1_jax.errors import UserError
@@ -30,10 +32,11 @@ class Rows:
     Attributes:
       trained: int64, rows that are trained on.
       validation: int64, rows that never are, in spans spread evenly over the stream.
+      without_target: how many rows of `trained` have no target that counts.
     """
 
     def __init__(self, shards: TokenShards, config: DataConfig) -> None:
-        self.shards = shards
+        self.shards, self._config = shards, config
         self.seq_len = config.seq_len
         self.solutions_only = config.loss_on == "solutions"
         if config.packing == "documents":
@@ -49,6 +52,19 @@ class Rows:
         self.spans = [rows[:size] for rows, size in zip(spans, sizes, strict=True)]
         self.validation = np.concatenate(self.spans)
         self.trained = np.delete(np.arange(len(self.starts)), self.validation)
+        self.without_target = int((self._targets()[self.trained] == 0).sum())
+
+    def _targets(self) -> np.ndarray:
+        """How many targets of each row count: int64[rows]."""
+        found = np.full(len(self.starts), self.seq_len)
+        if self.solutions_only and self.shards.has_mask:
+            for at in range(0, len(found), 1024):
+                starts = self.starts[at : at + 1024] + 1
+                mask = self.shards.slice(starts[0], starts[-1] + self.seq_len)[1]
+                before = np.concatenate([[0], np.cumsum(mask)])
+                starts -= starts[0]
+                found[at : at + 1024] = before[starts + self.seq_len] - before[starts]
+        return found
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """int32[n, seq_len + 1] tokens, and bool[n, seq_len], which targets count."""
@@ -60,7 +76,28 @@ class Rows:
         """All validation rows; what counts is in documents that lie whole in them.
 
         Of a document that crosses a span's border, the other part is trained on.
+
+        Raises:
+          UserError: no document does; names a number of rows for which one does.
         """
+        tokens, counts = self._read_validation()
+        if not counts.any():
+            n_rows, enough = len(self.starts), max(8, len(self.validation))
+            while enough < n_rows:
+                enough *= 2
+                others = Rows(self.shards, replace(self._config, validation_rows=enough))
+                if enough < n_rows and others._read_validation()[1].any():
+                    advice = f"set it to {enough}"
+                    break
+            else:
+                advice = "set it to 0, or take a larger corpus or a shorter data.seq_len"
+            raise UserError(
+                f"config field data.validation_rows={len(self.validation)}: no document of"
+                f" {self.shards.folder} with a target lies whole in these rows; {advice}"
+            )
+        return tokens, counts
+
+    def _read_validation(self) -> tuple[np.ndarray, np.ndarray]:
         eot = self.shards.manifest["eot_id"]
         tokens, counts = self.read(self.validation)
         inside = np.zeros_like(counts)
@@ -76,11 +113,6 @@ class Rows:
             last = max(ends, default=0)
             first = min(begins[begins >= untrained], default=last)
             inside[mine] = (first <= positions[:, 1:]) & (positions[:, 1:] < last)
-        if not (counts & inside).any():
-            raise UserError(
-                f"config field data.validation_rows={len(self.validation)}: no document of"
-                f" {self.shards.folder} lies whole in these rows; make it larger"
-            )
         return tokens, counts & inside
 
 
@@ -109,6 +141,10 @@ def document_rows(shards: TokenShards, seq_len: int) -> np.ndarray:
 class Loader:
     """Global batches of a weighted mixture of sources.
 
+    Each source has its own endless stream of rows, shuffled anew for each epoch: a function of the
+    seed, the source's name and its number of rows. The mixture takes the next rows of each source
+    as its weights say. After a change of settings it begins anew where each source stands.
+
     Every process of a run reads all rows of a batch and puts its own on its devices: at the
     paper's rate, 147k tokens/s, reading costs under 1% of a core. So the order, the counts and the
     log are the same everywhere, whatever the hosts, the threads and the mesh.
@@ -118,7 +154,7 @@ class Loader:
         """Opens every source and checks it, so that a damaged file is found before step 1.
 
         Args:
-          steps: of the whole run; needed if a source has `epochs`.
+          steps: of the whole run, to begin at step 0; without it `go_on` must be called.
         Raises:
           UserError: no source, shards that are missing, damaged, too short or made with another
             tokenizer, or epochs that do not fit the run.
@@ -149,13 +185,48 @@ class Loader:
         self.vocab_size = max(int(rows.shards.manifest["vocab_size"]) for rows in self.sources)
         self.names = [source.name for source in config.sources]
         lengths = [len(rows.trained) for rows in self.sources]
-        n_rows = None if steps is None else steps * config.global_batch_size
-        self.weights = mixture_weights(config.sources, lengths, n_rows)
         # What Grain shuffles are numbers of rows; the rows of a batch are read in one go.
         self._streams = [
-            grain.MapDataset.range(n).seed(seed + number).shuffle().repeat(None)
-            for number, n in enumerate(lengths)
+            grain.MapDataset.range(n).seed(_stream_seed(seed, name)).shuffle().repeat(None)
+            for name, n in zip(self.names, lengths, strict=True)
         ]
+        self._lengths = lengths
+        if steps is not None or not any(source.epochs for source in config.sources):
+            self.go_on(0, {}, steps)
+
+    def go_on(self, step: int, read: Mapping[str, int], steps: int | None) -> None:
+        """Begins the mixture at optimizer step `step`, each source after the rows that were read.
+
+        Args:
+          read: rows of each source before that step, by name.
+          steps: of the whole run; needed if a source has `epochs`.
+        Raises:
+          UserError: epochs that do not fit the rest of the run, or most rows have no target.
+        """
+        b = self.config.global_batch_size
+        self.from_step, self.from_rows = step, {name: read.get(name, 0) for name in self.names}
+        total = None if steps is None else (steps - step) * b
+        self._weights = mixture_weights(
+            self.config.sources, self._lengths, total, [*self.from_rows.values()]
+        )
+        empty = [rows.without_target / len(rows.trained) for rows in self.sources]
+        share = np.average(empty, weights=self._weights) if sum(self._weights) else 0.0
+        if share > self.config.max_rows_without_target:
+            raise UserError(
+                f"config field data.seq_len={self.config.seq_len}: {share:.0%} of the rows have no"
+                " target, since data.loss_on=solutions and prompts fill them. Make data.seq_len"
+                " longer than the prompts, leave long prompts out, or set data.loss_on=all; to"
+                " train on the other rows, raise data.max_rows_without_target"
+            )
+        for name, rows in zip(self.names, self.sources, strict=True):
+            if rows.without_target:
+                logging.warning(
+                    "source %s: %d of %d rows have no target, since prompts fill them; a step of"
+                    " such rows alone changes nothing",
+                    name,
+                    rows.without_target,
+                    len(rows.trained),
+                )
 
     def batches(self, step: int, threads: int = 1) -> Iterator[dict[str, np.ndarray]]:
         """Each global batch from optimizer step `step` on, without end; see `__getitem__`."""
@@ -175,7 +246,8 @@ class Loader:
           int32[b] (number in `data.sources`) and row int64[b] (of that source).
         """
         b, t = self.config.global_batch_size, self.config.seq_len
-        source, place = mixed(self.weights, step * b, b)
+        source, place = mixed(self._weights, (step - self.from_step) * b, b)
+        place += np.asarray(list(self.from_rows.values()))[source]
         row = np.empty(b, np.int64)
         tokens, loss_mask = np.empty((b, t + 1), np.int32), np.empty((b, t), bool)
         for number, (rows, stream) in enumerate(zip(self.sources, self._streams, strict=True)):
@@ -220,9 +292,17 @@ class Loader:
             "data.tokenizer": self.sources[0].shards.fingerprint,
             "data.sources": self.names,  # in this order
         }
-        total = sum(self.weights)
-        for rows, name, weight in zip(self.sources, self.names, self.weights, strict=True):
+        total = sum(source.weight for source in self.config.sources if not source.epochs)
+        for rows, source in zip(self.sources, self.config.sources, strict=True):
             shards = json.dumps(rows.shards.manifest["shards"]).encode()
-            found[f"data.sources.{name}.shards"] = hashlib.sha256(shards).hexdigest()[:16]
-            found[f"data.sources.{name}.share"] = weight / total
+            field = f"data.sources.{source.name}"
+            found[f"{field}.shards"] = hashlib.sha256(shards).hexdigest()[:16]
+            if source.epochs:
+                found[f"{field}.epochs"] = source.epochs
+            else:
+                found[f"{field}.share"] = source.weight / total
         return found
+
+
+def _stream_seed(seed: int, name: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4])

@@ -36,13 +36,17 @@ def mixed(weights: Sequence[float], first: int, n: int) -> tuple[np.ndarray, np.
 
 
 def mixture_weights(
-    sources: Sequence[SourceConfig], n_rows: Sequence[int], total_rows: int | None
+    sources: Sequence[SourceConfig],
+    n_rows: Sequence[int],
+    total_rows: int | None,
+    read: Sequence[int],
 ) -> list[float]:
     """What each source weighs; `epochs` are turned into the share of the run that they fill.
 
     Args:
       n_rows: that each source has.
-      total_rows: that the run reads.
+      total_rows: that are still to be read.
+      read: rows of each source that were read before.
     Raises:
       UserError: more epochs than the run has room for, or less than it needs.
     """
@@ -50,17 +54,21 @@ def mixture_weights(
         return [source.weight for source in sources]
     if total_rows is None:
         raise UserError("config field data.sources: epochs need the number of steps")
-    asked = [source.epochs * n for source, n in zip(sources, n_rows, strict=True)]
+    asked = [
+        max(0.0, source.epochs * n - before) if source.epochs else 0.0
+        for source, n, before in zip(sources, n_rows, read, strict=True)
+    ]
     free = [0.0 if source.epochs else source.weight for source in sources]
     left = total_rows - sum(asked)
     # A row of each source may be left over, and a batch is whole.
     if left < -len(sources) or (not any(free) and abs(left) > 0.01 * total_rows):
         raise UserError(
-            f"config field data.sources: their epochs make {sum(asked):,.0f} rows, and the run"
-            f" reads {total_rows:,} (steps x data.global_batch_size); change steps or epochs"
+            f"config field data.sources: their epochs make {sum(asked):,.0f}"
+            f"{' more' if any(read) else ''} rows, and the run reads {total_rows:,} (steps x"
+            " data.global_batch_size); change steps or epochs"
             + (", or give one source a weight in place of epochs" if left > 0 else "")
         )
     if not any(free):
         return asked
     rest = max(left, 0.0) / sum(free)
-    return [a or rest * f for a, f in zip(asked, free, strict=True)]
+    return [a + rest * f for a, f in zip(asked, free, strict=True)]

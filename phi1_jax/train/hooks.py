@@ -1,5 +1,6 @@
 """What happens beside the training steps: the console, the profiler, evaluation and saving."""
 
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from phi1_jax.run.checkpoint import Checkpointer
 from phi1_jax.run.folder import scores
 from phi1_jax.run.metrics import MetricsWriter
 from phi1_jax.tokens.loader import Loader
-from phi1_jax.train.resume import split
+from phi1_jax.train.resume import position_of
 from phi1_jax.train.skip_step import report_skipped
 from phi1_jax.train.step import State, StepDone
 from phi1_jax.train.train_metrics import TrainMetrics
@@ -24,19 +25,25 @@ Evaluator = Callable[[int, Any], Mapping[str, float | str]]
 
 
 class Console:
-    """What a run shows of itself on stderr: a bar on a terminal, plain lines in a log file."""
+    """What a run shows of itself: a bar of 80 columns on a terminal, plain lines in a log file.
+
+    On stderr; in a notebook, whose stderr is red and grows, the bar is on stdout.
+    """
 
     def __init__(self, name: str, step: int, steps: int, *, enabled: bool) -> None:
-        on_terminal = sys.stderr.isatty()
+        in_notebook = "ipykernel" in sys.modules
+        has_bar = in_notebook or sys.stderr.isatty()
         self._name, self._steps = name, steps
-        self._plain = enabled and not on_terminal
+        self._plain = enabled and not has_bar
         self._bar = tqdm(
             total=steps,
             initial=step,
-            desc=name,
-            unit="step",
-            disable=not (enabled and on_terminal),
+            desc=name[:16],
+            disable=not (enabled and has_bar),
             mininterval=1,
+            file=sys.stdout if in_notebook else sys.stderr,
+            ncols=min(80, shutil.get_terminal_size().columns),
+            bar_format="{desc} {bar} {n_fmt}/{total_fmt}{postfix}, {remaining} left",
         )
 
     def after_step(self, done: StepDone) -> None:
@@ -46,7 +53,8 @@ class Console:
 
     def show(self, step: int, values: Mapping[str, str]) -> None:
         """Shows what a log line says of the steps up to `step`."""
-        self._bar.set_postfix(values)
+        brief = {name: values[name] for name in ("loss", "tok/s", "skipped") if name in values}
+        self._bar.set_postfix(brief)
         if self._plain:
             words = " ".join(f"{name}={value}" for name, value in values.items())
             print(f"{self._name}: step {step}/{self._steps} {words}", file=sys.stderr)
@@ -169,6 +177,7 @@ class Saving:
         config: RunConfig,
         checkpointer: Checkpointer,
         metrics: TrainMetrics,
+        loader: Loader,
         identity: Mapping[str, Any],
         step: int,
     ) -> None:
@@ -176,7 +185,7 @@ class Saving:
         step: the one restored; 0 if none was.
         """
         self._config, self._checkpointer = config, checkpointer
-        self._metrics, self._identity = metrics, identity
+        self._metrics, self._loader, self._identity = metrics, loader, dict(identity)
         self._saved = step or None
 
     def after_step(self, done: StepDone) -> None:
@@ -188,14 +197,10 @@ class Saving:
         if step == self._saved:
             return
         self._saved = step
-        position = {
-            "step": step,
-            "tokens": dict(self._metrics.tokens),
-            "identity": dict(self._identity),
-        }
         self._warn_of_missing_point(step)
         with self._metrics.timed("checkpoint"):
-            self._checkpointer.save(step, *split(state), position)
+            position = position_of(step, state, self._metrics, self._loader, self._identity)
+            self._checkpointer.save(step, state.params, (state.step, state.optimizer), position)
 
     def _warn_of_missing_point(self, step: int) -> None:
         """Of the curve `best_metric`: without a point a step is never among the best."""

@@ -1,5 +1,6 @@
 """The training loop: refuse what cannot work, restore, then step, report, evaluate and save."""
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,10 +15,21 @@ from phi1_jax.errors import UserError
 from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run import distributed
 from phi1_jax.run.checkpoint import Checkpointer
+from phi1_jax.run.folder import known_steps
 from phi1_jax.run.metrics import MetricsWriter
 from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.hooks import Console, Evaluation, Evaluator, Log, Profile, Saving, StepDone
-from phi1_jax.train.resume import Identity, identity_of, record_start, refuse_changes, start
+from phi1_jax.train.resume import (
+    Identity,
+    go_on_reading,
+    identity_of,
+    record_result,
+    record_start,
+    refuse_changes,
+    refuse_fewer_steps,
+    start,
+    warn_of_new_rate,
+)
 from phi1_jax.train.run_lock import refuse_differences
 from phi1_jax.train.signals import stop_signal
 from phi1_jax.train.state_size import require_memory
@@ -45,12 +57,15 @@ def train(
       profile: first step, and number of steps, that the profiler records; see `hooks.Profile`.
       trace: write a log of loss bits, batch hashes, example ids and state hashes; see `trace.py`.
     Returns:
-      start_step (above 0 after a resume), step, steps, tokens (read up to `step`), loss (last
-      logged, None without a step), seconds, and `finished`, False after a signal.
+      What RUN/result.json then holds too: start_step (above 0 after a resume), step, steps, tokens
+      (read up to `step`), loss (last logged, None without a step), skipped_steps, skipped_rows (by
+      source), seconds, total_seconds and `finished`, False after a signal. A finished run that is
+      started again keeps its own.
     Raises:
       UserError: a setting that does not fit data, devices or the checkpoint in `run_dir`.
         Also if `max_skipped_steps` steps in a row were skipped; names their documents.
     """
+    begin = time.perf_counter()
     setup = _prepare(config, run_dir, evaluators or {}, allow_change, trace)
     first = jax.process_index() == 0
     with (
@@ -60,12 +75,16 @@ def train(
         closing(Trace(run_dir, enabled=trace)) as tracer,
         distributed.abort_all_on_failure(),
     ):
-        writer.settings(to_dict(config))
         step, state, position = start(config, setup.trainer, checkpointer, setup.identity)
+        refuse_fewer_steps(config, run_dir, step)
+        warn_of_new_rate(config, position)
+        writer.resume(step)
+        go_on_reading(setup.loader, config, step, position, setup.identity)
+        writer.settings(to_dict(config))
         record_start(config, run_dir, step, setup.identity, setup.changed)
         tracer.state(step, state)
         metrics = TrainMetrics(config, writer, setup.loader.names, position, step)
-        saving = Saving(config, checkpointer, metrics, setup.identity, step)
+        saving = Saving(config, checkpointer, metrics, setup.loader, setup.identity, step)
         if step == 0:
             saving.save(step, state)
         any_process = distributed.any_process()
@@ -88,7 +107,9 @@ def train(
                     hook.after_step(StepDone(step, state, measured, examples))
         saving.save(step, state)
         tracer.state(step, state)
-        return metrics.summary(step)
+        result = metrics.summary(step)
+        result["total_seconds"] = round(time.perf_counter() - begin, 2)
+        return record_result(run_dir, result)
 
 
 class _Setup(NamedTuple):
@@ -111,7 +132,7 @@ def _prepare(
     """Opens the data and builds the step, and refuses what cannot work before a file is written."""
     mesh = make_mesh(config.mesh)
     micro_batches = count_micro_batches(config, mesh)
-    loader = Loader(config.data, config.seed, config.steps)
+    loader = Loader(config.data, config.seed)
     if loader.vocab_size > config.model.vocab_size:
         raise UserError(
             f"config field model.vocab_size={config.model.vocab_size} is smaller than the"
@@ -119,6 +140,8 @@ def _prepare(
         )
     identity = identity_of(config, loader)
     changed = refuse_changes(run_dir, identity, allow_change)
+    if not known_steps(run_dir):
+        loader.go_on(0, {}, config.steps)
     refuse_differences(config, identity, changed, trace)
     trainer = make_trainer(config, mesh)
     require_memory(trainer)

@@ -46,21 +46,22 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
 
 
 def schedule(config: OptimizerConfig, peak: float, steps: int) -> optax.Schedule:
-    """0 to `peak` over the warm-up, then straight down to the final rate at the last step."""
-    whole = _warmup_and_decay(config, peak, steps)
-    return lambda step: jnp.asarray(whole(step), jnp.float32)  # whatever JAX's default is
+    """0 to `peak` over the warm-up, then straight down to the final rate at the last step.
 
-
-def _warmup_and_decay(config: OptimizerConfig, peak: float, steps: int) -> optax.Schedule:
+    All of it from step `schedule_start` on; before, the rate is the warm-up's first.
+    """
+    steps -= config.schedule_start
     final = config.final_learning_rate * peak / config.peak_learning_rate
     decay = optax.linear_schedule(peak, final, max(1, steps - config.warmup_steps))
-    if not config.warmup_steps:
-        return decay
-    # The first step already moves: step n of the warm-up runs at (n + 1) / warmup_steps.
-    warmup = optax.linear_schedule(
-        peak / config.warmup_steps, peak, max(1, config.warmup_steps - 1)
-    )
-    return optax.join_schedules([warmup, decay], [config.warmup_steps])
+    rate = decay
+    if config.warmup_steps:
+        # The first step already moves: step n of the warm-up runs at (n + 1) / warmup_steps.
+        warmup = optax.linear_schedule(
+            peak / config.warmup_steps, peak, max(1, config.warmup_steps - 1)
+        )
+        rate = optax.join_schedules([warmup, decay], [config.warmup_steps])
+    # float32, whatever JAX's default is
+    return lambda step: jnp.asarray(rate(step - config.schedule_start), jnp.float32)
 
 
 def decays(params: Any) -> Any:

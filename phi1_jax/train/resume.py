@@ -14,25 +14,31 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from phi1_jax.config import RunConfig
-from phi1_jax.config_dict import flatten, to_dict
-from phi1_jax.errors import UserError
+from phi1_jax.config import OptimizerConfig, RunConfig
+from phi1_jax.config_dict import flatten, from_dict, to_dict
+from phi1_jax.errors import AllProcessesError, UserError
 from phi1_jax.files import write_json
 from phi1_jax.run.checkpoint import CONFIG, TOKENIZER, Checkpointer, load_model, read_model_config
 from phi1_jax.run.folder import committed_steps, split_step, step_folder, steps_in
 from phi1_jax.tokens.load import load_tokenizer, save_for_training
 from phi1_jax.tokens.loader import Loader
+from phi1_jax.train.optimizer import schedule
+from phi1_jax.train.skip_step import SkipState
 from phi1_jax.train.step import State, Trainer
+from phi1_jax.train.train_metrics import TrainMetrics
 
 IDENTITY = "identity.json"
 CHANGES = "changes.jsonl"
+RESULT = "result.json"
 
 # Fields that change speed or bookkeeping, and of what is learned only the bits that dropout draws.
 FREE_FIELDS = (
     "log_every_steps",
+    "data.max_rows_without_target",
     "eval_every_steps",
     "max_skipped_steps",
     "peak_tflops",
@@ -134,11 +140,10 @@ def start(
         jax.eval_shape(trainer.init),
         trainer.shardings,
     )
-    params, rest = split(shapes)
-    restored = checkpointer.restore(params, rest)
+    restored = checkpointer.restore(shapes.params, (shapes.step, shapes.optimizer))
     if restored is not None:
-        step, params, (counter, optimizer, skip), position = restored
-        logging.info("resumed from step %d", step)
+        step, params, (counter, optimizer), position = restored
+        skip = _restore_skip_state(shapes.skip, position, identity["data.sources"])
         return step, State(counter, params, optimizer, skip), position
     if not config.init_from:
         return 0, trainer.init(), {}
@@ -161,9 +166,115 @@ def start(
     return 0, trainer.init()._replace(params=params), {}
 
 
-def split(state: State) -> tuple[Any, Any]:
-    """A checkpoint's two items: the weights, and what only training needs."""
-    return state.params, (state.step, state.optimizer, state.skip)
+def warn_of_new_rate(config: RunConfig, position: Mapping[str, Any]) -> None:
+    """Says how far a resumed run's learning rate leaps, if its schedule was changed."""
+    if not position:
+        return
+    old, updates = position["identity"], position["skip_step"]["updates"]
+    fields = {k.partition(".")[2]: v for k, v in old.items() if k.startswith("optimizer.")}
+    before = from_dict(OptimizerConfig, fields, "optimizer.")
+    if (before, old["steps"]) == (config.optimizer, config.steps) or not updates:
+        return
+    rates = schedule(before, before.peak_learning_rate, old["steps"])
+    was = float(rates(updates - 1))
+    now = float(
+        schedule(config.optimizer, config.optimizer.peak_learning_rate, config.steps)(updates)
+    )
+    if not 0.8 * was <= now <= 1.25 * was:
+        logging.warning(
+            "the learning rate goes from %.2g to %.2g at step %d: the schedule runs as if"
+            " steps=%d had been planned from the start. For a new warm-up and decay from here:"
+            " --config.optimizer.schedule_start=%d; for a constant rate also set peak_learning_rate"
+            " and final_learning_rate; each with --allow_change=optimizer",
+            was,
+            now,
+            position["step"] + 1,
+            config.steps,
+            position["step"],
+        )
+
+
+def refuse_fewer_steps(config: RunConfig, run_dir: Path, step: int) -> None:
+    """Raises if the run has taken more steps than it is asked for."""
+    if step > config.steps:
+        raise AllProcessesError(
+            f"config field steps={config.steps}: {run_dir} has taken {step} steps; give at least as"
+            " many, or a new --output"
+        )
+
+
+def position_of(
+    step: int, state: State, metrics: TrainMetrics, loader: Loader, identity: Identity
+) -> dict[str, Any]:
+    """What a checkpoint holds beside weights and optimizer, for JSON."""
+    return {
+        "step": step,
+        "tokens": dict(metrics.tokens),
+        "rows": dict(metrics.rows),
+        "mixture": {"step": loader.from_step, "rows": loader.from_rows},
+        "skip_step": {k: v.tolist() for k, v in jax.device_get(state.skip)._asdict().items()},
+        "identity": dict(identity),
+    }
+
+
+def _restore_skip_state(
+    shapes: SkipState, position: Mapping[str, Any], sources: Sequence[str]
+) -> SkipState:
+    """As it was saved; where the sources or the window changed, only the counts."""
+    saved = position["skip_step"]
+    same = position["identity"]["data.sources"] == sources
+    same &= np.shape(saved["losses"]) == shapes.losses.shape
+
+    def restore(name: str, shape: jax.ShapeDtypeStruct) -> jax.Array:
+        value = np.zeros(shape.shape, shape.dtype)
+        if same or name in ("skipped", "skipped_in_a_row", "updates"):
+            value[...] = saved[name]
+        return jax.device_put(value, shape.sharding)
+
+    return SkipState(**{name: restore(name, x) for name, x in shapes._asdict().items()})
+
+
+def go_on_reading(
+    loader: Loader, config: RunConfig, step: int, position: Mapping[str, Any], identity: Identity
+) -> None:
+    """Lets the loader go on from what the run has read of each source.
+
+    With unchanged settings the mixture that was begun goes on. Else a new one begins at this step,
+    each source after the rows that were read of it: of one whose text changed from its start, and
+    where rows are cut anew after as many tokens.
+
+    Raises:
+      UserError: see `Loader.go_on`.
+    """
+    if not position:
+        return loader.go_on(0, {}, config.steps)
+    old = position["identity"]
+    changed = {name for name in old.keys() | identity.keys() if old.get(name) != identity.get(name)}
+    changed = {name for name in changed if name.startswith("data.") or name == "seed"}
+    if "steps" in changed and any(source.epochs for source in config.data.sources):
+        changed.add("steps")
+    if not changed - {"data.loss_on", "data.tokenizer"}:
+        mixture = position["mixture"]
+        return loader.go_on(mixture["step"], mixture["rows"], config.steps)
+    rows = dict(position["rows"])
+    for name in loader.names:
+        known = old.get(f"data.sources.{name}.shards")
+        if known != identity[f"data.sources.{name}.shards"]:
+            rows[name] = 0
+        rows[name] = rows.get(name, 0) * old["data.seq_len"] // config.data.seq_len
+    loader.go_on(step, rows, config.steps)
+    read = ", ".join(f"{name} after {rows[name]:,} rows" for name in loader.names)
+    again = {"seed", "data.seq_len", "data.packing", "data.validation_rows"} & changed
+    logging.warning(
+        "%s changed: from step %d on the sources are mixed anew, %s%s",
+        ", ".join(sorted(changed)),
+        step,
+        read,
+        f"; {', '.join(sorted(again))} shuffles them anew, so rows of the epoch that was begun may"
+        " come again"
+        if again
+        else "",
+    )
 
 
 def record_start(
@@ -189,6 +300,21 @@ def record_start(
                 file.write(json.dumps({**row, "old": old, "new": new}) + "\n")
     write_json(run_dir / CONFIG, to_dict(config))
     write_json(run_dir / IDENTITY, identity)
+
+
+def record_result(run_dir: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """Writes result.json; where no step was taken since it was written, returns that one."""
+    file = run_dir / RESULT
+    if result["step"] == result["start_step"] and file.is_file():
+        try:
+            old = dict(json.loads(file.read_text("utf-8")))
+        except (ValueError, TypeError):
+            old = {}  # torn
+        if all(old.get(name) == result[name] for name in ("step", "steps", "finished")):
+            return old
+    if jax.process_index() == 0:
+        write_json(file, result)
+    return result
 
 
 def _within(field: str, name: str) -> bool:

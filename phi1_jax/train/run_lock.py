@@ -19,6 +19,9 @@ from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.errors import AllProcessesError, UserError
 from phi1_jax.run import distributed
+from phi1_jax.run.folder import CHECKPOINTS, known_steps
+from phi1_jax.run.hashes import names
+from phi1_jax.train.resume import IDENTITY
 
 LOCK = "lock"
 # NFS may show a new file that much later: it remembers for up to a minute what a folder held.
@@ -29,12 +32,14 @@ SEEN_WITHIN_S = 60.0
 def lock_run_dir(run_dir: Path) -> Iterator[None]:
     """Holds a run's folder, made if it is not there, against other runs.
 
+    A run that ends before its first checkpoint leaves no folder that was not there.
+
     The first process keeps a lock on RUN/lock, which the kernel takes back however it ends. Where
     the file system knows no locks, it says so and goes on.
 
     Raises:
-      AllProcessesError: the folder cannot be written, another run holds it, or some process does
-        not see what the first one writes there.
+      AllProcessesError: the folder cannot be written, holds other files, another run holds it, or
+        some process does not see what the first one writes there.
     """
     nonce, problem = secrets.token_hex(8), ""
     with ExitStack() as stack:
@@ -89,6 +94,7 @@ def _lock(run_dir: Path, nonce: str) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
+            is_new = _refuse_other_files(run_dir)
             file = stack.enter_context((run_dir / LOCK).open("a+", encoding="utf-8"))
             _take(file, run_dir)
             file.truncate(0)
@@ -103,8 +109,24 @@ def _lock(run_dir: Path, nonce: str) -> Iterator[None]:
         try:
             yield
         finally:
-            if [path.name for path in run_dir.iterdir()] == [LOCK]:  # refused before it began
+            if is_new and not known_steps(run_dir):
                 shutil.rmtree(run_dir, ignore_errors=True)
+
+
+def _refuse_other_files(run_dir: Path) -> bool:
+    """Whether the folder is empty, but for hidden files; raises if it is neither that nor a run's.
+
+    A job's logs may lie there before it begins.
+    """
+    found = sorted(name for name in names(run_dir) if not name.startswith("."))
+    others = [name for name in found if not name.endswith((".log", ".out", ".err"))]
+    if others and not {LOCK, IDENTITY, CHECKPOINTS} & set(others):
+        shown = ", ".join(others[:3]) + (", ..." if others[3:] else "")
+        raise UserError(
+            f"--output={run_dir} holds other files ({shown}) and no run; give a new or an empty"
+            " folder"
+        )
+    return not found
 
 
 def _take(file: IO[str], run_dir: Path) -> None:
@@ -114,9 +136,9 @@ def _take(file: IO[str], run_dir: Path) -> None:
         file.seek(0)
         text = file.read()
         who = json.loads(text) if text else {}
-        names = ", ".join(f"{name} {who[name]}" for name in ("host", "pid", "job") if name in who)
+        words = ", ".join(f"{name} {who[name]}" for name in ("host", "pid", "job") if name in who)
         raise UserError(
-            f"--output={run_dir}: another run writes there now ({names}); end that one first, or"
+            f"--output={run_dir}: another run writes there now ({words}); end that one first, or"
             " give another folder"
         ) from None
     except OSError as error:

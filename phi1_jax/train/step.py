@@ -15,7 +15,7 @@ from phi1_jax.errors import UserError
 from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import BATCH, activations_on, param_shardings, platform_of, replicated
 from phi1_jax.train.optimizer import make_optimizer
-from phi1_jax.train.skip_step import SkipState, decide, new_skip_state
+from phi1_jax.train.skip_step import Measured, SkipState, decide, new_skip_state
 
 # The axis of accumulation leads; each micro-batch lies over the data-parallel axes.
 MICRO_BATCHES = PartitionSpec(None, *BATCH)
@@ -28,6 +28,7 @@ class Batch(NamedTuple):
 
     tokens: Any  # int32[n, b, t + 1]; inputs are all but the last, targets all but the first
     loss_mask: Any  # bool[n, b, t]; the targets that count
+    source: Any  # int32[n, b]; each row's number in `data.sources`
 
 
 class State(NamedTuple):
@@ -46,8 +47,9 @@ class Trainer(NamedTuple):
     shardings: State
     init: Callable[[], State]
     step: Callable[[State, Batch], tuple[State, Metrics]]
-    # (params, one micro-batch) -> the sum of -log p over its targets that count, without dropout.
-    nll: Callable[[Any, Batch], jax.Array]
+    # (params, tokens[b, t + 1], loss_mask[b, t]) -> the sum of -log p over the targets that count,
+    # without dropout.
+    nll: Callable[[Any, Any, Any], jax.Array]
 
 
 class StepDone(NamedTuple):
@@ -65,12 +67,13 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
     Randomness is a function of (seed, step) alone, so there is none to save.
     """
     optimizer = make_optimizer(config.optimizer, config.steps)
+    n_sources = max(1, len(config.data.sources))
     new_model = lambda seed: Phi(config.model, nnx.Rngs(params=seed), platform_of(mesh))  # noqa: E731
     graph, abstract = nnx.split(nnx.eval_shape(lambda: new_model(0)), nnx.Param)
 
     def init() -> State:
         params = nnx.to_pure_dict(nnx.state(new_model(config.seed), nnx.Param))
-        skip = new_skip_state(config.skip_step)
+        skip = new_skip_state(config.skip_step, n_sources)
         return State(jnp.zeros((), jnp.int32), params, optimizer.init(params), skip)
 
     shardings = _state_shardings(mesh, param_shardings(mesh, abstract), optimizer, init)
@@ -78,24 +81,36 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
     # rbg is the faster one, but cannot be cut: every device would draw the bits of all of them.
     dropout_bits = "rbg" if mesh.size == 1 else "threefry2x32"
 
-    def total_nll(params: Any, micro: Batch, key: jax.Array | None) -> jax.Array:
+    def row_sums(
+        params: Any, tokens: jax.Array, loss_mask: jax.Array, key: jax.Array | None
+    ) -> tuple[jax.Array, ...]:
+        """Of -log p, 1 - p and (1 - p)**2 over each row's targets that count: float32[b] each."""
         model = nnx.merge(graph, params)
 
-        def piece(total: jax.Array, rows: Any) -> tuple[jax.Array, None]:
+        def piece(sums: Any, rows: Any) -> tuple[Any, None]:
             x_btd, targets_bt, counts_bt = rows
             nll_bt = optax.softmax_cross_entropy_with_integer_labels(
                 model.logits(x_btd), targets_bt
             )
-            return total + jnp.sum(nll_bt * counts_bt), None
+            error_bt = -jnp.expm1(-jax.lax.stop_gradient(nll_bt))
+            each = (nll_bt, error_bt, error_bt**2)
+            found = (jnp.sum(values * counts_bt, 1) for values in each)
+            return tuple(map(jnp.add, sums, found)), None
 
+        zeros = (jnp.zeros(len(tokens), jnp.float32),) * 3
         with activations_on(mesh):
-            whole = (model.hidden(micro.tokens[:, :-1], key), micro.tokens[:, 1:], micro.loss_mask)
+            whole = (model.hidden(tokens[:, :-1], key), tokens[:, 1:], loss_mask)
             if config.loss_chunks == 1:
-                return piece(jnp.zeros((), jnp.float32), whole)[0]
+                return piece(zeros, whole)[0]
             # Of each piece's logits, none is kept for the backward pass.
             recomputed = jax.checkpoint(piece, prevent_cse=False)
             pieces = jax.tree.map(lambda x: _cut(x, config.loss_chunks), whole)
-            return jax.lax.scan(recomputed, jnp.zeros((), jnp.float32), pieces)[0]
+            return jax.lax.scan(recomputed, zeros, pieces)[0]
+
+    def by_source(values_b: jax.Array, source_b: jax.Array) -> jax.Array:
+        """Sums over the rows of each source: [b] -> [s]."""
+        mine_sb = source_b == jnp.arange(n_sources)[:, None]
+        return jnp.sum(jnp.where(mine_sb, values_b, 0), 1, dtype=values_b.dtype)
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         count = jnp.maximum(jnp.sum(batch.loss_mask), 1)
@@ -105,30 +120,50 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
         def accumulate(carry: Any, item: Any) -> Any:
             micro, index = item
             micro_key = jax.random.fold_in(key, index) if dropping else None
-            # The mean's division is here, at a scalar, not in a pass over the gradients.
-            share = lambda params: total_nll(params, micro, micro_key) / count  # noqa: E731
-            return jax.tree.map(jnp.add, carry, jax.value_and_grad(share)(state.params)), None
+
+            def share(params: Any) -> tuple[jax.Array, Any]:
+                nll_b, *errors = row_sums(params, micro.tokens, micro.loss_mask, micro_key)
+                sums = (by_source(nll_b, micro.source), *map(jnp.sum, errors))
+                # The mean's division is here, at a scalar, not in a pass over the gradients.
+                return jnp.sum(nll_b) / count, sums
+
+            found = jax.value_and_grad(share, has_aux=True)(state.params)
+            return jax.tree.map(jnp.add, carry, found), None
 
         n_micro = batch.tokens.shape[0]
-        zeros = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, state.params))
+        zero = jnp.zeros((), jnp.float32)
+        sums = (jnp.zeros(n_sources, jnp.float32), zero, zero)
+        carry = ((zero, sums), jax.tree.map(jnp.zeros_like, state.params))
         if n_micro == 1:
-            (loss, grads), _ = accumulate(zeros, (jax.tree.map(lambda x: x[0], batch), 0))
+            carry, _ = accumulate(carry, (jax.tree.map(lambda x: x[0], batch), 0))
         else:
-            (loss, grads), _ = jax.lax.scan(accumulate, zeros, (batch, jnp.arange(n_micro)))
+            carry, _ = jax.lax.scan(accumulate, carry, (batch, jnp.arange(n_micro)))
+        (loss, (nll_s, errors, squares)), grads = carry
         norm = optax.tree.norm(grads)
+        source = batch.source.reshape(-1)
+        targets_s = by_source(jnp.sum(batch.loss_mask, 2, dtype=jnp.int32).reshape(-1), source)
+        rows_s = by_source(jnp.ones_like(source), source)
+        error = jnp.sqrt(errors * jnp.sqrt(squares)) / count
+        measured = Measured(nll_s, targets_s, rows_s, error, norm)
         updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
         updated = (optax.apply_updates(state.params, updates), optimizer_state)
-        keep, skip = decide(config.skip_step, state.skip, loss, norm)
+        keep, skip = decide(config.skip_step, config.model.vocab_size, state.skip, measured)
+        empty = jnp.sum(targets_s) == 0
         # `where`, since 0 * NaN is NaN.
         params, optimizer_state = jax.tree.map(
-            lambda new, old: jnp.where(keep, new, old), updated, (state.params, state.optimizer)
+            lambda new, old: jnp.where(keep, new, old),
+            updated,
+            (state.params, state.optimizer),
         )
         metrics = {
             "loss": loss,
             "gradient_norm": norm,
-            "skipped": ~keep,
+            "empty": empty,
+            "skipped": ~keep & ~empty,
             "skipped_steps": skip.skipped,
             "skipped_in_a_row": skip.skipped_in_a_row,
+            "skipped_rows": skip.skipped_rows,
+            "updates": skip.updates,
         }
         return State(state.step + 1, params, optimizer_state, skip), metrics
 
@@ -144,8 +179,8 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
             donate_argnums=0,
         ),
         jax.jit(
-            lambda params, micro: total_nll(params, micro, None),
-            in_shardings=(shardings.params, NamedSharding(mesh, BATCH)),
+            lambda params, tokens, mask: jnp.sum(row_sums(params, tokens, mask, None)[0]),
+            in_shardings=(shardings.params, *[NamedSharding(mesh, BATCH)] * 2),
             out_shardings=replicated(mesh),
         ),
     )

@@ -1,5 +1,6 @@
 """What a run measures of itself: loss, rates, tokens by source, MFU, and where the time goes."""
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +41,11 @@ class TrainMetrics:
         """Args:
         position: what was saved with step `start`; {} for a new run.
         """
+        # Rows of a source that the mixture has no more are remembered: it may come back.
+        self.rows = {**dict.fromkeys(sources, 0), **position.get("rows", {})}
         self.tokens = {name: position.get("tokens", {}).get(name, 0) for name in sources}
+        skip = position.get("skip_step", {"skipped": 0, "skipped_rows": [0] * len(sources)})
+        self._skipped = int(skip["skipped"]), dict(zip(sources, skip["skipped_rows"], strict=False))
         self._config, self._writer, self._start = config, writer, start
         self._rate = schedule(config.optimizer, config.optimizer.peak_learning_rate, config.steps)
         palm, causal = flops_per_token(config.model, config.data.seq_len)
@@ -61,6 +66,7 @@ class TrainMetrics:
             jax.block_until_ready(self._pending[-2]["loss"])
         counts = np.bincount(done.examples["source"], minlength=len(self.tokens))
         for name, count in zip(self.tokens, counts, strict=True):
+            self.rows[name] += int(count)
             self.tokens[name] += int(count) * self._config.data.seq_len
         if self._compile_s is None:
             jax.block_until_ready(done.metrics)
@@ -82,7 +88,7 @@ class TrainMetrics:
         self._spent_s[what] += time.perf_counter() - begin
 
     def log(self, step: int) -> tuple[dict[str, str], list[dict[str, Any]]]:
-        """Writes the means since the last line.
+        """Writes the means since the last line, over all steps with a target and a finite loss.
 
         Returns:
           What the progress bar shows, and each step's metrics since the last line.
@@ -92,20 +98,25 @@ class TrainMetrics:
         paused_s = sum(v for k, v in self._spent_s.items() if k != "data_wait")
         seconds, n_steps = now - self._last - paused_s, len(values) - self._untimed
         data = self._config.data
-        kept = [value for value in values if not value["skipped"]] or values
-        self._loss = float(np.mean([value["loss"] for value in kept]))
-        norm = float(np.mean([value["gradient_norm"] for value in kept]))
-        skipped = int(values[-1]["skipped_steps"])
-        rate = float(self._rate(max(0, step - 1 - skipped)))
+        rate = float(self._rate(max(0, int(values[-1]["updates"]) - 1)))
+        skipped, rows = int(values[-1]["skipped_steps"]), values[-1]["skipped_rows"].tolist()
+        self._skipped = skipped, dict(zip(self.tokens, rows, strict=True))
         curves: dict[str, float] = {
-            "train/loss": self._loss,
-            "train/gradient_norm": norm,
             "train/learning_rate": rate,
             "train/skipped_steps": skipped,
             "data/tokens_seen": sum(self.tokens.values()),
         }
         curves |= {f"data/tokens/{name}": n for name, n in self.tokens.items()}
-        shown = {"loss": f"{self._loss:.3f}", "norm": f"{norm:.2f}", "lr": f"{rate:.1e}"}
+        shown = {"lr": f"{rate:.1e}"}
+        if learned := [value for value in values if not value["empty"]]:
+            self._loss = _mean(learned, "loss")
+            curves["train/loss"] = self._loss
+            curves["train/gradient_norm"] = norm = _mean(learned, "gradient_norm")
+            shown = {"loss": f"{self._loss:.3f}", "norm": f"{norm:.2f}", **shown}
+        if skipped:
+            curves |= {f"data/skipped_rows/{name}": n for name, n in self._skipped[1].items()}
+        if spikes := [value for value in values if value["skipped"]]:
+            curves["train/skipped_loss"] = _mean(spikes, "loss")
         if self._untimed:
             curves["speed/first_step_s"] = self._compile_s or 0.0
         if n_steps:
@@ -128,15 +139,24 @@ class TrainMetrics:
         return shown, values
 
     def summary(self, step: int) -> dict[str, Any]:
+        """What result.json says of the run up to `step`."""
         return {
             "start_step": self._start,
             "step": step,
             "steps": self._config.steps,
             "finished": step >= self._config.steps,
             "loss": self._loss,
+            "skipped_steps": self._skipped[0],
+            "skipped_rows": self._skipped[1],
             "tokens": sum(self.tokens.values()),
             "seconds": round(time.perf_counter() - self._begin, 2),
         }
+
+
+def _mean(steps: Sequence[Mapping[str, Any]], name: str) -> float:
+    """Of the finite values; NaN if there is none."""
+    values = [float(step[name]) for step in steps]
+    return float(np.mean([v for v in values if math.isfinite(v)] or [math.nan]))
 
 
 def _memory() -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from phi1_jax.model.sharding import batch_sharding
 from phi1_jax.tokens.loader import Loader
-from phi1_jax.train.step import Batch, Trainer, place
+from phi1_jax.train.step import Trainer, place
 
 
 def validation_evaluator(
@@ -43,8 +43,7 @@ def validation_evaluator(
                 rows = slice(at, at + rows_at_once)
                 empty = ((0, rows_at_once - len(tokens[rows])), (0, 0))
                 parts = (np.pad(array[rows], empty) for array in (tokens, counts))
-                batch = Batch(*(place(part, sharding) for part in parts))
-                nats += float(trainer.nll(params, batch))
+                nats += float(trainer.nll(params, *(place(part, sharding) for part in parts)))
             n_tokens = int(counts.sum())
             total_nats, total_tokens = total_nats + nats, total_tokens + n_tokens
             values[f"loss/{name}"] = nats / n_tokens

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from phi1_jax.config import DataConfig, SourceConfig
+from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
 from phi1_jax.tokens.loader import Loader, Rows
-from phi1_jax.tokens.shards import open_shards
+from phi1_jax.tokens.shards import open_shards, write_shards
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +110,73 @@ def test_validation_rows_are_never_trained_on(data, shards, packing):
             if scored[begin:end].any()
         ]
         assert all(whole) and len(whole) >= 8
-    with pytest.raises(UserError, match=r"validation_rows=1: no document of"):
-        Loader(replace(config, validation_rows=1, seq_len=8), 0).sources[1].read_validation()
+    small = replace(config, validation_rows=1, seq_len=8)
+    with pytest.raises(UserError, match=r"=1: no document of .*; set it to \d+") as error:
+        Loader(small, 0).sources[1].read_validation()
+    works = replace(small, validation_rows=int(str(error.value).rpartition(" ")[2]))
+    assert Loader(works, 0).sources[1].read_validation()[1].any()
+
+
+def test_a_changed_mixture_goes_on_where_each_source_stands(data):
+    """Batch size and weights change after 30 steps, sources at another step; no row repeats."""
+    first = Loader(data, seed=1)
+    seen = ids(take(first, 0, 30))
+    read = {name: sum(s == n for s, _ in seen) for n, name in enumerate(first.names)}
+    evenly = tuple(replace(source, weight=1.0) for source in data.sources[::-1])
+    loader = Loader(replace(data, sources=evenly, global_batch_size=4), seed=1)
+    loader.go_on(30, read, None)
+    later = [(1 - s, r) for s, r in ids(take(loader, 30, 50))]
+    for number, rows in enumerate(first.sources):
+        mine = [row for source, row in seen + later if source == number]
+        alone = Loader(replace(data, sources=(data.sources[number],)), seed=1)
+        assert mine == [row for _, row in ids(take(alone, 0, 80))][: len(mine)]
+        assert len(set(mine)) == min(len(mine), len(rows.trained))
+    assert sum(s for s, _ in later) == 100
+
+
+def test_epochs_are_those_of_the_whole_run_after_a_change(data):
+    code, exercises = data.sources
+    config = replace(data, sources=(code, replace(exercises, epochs=3.0)), global_batch_size=1)
+    n_rows = len(Loader(data, 0).sources[1].trained)
+    loader = Loader(config, 0, steps=2000)
+    read = sum(s for s, _ in ids(take(loader, 0, 1000)))
+    loader.go_on(1000, {"code": 1000 - read, "exercises": read}, 3000)
+    assert abs(read + sum(s for s, _ in ids(take(loader, 1000, 2000))) - 3 * n_rows) <= 1
+    only = replace(config, sources=(replace(exercises, epochs=3.0),))
+    with pytest.raises(UserError, match=r"epochs make .* more rows, and the run reads 1,000"):
+        Loader(only, 0).go_on(3 * n_rows - 500, {"exercises": 3 * n_rows - 500}, 3 * n_rows + 500)
+
+
+def test_text_without_prompts_counts_whole_beside_solutions(data):
+    loader = Loader(replace(data, loss_on="solutions"), 0)
+    for batch in take(loader, 0, 5):
+        shares = batch["loss_mask"].mean(1)
+        assert (shares[batch["source"] == 0] == 1).all()
+        assert (shares[batch["source"] == 1] < 0.8).all()
+
+
+def test_rows_without_a_target_are_counted_and_mostly_such_rows_refused(
+    byte_tokenizer, tmp_path, caplog
+):
+    def shards(n_prompt):
+        documents = [
+            Document(f"{i}", "p" * n_prompt + "solve", "ex", {"prompt_chars": n_prompt})
+            for i in range(50)
+        ]
+        write_shards(documents, byte_tokenizer, tmp_path / str(n_prompt))
+        return (SourceConfig("ex", str(tmp_path / str(n_prompt))),)
+
+    config = DataConfig(seq_len=32, global_batch_size=4, loss_on="solutions", sources=shards(40))
+    loader = Loader(config, 0)
+    (rows,) = loader.sources
+    empty = int((~rows.read(rows.trained)[1].any(1)).sum())
+    assert 0 < rows.without_target == empty < len(rows.trained) / 2
+    assert f"source ex: {empty} of {len(rows.trained)} rows have no target" in caplog.text
+    long = replace(config, sources=shards(400))
+    with pytest.raises(UserError, match=r"seq_len=32: \d+% of the rows have no target.* longer"):
+        Loader(long, 0)
+    assert Loader(replace(long, max_rows_without_target=1.0), 0)
+    assert Loader(replace(long, loss_on="all"), 0).sources[0].without_target == 0
 
 
 def test_mixture_follows_the_weights(data):

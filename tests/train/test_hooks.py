@@ -18,11 +18,12 @@ def test_a_log_file_gets_a_line_for_each_point(run_config, tmp_path, capsys):
     ]
 
 
-def test_a_terminal_gets_one_bar(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
+
+def test_a_terminal_gets_one_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", shown := Terminal())
     console = Console("run", 3, 9, enabled=True)
     for step in range(4, 10):
@@ -31,6 +32,26 @@ def test_a_terminal_gets_one_bar(monkeypatch):
     console.close()
     assert "9/9" in shown.getvalue() and "loss=9.5" in shown.getvalue()
     assert shown.getvalue().count("\n") == 1
+
+
+def test_the_bar_fits_80_columns(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", shown := Terminal())
+    console = Console("a_long_name_of_a_run_folder", 0, 36_000, enabled=True)
+    console.show(1, {"loss": "10.234", "norm": "1.00", "tok/s": "1,234,567", "skipped": "12"})
+    console.close()
+    lines = shown.getvalue().replace("\n", "\r").split("\r")
+    assert "skipped=12" in lines[-2] and max(map(len, lines)) <= 80
+
+
+def test_a_notebook_gets_one_bar_on_stdout(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    console = Console("run", 0, 2, enabled=True)
+    for step in (1, 2):
+        console.after_step(None)
+        console.show(step, {"loss": "1.5"})
+    console.close()
+    out, err = capsys.readouterr()
+    assert not err and out.count("\n") == 1 and "2/2, loss=1.5" in out
 
 
 @pytest.mark.parametrize(

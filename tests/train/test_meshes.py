@@ -31,7 +31,9 @@ def run(config, mesh, n_devices=8, micro=1, steps=3) -> np.ndarray:
         tokens = rng.integers(0, 257, (16, 33), dtype=np.int32)
         loss = rng.random((16, 32)) < 0.7
         # Rows stay in the loader's order: micro-batch after micro-batch.
-        batch = Batch(*(x.reshape(micro, 16 // micro, *x.shape[1:]) for x in (tokens, loss)))
+        batch = Batch(
+            *(x.reshape(micro, 16 // micro, *x.shape[1:]) for x in (tokens, loss, tokens[:, 0] % 2))
+        )
         state, metrics = trainer.step(state, batch)
         found.append(metrics["loss"])
     return np.array(jax.device_get(found))
@@ -75,7 +77,8 @@ def test_logits_in_pieces_take_less_room(run_config):
 
     def scratch(config) -> int:
         trainer = make_trainer(config, make_mesh(MeshConfig(1, 1, 1), jax.devices()[:1]))
-        batch = Batch(*(jax.ShapeDtypeStruct((1, rows, n), "int32") for n in (33, 32)))
+        shapes = (1, rows, 33), (1, rows, 32), (1, rows)
+        batch = Batch(*(jax.ShapeDtypeStruct(shape, "int32") for shape in shapes))
         compiled = trainer.step.lower(jax.eval_shape(trainer.init), batch).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 

@@ -97,6 +97,47 @@ def test_steps_are_extended_and_the_change_is_recorded(config, run):
         train(config, run)
 
 
+def test_an_extended_run_says_how_the_rate_leaps_and_may_warm_up_anew(config, run, caplog):
+    with pytest.raises(UserError, match=r"steps=2: .* has taken 4 steps; give at least as many"):
+        train(replace(config, steps=2, log_every_steps=1), run, allow_change=["steps"])
+    assert json.loads((run / "result.json").read_text())["step"] == 4
+    anew = replace(config.optimizer, schedule_start=4)
+    longer = replace(config, steps=8, optimizer=anew, log_every_steps=1)
+    train(longer, run, allow_change=["steps", "optimizer"])
+    rates = {
+        row["step"]: row["train/learning_rate"]
+        for row in map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    }
+    assert [rates[step] for step in (5, 6, 7, 8)] == pytest.approx([0.005, 0.01, 0.01, 0.005])
+    train(replace(longer, steps=30), run, allow_change=["steps"])
+    assert "the learning rate goes from 0.005 to 0.0085 at step 9" in caplog.text
+
+
+def test_changed_data_goes_on_where_each_source_stands(config, run, caplog):
+    """Batch size and weights change at step 4, the run is killed at 6 and goes on bit for bit."""
+    code, exercises = config.data.sources
+    data = replace(config.data, global_batch_size=8, sources=(exercises, replace(code, weight=1.0)))
+    changed = replace(config, data=data, steps=8)
+    allowed = ["steps", "data"]
+    train(changed, run, allow_change=allowed, trace=True)
+    assert "from step 4 on the sources are mixed anew, exercises after 21 rows" in caplog.text
+    rows = [row for row in read_trace(run) if "examples" in row]
+    pairs = [
+        (("code", "exercises")[s] if row["step"] <= 4 else ("exercises", "code")[s], r)
+        for row in rows
+        for s, r in row["examples"]
+    ]
+    assert len(pairs) == len(set(pairs)) == 4 * 16 + 4 * 8
+    assert sum(name == "code" for name, _ in pairs[64:]) == 16
+    # Again from step 4, whose checkpoint knows the old settings, and from one that knows the new.
+    for step in (8,):
+        shutil.rmtree(run / "checkpoints" / str(step))
+        next(run.glob(f"*/{step}.json")).unlink()
+    assert train(changed, run, trace=True)["start_step"] == 4
+    again = [row for row in read_trace(run) if "examples" in row][8:]
+    assert again == rows[4:]
+
+
 def test_finetuning_starts_from_the_weights(config, run, tmp_path):
     finetuning = replace(config, init_from=f"{run}@4", steps=2, seed=7)
     output = tmp_path / "finetuned"

@@ -69,3 +69,26 @@ def test_what_cannot_be_a_folder_is_named(output, tmp_path):
     ):
         pass
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_of_something_else_is_refused_and_left_as_it_was(tmp_path):
+    (tmp_path / "report.json").write_text("{}")
+    with (
+        pytest.raises(UserError, match=r"holds other files \(report\.json\)"),
+        lock_run_dir(tmp_path),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_a_run_that_never_began_claims_no_folder(tmp_path):
+    run_dir = tmp_path / "run"
+    with pytest.raises(UserError), lock_run_dir(run_dir):
+        (run_dir / "tensorboard").mkdir()
+        raise UserError("refused")
+    assert not run_dir.exists()
+    run_dir.mkdir()
+    (run_dir / "slurm-7.out").touch()
+    with lock_run_dir(run_dir):
+        pass
+    assert (run_dir / "slurm-7.out").exists()

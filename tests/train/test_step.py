@@ -17,7 +17,7 @@ from phi1_jax.train.step import Batch, make_trainer
 def batch(rows=16, micro=1, seed=0, t=32) -> Batch:
     rng = np.random.default_rng(seed)
     tokens = rng.integers(0, 257, (micro, rows // micro, t + 1), dtype=np.int32)
-    return Batch(tokens, rng.random((micro, rows // micro, t)) < 0.7)
+    return Batch(tokens, rng.random((micro, rows // micro, t)) < 0.7, tokens[..., 0] % 2)
 
 
 def losses(config, mesh, n=4, micro=1) -> tuple[list[float], dict]:
