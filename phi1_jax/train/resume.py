@@ -311,7 +311,7 @@ def record_result(run_dir: Path, result: dict[str, Any]) -> dict[str, Any]:
         except (ValueError, TypeError):
             old = {}  # torn
         if all(old.get(name) == result[name] for name in ("step", "steps", "finished")):
-            return old
+            return {**old, "start_step": result["start_step"]}
     if jax.process_index() == 0:
         write_json(file, result)
     return result
