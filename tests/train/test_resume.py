@@ -110,7 +110,7 @@ def test_an_extended_run_says_how_the_rate_leaps_and_may_warm_up_anew(config, ru
     }
     assert [rates[step] for step in (5, 6, 7, 8)] == pytest.approx([0.005, 0.01, 0.01, 0.005])
     train(replace(longer, steps=30), run, allow_change=["steps"])
-    assert "the learning rate goes from 0.005 to 0.0085 at step 9" in caplog.text
+    assert "the learning rate goes from 0.005 to 0.0092 at step 9" in caplog.text
 
 
 def test_changed_data_goes_on_where_each_source_stands(config, run, caplog):
