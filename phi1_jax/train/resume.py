@@ -21,7 +21,7 @@ from absl import logging
 from phi1_jax.config import OptimizerConfig, RunConfig
 from phi1_jax.config_dict import flatten, from_dict, to_dict
 from phi1_jax.errors import AllProcessesError, UserError
-from phi1_jax.files import write_json
+from phi1_jax.files import read_json_if_whole, write_json
 from phi1_jax.run.checkpoint import CONFIG, TOKENIZER, Checkpointer, load_model, read_model_config
 from phi1_jax.run.folder import committed_steps, split_step, step_folder, steps_in
 from phi1_jax.tokens.load import load_tokenizer, save_for_training
@@ -306,10 +306,7 @@ def record_result(run_dir: Path, result: dict[str, Any]) -> dict[str, Any]:
     """Writes result.json; where no step was taken since it was written, returns that one."""
     file = run_dir / RESULT
     if result["step"] == result["start_step"] and file.is_file():
-        try:
-            old = dict(json.loads(file.read_text("utf-8")))
-        except (ValueError, TypeError):
-            old = {}  # torn
+        old = read_json_if_whole(file)
         if all(old.get(name) == result[name] for name in ("step", "steps", "finished")):
             return {**old, "start_step": result["start_step"]}
     if jax.process_index() == 0:
