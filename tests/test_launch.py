@@ -68,7 +68,7 @@ TRAIN = ("train.py", "--config=configs/phi1_tiny.py")
         (("annotate.py", "--output={tmp}/x"), "give --corpus or --source"),
         (("annotate.py", "--corpus=setup.cfg", "--output={tmp}/x"), "setup.cfg"),
         (("annotate.py", "--source=@python_edu", "--output={tmp}/x"), "only the ids of files"),
-        (("embed.py", "--corpus=tests", "--checkpoint=tests", "--output={tmp}/x"), "tests is not"),
+        (("embed.py", "--corpus=launch", "--checkpoint=tests", "--output={tmp}/x"), "tests is not"),
         (("filter.py", "--corpus=tests", "--embeddings=tests", "--output={tmp}/x"), "--model is"),
         (("annotate.py", "--corpus=x", "--output={tmp}/x", "--dry_run"), "--annotator=api only"),
         (
