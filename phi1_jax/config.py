@@ -299,7 +299,8 @@ class RunConfig:
             start + warmup <= self.steps,
             "optimizer.warmup_steps",
             warmup,
-            f"at most steps={self.steps}" + (f" - schedule_start={start}" if start else ""),
+            f"at most steps={self.steps}"
+            + (f" - optimizer.schedule_start={start}" if start else ""),
         )
 
 

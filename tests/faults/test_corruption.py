@@ -17,6 +17,7 @@ from phi1_jax.train.step import make_trainer
 from phi1_jax.train.trace import read_trace, state_hash
 
 pytestmark = pytest.mark.faults
+IDENTITY = {"data.sources": ["code", "exercises"]}
 
 NEWEST, BEFORE = 12, 8
 BITS = 40
@@ -44,7 +45,7 @@ def restored(config, run_dir):
     """The step that a run would go on from, the hash of its state, and its place in the data."""
     trainer = trainer_of(config)
     with closing(Checkpointer(run_dir, config.checkpoint)) as checkpointer:
-        step, state, position = start(config, trainer, checkpointer, {})
+        step, state, position = start(config, trainer, checkpointer, IDENTITY)
     return step, state_hash(state), position
 
 

@@ -57,10 +57,11 @@ def test_the_state_is_the_same_bits_on_any_mesh(run_config, tmp_path):
     config = replace(run_config, mesh=MeshConfig(data=2, fsdp=2, tensor=2))
     train(config, tmp_path, trace=True)
     expected = {"step": config.steps, "state": read_trace(tmp_path)[-1]["state"]}
+    identity = {"data.sources": [source.name for source in config.data.sources]}
     for sizes in ((1, 8, 1), (1, 2, 2), (4, 1, 1), (1, 1, 1)):
         mesh = make_mesh(MeshConfig(*sizes), jax.devices()[: math.prod(sizes)])
         with closing(Checkpointer(tmp_path, config.checkpoint)) as checkpointer:
-            step, state, _ = start(config, make_trainer(config, mesh), checkpointer, "")
+            step, state, _ = start(config, make_trainer(config, mesh), checkpointer, identity)
         assert {"step": step, "state": state_hash(state)} == expected
         assert len(state.params["embed"]["table"].sharding.device_set) == math.prod(sizes)
 
