@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import _environment
 from absl import flags
 from ml_collections import config_flags
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import _environment
 from absl import flags
 from ml_collections import config_flags
 from tqdm import tqdm

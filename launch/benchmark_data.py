@@ -24,6 +24,7 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 
+import _environment
 from absl import flags
 
 from phi1_jax.cli import script

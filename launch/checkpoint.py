@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import _environment
 from absl import flags
 
 from phi1_jax.cli import script

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import _environment
 from absl import flags
 from ml_collections import config_flags
 

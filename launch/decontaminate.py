@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import _environment
 from absl import flags
 
 from phi1_jax.cli import corpus_flags as corpus

@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import _environment
 from absl import flags
 
 from phi1_jax.cli import script

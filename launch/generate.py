@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import _environment
 from absl import flags
 
 from phi1_jax.cli import script

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import _environment
 from absl import flags
 
 from phi1_jax.cli import api_flags as api

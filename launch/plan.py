@@ -16,6 +16,7 @@ import math
 import os
 from collections.abc import Sequence
 
+import _environment
 from absl import flags
 from ml_collections import config_flags
 

@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import _environment
 from absl import flags
 
 from phi1_jax.cli import script

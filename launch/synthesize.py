@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import _environment
 from absl import flags
 
 from phi1_jax.cli import api_flags as language_model

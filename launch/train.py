@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import _environment
 from absl import flags
 from ml_collections import config_flags
 

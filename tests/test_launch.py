@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
-SCRIPTS = sorted(path.name for path in (REPOSITORY / "launch").glob("*.py"))
+SCRIPTS = sorted(path.name for path in (REPOSITORY / "launch").glob("[a-z]*.py"))
 
 
 def run(script, *arguments, cwd=REPOSITORY):
@@ -36,6 +36,17 @@ def test_a_wrong_flag_gets_one_line(script):
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and "no_such_flag" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_interpreter_without_the_packages_gets_one_line(script):
+    # Without the site module an interpreter knows the standard library only.
+    command = [sys.executable, "-E", "-S", str(REPOSITORY / "launch" / script), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and not done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: absl-py is not installed for {sys.executable}: ")
+    assert line.endswith(f"pip install -e {REPOSITORY}")
 
 
 TRAIN = ("train.py", "--config=configs/phi1_tiny.py")

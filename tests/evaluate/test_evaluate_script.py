@@ -118,6 +118,7 @@ def flaky(self, programs):
         yield Outcome(Verdict.INFRA, "killed", 0.0) if "# hog" in code else outcome
 TestExecutor.execute = flaky
 sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 

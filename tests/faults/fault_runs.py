@@ -42,6 +42,7 @@ def start(
         f"    return ConfigDict({asdict(config)!r})\n"
     )
     program = f"import runpy, sys\n{patch}\nsys.argv.pop(0)\n"
+    program += f"sys.path.insert(0, {str(REPOSITORY / 'launch')!r})\n"
     program += "runpy.run_path(sys.argv[0], run_name='__main__')"
     flags = [f"--config={file}", f"--output={run_dir}", f"--compile_cache={cache}", "--trace"]
     environment = {
