@@ -4,10 +4,12 @@ import builtins
 import keyword
 import random
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from phi1_jax.synthesis.offline_teacher import grammar, words
+from phi1_jax.synthesis.offline_teacher import words
 from phi1_jax.synthesis.offline_teacher.parts import MAPS, PREDICATES
 from phi1_jax.synthesis.offline_teacher.values import KINDS
 
@@ -152,7 +154,7 @@ def _count_options(parts: tuple[Any, ...], sizes: dict[str, int]) -> None:
 def _read_rules(text: str) -> list[Rule]:
     rules = []
     for block in text.strip().split("\n@ "):
-        first, *lines = block.replace("\\\n", "").removeprefix("@ ").split("\n")
+        first, *lines = block.removeprefix("@ ").split("\n")
         topic, name, weight, slots = first.split(" | ", 3)
         rule = Rule(topic, name, float(weight), _slots(slots))
         for line in lines:
@@ -185,35 +187,60 @@ def _rows(text: str) -> list[list[str]]:
     """Lines of " | " between fields, outside of choices."""
     return [
         [part.strip() for part in re.split(r"\|(?=(?:[^`]*`[^`]*`)*[^`]*$)", line)]
-        for line in text.strip().replace("\\\n", "").split("\n")
+        for line in text.strip().split("\n")
     ]
 
 
-RULES = _read_rules(grammar.RULES)
+def _read_sections(text: str) -> dict[str, str]:
+    """The grammar's parts by name, without remarks."""
+    kept = "\n".join(line for line in text.split("\n") if not line.startswith("#"))
+    names = re.findall(r"^\[(\w+)\]$", kept, re.MULTILINE)
+    return dict(zip(names, re.split(r"^\[\w+\]$", kept, flags=re.MULTILINE)[1:], strict=True))
+
+
+_GRAMMAR = _read_sections(Path(__file__).with_name("grammar.txt").read_text(encoding="utf-8"))
+RULES = _read_rules(_GRAMMAR["rules"])
 TOPICS = tuple(dict.fromkeys(rule.topic for rule in RULES))
 TOPIC_WEIGHTS = (28, 11, 14, 9, 10, 10, 8, 9, 5, 3, 9, 4)
-_BY_TOPIC = {
-    topic: (
-        [rule for rule in RULES if rule.topic == topic],
-        [rule.weight for rule in RULES if rule.topic == topic],
-    )
-    for topic in TOPICS
-}
-_made: Any
-_SOURCES: dict[str, tuple[list[Any], list[float]]] = {}
-for _name, _weight, _element, _needs, *_texts in _rows(grammar.SOURCES):
-    _made = (_name, _slots(_needs), *(compile_text(text) if text else () for text in _texts))
-    _SOURCES.setdefault(_element, ([], []))[0].append(_made)
-    _SOURCES[_element][1].append(float(_weight))
-_ENDINGS: dict[str, tuple[list[Any], list[float]]] = {}
-for _kind, _weight, _needs, _code, _said, _to in _rows(grammar.ENDINGS):
-    _made = (_code, _slots(_needs), [compile_text(c) for c in _code.split(" / ")],
-             compile_text(_said), _to)  # fmt: skip
-    _ENDINGS.setdefault(_kind, ([], []))[0].append(_made)
-    _ENDINGS[_kind][1].append(float(_weight))
+_Weighted = tuple[list[Any], list[float]]  # and the weights, summed up
+
+
+def _weighted(pairs: Iterable[tuple[str, Any, float]]) -> dict[str, _Weighted]:
+    """(key, item, weight) by key."""
+    found: dict[str, _Weighted] = {}
+    for key, item, weight in pairs:
+        items, sums = found.setdefault(key, ([], []))
+        items.append(item)
+        sums.append(weight + (sums[-1] if sums else 0.0))
+    return found
+
+
+_BY_TOPIC = _weighted((rule.topic, rule, rule.weight) for rule in RULES)
+_SOURCES = _weighted(
+    (element, (name, _slots(slots), *map(compile_text, texts)), float(weight))
+    for name, weight, element, slots, *texts in _rows(_GRAMMAR["sources"])
+)
+_ENDINGS = _weighted(
+    (kind, (code, _slots(slots), [*map(compile_text, code.split(" / "))], compile_text(said), to),
+     float(weight))
+    for kind, weight, slots, code, said, to in _rows(_GRAMMAR["endings"])
+)  # fmt: skip
 _GUARDS: dict[str, list[tuple[str, str]]] = {}
-for _kind, _code, _said in _rows(grammar.GUARDS):
+for _kind, _code, _said in _rows(_GRAMMAR["guards"]):
     _GUARDS.setdefault(_kind, []).append((_code, _said))
+
+
+_FORMULAS = (
+    ("# * @ + $", "# times @ plus $"), ("@ ** 2 - $", "the square of @ minus $"),
+    ("# * @", "# times @"), ("@ - $", "@ minus $"), ("@ + $", "@ plus $"), ("@", "@"),
+    ("(@ + $) * #", "# times the sum of @ and $"),
+)  # fmt: skip
+_WITH_Q = {
+    "andQ": compile_text(", each other one that {Q} counts {K2}"),
+    "orQ": compile_text(", and each other one that {Q} by its {N}"),
+    "elseQ": compile_text("{F2} if instead it {Q}, "),
+    "elseU": compile_text("{U} if instead it {Q}, "),
+}
 
 
 @dataclass
@@ -254,7 +281,7 @@ class Draft:
         self.sizes: dict[str, int] = {}
         self.env: dict[str, Value] = {}
         rules, weights = _BY_TOPIC[topic]
-        rule = rng.choices(rules, weights)[0]
+        rule = rng.choices(rules, cum_weights=weights)[0]
         self.parts = [topic, rule.name]
         self._write(rule)
 
@@ -415,32 +442,22 @@ class Draft:
             "int", "int", "int", "str", "str", "char", "float")  # fmt: skip
         element = self.rng.choice(elements)
         sources, weights = _SOURCES[element]
-        kind, slots, setup, code, noun, where = self.rng.choices(sources, weights)[0]
+        kind, slots, setup, code, noun, where = self.rng.choices(sources, cum_weights=weights)[0]
         kept = self.env, self.labels, self.slots, self.sizes
         self.env, self.labels, self.slots, self.sizes = {}, {}, slots, {}
         for slot in slots:
             if slot[0] in "AB":
                 self.slot(slot)
-        if setup:
+        if any(setup):
             self.lines.append(self.render(setup, False))
         made = Source(self.render(code, False), element, self.render(noun, True),
                       self.render(where, True))  # fmt: skip
         self.parts += [f"{element} {kind}", *map(str, self.labels.values())]
         self.env, self.labels, self.slots, self.sizes = kept
         self.source = made
+        self.env |= {"noun": Value("", made.noun), "where": Value("", made.where),
+                     "one": Value("", _ONE[element])}  # fmt: skip
         return Value(made.code, f"{made.noun} {made.where}", made.noun, element)
-
-    def _slot_noun(self, name: str) -> Value:
-        assert self.source
-        return Value("", self.source.noun)
-
-    def _slot_where(self, name: str) -> Value:
-        assert self.source
-        return Value("", self.source.where)
-
-    def _slot_one(self, name: str) -> Value:
-        assert self.source
-        return Value("", _ONE[self.source.element])
 
     def _draw_P(self, name: str) -> Value:
         present, given = self.spec(name)
@@ -529,23 +546,11 @@ class Draft:
         code = self.slot("P").code
         return Value("" if code == "True" else f" if {code}")
 
-    def _when_Q(self, text: str) -> Value:
-        clause = self.slot("Q").said
-        return Value("", text.replace("@", clause) if clause else "")
-
     def _slot_andQ(self, name: str) -> Value:
-        return self._when_Q(f", each other one that @ counts {self.slot('K2').said}")
+        """Words that stand only where the second condition does."""
+        return Value("", self.render(_WITH_Q[name], True) if self.slot("Q").said else "")
 
-    def _slot_orQ(self, name: str) -> Value:
-        if not self.slot("Q").said:
-            return Value("")
-        return self._when_Q(f", and each other one that @ by its {self.slot('N').said}")
-
-    def _slot_elseQ(self, name: str) -> Value:
-        return self._when_Q(f"{self.slot('F2').said} if instead it @, ")
-
-    def _slot_elseU(self, name: str) -> Value:
-        return self._when_Q(f"{self.slot('U').said} if instead it @, ")
+    _slot_orQ = _slot_elseQ = _slot_elseU = _slot_andQ
 
     def _slot_more(self, name: str) -> Value:
         return Value("".join(f", {param.name}" for param in self.params[1:]))
@@ -554,23 +559,12 @@ class Draft:
         return Value(", reverse=True" if self.choose("3", 2) else "")
 
     def _draw_F(self, name: str) -> Value:
-        x, a, b = (
-            self.slot("B" if name.endswith("B") else "A").code,
-            *self.rng.sample(range(2, 20), 2),
-        )
-        form = self.rng.randrange(7)
+        x = self.slot("B" if name.endswith("B") else "A")
+        form = self.rng.randrange(len(_FORMULAS))
         self.parts.append(f"f{form}")
-        said = f"«{x}»"
-        code, said = (
-            (f"{a} * {x} + {b}", f"{a} times {said} plus {b}"),
-            (f"{x} ** 2 - {b}", f"the square of {said} minus {b}"),
-            (f"{a} * {x}", f"{a} times {said}"),
-            (f"{x} - {b}", f"{said} minus {b}"),
-            (f"({x} + {b}) * {a}", f"{a} times the sum of {said} and {b}"),
-            (f"{x}", said),
-            (f"{x} + {b}", f"{said} plus {b}"),
-        )[form]
-        return Value(code, said)
+        a, b = self.rng.sample(range(2, 20), 2)
+        code, said = (text.replace("#", str(a)).replace("$", str(b)) for text in _FORMULAS[form])
+        return Value(code.replace("@", x.code), said.replace("@", x.said))
 
     def _draw_W(self, name: str) -> Value:
         label = repr(self.rng.choice(_LABELS))
@@ -604,17 +598,13 @@ class Draft:
         elif text == "M":
             text = self.slot("M").kind
         elif text == "many":
-            made = self._mapped() if self._many_mapped else None
+            made = self._mapped() if self.parts[0] != "sorting" else None
             assert self.source
             return _MANY[made.kind if made else self.source.element]
         if text == "elem":
             assert self.source
             text = self.source.element
         return "str" if text == "char" else text
-
-    @property
-    def _many_mapped(self) -> bool:
-        return "sorting" not in self.parts[0]
 
     # -- the end and the beginning ---------------------------------------------------------------
 
@@ -624,7 +614,7 @@ class Draft:
             self.lines.append(f"return {name}")
             return
         endings, weights = _ENDINGS[self.kind]
-        key, slots, code, said, kind = self.rng.choices(endings, weights)[0]
+        key, slots, code, said, kind = self.rng.choices(endings, cum_weights=weights)[0]
         self.parts.append(key)
         self.env, self.labels, self.slots, self.sizes = {}, {}, slots, {}
         self.env |= {"r": Value(name), "said": Value("", self.said)}
