@@ -7,8 +7,8 @@ Command:  make quickstart, which trains it on raw code, on CodeTextbook, and fro
 Hardware: 2 CPU cores.
 Expected: see the table in README.md, which `make quickstart` prints.
 
-Departures from the paper, for the sake of minutes instead of days: Muon, no dropout, a loss on the
-solutions of exercises only, and rows that start with a document.
+Departures from the paper, for the sake of minutes instead of days: Muon, no dropout, short rows
+that start with a document, and 15 % of CodeTextbook in the finetuning mixture ("replay").
 """
 
 from ml_collections import ConfigDict
@@ -37,9 +37,9 @@ def get_config() -> ConfigDict:
     # which starts from them, learns more slowly than from scratch.
     config.optimizer.weight_decay = 0.1
     config.optimizer.warmup_steps = 20
-    config.data.seq_len = 128
+    config.data.seq_len = 256  # nine prompts of ten in HumanEval and MBPP are longer than 128
     config.data.global_batch_size = 8
-    config.data.loss_on = "solutions"
+    config.data.loss_on = "all"
     config.data.packing = "documents"
     config.data.validation_rows = 0  # every row counts in so small a corpus
     config.eval_every_steps = 0

@@ -58,11 +58,11 @@ def test_interrupted_resumed_and_reused(tmp_path):
     assert "== raw_code: unchanged, reused" in printed
     assert "== code_textbook: unchanged" not in printed
     summary = json.loads((root / "summary.json").read_text())
-    models = ["untrained", "raw_code", "code_textbook", "code_exercises"]
+    models = ["untrained", "raw_code", "code_textbook", "control", "code_exercises"]
     assert list(summary["pass_at_1"]) == models
     assert all(0 <= value <= 1 for value in summary["pass_at_1"].values())
     assert summary["n_problems"] == 12
-    assert summary["train_tokens"] == 3 * 30 * 8 * 128
+    assert summary["train_tokens"] == 4 * 30 * 8 * 256
     assert sum(summary["stage_seconds"].values()) == pytest.approx(
         summary["total_seconds"], abs=0.1
     )

@@ -1,4 +1,4 @@
-"""The quickstart's report: table, bar chart like the paper's Figure 2.1, sample completions."""
+"""The quickstart's report: table, bar charts like the paper's Figure 2.1, completions."""
 
 import io
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.corpus.problems import read_problems
+from phi1_jax.evaluate.evaluate import BITS_PER_BYTE
 from phi1_jax.evaluate.saved import read_rows
 from phi1_jax.files import write_json
 from phi1_jax.run.metrics import MetricsWriter
@@ -16,36 +17,54 @@ N_SAMPLES = 10
 
 
 def write_report(
-    root: Path, models: Sequence[str], runs: Sequence[Path], stage_seconds: Mapping[str, float]
+    root: Path,
+    models: Sequence[str],
+    runs: Sequence[Path],
+    public: Sequence[str],
+    missing: Mapping[str, str],
+    stage_seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """Gathers what the stages left below `root` into one summary.
 
     Args:
       models: folders below `root/evaluate`, in the order of the table; the last is shown at work.
-      runs: the training runs, for their tokens.
+      runs: the training runs of all models but the first, for their tokens.
+      public: benchmarks measured in bits per byte, each in `root/bits_NAME`.
+      missing: benchmarks that could not be had, and why.
     Returns:
-      What `summary.json` holds: pass@1 by model with its 95% interval, n_problems, train_tokens
-      (next-token targets that counted, over all runs), stage_seconds and total_seconds.
+      What `summary.json` holds: pass_at_1 on the own exam by model with its 95% interval;
+      bits_per_byte by benchmark and model (value, low, high) and `differences`, paired, between
+      models; n_problems, train_tokens (next-token targets that counted, over all runs),
+      train_steps, stage_seconds, total_seconds and missing.
     """
     scores = {name: _read(root / "evaluate" / name / "summary.json") for name in models}
     pass_at_1 = {name: score["pass_at_k"]["1"] for name, score in scores.items()}
     results = {name: _read(run / "result.json") for name, run in zip(models[1:], runs, strict=True)}
+    bits, differences = {}, {}
+    for benchmark in public:
+        folder = root / f"bits_{benchmark}"
+        found = {name: _read(folder / name / "summary.json") for name in models}
+        bits[benchmark] = {name: summary[BITS_PER_BYTE] for name, summary in found.items()}
+        differences[benchmark] = _read(folder / "differences.json")
     summary = {
         "pass_at_1": {name: value["value"] for name, value in pass_at_1.items()},
         "interval_95": {name: [v["low"], v["high"]] for name, v in pass_at_1.items()},
         "n_problems": scores[models[-1]]["n_tasks"],
+        "bits_per_byte": bits,
+        "differences": differences,
+        "missing": dict(missing),
         "train_tokens": sum(result["tokens"] for result in results.values()),
         "train_steps": {name: result["steps"] for name, result in results.items()},
         "stage_seconds": dict(stage_seconds),
         "total_seconds": round(sum(stage_seconds.values()), 1),
     }
     samples = _samples(root / "evaluate" / models[-1] / "results.jsonl", root)
-    figure = bar_chart(pass_at_1)
+    figure = bar_chart(pass_at_1, bits)
     (root / "figure.png").write_bytes(figure)
     (root / "samples.md").write_text(samples, encoding="utf-8")
     (root / "report.md").write_text(_table(summary), encoding="utf-8")
     writer = MetricsWriter(root / "report")
-    writer.image(0, "pass_at_1", figure)
+    writer.image(0, "result", figure)
     writer.text(0, "samples", samples)
     writer.text(0, "report", _table(summary))
     writer.close()
@@ -53,24 +72,44 @@ def write_report(
     return summary
 
 
-def bar_chart(pass_at_1: Mapping[str, Mapping[str, float]]) -> bytes:
-    """A PNG with a bar and its 95% interval for each model."""
+_Point = Mapping[str, float]
+
+
+def bar_chart(
+    pass_at_1: Mapping[str, _Point], bits: Mapping[str, Mapping[str, _Point]] | None = None
+) -> bytes:
+    """A PNG, side by side: pass@1 of each model on the own exam, and bits per byte elsewhere.
+
+    Args:
+      pass_at_1: by model: value, low and high (the 95% interval), as shares.
+      bits: the same in bits per byte, by benchmark and model.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    names = [name.replace("_", " ") for name in pass_at_1]
-    values = [100 * point["value"] for point in pass_at_1.values()]
-    below = [100 * (point["value"] - point["low"]) for point in pass_at_1.values()]
-    above = [100 * (point["high"] - point["value"]) for point in pass_at_1.values()]
-    figure, axes = pyplot.subplots(figsize=(6.4, 3.6), dpi=150, layout="constrained")
-    colors = ["#b9bec7", "#8fa3bf", "#5b8bc9", "#1f5fae"]
-    bars = axes.bar(names, values, color=colors[-len(names) :], yerr=[below, above], capsize=4)
-    axes.bar_label(bars, fmt="%.1f", padding=4)
-    axes.set_ylim(0, 112)
-    axes.set_ylabel("pass@1 on held-out problems, %")
-    axes.spines[["top", "right"]].set_visible(False)
+    panels = [("pass@1 on held-out problems\nof the teacher, %", pass_at_1, 100.0, "%.0f")]
+    for name, points in (bits or {}).items():
+        title = f"bits per byte of the solutions\nof {name}, lower is better"
+        panels.append((title, points, 1.0, "%.2f"))
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=(4.2 * len(panels), 4.0), dpi=150, layout="constrained"
+    )
+    colors = ["#b9bec7", "#8fa3bf", "#5b8bc9", "#7fb59b", "#1f5fae"]
+    for axis, (title, points, scale, form) in zip(
+        axes if len(panels) > 1 else [axes], panels, strict=True
+    ):
+        names = [name.replace("_", "\n") for name in points]
+        values = [scale * point["value"] for point in points.values()]
+        below = [scale * (point["value"] - point["low"]) for point in points.values()]
+        above = [scale * (point["high"] - point["value"]) for point in points.values()]
+        bars = axis.bar(names, values, color=colors[-len(names) :], yerr=[below, above], capsize=4)
+        axis.bar_label(bars, fmt=form, padding=4)
+        axis.set_title(title, fontsize=10)
+        axis.tick_params(axis="x", labelsize=8)
+        axis.margins(y=0.15)
+        axis.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     pyplot.close(figure)
@@ -78,18 +117,37 @@ def bar_chart(pass_at_1: Mapping[str, Mapping[str, float]]) -> bytes:
 
 
 def _table(summary: Mapping[str, Any]) -> str:
+    bits = summary["bits_per_byte"]
+    head = ["model", f"own exam, {summary['n_problems']} problems: pass@1", *(
+        f"{name}: bits per byte" for name in bits), "training steps"]  # fmt: skip
     lines = [
-        f"pass@1 on {summary['n_problems']} held-out problems (greedy; 95% interval)",
+        "The own exam is in the teacher's dialect, HumanEval and MBPP are not. 95% intervals.",
         "",
-        "| model | pass@1 | interval | training steps |",
-        "|---|---|---|---|",
+        f"| {' | '.join(head)} |",
+        "|---" * len(head) + "|",
     ]
     for name, value in summary["pass_at_1"].items():
         low, high = summary["interval_95"][name]
-        steps = summary["train_steps"].get(name, 0)
-        lines.append(
-            f"| {name} | {100 * value:.1f} % | {100 * low:.1f} - {100 * high:.1f} | {steps:,} |"
-        )
+        cells = [name, f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"]
+        for points in bits.values():
+            point = points[name]
+            cells.append(f"{point['value']:.3f} ({point['low']:.3f} to {point['high']:.3f})")
+        cells.append(f"{summary['train_steps'].get(name, 0):,}")
+        lines.append(f"| {' | '.join(cells)} |")
+    for benchmark, rows in summary["differences"].items():
+        lines += [
+            "",
+            f"| {benchmark} | against | bits per byte, paired difference |",
+            "|---|---|---|",
+        ]
+        lines += [
+            f"| {r['model']} | {r['baseline']} | {r['difference']:+.3f} ({r['low']:+.3f} to"
+            f" {r['high']:+.3f}) |"
+            for r in rows
+            if r["baseline"] != "untrained"
+        ]
+    for name, reason in summary["missing"].items():
+        lines += ["", f"Not measured: {name}. {reason}"]
     lines += ["", "| stage | seconds |", "|---|---|"]
     lines += [f"| {name} | {value:.1f} |" for name, value in summary["stage_seconds"].items()]
     return "\n".join(lines) + "\n"
