@@ -7,7 +7,7 @@ import os
 import re
 import select
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -25,6 +25,8 @@ _TEXT, _URLS, _FILES = (
     {"base_url", "ray_address"},
     {"config", "sources"},
 )
+# Fields of a config that are paths.
+_PATHS = {"path", "tokenizer", "init_from"}
 flags.DEFINE_bool("traceback", False, "Show the Python traceback of an input error.")
 flags.DEFINE_string(
     "compile_cache", "~/.cache/phi1_jax", "Folder for compiled programs; empty for none."
@@ -85,10 +87,10 @@ def make_folder(path: Path, flag: str) -> None:
 
 
 def load_config(holder: flags.FlagHolder) -> dict[str, Any]:
-    """The plain values of a `config_flags.DEFINE_config_file` flag.
+    """The plain values of a `config_flags.DEFINE_config_file` flag, with `~` of paths expanded.
 
     Raises:
-      UserError: no file named, none there, or one that does not run.
+      UserError: no file named, none there, or one that does not run; or a URL for a path.
     """
     if flags.FLAGS[holder.name].value is None and not flags.FLAGS[holder.name].present:
         raise UserError(f"--{holder.name} is missing: --{holder.name}=configs/phi1_tiny.py, say")
@@ -97,14 +99,23 @@ def load_config(holder: flags.FlagHolder) -> dict[str, Any]:
     except OSError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise UserError(f"--{holder.name}: {reason}") from error
-    if isinstance(values, dict):
-        return values
-    if not hasattr(values, "to_dict"):
+    if not isinstance(values, dict) and not hasattr(values, "to_dict"):
         raise UserError(
             f"--{holder.name}: get_config() must return an ml_collections.ConfigDict, not a"
             f" {type(values).__name__}"
         )
-    return values.to_dict()
+    return _with_local_paths(values if isinstance(values, dict) else values.to_dict())
+
+
+def _with_local_paths(value: Any, field: str = "") -> Any:
+    """Nested values of a config in which every path is as `_local_path` makes it."""
+    if isinstance(value, Mapping):
+        return {k: _with_local_paths(v, f"{field}.{k}" if field else k) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_local_paths(item, f"{field}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, str) and field.rpartition(".")[2] in _PATHS:
+        return _local_path(value, f"config field {field}={value}")
+    return value
 
 
 def pairs(holder: flags.FlagHolder) -> dict[str, str]:
@@ -196,9 +207,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
     asked = {argument.lstrip("-") for argument in argv[1:]}
     if asked & {"help", "helpfull", "helpshort", "?"}:
         return app.parse_flags_with_usage(list(argv))
-    argv = [argv[0], *map(_resolve, argv[1:])]
     try:
-        return flags.FLAGS(list(argv))
+        return flags.FLAGS([argv[0], *map(_resolve, argv[1:], argv)])
     except flags.UnrecognizedFlagError as error:
         fields = flatten(to_dict(RunConfig())) if "config" in flags.FLAGS else {}
         meant = [field for field in fields if error.flagname in field.rpartition(".")[2]]
@@ -206,6 +216,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
         if error.flagname.startswith("config."):
             hint = "is set only in a --config=FILE that returns an ml_collections.ConfigDict"
         _fail(f"--{error.flagname}: {hint}" if hint else f"{error} (see --help)")
+    except UserError as error:
+        _fail(str(error))
     except Exception as error:  # a config file is the user's code: anything can come out of it
         # str() of a KeyError is its repr, and ml_collections names only a field's last part.
         text = str(error.args[0] if isinstance(error, KeyError) else error)
@@ -223,29 +235,48 @@ def _parse(argv: Sequence[str]) -> list[str]:
         _fail(f"{problem} (see --help)")
 
 
-def _resolve(argument: str) -> str:
+def _resolve(argument: str, before: str) -> str:
     """An argument whose `~` is expanded also behind `--name=` and `--name=key=`, as no shell does.
 
-    A URL, and a config file that is not there, end the script.
+    Args:
+      before: the argument before it, which may be the name of the flag whose value this is.
+    Raises:
+      UserError: a URL for a path, or a config file that is not there.
     """
-    name, _, value = argument.lstrip("-").partition("=")
-    if not argument.startswith("-") or name in _TEXT:
+    if argument.startswith("-"):
+        flag, equals, value = argument.partition("=")
+    else:
+        flag, equals, value = before, "", argument
+    name = flag.lstrip("-") if flag.startswith("-") else ""
+    if name in _TEXT or not value:
         return argument
-    if name not in _URLS and re.match(r"([\w-]+=)?[A-Za-z][\w+.-]*://", value):
-        _fail(
-            f"{argument}: this is a URL; files and runs' folders are on a file system: mount it"
-            " (with gcsfuse or s3fs, say), or copy it here"
-        )
-    if start := re.match(r"([^/~]*[=:])?(?=~(/|$))", value):
-        value = start[0] + str(Path(value[start.end() :]).expanduser())
-    if name in _FILES and value and not Path(value.partition(".py:")[0]).exists():
+    if name not in _URLS:
+        value = _local_path(value, argument)
+    if name in _FILES and not Path(value.partition(".py:")[0]).exists():
         elsewhere = _repository() / value
         known = [
             str(path.relative_to(_repository())) for path in _repository().glob("configs/*.py")
         ]
         here = f"; did you mean {elsewhere}?" if elsewhere.is_file() else did_you_mean(value, known)
-        _fail(f"--{name}={value}: no such file in {Path.cwd()}{here}")
-    return f"{argument.partition('=')[0]}={value}" if value else argument
+        raise UserError(f"--{name}={value}: no such file in {Path.cwd()}{here}")
+    return f"{flag}={value}" if equals else value
+
+
+def _local_path(text: str, shown: str) -> str:
+    """PATH or NAME=PATH with `~` expanded.
+
+    Args:
+      shown: names it in a message.
+    Raises:
+      UserError: it is a URL.
+    """
+    if re.match(r"([\w-]+=)?[A-Za-z][\w+.-]*://", text):
+        raise UserError(
+            f"{shown}: this is a URL; files and runs' folders are on a file system: mount it (with"
+            " gcsfuse or s3fs, say), or copy it here"
+        )
+    start = re.match(r"([^/~]*[=:])?(?=~(/|$))", text)
+    return start[0] + str(Path(text[start.end() :]).expanduser()) if start else text
 
 
 def _repository() -> Path:

@@ -82,10 +82,10 @@ class Checkpoint:
     """
 
     def __init__(self, text: str) -> None:
-        self.name, (self.path, self._step) = "", _folder_and_step(text)
+        self.name, (self.path, self._step) = "", run_folder.split_step(text)
         if not self.path.is_dir() and "=" in text:
             self.name, _, place = text.partition("=")
-            self.path, self._step = _folder_and_step(place)
+            self.path, self._step = run_folder.split_step(place)
         if not self.path.is_dir():
             raise UserError(f"--checkpoint={text}: {self.path} is not a folder")
         self._loaded: Any = None
@@ -312,10 +312,3 @@ def show_drops(report: Mapping[str, Any]) -> int:
 
 def count_samples(n: int) -> str:
     return f"{n} sample{'' if n == 1 else 's'}"
-
-
-def _folder_and_step(text: str) -> tuple[Path, int | None]:
-    folder, at, step = text.rpartition("@")
-    if at and step.isdecimal() and not Path(text).is_dir():
-        return Path(folder), int(step)
-    return Path(text), None

@@ -41,6 +41,10 @@ def test_a_tilde_is_the_home_folder_in_every_flag(parse, monkeypatch):
     assert values.output == "/home/me/runs" and values.prompt == "~/x"
     assert values.source == ["code=/home/me/a:2", "prose:/home/me/b"]
     assert parse("--output=a~/b").output == "a~/b"
+    values = parse("--output", "~/runs", "--source", "code=~/a", "--prompt", "~/x")
+    assert (values.output, values.source, values.prompt) == (
+        "/home/me/runs", ["code=/home/me/a"], "~/x",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("value", ["gs://bucket/run", "s3://b", "x=hdfs://b", "file:///tmp/x"])
@@ -48,7 +52,10 @@ def test_a_url_is_refused_at_once(value, parse, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "runs' folders are on a file system" in parse(f"--output={value}")
     assert not list(tmp_path.iterdir())
+    assert "runs' folders are on a file system" in parse("--output", value)
+    assert "runs' folders are on a file system" in parse("verify", value)  # positional
     assert parse("--base_url=http://x/v1", "--prompt=http://y").base_url == "http://x/v1"
+    assert parse("--base_url", "http://x/v1", "--prompt", "http://y").prompt == "http://y"
 
 
 @pytest.mark.parametrize(
@@ -85,3 +92,24 @@ def test_a_config_may_be_a_plain_dict(monkeypatch):
     assert script.load_config(Holder(ConfigDict({"data": {"seq_len": 3}})))["data"]["seq_len"] == 3
     with pytest.raises(UserError, match="ConfigDict, not a list"):
         script.load_config(Holder([1]))
+
+
+def test_paths_in_a_config_are_local(monkeypatch):
+    monkeypatch.setattr(flags, "FLAGS", {"config": Holder("set")})
+    monkeypatch.setenv("HOME", "/home/me")
+    values = {
+        "data": {"tokenizer": "~/tokenizer", "sources": ({"name": "~", "path": "~/shards"},)},
+        "init_from": "~/base@12",
+    }
+    assert script.load_config(Holder(ConfigDict(values))) == {
+        "data": {
+            "tokenizer": "/home/me/tokenizer",
+            "sources": [{"name": "~", "path": "/home/me/shards"}],
+        },
+        "init_from": "/home/me/base@12",
+    }
+    values["data"]["sources"][0]["path"] = "gs://bucket/shards"
+    with pytest.raises(
+        UserError, match=r"data.sources\[0\].path=gs://bucket/shards: this is a URL"
+    ):
+        script.load_config(Holder(values))
