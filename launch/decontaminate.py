@@ -1,4 +1,4 @@
-"""Takes out of a corpus whatever gives a benchmark problem away, and shows what is near it.
+"""Takes out of a corpus what gives a benchmark problem away, and shows what is near it.
 
 Example: python launch/decontaminate.py --corpus=runs/synth/exercises.jsonl.zst \\
              --corpus=runs/synth/textbooks.jsonl.zst --benchmark=HumanEval.jsonl.gz \\
@@ -18,7 +18,7 @@ similar document at each tau, for launch/evaluate.py) and report.json.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,13 @@ def main(argv: Sequence[str]) -> None:
     rules = Rules(NGRAM.value, taus, MAX_DISTANCE.value)
     if MAX_DISTANCE.value is not None and not EMBEDDER.value:
         raise UserError("--max_distance: needs embeddings; name a model with --embedder")
-    embed, embedder = load_embedder(Path(EMBEDDER.value)) if EMBEDDER.value else (None, None)
+    embed, embedder = None, None
+    if EMBEDDER.value:
+        script.start_jax()
+        from phi1_jax.quality.embedder import Embedder
+
+        model = Embedder.from_checkpoint(EMBEDDER.value)
+        embed, embedder = model.unit_vectors, model.fingerprint
 
     def work(output: Path) -> dict[str, Any]:
         skip = SkipLog(output / corpus.LEFT_OUT)
@@ -78,22 +84,6 @@ def main(argv: Sequence[str]) -> None:
     known = benchmark if benchmark.exists() else BENCHMARK.value
     inputs = {**corpora, "benchmark": known, "rules": rules, "embedder": embedder}
     run_stage("decontaminate", Path(OUTPUT.value), inputs, work, force=FORCE.value)
-
-
-def load_embedder(run: Path) -> tuple[Callable[[Sequence[str]], Any], str]:
-    """Texts -> vectors of length 1, and the fingerprint of what makes them."""
-    script.start_jax()
-    import numpy as np
-
-    from phi1_jax.quality.embedder import Embedder
-
-    embedder = Embedder.from_checkpoint(run, max_tokens=None, batch_tokens=1 << 14)
-
-    def embed(texts: Sequence[str]) -> Any:
-        vectors, _ = embedder.embed(texts)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-    return embed, embedder.fingerprint
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Takes out of a corpus whatever gives a benchmark problem away, and shows what is left near it.
+"""Takes out of a corpus what gives a benchmark problem away, and shows what is left near it.
 
 Section 5 of the paper: the exercises near a HumanEval problem go, the model is trained on the rest,
 and HumanEval is split into the problems that had something similar and those that had not. What
@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from phi1_jax.decontamination.contamination import (
     WHOLE_WORDS,
     Comparison,
     Findings,
+    Leak,
     Rules,
 )
 from phi1_jax.errors import UserError
@@ -68,6 +69,26 @@ class Nearest:
             }
         return result
 
+    def report(self, problems: Sequence[Problem]) -> dict[str, Any]:
+        """What is nearest in the corpora at the first tau, in all and for each problem."""
+        return {
+            "nearest": {
+                measure: {
+                    "mean": round(float(similarity.mean()), 4),
+                    "median": round(float(np.median(similarity)), 4),
+                    "max": round(float(similarity.max()), 4),
+                }
+                for measure, similarity in zip(self.measures, self.similarity[1], strict=True)
+            },
+            "nearest_per_problem": {
+                problem.task_id: {
+                    measure: [near["similarity"], near["document"]]
+                    for measure, near in self.describe(1, index).items()
+                }
+                for index, problem in enumerate(problems)
+            },
+        }
+
 
 def decontaminate(
     corpora: Sequence[Path],
@@ -106,83 +127,100 @@ def decontaminate(
     problems = problems or read_problems(benchmark)
     programs = [problem.prompt + problem.canonical_solution for problem in problems]
     comparison = Comparison(problems, rules, embed(programs) if embed else None)
-    folders = [output / f"tau_{tau}" if len(rules.taus) > 1 else output for tau in rules.taus]
     nearest = Nearest(comparison)
-    found_clean: dict[Path, str] = {}
-    n_in: dict[str, int] = {}
-    n_out = [dict.fromkeys(names, 0) for _ in rules.taus]
-    reasons: list[Counter[str]] = [Counter() for _ in rules.taus]
-    caught_by: Counter[str] = Counter()
+    several = len(rules.taus) > 1
+    levels = [_Level(tau, output / f"tau_{tau}" if several else output) for tau in rules.taus]
+    n_in, caught_by = Counter[str](), Counter[str]()
     with open_records(output / "dropped.jsonl.zst") as drop:
         for corpus, name in zip(corpora, names, strict=True):
-            n_in[name] = 0
-            with ExitStack() as stack:
-                keep = [
-                    stack.enter_context(open_records(folder / f"{name}.jsonl.zst"))
-                    for folder in folders
-                ]
-                clean = [hashlib.sha256() for _ in folders]
-                chunks = _chunks(corpus, f"decontaminate {corpus.name}", embed, columns, skip)
-                for (documents, _), found in ordered_map(_compare, comparison, chunks, workers):
-                    nearest.note(documents, found)
-                    n_in[name] += len(documents)
-                    for row, document in enumerate(documents):
-                        leak = found.leaks.get(row)
-                        goes_at = leak.level if leak else len(rules.taus)
-                        line = _line(vars(document))
-                        for level in range(goes_at):
-                            keep[level](vars(document))
-                            clean[level].update(line)
-                            n_out[level][name] += 1
-                        if leak is None:
-                            continue
-                        for level in range(goes_at, len(rules.taus)):
-                            reasons[level][leak.reason] += 1
+            chunks = _chunks(corpus, embed, columns, skip)
+            with ExitStack() as files:
+                keep = [files.enter_context(level.open(name)) for level in levels]
+                for document, leak in _find_leaks(comparison, chunks, nearest, workers):
+                    n_in[name] += 1
+                    for keep_at_tau in keep[: leak.level if leak else None]:
+                        keep_at_tau(document)
+                    if leak:
+                        for level in levels[leak.level :]:
+                            level.reasons[leak.reason] += 1
                         caught_by.update(leak.task_ids.keys())
-                        about = {
-                            "reason": leak.reason,
-                            "task_ids": leak.task_ids,
-                            "tau": rules.taus[leak.level],
-                            "match_rate": leak.match_rate,
-                        }
-                        metadata = {**document.metadata, "leak": about}
-                        drop({**vars(document), "metadata": metadata})
-            for folder, digest in zip(folders, clean, strict=True):
-                found_clean[folder / f"{name}.jsonl.zst"] = digest.hexdigest()
-            for tau, counts in zip(rules.taus, n_out, strict=True):
-                if not counts[name]:
-                    raise UserError(
-                        f"{corpus}: at tau={tau} every document gives a benchmark problem away"
-                    )
-    written = ordered_map(_digest_of_file, None, found_clean, workers)
-    if damaged := [str(path) for path, digest in written if digest != found_clean[path]]:
-        raise RuntimeError(
-            f"{damaged[0]}: does not hold what was found clean; a fault of the disk?"
-        )
+                        drop(_with_leak(document, leak, rules))
+            for level in levels:
+                if not level.n_out[name]:
+                    found = "every document gives a benchmark problem away"
+                    raise UserError(f"{corpus}: at tau={level.tau} {found}")
+    _verify(levels, workers)
     write_records(output / "nearest.jsonl", _describe(problems, rules, nearest))
     splits = _split(problems, rules, nearest)
     write_json(output / SPLITS, {"benchmark": str(benchmark), **splits})
+    out = {str(level.tau): dict(level.n_out) for level in levels}
     return {
-        "in": n_in,
-        "out": n_out[0] if len(rules.taus) == 1 else _by_tau(rules, n_out),
-        "dropped": dict(reasons[-1].most_common()),
-        "dropped_by_tau": _by_tau(rules, [dict(counts) for counts in reasons]),
+        "in": dict(n_in),
+        "out": out if several else dict(levels[0].n_out),
+        "dropped": dict(levels[-1].reasons.most_common()),
+        "dropped_by_tau": {str(level.tau): dict(level.reasons) for level in levels},
         "caught_by": dict(caught_by),
         "rules": {**vars(rules), "whole_words": WHOLE_WORDS, "embedding": embed is not None},
         "n_problems": len(problems),
         "n_similar": {str(s["tau"]): len(s["similar"]) for s in splits["splits"]},
-        "nearest": {
-            measure: _summarise(nearest.similarity[1, index])
-            for index, measure in enumerate(nearest.measures)
-        },
-        "nearest_per_problem": {
-            problem.task_id: {
-                measure: [near["similarity"], near["document"]]
-                for measure, near in nearest.describe(1, index).items()
-            }
-            for index, problem in enumerate(problems)
-        },
+        **nearest.report(problems),
     }
+
+
+class _Level:
+    """What stays of the corpora at one tau, and why the rest goes.
+
+    Attributes:
+      n_out: corpus -> documents that stay.
+      reasons: measure -> documents that it takes out.
+      digests: file -> SHA-256 of the documents that were written there.
+    """
+
+    def __init__(self, tau: float, folder: Path) -> None:
+        self.tau = tau
+        self.folder = folder
+        self.n_out: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.digests: dict[Path, str] = {}
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Callable[[Document], None]]:
+        """Yields what keeps one document of a corpus."""
+        path = self.folder / f"{name}.jsonl.zst"
+        digest = hashlib.sha256()
+        with open_records(path) as write:
+
+            def keep(document: Document) -> None:
+                write(vars(document))
+                digest.update(_line(vars(document)))
+                self.n_out[name] += 1
+
+            yield keep
+        self.digests[path] = digest.hexdigest()
+
+
+def _find_leaks(
+    comparison: Comparison, chunks: Iterator[_Chunk], nearest: Nearest, workers: int
+) -> Iterator[tuple[Document, Leak | None]]:
+    """Yields each document with why it goes, and notes those nearest to the problems."""
+    for (documents, _), found in ordered_map(_compare, comparison, chunks, workers):
+        nearest.note(documents, found)
+        for row, document in enumerate(documents):
+            yield document, found.leaks.get(row)
+
+
+def _with_leak(document: Document, leak: Leak, rules: Rules) -> dict[str, Any]:
+    about = {**vars(leak), "tau": rules.taus[leak.level]}
+    del about["level"]
+    return {**vars(document), "metadata": {**document.metadata, "leak": about}}
+
+
+def _verify(levels: Sequence[_Level], workers: int) -> None:
+    """Reads every file again: it holds what was found clean, as it was."""
+    expected = {path: digest for level in levels for path, digest in level.digests.items()}
+    for path, digest in ordered_map(_digest_of_file, None, expected, workers):
+        if digest != expected[path]:
+            raise RuntimeError(f"{path}: does not hold what was found clean; a fault of the disk?")
 
 
 def _compare(comparison: Comparison, chunk: _Chunk) -> Findings:
@@ -190,14 +228,10 @@ def _compare(comparison: Comparison, chunk: _Chunk) -> Findings:
 
 
 def _chunks(
-    corpus: Path,
-    description: str,
-    embed: Embed | None,
-    columns: Mapping[str, str] | None,
-    skip: Skip | None,
+    corpus: Path, embed: Embed | None, columns: Mapping[str, str] | None, skip: Skip | None
 ) -> Iterator[_Chunk]:
     documents = read_documents(corpus, columns=columns, skip=skip)
-    documents = iter(tqdm(documents, desc=description, unit="doc"))
+    documents = iter(tqdm(documents, desc=f"decontaminate {corpus.name}", unit="doc"))
     while chunk := list(islice(documents, _CHUNK)):
         yield chunk, embed([document.text for document in chunk]) if embed else None
 
@@ -249,17 +283,5 @@ def _describe(
         }
 
 
-def _by_tau(rules: Rules, values: Sequence[Any]) -> dict[str, Any]:
-    return {str(tau): value for tau, value in zip(rules.taus, values, strict=True)}
-
-
 def _distance(cosine: float) -> float:
     return round(float(np.sqrt(max(2 - 2 * cosine, 0))), 4)
-
-
-def _summarise(similarities: np.ndarray) -> dict[str, float]:
-    return {
-        "mean": round(float(similarities.mean()), 4),
-        "median": round(float(np.median(similarities)), 4),
-        "max": round(float(similarities.max()), 4),
-    }

@@ -113,6 +113,11 @@ class Embedder:
         """The mean of the last hidden state over the first `max_tokens` tokens of each text."""
         return self.start(texts)()
 
+    def unit_vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """float32[n, d_model]: those of `embed`, each scaled to length 1."""
+        vectors, _ = self.embed(texts)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
     def start(self, texts: Sequence[str]) -> Callable[[], Embedded]:
         """Starts embedding and returns a function that waits for the result.
 
