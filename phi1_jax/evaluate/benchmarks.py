@@ -9,7 +9,6 @@ import builtins
 import hashlib
 import json
 import urllib.request
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from phi1_jax import unconventional
 from phi1_jax.corpus.problems import Problem, parse_problems
 from phi1_jax.corpus.records import read_records
+from phi1_jax.corpus.syntax import parse_quietly
 from phi1_jax.errors import UserError, did_you_mean
 from phi1_jax.evaluate.evalplus import examiner_of
 from phi1_jax.evaluate.saved import sha256
@@ -331,12 +331,6 @@ def _shot(row: Mapping[str, Any], code: str | None = None) -> str:
 
 def _plain(text: str) -> str:
     return text.replace("\r\n", "\n")
-
-
-def parse_quietly(code: str) -> ast.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the code's own strings: '\\w' in some of MBPP's
-        return ast.parse(code)
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.corpus.problems import Problem, write_problems
-from phi1_jax.evaluate.benchmarks import humaneval, parse_quietly
+from phi1_jax.corpus.syntax import parse_quietly
+from phi1_jax.evaluate.benchmarks import humaneval
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.pass_at_k import bootstrap_interval
 from phi1_jax.evaluate.samples import Completes, SamplingPlan
