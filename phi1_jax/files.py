@@ -1,6 +1,7 @@
 """Files that are whole or not there, and copies of folders."""
 
 import filecmp
+import hashlib
 import json
 import os
 import shutil
@@ -49,8 +50,13 @@ def read_json_if_whole(path: Path) -> dict[str, Any]:
         return {}
 
 
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def copy_folder(source: Path, target: Path) -> None:
-    """Copies the files of a folder with ordinary modes, whatever theirs are, over older ones.
+    """Copies the files of a folder with ordinary modes, over older ones.
 
     shutil.copytree would copy the modes too: the copy of a read-only folder could not be copied
     over again, nor deleted.

@@ -13,7 +13,7 @@ from typing import Any
 
 import phi1_jax
 from phi1_jax.errors import UserError
-from phi1_jax.files import read_json_if_whole, write_json
+from phi1_jax.files import file_sha256, read_json_if_whole, write_json
 
 REPORT = "report.json"
 MARKER = "stage.json"
@@ -206,8 +206,7 @@ def _identity(value: Any) -> str:
         # The finished stage that wrote the file, if there is one, has already hashed its inputs.
         if theirs := _stage_fingerprint(value.parent, [value]):
             return f"{theirs}/{value.name}/{value.stat().st_size}"
-        with value.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(value)
     if value.is_dir():
         files = sorted(p for p in value.rglob("*") if p.is_file())
         if mine := _stage_fingerprint(value, files):

@@ -1,6 +1,5 @@
 """SHA-256 of a folder's files; transient read errors are retried."""
 
-import hashlib
 import os
 import re
 import time
@@ -12,6 +11,8 @@ from typing import TypeVar
 
 from absl import logging
 from tqdm import tqdm
+
+from phi1_jax.files import file_sha256
 
 # A read that fails is tried again after so long each time.
 RETRY_AFTER_S = (0.1, 1.0, 5.0)
@@ -56,11 +57,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _digest(path: Path) -> str:
-    def read() -> str:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
-    return retry_io(read)
+    return retry_io(lambda: file_sha256(path))
 
 
 def names(folder: Path) -> list[str]:

@@ -5,7 +5,6 @@ only when some document has a prompt), `documents.jsonl.zst` (id, source, offset
 metadata) and `manifest.json`, written last: a folder without it is not finished.
 """
 
-import hashlib
 import json
 import shutil
 from bisect import bisect_right
@@ -21,7 +20,7 @@ from tqdm import tqdm
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.records import read_records, write_records
 from phi1_jax.errors import UserError
-from phi1_jax.files import write_json
+from phi1_jax.files import file_sha256, write_json
 from phi1_jax.tokens.encode import PART_CHARS, Part, encode_parts
 from phi1_jax.tokens.tokenizer import Tokenizer
 
@@ -109,7 +108,7 @@ def write_shards(
             name: {**counts, "bytes_per_token": round(counts["bytes"] / counts["tokens"], 3)}
             for name, counts in sorted(sources.items())
         },
-        "index": {"file": INDEX, "sha256": _sha256(output / INDEX)},
+        "index": {"file": INDEX, "sha256": file_sha256(output / INDEX)},
         "shards": writer.close(),
     }
     write_json(output / MANIFEST, manifest)
@@ -211,7 +210,7 @@ def open_shards(folder: Path, *, verify: bool = False) -> TokenShards:
         parts = [part for shard in manifest["shards"] for part in shard.values()]
         for part in [manifest["index"], *parts]:
             file = folder / part["file"]
-            if not file.is_file() or _sha256(file) != part["sha256"]:
+            if not file.is_file() or file_sha256(file) != part["sha256"]:
                 raise UserError(f"{file}: missing or damaged; run tokenize_corpus again")
     return TokenShards(folder, manifest)
 
@@ -270,11 +269,7 @@ class _ShardWriter:
         for kind, parts in (("tokens", self._tokens), ("loss", self._masks)):
             file = self._output / f"{kind}-{len(self._shards):05d}.npy"
             np.save(file, np.concatenate(parts))
-            shard[kind] = {"file": file.name, "sha256": _sha256(file), "n_tokens": self._buffered}
+            sha256 = file_sha256(file)
+            shard[kind] = {"file": file.name, "sha256": sha256, "n_tokens": self._buffered}
         self._shards.append(shard)
         self._tokens, self._masks, self._buffered = [], [], 0
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
