@@ -3,11 +3,11 @@
 Example: python launch/diversity.py --corpus=runs/quickstart/synthesize/exercises.jsonl.zst \\
              --against=HumanEval.jsonl.gz --output=runs/diversity
 
-Prints which share of the functions has a loop, a guard, two arguments and so on, in the corpora and
-in the problems of --against (HumanEval's format, MBPP's or EvalPlus's), and how many of the
-problems' solutions are covered: each of their statements, with those around it, and their number
-of arguments occur in the corpus. OUTPUT gets diversity.md with its figure, and report.json. The
-corpora are what `synthesize.py` writes, or any corpus of docs/data.md; docs/synthesis.md
+Prints which share of the functions has a loop, an early return, two arguments and so on, in the
+corpora and in the problems of --against (HumanEval's format, MBPP's or EvalPlus's), and how many of
+the problems' solutions are covered: each of their statements, with those around it, and their
+number of arguments occur in the corpus. OUTPUT gets diversity.md with its figure, and report.json.
+The corpora are what `synthesize.py` writes, or any corpus of docs/data.md; docs/synthesis.md
 explains the figures.
 """
 
@@ -31,7 +31,6 @@ TOPICS = flags.DEFINE_string(
     "of the offline teacher).",
 )  # fmt: skip
 WORKERS = flags.DEFINE_integer("workers", 2, "Processes that parse.", 1)
-SEED = flags.DEFINE_integer("seed", 0, "Draws the documents whose near variants are counted.")
 LONG_PROMPT = flags.DEFINE_integer(
     "long_prompt", 200, "Characters beyond which a prompt is long.", 1
 )
@@ -53,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
 
     inputs = {
         **corpus.inputs(), "against": list(problems.values()), "topics": own or "",
-        "seed": SEED.value, "long_prompt": LONG_PROMPT.value, "tokenizer": tokenizer or "",
+        "long_prompt": LONG_PROMPT.value, "tokenizer": tokenizer or "",
     }  # fmt: skip
     output = Path(OUTPUT.value)
     run_stage("diversity", output, inputs, work, force=FORCE.value)
@@ -107,7 +106,7 @@ def measure_all(
         tree = topic_tree(own, "composition" in first.metadata)
         read = read_documents(path, None, columns, skip)
         with tqdm(read, name, unit="", mininterval=1) as documents:
-            corpora[name], found = measure(documents, tree, WORKERS.value, SEED.value, counter)
+            corpora[name], found = measure(documents, tree, WORKERS.value, counter)
         rows[name] = found.shares()
         for other, constructs in solutions.items():
             covered = sum(found.covers(one) for one in constructs)

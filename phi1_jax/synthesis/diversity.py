@@ -9,7 +9,6 @@ import ast
 import hashlib
 import io
 import math
-import random
 import re
 from array import array
 from collections import Counter, defaultdict
@@ -25,21 +24,15 @@ import zstandard
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.fingerprints import code_blocks, fingerprint_document
 from phi1_jax.corpus.parallel import ordered_map
-from phi1_jax.corpus.similarity import match_rates
 from phi1_jax.corpus.syntax import parse_python
 from phi1_jax.errors import UserError
 from phi1_jax.synthesis.exercises import Exercise
 
-# Two functions are near variants from this match rate of their syntax trees on (the paper's tau):
-# in a function of 20 nodes, up to two of them differ.
-NEAR_RATE = 0.9
-N_SAMPLED = 200
 # Distinct n-grams fall with length, so they are counted in the same number of words everywhere.
 N_WORDS = 200_000
 MAX_N = 4
 _CHUNK_DOCUMENTS = 500
 _N_SHOWN = 20
-_N_GROWTH = 50
 _N_AREAS = 20
 _EXCERPT_CHARS = 1500
 
@@ -245,9 +238,7 @@ class _Tally:
     leaves: Counter[str] = field(default_factory=Counter)
     audiences: Counter[str] = field(default_factory=Counter)
     trees: dict[bytes, list[int]] = field(default_factory=lambda: defaultdict(list))
-    tokens: list[array] = field(default_factory=list)
     words: array = field(default_factory=lambda: array("I"))
-    growth: list[tuple[int, int, int]] = field(default_factory=list)
     n_documents: int = 0
     n_bytes: int = 0
     apart_bytes: int = 0
@@ -258,21 +249,17 @@ def measure(
     documents: Iterable[Document],
     tree: Collection[str],
     workers: int = 1,
-    seed: int = 0,
     counter: ConstructCounter = ConstructCounter(),
 ) -> tuple[dict[str, Any], Constructs]:
     """The figures of one corpus, JSON-serialisable, and the constructs of its functions.
 
     Args:
-      tree: all leaves, "area > topic" each; empty if nobody knows.
+      tree: all leaves, "area > topic" each; empty if they are not known.
       workers: processes that parse.
-      seed: draws the documents whose near variants are counted.
     Returns:
       `names`, `verbs` (their first words), `topics`, `audiences`: see `spread`; `coverage` of the
       tree; `compression`; `distinct_n`: distinct runs of n words among the first N_WORDS; `code`:
-      functions that are equal up to local names; `near_variants`: how many others of the corpus
-      have a match rate of NEAR_RATE or more with one of it; `growth`: (documents, distinct
-      functions, distinct names) along the corpus.
+      functions that are equal up to local names.
     """
     tally = _Tally()
     whole = zstandard.ZstdCompressor(
@@ -297,7 +284,6 @@ def measure(
     verbs: Counter[str] = Counter()
     for name, n in tally.names.items():
         verbs[name.strip("_").split("_")[0]] += n
-    tally.growth.append((tally.n_documents, len(tally.trees), len(tally.names)))
     figures = {
         "documents": tally.n_documents,
         "bytes": tally.n_bytes,
@@ -314,8 +300,6 @@ def measure(
         },
         "distinct_n": distinct_n(tally.words),
         "code": _clusters(tally.trees, shown),
-        "near_variants": _near_variants(tally.tokens, seed),
-        "growth": tally.growth[:: max(1, len(tally.growth) // _N_GROWTH)] + tally.growth[-1:],
     }
     return figures, tally.constructs
 
@@ -385,10 +369,7 @@ def _count(tally: _Tally, document: Document, words: array, tokens: array) -> No
         tally.words += words
     if tokens:
         tally.trees[_digest(tokens)].append(tally.n_documents)
-        tally.tokens.append(tokens)
     tally.n_documents += 1
-    if tally.n_documents % 100 == 0:
-        tally.growth.append((tally.n_documents, len(tally.trees), len(tally.names)))
 
 
 def _digest(tokens: array) -> bytes:
@@ -431,27 +412,6 @@ def _clusters(trees: Mapping[bytes, list[int]], shown: Mapping[int, str]) -> dic
     }
 
 
-def _near_variants(tokens: list[array], seed: int) -> dict[str, Any]:
-    chosen = random.Random(seed).sample(range(len(tokens)), min(N_SAMPLED, len(tokens)))
-    few = [tokens[i] for i in chosen]
-    counts = np.full(len(few), -1)  # each is its own
-    for start in range(0, len(tokens), 50_000):
-        rates = match_rates(tokens[start : start + 50_000], few)
-        counts += (rates >= NEAR_RATE).sum(0)
-    if not few:
-        counts = np.zeros(1, int)
-    return {
-        "match_rate": NEAR_RATE,
-        "sampled": len(few),
-        "mean": round(float(counts.mean()), 2),
-        "median": float(np.median(counts)),
-        "p90": float(np.quantile(counts, 0.9)),
-        "most": int(counts.max()),
-        "share_with_any": round(float((counts > 0).mean()), 4),
-        "counts": sorted(counts.tolist(), reverse=True),
-    }
-
-
 def _thinned(ranked: list[int], n: int = 200) -> list[list[int]]:
     """(rank, value) pairs at about n ranks, dense at the front."""
     if not ranked:
@@ -487,11 +447,6 @@ _ROWS = (
     ("share that repeats an earlier one", "code.duplicate_share", ""),
     ("clusters of equal ones", "code.clusters", ""),
     ("chance that the next is new", "code.chance_of_new", "Good-Turing estimate"),
-    ("near variants of a document, mean", "near_variants.mean",
-     "others with a match rate of syntax trees of 0.9 or more"),
-    ("near variants, median", "near_variants.median", ""),
-    ("near variants, 90th percentile", "near_variants.p90", ""),
-    ("share with any near variant", "near_variants.share_with_any", ""),
 )  # fmt: skip
 
 
@@ -517,7 +472,7 @@ def write_report(
         "",
         *_table([f"{row}{f' ({note})' if note else ''}" for row, _, note in _ROWS], names),
         "",
-        "![frequencies, growth, clusters, near variants](diversity.png)",
+        "![topics, names and equal functions by frequency](diversity.png)",
         "",
         *construct_table(constructs),
     ]
@@ -604,7 +559,7 @@ def _share(area: Mapping[str, int]) -> str:
 
 
 def plot(corpora: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """A PNG of four plots, a line a corpus.
+    """A PNG of two plots, a line a corpus.
 
     Raises:
       UserError: matplotlib is not installed.
@@ -616,8 +571,8 @@ def plot(corpora: Mapping[str, Mapping[str, Any]]) -> bytes:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 2, figsize=(10, 7), dpi=130, layout="constrained")
-    names, growth, clusters, near = axes.flat
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4.2), dpi=130, layout="constrained")
+    names, clusters = axes
     for i, (name, figures) in enumerate(corpora.items()):
         line = {"color": _COLORS[i % len(_COLORS)], "label": name}
         for pane, what in ((names, "topics"), (clusters, "code")):
@@ -625,20 +580,9 @@ def plot(corpora: Mapping[str, Mapping[str, Any]]) -> bytes:
                 pane.loglog(*zip(*ranked, strict=True), **line)
         if ranked := figures["names"]["ranked"]:
             names.loglog(*zip(*ranked, strict=True), **{**line, "label": f"{name}: names"}, ls=":")
-        documents, trees, _ = zip(*figures["growth"], strict=True)
-        growth.plot(documents, trees, **line)
-        counts = figures["near_variants"]["counts"]
-        near.step([n / len(counts) for n in range(len(counts))], counts, where="post", **line)
-    limit = growth.get_xlim()[1]
-    growth.plot([0, limit], [0, limit], color="#b9bec7", ls="--", lw=1, label="nothing repeats")
-    growth.set(xlabel="documents", ylabel="distinct functions", ylim=(0, None), xlim=(0, limit))
     names.set(xlabel="rank", ylabel="documents", title="Topics and names by frequency")
     clusters.set(xlabel="rank", ylabel="documents", title="Equal functions by cluster")
-    growth.set_title("Distinct functions as the corpus grows")
-    near.set(xlabel="share of documents", ylabel="near variants", title="Near variants")
-    near.set_yscale("symlog", linthresh=1)
-    near.set_ylim(0, None)
-    for pane in axes.flat:
+    for pane in axes:
         pane.spines[["top", "right"]].set_visible(False)
         if pane.get_legend_handles_labels()[0]:
             pane.legend(frameon=False, fontsize=8)

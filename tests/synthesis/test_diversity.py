@@ -82,7 +82,7 @@ def test_distinct_n_agrees_with_sets_of_tuples():
         assert found[str(n)] == round(len(set(grams)) / len(grams), 4)
 
 
-def test_planted_copies_and_variants_are_found_and_nothing_else():
+def test_planted_copies_are_found_and_nothing_else():
     texts = unlike(60)
     renamed = [
         texts[7].replace("items", f"values_{i}").replace("task_7", f"copy_{i}").replace("Do", "Now")
@@ -91,16 +91,13 @@ def test_planted_copies_and_variants_are_found_and_nothing_else():
     variants = [re.sub(r"\d+", str(500 + i), texts[8], count=3) for i in range(5)]
     plain = measure(corpus(texts), [])
     assert plain["code"]["distinct"] == plain["code"]["with_functions"] == 60
-    assert plain["code"]["chance_of_new"] == 1 and plain["near_variants"]["most"] == 0
+    assert plain["code"]["chance_of_new"] == 1
     planted = measure(corpus(texts + renamed + variants), [], workers=2)
     code = planted["code"]
     assert (code["clusters"], code["in_clusters"], code["distinct"]) == (1, 11, 65)
     assert code["largest"][0]["size"] == 11 and code["largest"][0]["text"] == renamed[0]
     assert code["duplicate_share"] == round(10 / 75, 4)
     assert code["chance_of_new"] == round(64 / 75, 4)
-    # The eleven equal ones see ten others each; the six that differ in constants see some.
-    counts = planted["near_variants"]["counts"]
-    assert counts[:11] == [10] * 11 and 2 <= sum(c > 0 for c in counts[11:]) <= 6
 
 
 def test_compression_tells_repeats_from_news():
