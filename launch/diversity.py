@@ -40,9 +40,9 @@ FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged."
 
 def main(argv: Sequence[str]) -> None:
     del argv
+    paths = name_corpora(corpus.paths())
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the results")
-    paths = name_corpora(corpus.paths())
     problems = name_corpora([Path(file) for file in AGAINST.value])
     own = Path(TOPICS.value) if TOPICS.value else None
     tokenizer = Path(TOKENIZER.value) if TOKENIZER.value else None
