@@ -1,6 +1,5 @@
 """How far to trust the forest: out-of-sample figures, a calibration plot, documents to read."""
 
-import io
 import re
 import sys
 from collections.abc import Sequence
@@ -97,7 +96,7 @@ def write_report(
     """
     good_n = values_n >= positive_from
     figures = measure(good_n, votes_n)
-    (output / "quality.png").write_bytes(plot(good_n, votes_n))
+    plot(good_n, votes_n).savefig(output / "quality.png", dpi=150)
     lines = [
         "# The quality filter, out of sample",
         "",
@@ -146,29 +145,36 @@ def _calibration_error(good_n: np.ndarray, votes_n: np.ndarray) -> float:
     return float(sum(gaps) / len(votes_n))
 
 
-def plot(good_n: np.ndarray, votes_n: np.ndarray) -> bytes:
-    """A PNG: precision against recall, and what came true against what was said."""
-    import matplotlib
+def plot(good_n: np.ndarray, votes_n: np.ndarray) -> Any:
+    """A matplotlib Figure: precision against recall, and what came true against what was said."""
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(8, 3.8), dpi=120, layout="constrained")
+    figures, blue, gray = measure(good_n, votes_n), "#1f5fae", "#6b7280"
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
     precision, recall, _ = precision_recall_curve(good_n, votes_n)
-    left.plot(recall, precision, color="#1f5fae")
-    left.axhline(good_n.mean(), color="#b9bec7", linestyle="--", label="chance")
-    left.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    label = f"forest (average precision {figures['average_precision']:.2f})"
+    left.plot(recall, precision, color=blue, label=label)
+    recall_at, precision_at = figures["recall"], figures["precision"]
+    label = f"good from a probability of 0.5 (precision {precision_at:.2f}, recall {recall_at:.2f})"
+    left.plot(recall_at, precision_at, "D", color="#c2410c", clip_on=False, label=label)
+    label = f"chance: the share of good documents ({figures['share_of_good']:.2f})"
+    left.axhline(good_n.mean(), color=gray, linestyle="--", label=label)
+    left.set(title="Which documents are good, out of sample", xlabel="recall", ylabel="precision")
     true, said = calibration_curve(good_n, votes_n, n_bins=10, strategy="quantile")
-    right.plot([0, 1], [0, 1], color="#b9bec7", linestyle="--", label="perfect")
-    right.plot(said, true, marker="o", color="#1f5fae", label="forest")
-    right.set(xlabel="probability said", ylabel="share that is good", xlim=(0, 1), ylim=(0, 1.02))
+    right.plot(said, true, marker="o", color=blue, label="forest, by tenths of the documents")
+    right.plot([0, 1], [0, 1], color=gray, linestyle="--", label="perfectly calibrated")
+    right.set(
+        title=f"Calibration, out of sample: error {figures['calibration_error']:.2f}",
+        xlabel="probability that the forest gives",
+        ylabel="share of documents that are good",
+    )
     for axes in (left, right):
-        axes.legend(frameon=False)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02))
+        # Below the axes, where it covers no curve.
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12))
         axes.spines[["top", "right"]].set_visible(False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    pyplot.close(figure)
-    return buffer.getvalue()
+    return figure
 
 
 def _excerpt(document: Document, vote: float, value: float) -> str:

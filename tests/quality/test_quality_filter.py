@@ -17,7 +17,7 @@ from phi1_jax.errors import UserError
 from phi1_jax.quality.embeddings import Part, document_key, write_info, write_part
 from phi1_jax.quality.filter import filter_corpus
 from phi1_jax.quality.forest import TRUSTED, fit_forest, load_forest, save_forest
-from phi1_jax.quality.report import fit_and_report, measure
+from phi1_jax.quality.report import fit_and_report, measure, plot
 from phi1_jax.tokens.shards import read_index, write_shards
 
 N, WIDTH = 400, 16
@@ -79,6 +79,17 @@ def test_the_report_is_out_of_sample_and_shows_documents_to_read(fitted):
     for name in ("best", "worst"):
         assert (model / f"{name}.md").read_text().count("\n## code: d") == 20
     assert "annotated 0." in (model / "worst.md").read_text()
+
+
+def test_every_line_of_the_plot_is_in_its_legend():
+    rng = np.random.default_rng(0)
+    votes = rng.random(200)
+    figure = plot(rng.random(200) < votes, votes)
+    assert len(figure.axes) == 2
+    for axes in figure.axes:
+        labels = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert labels == [line.get_label() for line in axes.lines] and len(labels) > 1
+        assert axes.get_title() and axes.get_xlabel() and axes.get_ylabel()
 
 
 def test_labels_without_meaning_look_like_chance():
