@@ -68,9 +68,9 @@ def test_interrupted_resumed_and_reused(tmp_path):
     )
     assert (root / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert (root / "samples.md").read_text().count("```python") == 10
-    report = json.loads((root / "decontaminate" / "report.json").read_text())
+    report = json.loads((root / "decontaminate_own" / "report.json").read_text())
     problems = read_problems(root / "synthesize" / "benchmark.jsonl")
-    kept = list(read_documents(root / "decontaminate" / "exercises.jsonl.zst"))
+    kept = list(read_documents(root / "decontaminate_own" / "exercises.jsonl.zst"))
     assert kept and not Comparison(problems, Rules()).compare(kept).leaks
     assert len(report["nearest_per_problem"]) == 12
     for command in ("tensorboard", "generate.py", "evaluate.py", "train.py"):
