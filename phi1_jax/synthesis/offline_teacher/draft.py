@@ -201,7 +201,7 @@ def _read_sections(text: str) -> dict[str, str]:
 _GRAMMAR = _read_sections(Path(__file__).with_name("grammar.txt").read_text(encoding="utf-8"))
 RULES = _read_rules(_GRAMMAR["rules"])
 TOPICS = tuple(dict.fromkeys(rule.topic for rule in RULES))
-TOPIC_WEIGHTS = (28, 11, 14, 9, 10, 10, 8, 9, 5, 3, 9, 4)
+TOPIC_WEIGHTS = (28, 11, 14, 9, 10, 10, 8, 9, 5, 3, 9, 6)
 _Weighted = tuple[list[Any], list[float]]  # and the weights, summed up
 
 
