@@ -1,6 +1,7 @@
 """Steps that do harm are skipped whole; too many in a row stop the run with their documents."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from phi1_jax.config import MeshConfig, SkipStepConfig
+from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.errors import AllProcessesError
 from phi1_jax.model.sharding import make_mesh
 from phi1_jax.tokens import loader
@@ -197,6 +199,17 @@ def test_processes_beside_the_first_read_no_index(tmp_path, monkeypatch):
     with pytest.raises(AllProcessesError, match=r"all of them in .*stopped\.json"):
         report_skipped([dropped], 5, 2, None, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_message_names_fields_that_the_config_has(run_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    dropped = {"skipped": True, "skipped_in_a_row": 2, "loss": np.nan, "gradient_norm": np.nan}
+    with pytest.raises(AllProcessesError) as error:
+        report_skipped([dropped], 5, 2, None, tmp_path)
+    advice = str(error.value).partition("Look at these")[2]
+    named = set(re.findall(r"\b[a-z]\w*\.\w+", advice))
+    assert {"skip_step.gradient_norm_factor", "skip_step.loss_rise"} < named
+    assert named <= flatten(to_dict(run_config)).keys()
 
 
 def test_a_resumed_run_decides_alike(run_config, tmp_path):
