@@ -117,7 +117,7 @@ def main(argv: Sequence[str]) -> None:
             sandbox = stack.enter_context(open_sandbox(limits, WORKERS.value))
             print(f"sandbox: {sandbox.backend}; {limits}")
             executor = TestExecutor(sandbox)
-            print(f"the executor on {benchmark.name}: {executor.self_check(benchmark)}")
+            print(f"the test executor on {benchmark.name}: {executor.self_check(benchmark)}")
         if executor and samples:
             choices = {"samples": SAMPLES.value, "answer_format": ANSWER_FORMAT.value}
             summary = score_samples(

@@ -61,7 +61,9 @@ ALLOW = flags.DEFINE_bool("allow_code_execution", False, "Yes, run model-written
 SAMPLE_PROMPT = flags.DEFINE_multi_string(
     "sample_prompt", [], "A prompt whose completions are shown in TensorBoard; repeatable."
 )
-MAX_NEW_TOKENS = flags.DEFINE_integer("eval_max_new_tokens", 384, "Longest completion.", 1)
+MAX_NEW_TOKENS = flags.DEFINE_integer(
+    "eval_max_new_tokens", None, "Longest completion; by default 384, or half the context.", 1
+)
 BATCH_SIZE = flags.DEFINE_integer("eval_batch_size", 64, "Completions drawn at once.", 1)
 TRACE = flags.DEFINE_bool(
     "trace",
@@ -131,6 +133,9 @@ def build_evaluators(config: RunConfig, stack: ExitStack) -> dict[str, Any]:
     if not config.data.tokenizer:
         raise UserError("--tokenizer is missing: completions are drawn with it")
     tokenizer = load_tokenizer(Path(config.data.tokenizer))
+    # Longer ones would take the context from the prompts, which are cut from the left.
+    longest = min(SamplingPlan.max_new_tokens, max(1, config.model.max_seq_len // 2))
+    longest = MAX_NEW_TOKENS.value or longest
     evaluators: dict[str, Any] = {}
     if BENCHMARK.value:
         metrics = EvaluationConfig(metrics=tuple(EVAL_METRICS.value)).metrics
@@ -150,16 +155,17 @@ def build_evaluators(config: RunConfig, stack: ExitStack) -> dict[str, Any]:
             sandbox = stack.enter_context(open_sandbox(Limits(), os.cpu_count() or 1))
             executor = TestExecutor(sandbox)
             print(f"sandbox: {sandbox.backend}; {sandbox.limits}")
-            print(f"the executor on {benchmark.name}: {executor.self_check(benchmark)}", flush=True)
-        plan = SamplingPlan(
-            max_new_tokens=MAX_NEW_TOKENS.value, batch_size=BATCH_SIZE.value, on_overflow="left"
-        )
+            print(
+                f"the test executor on {benchmark.name}: {executor.self_check(benchmark)}",
+                flush=True,
+            )
+        plan = SamplingPlan(max_new_tokens=longest, batch_size=BATCH_SIZE.value, on_overflow="left")
         evaluators[Path(benchmark.name).stem] = benchmark_evaluator(
             benchmark, executor, config.model, tokenizer, Path(OUTPUT.value), plan, metrics
         )
     if SAMPLE_PROMPT.value:
         evaluators["samples"] = samples_evaluator(
-            SAMPLE_PROMPT.value, config.model, tokenizer, MAX_NEW_TOKENS.value
+            SAMPLE_PROMPT.value, config.model, tokenizer, longest
         )
     return evaluators
 

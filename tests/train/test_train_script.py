@@ -30,7 +30,7 @@ TRAIN = (
     "--config.model.d_mlp=128", "--config.model.n_layers=1", "--config.model.scan_unroll=1",
     "--config.model.max_seq_len=64", "--config.data.seq_len=63", "--config.data.loss_on=all",
     "--config.optimizer.warmup_steps=5", "--config.steps=200", "--config.log_every_steps=100",
-    "--config.eval_every_steps=100", "--eval_max_new_tokens=16",
+    "--config.eval_every_steps=100",
 )  # fmt: skip
 
 
@@ -83,6 +83,9 @@ def test_pass_at_1_becomes_a_curve(folder):
     assert points[200] == 1.0  # it has seen the solutions
     for step, value in points.items():
         rows = (folder / f"run/evaluate/own.jsonl/{step}/results.jsonl").read_text().splitlines()
+        # Half of the context, so that prompts keep the other half.
+        plan = json.loads((folder / f"run/evaluate/own.jsonl/{step}/sampling.json").read_text())
+        assert plan["max_new_tokens"] == 32
         verdicts = [json.loads(row)["verdict"] for row in rows]
         assert value == pytest.approx(verdicts.count("PASS") / len(PROBLEMS))
     first, last = events.Tensors("own/samples")
