@@ -1,11 +1,15 @@
 """Dataclasses from nested plain values, as a config file gives them, and back."""
 
 import dataclasses
+import runpy
+import sys
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError, did_you_mean
 
 T = TypeVar("T")
@@ -28,6 +32,36 @@ def from_dict(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
         return kind(**{k: _convert(hints[k], v, prefix + k) for k, v in values.items()})
     except TypeError as error:  # a field without a default is absent
         raise UserError(f"config field {prefix.rstrip('.')}: {error}") from error
+
+
+def load_config(path: Path | str, changes: Mapping[str, Any] | None = None) -> RunConfig:
+    """The settings that a file of `configs/` returns, for use from Python.
+
+    Args:
+      path: a Python file with `get_config()`.
+      changes: dotted field -> value, such as {"optimizer.peak_learning_rate": 1e-3}.
+    Raises:
+      UserError: no such file or function, or a field that does not exist or cannot have its value.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such config file")
+    sys.path.insert(0, str(path.resolve().parent.parent))  # configs build on each other
+    try:
+        found = runpy.run_path(str(path))
+    finally:
+        del sys.path[0]
+    if "get_config" not in found:
+        raise UserError(f"{path} has no get_config()")
+    config = found["get_config"]()
+    values = config if isinstance(config, dict) else config.to_dict()
+    for name, value in (changes or {}).items():
+        *groups, field = name.split(".")
+        group = values
+        for part in groups:
+            group = group.setdefault(part, {})
+        group[field] = value
+    return from_dict(RunConfig, values)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
