@@ -41,10 +41,9 @@ def test_the_pages_code_runs(tmp_path, monkeypatch, tiny_model):
     tokenizer = train_tokenizer(["def double(n):\n    return 2 * n\n"] * 50, 290)
     model: ModelConfig = replace(tiny_model, vocab_size=320)
     params = nnx.to_pure_dict(nnx.state(Phi(model, nnx.Rngs(0)), nnx.Param))
+    tokenizer.save(tmp_path / "tokenizer")
     for name in ("code_exercises", "code_textbook"):
-        run = tmp_path / "runs/quickstart" / name
-        write_model(run, model, params)
-        tokenizer.save(run / "tokenizer")
+        write_model(tmp_path / "runs/quickstart" / name, model, params, tmp_path / "tokenizer")
     solution = "    return n + 1\n"
     problem = Problem(
         *("own/0", 'def up(n):\n    """One more."""\n', "up", solution),
