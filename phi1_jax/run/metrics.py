@@ -5,7 +5,7 @@ import math
 import os
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,9 +17,28 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.plugins.hparams import summary_v2 as hparams
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from phi1_jax.config_dict import flatten
-
 EVENTS = "events.out.tfevents."  # as TensorBoard's own writer begins its files' names
+
+
+def board_tag(curve: str) -> str:
+    """A curve's name on TensorBoard, which sorts groups of curves by name.
+
+    Loss, validation loss and pass@1 come first, then speed, then what else the step measures; token
+    counts come last: train/loss is loss/train there, and humaneval/pass@1 is pass@1/humaneval.
+    """
+    group, _, rest = curve.partition("/")
+    name, _, of = rest.partition("/")
+    if group in ("train", "validation") and name in ("loss", "bits_per_byte"):
+        parts = ["loss", group, *([name] if name != "loss" else []), of]
+    elif name.startswith(("pass@", "solution_")):
+        parts = [name, group]
+    elif group == "data" and name.startswith("tokens"):
+        parts = ["tokens", of or "seen"]
+    elif group in ("train", "data"):
+        parts = ["state", rest]
+    else:
+        parts = ["system" if group == "memory" else group, rest]
+    return "/".join(part for part in parts if part)
 
 
 class MetricsWriter:
@@ -45,7 +64,8 @@ class MetricsWriter:
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One point on each curve."""
-        self._write(step, [Summary.Value(tag=k, simple_value=v) for k, v in values.items()])
+        found = [Summary.Value(tag=board_tag(k), simple_value=v) for k, v in values.items()]
+        self._write(step, found)
         # JSON knows no NaN; an empty point is null.
         points = {k: v if math.isfinite(v) else None for k, v in values.items()}
         self._line({"step": step, "time": round(time.time(), 3), **points})
@@ -77,10 +97,21 @@ class MetricsWriter:
         image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
         self._write(step, [Summary.Value(tag=tag, image=image)])
 
-    def settings(self, config: Mapping[str, Any]) -> None:
-        """The run's settings on TensorBoard's HParams page."""
-        flat = {k: v if isinstance(v, int | float) else str(v) for k, v in flatten(config).items()}
-        self._write(0, hparams.hparams_pb(flat).value)
+    def settings(self, trial: str, settings: Mapping[str, Any], curves: Sequence[str]) -> None:
+        """A run on TensorBoard's HParams page.
+
+        Args:
+          trial: what the page calls the run.
+          settings: dotted field -> value, of the fields that are worth a column.
+          curves: whose last points are shown beside the settings.
+        """
+        flat = {k: v if isinstance(v, int | float) else str(v) for k, v in settings.items()}
+        page = hparams.hparams_config_pb(
+            [hparams.HParam(name) for name in flat],
+            [hparams.Metric(board_tag(name), display_name=name) for name in curves],
+        )
+        self._write(0, page.value)
+        self._write(0, hparams.hparams_pb(flat, trial_id=trial).value)
 
     def close(self) -> None:
         """Closes the files."""

@@ -10,7 +10,6 @@ import jax
 from jax.sharding import Mesh
 
 from phi1_jax.config import RunConfig
-from phi1_jax.config_dict import to_dict
 from phi1_jax.errors import UserError
 from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run import distributed
@@ -35,7 +34,12 @@ from phi1_jax.train.signals import stop_signal
 from phi1_jax.train.state_size import require_memory
 from phi1_jax.train.step import Trainer, count_micro_batches, make_trainer, on_device
 from phi1_jax.train.trace import Trace
-from phi1_jax.train.train_metrics import TRAIN_CURVES, TrainMetrics
+from phi1_jax.train.train_metrics import (
+    TRAIN_CURVES,
+    TrainMetrics,
+    changed_settings,
+    shown_curves,
+)
 from phi1_jax.train.validation import validation_evaluator
 
 
@@ -80,7 +84,7 @@ def train(
         warn_of_new_rate(config, position)
         writer.resume(step)
         go_on_reading(setup.loader, config, step, position, setup.identity)
-        writer.settings(to_dict(config))
+        writer.settings(run_dir.name, changed_settings(config), shown_curves(setup.evaluators))
         record_start(config, run_dir, step, setup.identity, setup.changed)
         tracer.state(step, state)
         metrics = TrainMetrics(config, writer, setup.loader.names, position, step)

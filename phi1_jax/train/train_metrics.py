@@ -3,7 +3,7 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from phi1_jax.config import RunConfig
+from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.run.metrics import MetricsWriter
 from phi1_jax.train.flops import flops_per_token, peak_flops
 from phi1_jax.train.optimizer import schedule
@@ -164,3 +165,20 @@ def _memory() -> dict[str, float]:
     stats = jax.local_devices()[0].memory_stats() or {}
     names = {"bytes_in_use": "memory/in_use_gib", "peak_bytes_in_use": "memory/peak_gib"}
     return {curve: stats[name] / 2**30 for name, curve in names.items() if name in stats}
+
+
+def changed_settings(config: RunConfig) -> dict[str, Any]:
+    """Fields that differ from their defaults, for a page that compares runs; no paths."""
+    usual = flatten(to_dict(RunConfig()))
+    return {
+        name: value
+        for name, value in flatten(to_dict(config)).items()
+        if value != usual.get(name) and not name.startswith(("data.sources", "data.tokenizer"))
+    } | {"data.sources": " ".join(source.name for source in config.data.sources)}
+
+
+def shown_curves(evaluators: Iterable[str]) -> list[str]:
+    """Loss, and what each evaluator is run for."""
+    curves = {"validation": "validation/loss", "samples": ""}
+    found = (curves.get(name, f"{name}/pass@1") for name in evaluators)
+    return ["train/loss", *filter(None, found)]

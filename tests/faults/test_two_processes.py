@@ -228,7 +228,7 @@ def test_another_number_of_processes_goes_on_with_the_same_examples(alone, stopp
     ]
     np.testing.assert_allclose(losses(list(last.values())), losses(one), rtol=1e-5)
     events = EventAccumulator(str(run_dir)).Reload()
-    assert {event.step for event in events.Scalars("train/loss")} >= {2, STEPS}
+    assert {event.step for event in events.Scalars("loss/train")} >= {2, STEPS}
     # One file for each of the three starts: process 0 alone writes.
     assert len(list(run_dir.glob("events.*"))) == 3
 

@@ -1,9 +1,10 @@
 import json
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
 
 from phi1_jax.run.folder import scores
-from phi1_jax.run.metrics import MetricsWriter
+from phi1_jax.run.metrics import MetricsWriter, board_tag
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000002000000030806000000000000000000000000")
 
@@ -14,15 +15,27 @@ def test_tensorboards_own_reader_sees_every_kind(tmp_path):
     writer.scalars(4, {"train/loss": 1.25})
     writer.text(4, "samples", "# Sample\n\n    x = 1")
     writer.image(4, "figure", PNG)
-    writer.settings({"model": {"d_model": 8}, "optimizer": {"name": "muon"}})
+    settings = {"model.d_model": 8, "optimizer.name": "muon"}
+    writer.settings("mine", settings, ["train/loss", "humaneval/pass@1"])
     writer.close()
     events = EventAccumulator(str(tmp_path)).Reload()
-    assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [(3, 1.5), (4, 1.25)]
+    assert [(e.step, e.value) for e in events.Scalars("loss/train")] == [(3, 1.5), (4, 1.25)]
     (text,) = events.Tensors("samples")
     assert b"# Sample" in text.tensor_proto.string_val[0]
     (image,) = events.Images("figure")
     assert (image.width, image.height) == (2, 3)
-    assert "_hparams_/session_start_info" in events.Tags()["tensors"]
+    content = {
+        tag: metadata.parse_session_start_info_plugin_data(
+            events.SummaryMetadata(tag).plugin_data.content
+        )
+        if tag == metadata.SESSION_START_INFO_TAG
+        else metadata.parse_experiment_plugin_data(events.SummaryMetadata(tag).plugin_data.content)
+        for tag in events.Tags()["tensors"]
+        if tag.startswith("_hparams_")
+    }
+    trial, page = content[metadata.SESSION_START_INFO_TAG], content[metadata.EXPERIMENT_TAG]
+    assert trial.group_name == "mine" and set(trial.hparams) == set(settings)
+    assert [m.name.tag for m in page.metric_infos] == ["loss/train", "pass@1/humaneval"]
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(row["step"], row["train/loss"]) for row in lines] == [(3, 1.5), (4, 1.25)]
 
@@ -45,7 +58,7 @@ def test_a_full_disk_is_a_warning(tmp_path, caplog):
     writer.close()
     assert caplog.text.count("metrics.jsonl is not written, training goes on") == 1
     events = EventAccumulator(str(tmp_path)).Reload()
-    assert len(events.Scalars("train/loss")) == 3
+    assert len(events.Scalars("loss/train")) == 3
 
 
 def test_curves_come_back_with_the_disk(tmp_path, caplog):
@@ -72,7 +85,7 @@ def test_curves_come_back_with_the_disk(tmp_path, caplog):
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in lines] == [1, 3]
     events = EventAccumulator(str(tmp_path)).Reload()
-    assert [e.step for e in events.Scalars("train/loss")] == [1, 3]
+    assert [e.step for e in events.Scalars("loss/train")] == [1, 3]
 
 
 def test_a_torn_line_takes_no_other_along(tmp_path):
@@ -98,3 +111,19 @@ def test_a_process_that_does_not_write_leaves_no_file(tmp_path):
     writer.scalars(1, {"train/loss": 1.0})
     writer.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tensorboard_opens_on_what_matters():
+    """It sorts groups of curves by name, and curves within a group."""
+    curves = (
+        *("train/loss", "validation/loss", "validation/loss/code", "humaneval/pass@1"),
+        *("humaneval/solution_bits_per_byte", "speed/step_ms", "train/gradient_norm"),
+        *("data/skipped_rows/code", "memory/peak_gib", "data/tokens/code", "data/tokens_seen"),
+    )
+    assert [board_tag(curve) for curve in curves] == [
+        *("loss/train", "loss/validation", "loss/validation/code", "pass@1/humaneval"),
+        *("solution_bits_per_byte/humaneval", "speed/step_ms", "state/gradient_norm"),
+        *("state/skipped_rows/code", "system/peak_gib", "tokens/code", "tokens/seen"),
+    ]
+    groups = [board_tag(curve).partition("/")[0] for curve in curves]
+    assert groups == sorted(groups)

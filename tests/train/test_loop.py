@@ -45,17 +45,20 @@ def test_a_run_trains_and_reports(run_config, finished):
     assert sorted(losses) == [2, 4, 6, 8, 10, 12]
     assert losses[12] < losses[2]
     events = EventAccumulator(str(run)).Reload()
-    points = {event.step: event.value for event in events.Scalars("train/loss")}
+    points = {event.step: event.value for event in events.Scalars("loss/train")}
     assert points == pytest.approx(losses)
     tags = set(events.Tags()["scalars"])
     assert {
-        "train/gradient_norm",
-        "train/learning_rate",
+        "state/gradient_norm",
+        "state/learning_rate",
         "speed/tokens_per_s",
-        "data/tokens/code",
-        "data/tokens/exercises",
+        "tokens/code",
+        "tokens/exercises",
     } <= tags
-    (seen,) = [event.value for event in events.Scalars("data/tokens_seen") if event.step == 12]
+    # TensorBoard sorts by name: loss first, then speed, token counts last.
+    groups = sorted({tag.partition("/")[0] for tag in tags})
+    assert groups == ["loss", "speed", "state", "tokens"]
+    (seen,) = [event.value for event in events.Scalars("tokens/seen") if event.step == 12]
     assert seen == 12 * 16 * 32
 
 
@@ -196,7 +199,7 @@ def test_evaluators_become_curves_and_pages_and_their_trouble_stops_nothing(
     config = replace(run_config, eval_every_steps=5)
     train(config, run, {"broken": fail, "benchmark": evaluate})
     events = EventAccumulator(str(run)).Reload()
-    points = [(e.step, e.value) for e in events.Scalars("benchmark/pass@1")]
+    points = [(e.step, e.value) for e in events.Scalars("pass@1/benchmark")]
     assert points == [(5, 5.0), (10, 10.0), (12, 12.0)]
     pages = [e.tensor_proto.string_val[0] for e in events.Tensors("benchmark/samples")]
     assert pages == [b"# after 5", b"# after 10", b"# after 12"]
