@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: quickstart test test-fast test-hf test-faults test-gpu-aot plan-gpu bench bench-smoke docs \
-	lint format type tensorboard clean
+.PHONY: quickstart test test-fast test-hf test-hf4 test-llama test-newest test-faults test-gpu-aot \
+	plan-gpu bench bench-smoke docs lint format type tensorboard clean
 
 quickstart: $(VENV)/installed  ## phi-1's whole pipeline at tiny scale on the CPU, in minutes
 	$(BIN)/python launch/quickstart.py $(ARGS)
@@ -21,6 +21,16 @@ test-faults: $(VENV)/installed-dev  ## kills, full disks, damaged files, lost pr
 
 test-hf: $(VENV)-hf/installed  ## parity with transformers and torch, in their own environment
 	$(VENV)-hf/bin/python -m pytest tests_hf $(ARGS)
+
+test-hf4: $(VENV)-hf/installed $(VENV)-hf4/installed  ## exported folders in transformers 4 too
+	TRANSFORMERS_4=$(VENV)-hf4/bin/python $(VENV)-hf/bin/python -m pytest tests_hf/test_folders.py $(ARGS)
+
+test-llama: $(VENV)-hf/installed  ## GGUF files in llama.cpp, which is compiled for it
+	$(VENV)-hf/bin/python -m pip install --quiet 'llama-cpp-python>=0.3.16'
+	$(VENV)-hf/bin/python -m pytest tests_hf/test_gguf.py $(ARGS)
+
+test-newest: $(VENV)-newest/installed  ## the tests with the newest of everything: PYTHON=python3.12
+	$(VENV)-newest/bin/python -m pytest $(ARGS)
 
 plan-gpu: $(VENV)-aot/installed  ## the plan from the GPU's own program: make plan-gpu ARGS="--config=..."
 	JAX_PLATFORMS=cpu $(VENV)-aot/bin/python launch/plan.py $(ARGS)
@@ -52,14 +62,26 @@ tensorboard: $(VENV)/installed  ## the curves of everything below runs/
 	$(BIN)/tensorboard --logdir=runs
 
 clean:
-	rm -rf $(VENV) $(VENV)-hf $(VENV)-aot build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(VENV)-hf $(VENV)-hf4 $(VENV)-aot $(VENV)-newest build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 
 # torch by an exact version, so that an index with a CPU build of it can serve that one.
 $(VENV)-hf/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)-hf
 	$(VENV)-hf/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-hf/bin/python -m pip install --quiet torch==2.13.0 'transformers>=5'
-	$(VENV)-hf/bin/python -m pip install --quiet --editable '.[data,hf]' 'pytest>=8.3'
+	$(VENV)-hf/bin/python -m pip install --quiet --editable '.[data,hf,gguf]' \
+	  'pytest>=8.3' 'pytest-timeout>=2.3'
+	touch $@
+
+$(VENV)-hf4/installed:
+	$(PYTHON) -m venv $(VENV)-hf4
+	$(VENV)-hf4/bin/python -m pip install --quiet torch==2.13.0 'transformers>=4.50,<5'
+	touch $@
+
+$(VENV)-newest/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager \
+	  --editable '.[api,data,gguf,hub,hf,plots,ray,dev]'
 	touch $@
 
 # XLA's compiler for GPUs, without a driver, cuDNN or the other libraries: the plugin of jax's version.
