@@ -18,6 +18,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,7 @@ def discard(run_dir: Path, step: int) -> None:
     step_folder(run_dir, step).rename(target)
     _commit_file(run_dir, step).unlink()
     _delete(target)
+    _remove_if_empty(target.parent)
 
 
 def abandon(run_dir: Path, step: int) -> None:
@@ -256,8 +258,14 @@ def clean(run_dir: Path) -> None:
         if not step_folder(run_dir, step).exists():
             _commit_file(run_dir, step).unlink(missing_ok=True)
         _delete(run_dir / DISCARDED / str(step))
+    _remove_if_empty(run_dir / DISCARDED)
     for file in (run_dir / COMMITS).glob("*.tmp"):
         file.unlink()
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _delete(path: Path) -> None:
