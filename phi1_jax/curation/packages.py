@@ -7,7 +7,6 @@ its setup.
 
 import email
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -19,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from phi1_jax.errors import UserError
-from phi1_jax.files import write_json
+from phi1_jax.files import read_json_if_whole, write_json
 
 _MAX_BYTES = 1 << 30  # unpacked
 _PIP = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--retries=1"]
@@ -59,8 +58,7 @@ def fetch_package(name: str, sha256: str = "") -> Package:
         raise UserError(f"--source={name}: give one version, such as {example}")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "phi1_jax/packages"
     record = cache / f"{kind}-{spec}.json"
-    if record.exists():
-        found = json.loads(record.read_text(encoding="utf-8"))
+    if found := read_json_if_whole(record):
         package = Package(**{**found, "folder": Path(found["folder"])})
     else:
         cache.mkdir(parents=True, exist_ok=True)

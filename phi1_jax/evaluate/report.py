@@ -1,7 +1,6 @@
 """The quickstart's report: table, bar charts like the paper's Figure 2.1, completions."""
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from phi1_jax.corpus.problems import read_problems
 from phi1_jax.evaluate.evaluate import BITS_PER_BYTE
 from phi1_jax.evaluate.saved import read_rows
-from phi1_jax.files import write_json
+from phi1_jax.files import read_json, write_json
 from phi1_jax.run.metrics import MetricsWriter
 
 N_SAMPLES = 10
@@ -37,15 +36,17 @@ def write_report(
       models; n_problems, train_tokens (next-token targets that counted, over all runs),
       train_steps, stage_seconds, total_seconds and missing.
     """
-    scores = {name: _read(root / "evaluate" / name / "summary.json") for name in models}
+    scores = {name: read_json(root / "evaluate" / name / "summary.json") for name in models}
     pass_at_1 = {name: score["pass_at_k"]["1"] for name, score in scores.items()}
-    results = {name: _read(run / "result.json") for name, run in zip(models[1:], runs, strict=True)}
+    results = {
+        name: read_json(run / "result.json") for name, run in zip(models[1:], runs, strict=True)
+    }
     bits, differences = {}, {}
     for benchmark in public:
         folder = root / f"bits_{benchmark}"
-        found = {name: _read(folder / name / "summary.json") for name in models}
+        found = {name: read_json(folder / name / "summary.json") for name in models}
         bits[benchmark] = {name: summary[BITS_PER_BYTE] for name, summary in found.items()}
-        differences[benchmark] = _read(folder / "differences.json")
+        differences[benchmark] = read_json(folder / "differences.json")
     summary = {
         "pass_at_1": {name: value["value"] for name, value in pass_at_1.items()},
         "interval_95": {name: [v["low"], v["high"]] for name, v in pass_at_1.items()},
@@ -162,7 +163,3 @@ def _samples(path: Path, root: Path) -> str:
         code = prompts[row["task_id"]] + row["completion"]
         parts.append(f"## {row['task_id']}: {row['verdict']}\n\n```python\n{code}\n```\n")
     return "\n".join(parts)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))

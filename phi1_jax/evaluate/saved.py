@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.files import write_json
+from phi1_jax.files import read_json_if_whole, write_json
 
 SAMPLING, EXECUTION, BITS = "sampling.json", "execution.json", "bits_per_byte.json"
 DRAWN = ("samples.jsonl", SAMPLING)
@@ -47,11 +47,7 @@ def note_settings(path: Path, settings: Mapping[str, Any], files: Iterable[str])
 
 def read_settings(path: Path) -> dict[str, Any]:
     """What `note_settings` wrote; empty if nothing did, or if it is damaged."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_json_if_whole(path)
 
 
 def set_aside(folder: Path, files: Iterable[str], source: str) -> None:

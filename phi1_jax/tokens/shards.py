@@ -5,7 +5,6 @@ only when some document has a prompt), `documents.jsonl.zst` (id, source, offset
 metadata) and `manifest.json`, written last: a folder without it is not finished.
 """
 
-import json
 import shutil
 from bisect import bisect_right
 from collections import Counter
@@ -20,7 +19,7 @@ from tqdm import tqdm
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.records import read_records, write_records
 from phi1_jax.errors import UserError
-from phi1_jax.files import file_sha256, write_json
+from phi1_jax.files import file_sha256, read_json, write_json
 from phi1_jax.tokens.encode import PART_CHARS, Part, encode_parts
 from phi1_jax.tokens.tokenizer import Tokenizer
 
@@ -197,12 +196,12 @@ def open_shards(folder: Path, *, verify: bool = False) -> TokenShards:
       UserError: no finished shards there, or a file that is missing or damaged (named).
     """
     folder = Path(folder)
+    if not (folder / MANIFEST).is_file():
+        raise UserError(f"{folder}: no {MANIFEST}, so no finished token shards")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{folder}: no {MANIFEST}, so no finished token shards") from error
-    except ValueError as error:
-        raise UserError(f"{folder / MANIFEST}: damaged; run tokenize_corpus again") from error
+        manifest = read_json(folder / MANIFEST)
+    except UserError as error:
+        raise UserError(f"{error}; run tokenize_corpus again") from error
     if manifest.get("version") != VERSION:
         found = manifest.get("version")
         raise UserError(f"{folder / MANIFEST}: version {found!r}, this code reads {VERSION}")

@@ -21,7 +21,7 @@ from absl import logging
 from phi1_jax.config import OptimizerConfig, RunConfig
 from phi1_jax.config_dict import flatten, from_dict, to_dict
 from phi1_jax.errors import AllProcessesError, UserError
-from phi1_jax.files import read_json_if_whole, write_json
+from phi1_jax.files import read_json, read_json_if_whole, write_json
 from phi1_jax.run.checkpoint import CONFIG, TOKENIZER, Checkpointer, load_model, read_model_config
 from phi1_jax.run.folder import committed_steps, split_step, step_folder, steps_in
 from phi1_jax.tokens.load import load_tokenizer, save_for_training
@@ -326,11 +326,9 @@ def _recorded_identity(run_dir: Path) -> Identity | None:
     """
     file = run_dir / IDENTITY
     try:
-        return dict(json.loads(file.read_text("utf-8")))
-    except FileNotFoundError:
-        problem = "missing"
-    except (ValueError, TypeError):
-        problem = "damaged"
+        return read_json(file)
+    except UserError:
+        problem = "damaged" if file.exists() else "missing"
     for step in reversed(committed_steps(run_dir)):
         try:
             position = ocp.JsonCheckpointHandler().restore(step_folder(run_dir, step) / "position")

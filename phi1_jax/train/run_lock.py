@@ -18,6 +18,7 @@ from absl import logging
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.errors import AllProcessesError, UserError
+from phi1_jax.files import read_json_if_whole
 from phi1_jax.run import distributed
 from phi1_jax.run.folder import CHECKPOINTS, known_steps
 from phi1_jax.run.hashes import names
@@ -133,13 +134,11 @@ def _take(file: IO[str], run_dir: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.seek(0)
-        text = file.read()
-        who = json.loads(text) if text else {}
+        who = read_json_if_whole(run_dir / LOCK)
         words = ", ".join(f"{name} {who[name]}" for name in ("host", "pid", "job") if name in who)
         raise UserError(
-            f"--output={run_dir}: another run writes there now ({words}); end that one first, or"
-            " give another folder"
+            f"--output={run_dir}: another run writes there now ({words or 'unknown'}); end that one"
+            " first, or give another folder"
         ) from None
     except OSError as error:
         logging.warning("%s cannot be locked (%s): start no second run there", run_dir, error)

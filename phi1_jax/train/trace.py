@@ -23,6 +23,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from phi1_jax.errors import UserError
 from phi1_jax.train.step import StepDone
 
 
@@ -74,9 +75,17 @@ class Trace:
 
 
 def read_trace(run_dir: Path, process: int = 0) -> list[dict[str, Any]]:
-    """The lines of a run's trace, without one that a kill has torn."""
-    whole, _, _ = _path(run_dir, process).read_text(encoding="utf-8").rpartition("\n")
-    return [json.loads(line) for line in whole.splitlines()]
+    """The lines of a run's trace, without one that a kill has torn.
+
+    Raises:
+      UserError: another line is damaged; a trace with a gap proves nothing.
+    """
+    path = _path(run_dir, process)
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    try:
+        return [json.loads(line) for line in whole.splitlines()]
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: not JSON lines ({error})") from error
 
 
 def state_hash(state: Any) -> str:

@@ -100,6 +100,10 @@ def test_truncated_missing_and_unfinished_shards_are_refused(tokenizer, tmp_path
     shard.unlink()
     with pytest.raises(UserError, match=shard.name):
         open_shards(tmp_path)
+    for torn in (b"", b'{"version', b"\xff", b"[1]"):
+        (tmp_path / "manifest.json").write_bytes(torn)
+        with pytest.raises(UserError, match=r"manifest\.json is damaged: .*run tokenize_corpus"):
+            open_shards(tmp_path)
     (tmp_path / "manifest.json").unlink()
     with pytest.raises(UserError, match="no finished token shards"):
         open_shards(tmp_path)

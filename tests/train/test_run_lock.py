@@ -50,6 +50,17 @@ def test_a_second_run_is_refused_until_the_first_is_gone_however_it_went(tmp_pat
         pass
 
 
+@pytest.mark.parametrize("torn", [b"", b'{"host', b"\xff", b"[1]"])
+def test_who_holds_the_folder_is_unknown_if_the_lock_does_not_say(tmp_path, torn):
+    with lock_run_dir(tmp_path):
+        (tmp_path / "lock").write_bytes(torn)
+        with (
+            pytest.raises(UserError, match=r"writes there now \(unknown\)"),
+            lock_run_dir(tmp_path),
+        ):
+            pass
+
+
 def test_a_file_system_without_locks_costs_a_warning(tmp_path, monkeypatch, caplog):
     def no_locks(*arguments):
         raise OSError(37, "No locks available")
