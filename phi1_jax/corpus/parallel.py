@@ -34,7 +34,8 @@ def ordered_map(
     runs in this process: starting others takes half a second.
 
     Raises:
-      Whatever `function` raises, and BrokenProcessPool if a worker is killed.
+      Exception: what `function` raises.
+      BrokenProcessPool: a worker was killed.
     """
     items = iter(items)
     first = list(islice(items, at_least))

@@ -17,7 +17,8 @@ def overlaps(
     """How many n-grams each of `many` shares with each of `few`.
 
     Args:
-      many, few: sequences of uint32 tokens.
+      many: sequences of uint32 tokens.
+      few: the same, to compare each of them with.
       n: tokens in a gram.
       repeats: count a gram as often as it occurs in both; otherwise once.
     Returns:
@@ -54,7 +55,8 @@ def match_rates(many: Sequence[array], few: Sequence[array]) -> np.ndarray:
     Every pair is computed: bit-parallel, in C++, 10,000 trees against 164 take 0.3 s.
 
     Args:
-      many, few: sequences of uint32 tokens.
+      many: sequences of uint32 tokens.
+      few: the same, to compare each of them with.
     Returns:
       float32[len(many), len(few)].
     """

@@ -115,7 +115,8 @@ def decontaminate(
         docstring of the module and the solution a whole program.
       embed: gives the embeddings; without it that measure is left out.
       workers: processes.
-      columns, skip: see `read_documents`.
+      columns: see `read_documents`.
+      skip: see `read_documents`.
     Raises:
       UserError: two corpora of the same name, or a corpus that is nothing but leaks.
     """

@@ -54,7 +54,8 @@ def solution_bits(
     """The bits of each task's reference solution given its prompt, in the benchmark's order.
 
     Args:
-      config, params: a `ModelConfig`, and its parameters as in a checkpoint.
+      config: a `ModelConfig`.
+      params: its parameters, as in a checkpoint.
       batch_size: rows scored at once.
     Raises:
       UserError: a task without a reference solution.

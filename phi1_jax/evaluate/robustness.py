@@ -366,8 +366,9 @@ def drop(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, f
     """How much lower the mean of `after` is on its problems, with a paired bootstrap interval.
 
     Args:
-      before, after: task id -> share of its samples that passed; a problem that either lacks does
-        not count.
+      before: task id -> share of its samples that passed; a problem that either lacks does not
+        count.
+      after: the same, once the prompts were changed.
     """
     both = [task_id for task_id in after if task_id in before]
     if not both:

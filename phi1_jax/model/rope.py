@@ -27,7 +27,8 @@ def rotate(x_bthk: jax.Array, cos: ArrayLike, sin: ArrayLike) -> jax.Array:
     """Rotates pairs (i, i + r) of the first 2r dimensions of each head; the rest pass.
 
     Args:
-      cos, sin: [t, 1, r] or [b, t, 1, r], from `rotation`.
+      cos: [t, 1, r] or [b, t, 1, r], from `rotation`.
+      sin: the same.
     Returns:
       [b, t, h, k], in x's dtype.
 

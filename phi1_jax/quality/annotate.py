@@ -105,7 +105,8 @@ def by_column(low: float, high: float, name: str, skip: Skip | None = None) -> A
     """Takes labels that the documents came with, read into the metadata field `label`.
 
     Args:
-      low, high: the ends of the label's scale, mapped to 0 and 1.
+      low: the end of the label's scale that is mapped to 0.
+      high: the other end, mapped to 1.
       name: what to call the annotator.
       skip: told of the documents without a label, or with one that is not a number.
     Raises:

@@ -165,7 +165,8 @@ class Checkpointer:
         be read.
 
         Args:
-          params, optimizer: trees of `jax.ShapeDtypeStruct` with shardings, to restore into.
+          params: tree of `jax.ShapeDtypeStruct` with shardings, to restore into.
+          optimizer: the same, of what only training needs.
         Returns:
           (step, params, optimizer, position)
         Raises:
