@@ -19,6 +19,7 @@ list, verify and export do not disturb a run that is training into the folder.
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import _environment
@@ -77,7 +78,9 @@ def show(run_dir: Path, config: CheckpointConfig) -> None:
 
 
 def verify(run_dir: Path, config: CheckpointConfig) -> None:
-    steps = run_folder.known_steps(run_dir) if STEP.value is None else [pick(run_dir, config)]
+    steps = run_folder.known_steps(run_dir)
+    if STEP.value is not None:
+        steps = [run_folder.find_step(run_dir, STEP.value, config)]
     if not steps:
         print(f"{run_dir}: no checkpoint yet")
     whole = [is_whole(run_dir, step) for step in steps]
@@ -103,15 +106,7 @@ def is_whole(run_dir: Path, step: int) -> bool:
 
 def prune(run_dir: Path, config: CheckpointConfig) -> None:
     committed = run_folder.committed_steps(run_dir)
-    whole: dict[int, bool] = {}
-    while True:  # until all that is kept has been read; each damaged step brings in another
-        damaged = [step for step in whole if not whole[step]]
-        reasons = run_folder.reasons_to_keep(run_dir, config, but=damaged)
-        unread = [step for step, why in reasons.items() if why and step not in whole]
-        if not unread:
-            break
-        whole |= {step: is_whole(run_dir, step) for step in unread}
-    gone = [step for step, why in reasons.items() if not why]
+    gone = run_folder.prunable_steps(run_dir, config, partial(is_whole, run_dir))
     for step in [] if DRY_RUN.value else gone:
         run_folder.discard(run_dir, step)
     verb, stay = ("would delete", "would keep") if DRY_RUN.value else ("deleted", "kept")
@@ -124,7 +119,7 @@ def export(run_dir: Path, config: CheckpointConfig) -> None:
     output = Path(OUTPUT.value)
     if output.exists():
         raise UserError(f"--output={output} exists already; name a new folder")
-    step = pick(run_dir, config)
+    step = run_folder.find_step(run_dir, STEP.value, config)
     from phi1_jax.run.checkpoint import load_model, write_model
 
     model, params = load_model(run_dir, step)
@@ -133,28 +128,6 @@ def export(run_dir: Path, config: CheckpointConfig) -> None:
     write_model(output, model, params, tokenizer if tokenizer.exists() else None, dtype)
     print(f"{output}: the weights of step {step:,} of {run_dir}")
     print(f"for Hugging Face: {launch_command('convert.py', f'--from={output}')} --to_hf=DIR")
-
-
-def pick(run_dir: Path, config: CheckpointConfig) -> int:
-    """The step that --step names, or the newest."""
-    steps = run_folder.committed_steps(run_dir)
-    if not run_folder.known_steps(run_dir):
-        raise UserError(f"{run_dir}: no checkpoint yet")
-    if STEP.value == "best":
-        if not config.best_metric:
-            raise UserError("--step=best needs --best_metric: this run's config names none")
-        best = run_folder.best_steps(run_dir, config, steps)
-        if not best:
-            raise UserError(f"{run_dir}: no checkpoint has a point on {config.best_metric}")
-        return best[0]
-    if STEP.value is None and steps:
-        return steps[-1]
-    known = run_folder.known_steps(run_dir)
-    if STEP.value is None:
-        raise UserError(f"{run_dir}: no whole checkpoint; verify says what is wrong with {known}")
-    if not STEP.value.isdecimal() or int(STEP.value) not in known:
-        raise UserError(f"--step={STEP.value}: {run_dir} has the steps {known}")
-    return int(STEP.value)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ be a link to, or the mount of, another file system: steps are renamed within it 
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -314,9 +314,28 @@ def reasons_to_keep(
     return reasons
 
 
+def prunable_steps(
+    run_dir: Path, config: CheckpointConfig, is_whole: Callable[[int], bool]
+) -> list[int]:
+    """The committed steps that may go: nothing keeps them, and what keeps the others is whole.
+
+    Args:
+      is_whole: asked once about each step to keep. A damaged one stays, and another is kept in its
+        place.
+    """
+    whole: dict[int, bool] = {}
+    while True:
+        damaged = [step for step in whole if not whole[step]]
+        reasons = reasons_to_keep(run_dir, config, but=damaged)
+        unread = [step for step, why in reasons.items() if why and step not in whole]
+        if not unread:
+            return [step for step, why in reasons.items() if not why]
+        whole |= {step: is_whole(step) for step in unread}
+
+
 def prune(run_dir: Path, config: CheckpointConfig) -> list[int]:
     """Deletes the committed steps that nothing keeps; returns them."""
-    gone = [step for step, reasons in reasons_to_keep(run_dir, config).items() if not reasons]
+    gone = prunable_steps(run_dir, config, lambda step: True)
     for step in gone:
         discard(run_dir, step)
     return gone
@@ -333,6 +352,32 @@ def best_steps(run_dir: Path, config: CheckpointConfig, steps: list[int]) -> lis
         if step in steps and value == value  # not NaN
     }
     return sorted(points, key=lambda step: (points[step], step))[: config.keep_best]
+
+
+def find_step(run_dir: Path, step: str | None, config: CheckpointConfig) -> int:
+    """The step that a flag --step names: a number, "best", or None, the newest committed one.
+
+    Raises:
+      UserError: no such step.
+    """
+    known, committed = known_steps(run_dir), committed_steps(run_dir)
+    if not known:
+        raise UserError(f"{run_dir}: no checkpoint yet")
+    if step == "best":
+        if not config.best_metric:
+            raise UserError("--step=best needs --best_metric: this run's config names none")
+        best = best_steps(run_dir, config, committed)
+        if not best:
+            raise UserError(f"{run_dir}: no checkpoint has a point on {config.best_metric}")
+        return best[0]
+    if step is None:
+        if not committed:
+            why = f"verify says what is wrong with {known}"
+            raise UserError(f"{run_dir}: no whole checkpoint; {why}")
+        return committed[-1]
+    if not step.isdecimal() or int(step) not in known:
+        raise UserError(f"--step={step}: {run_dir} has the steps {known}")
+    return int(step)
 
 
 def _commit_file(run_dir: Path, step: int) -> Path:
