@@ -61,25 +61,7 @@ def main(argv: Sequence[str]) -> None:
             )
     summary["paper_section_4"] = llm_judge.PAPER
     write_json(output / "summary.json", summary)
-    print(table(summary))
-
-
-def table(summary: dict[str, Any]) -> str:
-    """The scores as Markdown, beside the paper's."""
-    lines = ["| score | % | 95% interval |", "|---|---|---|"]
-    for name in ("hidden_tests", "ast_similarity", "grade"):
-        row = summary.get(name)
-        if row and row["n_tasks"]:
-            value, low, high = (f"{row[k]:.1f}" for k in ("percent", "low", "high"))
-            lines.append(f"| {name} | {value} | {low} - {high} |")
-    graded = summary.get("grade")
-    if graded and (graded["ungraded"] or graded["n_solutions_without_a_grade"]):
-        lines.append(
-            f"\nreplies without a grade: {graded['ungraded']}; "
-            f"{graded['n_solutions_without_a_grade']} solutions have none (see ungraded.jsonl)"
-        )
-    paper = ", ".join(f"{name} {percent}" for name, percent in summary["paper_section_4"].items())
-    return "\n".join(lines) + f"\n\nthe paper's grades by GPT-4, on its own 50 problems: {paper}"
+    print(llm_judge.summary_table(summary))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ _MAX_REPLY_TOKENS = 600
 
 @dataclass(frozen=True)
 class Solved:
-    """A solution that `launch/evaluate.py` judged.
+    """A solution that `launch/evaluate.py` tested.
 
     Attributes:
       code: the whole program.
@@ -85,7 +85,7 @@ def read_solved(results: Path, problems: Sequence[Problem]) -> list[Solved]:
         programs = {sha256(prompt + text): prompt + text for prompt in prompts}
         if row.get("program_sha256") not in programs:
             raise UserError(
-                f"{results}, line {number}: {problem.task_id} was judged with another prompt, or by"
+                f"{results}, line {number}: {problem.task_id} was solved from another prompt, or by"
                 " an older version; name its problems with --benchmark, or evaluate again"
             )
         passed = None if row["verdict"] == Verdict.INFRA else row["verdict"] == Verdict.PASS
@@ -196,6 +196,24 @@ def grade(
         "ungraded": dict(Counter(row["problem"] for row in ungraded)),
         **model.report(),
     }
+
+
+def summary_table(summary: dict[str, Any]) -> str:
+    """The scores of a summary.json as Markdown, beside the paper's."""
+    lines = ["| score | % | 95% interval |", "|---|---|---|"]
+    for name in ("hidden_tests", "ast_similarity", "grade"):
+        row = summary.get(name)
+        if row and row["n_tasks"]:
+            value, low, high = (f"{row[k]:.1f}" for k in ("percent", "low", "high"))
+            lines.append(f"| {name} | {value} | {low} - {high} |")
+    graded = summary.get("grade")
+    if graded and (graded["ungraded"] or graded["n_solutions_without_a_grade"]):
+        lines.append(
+            f"\nreplies without a grade: {graded['ungraded']}; "
+            f"{graded['n_solutions_without_a_grade']} solutions have none (see ungraded.jsonl)"
+        )
+    paper = ", ".join(f"{name} {percent}" for name, percent in summary["paper_section_4"].items())
+    return "\n".join(lines) + f"\n\nthe paper's grades by GPT-4, on its own 50 problems: {paper}"
 
 
 def _percent(by_task: Mapping[str, Sequence[float]]) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def test_every_form_of_results_is_read(tmp_path):
         ([{**row, "verdict": "FINE"}], "line 1: not a results.jsonl"),
         ([{**row, "completion": 5}], "line 1: not a results.jsonl"),
         ([row, {**row, "task_id": "x"}], "line 2: 'x' is not in the benchmark"),
-        ([{**row, "completion": "pass"}], "judged with another prompt"),
+        ([{**row, "completion": "pass"}], "solved from another prompt"),
         ([], "holds no result"),
     ):
         with pytest.raises(UserError, match=message):
