@@ -42,7 +42,7 @@ def select_fastest(
         except RuntimeError as error:
             yield Row(case, name, None, values={"why": str(error).split(".")[0][:80]})
         else:
-            yield Row(case, f"{name} (heat)", seconds, calls=calls, values=values)
+            yield Row(case, f"{name} (screening)", seconds, calls=calls, values=values)
             if seconds < best:
                 best, fastest, kept = seconds, {name: candidate}, values
         del candidate

@@ -6,7 +6,7 @@
   benchmarks/one_gpu.sh HumanEval.jsonl.gz results.jsonl
 
 Subjects: decode, train, input, checkpoint, compile, convert, humaneval, or all of them, each in a
-process of its own; smoke compares ratios at a small size with stored ones. Contenders take turns
+process of its own; smoke compares ratios at a small size with stored ones. Variants take turns
 (A B A B ...) on the same cores; times are medians with the 10th and 90th percentile; ratio is our
 time by that of the fastest other. The machine's rooflines are measured beside them.
 """
@@ -130,7 +130,7 @@ def report(subject: str, config: RunConfig, options: "Options") -> None:
     rows = []
     for row in tqdm(measure(subject, config, options), desc=subject, unit="row"):
         rows.append(row)
-        if OUTPUT.value:  # at once: what was measured stands, whatever becomes of the rest
+        if OUTPUT.value:  # at once: what was measured is kept if a later one fails
             write_lines(Path(OUTPUT.value), subject, [row], context(options.baseline) | about)
     print_table(subject, rows)
     if subject == "smoke":

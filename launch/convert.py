@@ -44,7 +44,7 @@ MAX_FILE_MB = flags.DEFINE_integer("max_file_mb", 2000, "Larger models go into s
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    # Weights pass through the main memory, whatever accelerator there is.
+    # Weights pass through the main memory, also where there is an accelerator.
     os.environ["JAX_PLATFORMS"] = "cpu"
     pairs = {
         ("from_hf", "to"): from_huggingface,

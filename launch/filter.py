@@ -28,7 +28,7 @@ BUDGET_TOKENS = flags.DEFINE_float(
     "budget_tokens", None, "Tokens of the embedder's tokenizer to keep; default no limit.", 0
 )
 BUDGET_MB = flags.DEFINE_float("budget_mb", None, "MB of text to keep; default no limit.", 0)
-MIN_SCORE = flags.DEFINE_float("min_score", 0.0, "Drop lower scores, whatever the budget.", 0, 1)
+MIN_SCORE = flags.DEFINE_float("min_score", 0.0, "Drop lower scores, even within the budget.", 0, 1)
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
 
 

@@ -209,7 +209,7 @@ class CheckpointConfig:
     every_steps: int = 1000
     keep_last: int = 3  # how many of the newest are kept
     keep_every_steps: int = 0  # multiples of it are kept; 0: none beyond the last ones
-    keep_steps: tuple[int, ...] = ()  # kept whatever their age
+    keep_steps: tuple[int, ...] = ()  # kept at any age
     # A curve of metrics.jsonl, such as train/loss; the steps with its best points are kept.
     best_metric: str = ""
     best_mode: Literal["", "min", "max"] = ""  # "": min, for curves of loss and bits per byte

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class UserError(ValueError):
-    """Bad input that the user can mend.
+    """Bad input that the user can correct.
 
     The message is one line: it names the field, flag or file, gives the value at fault, and
     says what to do. Launch scripts print it without a traceback (see `phi1_jax.cli.script`).

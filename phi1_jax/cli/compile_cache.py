@@ -28,19 +28,19 @@ def use_compile_cache(folder: Path) -> None:
     name = "checked" if compress and decompress else "unchecked"
     if compress and decompress and not hasattr(compress, "checked"):
 
-        def seal(executable: bytes) -> bytes:
+        def with_digest(executable: bytes) -> bytes:
             entry = compress(executable)
             return entry + hashlib.sha256(entry).digest()
 
-        def unseal(executable: bytes) -> bytes:
+        def without_digest(executable: bytes) -> bytes:
             entry, digest = executable[:-_DIGEST_BYTES], executable[-_DIGEST_BYTES:]
             if hashlib.sha256(entry).digest() != digest:
                 raise ValueError(f"its SHA-256 differs; delete it, or all of {folder}")
             return decompress(entry)
 
-        seal.checked = True  # type: ignore[attr-defined]
-        compilation_cache.compress_executable = seal
-        compilation_cache.decompress_executable = unseal
+        with_digest.checked = True  # type: ignore[attr-defined]
+        compilation_cache.compress_executable = with_digest
+        compilation_cache.decompress_executable = without_digest
     # A folder apart: entries of plain JAX have no hash.
     jax.config.update("jax_compilation_cache_dir", str(folder / name))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

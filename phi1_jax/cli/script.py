@@ -65,7 +65,7 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
             sys.exit(130)
 
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # any text, whatever the terminal's code
+        sys.stdout.reconfigure(errors="backslashreplace")  # any text, on any terminal
     flags.FLAGS.set_gnu_getopt()
     try:
         app.run(guarded, flags_parser=_parse)

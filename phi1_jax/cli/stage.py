@@ -138,7 +138,7 @@ def _paths(value: Any) -> Iterator[Path]:
 
 
 def _remove_last(output: Path) -> None:
-    (output / REPORT).unlink(missing_ok=True)  # first: what is left is no finished stage
+    (output / REPORT).unlink(missing_ok=True)  # first: what is left is not a finished stage
     for path in output.iterdir():
         if path.name == UNFINISHED or path.name == MARKER:
             continue
@@ -219,7 +219,7 @@ def _identity(value: Any) -> str:
 def _stage_fingerprint(folder: Path, files: Iterable[Path]) -> str | None:
     """Of the finished stage that owns the folder, if none of its files is newer than its report.
 
-    A report.json may also be somebody else's.
+    A report.json may also come from another program.
     """
     report = read_json_if_whole(folder / REPORT)
     if "fingerprint" not in report:

@@ -296,7 +296,7 @@ def decode_code(data: bytes) -> str:
 
 
 class _LeftOut(Exception):
-    """The reason why a file or record is no document."""
+    """The reason why a file or record is not a document."""
 
 
 def _kind_of(file: Path) -> str:

@@ -38,9 +38,9 @@ _LEXEME = re.compile(
 _JOINS_STRINGS = re.compile(r"[\s,+\\()\[\]]*[rbfuRBFU]{0,2}")
 _ESCAPE = re.compile(r"\\(?:u([\da-fA-F]{4})|x([\da-fA-F]{2})|([\s\S]))")
 _ESCAPED = {"n": "\n", "t": "    ", "r": "", "f": " ", "v": " ", "b": " ", "a": " ", "\n": ""}
-# Escapes of whatever level, where only words matter.
+# Escapes of any level, where only words matter.
 _NESTED_ESCAPE = re.compile(r"\\+(?:u[\da-fA-F]{4}|[nrt])?|&#?\w+;")
-# The head of a function, and before it what is no code: blanks, "# ", ">>> ", "+", a line number.
+# The head of a function, and before it what is not code: blanks, "# ", ">>> ", "+", a line number.
 _DEF = re.compile(r"""^([^A-Za-z_\n"']*)(?:async[ \t]+)?def[ \t]+\w""", re.MULTILINE)
 _MARKED_DEF = re.compile(r"""^[ \t]*[^A-Za-z_\s"'][^A-Za-z_\n"']*def[ \t]+\w""", re.MULTILINE)
 _TRIPLE = re.compile(r'"""|\'\'\'')
@@ -61,7 +61,7 @@ class Fingerprint:
         each text stands between two `BREAK`s.
       functions: for each function the hashed tokens of its syntax tree, local names numbered,
         uint32[n]; as written, and with the statements of each block sorted (see `tree_tokens`).
-      composition: the primitives that solve it, in order; empty where nobody states them.
+      composition: the primitives that solve it, in order; empty where they are not stated.
     """
 
     id: str
@@ -178,7 +178,7 @@ def _all_code(
 
 
 def _listings(text: str, marked: bool = False) -> Iterator[tuple[str, ast.Module]]:
-    """Each function of a text that is no program: `def` and the lines that are indented below it.
+    """Each function of a text that is not a program: `def` and the lines indented below it.
 
     Args:
       marked: only those with something other than blanks before each line.

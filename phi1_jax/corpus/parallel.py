@@ -64,8 +64,8 @@ def ordered_map(
 def leave_with(parent: int) -> None:
     """Ends this process once the process `parent` has ended, however it did; in that one, nothing.
 
-    A parent that is killed tells nobody. Its workers would finish what they have, beside those of
-    the next run, and then wait for more for ever.
+    A parent that is killed cannot stop its workers: they would finish what they have, beside those
+    of the next run, and then wait for more for ever.
     """
     if parent != os.getpid():
         _watch(parent, os.getpid())

@@ -19,7 +19,7 @@ class Problem:
       entry_point: the function's name.
       canonical_solution: the body; `prompt + canonical_solution` is a program.
       test: defines `check(candidate)`.
-      composition: the primitives that solve it, in order; empty when nobody states them.
+      composition: the primitives that solve it, in order; empty when they are not stated.
     """
 
     task_id: str

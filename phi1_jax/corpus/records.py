@@ -108,7 +108,7 @@ def read_numbered(
         `huge_record`, `not_utf8`, `unreadable_value`.
       choose: given the columns of a parquet file, says which to read; None is all.
     Raises:
-      UserError: another format, no such file; without `skip` also whatever it would be told.
+      UserError: another format, no such file; without `skip` also what `skip` would be told.
     """
     if not is_records(path):
         raise UserError(f"{path}: unknown format; give a file ending in {', '.join(FORMATS)}")

@@ -132,7 +132,7 @@ def parse_source(
     if not equals or Path(rest).exists():
         name, path = "", rest
     if not Path(path).exists():
-        raise UserError(f"--source={text}: {path} is no file or folder, nor is it stdlib or prose")
+        raise UserError(f"--source={text}: {path} is not a file or folder, nor stdlib or prose")
     return Source(
         name=name or Path(path).resolve().name.split(".")[0],
         path=Path(path),
@@ -150,7 +150,7 @@ def _declared(text: str, declared: Mapping[str, DeclaredSource]) -> Source:
     if config.unusable and not path:
         raise UserError(f"--source={text}: {config.unusable}")
     if path and not Path(path).exists():
-        raise UserError(f"--source={text}: {path} is no file or folder")
+        raise UserError(f"--source={text}: {path} is not a file or folder")
     if config.package and not path:
         return _from_package(name, config.package, config.prose, config.folder, config.sha256)
     return Source(

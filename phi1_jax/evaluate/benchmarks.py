@@ -39,7 +39,7 @@ NOT_EXECUTABLE = {
 
 @dataclass(frozen=True)
 class PublicFile:
-    """A file of somebody else's, fixed by its content."""
+    """A published file, fixed by its content."""
 
     url: str
     sha256: str
@@ -202,7 +202,7 @@ def _helpers(problem: Problem) -> str:
         tree = parse_quietly(problem.prompt + problem.canonical_solution)
     except (SyntaxError, ValueError) as error:
         raise UserError(
-            f"{problem.task_id}: its canonical solution is no Python: {error}"
+            f"{problem.task_id}: its canonical solution is not Python: {error}"
         ) from None
     end = len(problem.prompt.removesuffix("\n").split("\n"))  # as ast counts lines
     kept = [

@@ -99,8 +99,8 @@ def offline_scores(solved: Sequence[Solved]) -> dict[str, Any]:
     """Per cent of hidden tests passed, and of likeness to the reference solution.
 
     Likeness is 1 - edit distance / length of the two syntax trees, with local names numbered and
-    statements as written or sorted, whichever is nearer; 0 if the program does not parse. It is no
-    measure of right or wrong: there are other ways to solve a problem.
+    statements as written or sorted, whichever is nearer; 0 if the program does not parse. It does
+    not measure right or wrong: there are other ways to solve a problem.
     """
     tests, likeness = defaultdict(list), defaultdict(list)
     for item in solved:

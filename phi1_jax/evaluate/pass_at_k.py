@@ -103,5 +103,5 @@ def estimate(verdicts: Iterable[Sequence[str]], ks: Sequence[int]) -> dict[str, 
 
 
 def _values(groups: Sequence[Sequence[str]], k: int) -> list[float]:
-    """pass@k of each task; what is no pass is a failure."""
+    """pass@k of each task; all but a pass counts as a failure."""
     return [pass_at_k(len(group), list(group).count(Verdict.PASS), k) for group in groups]

@@ -98,7 +98,7 @@ def read_samples(path: Path, benchmark: Benchmark, answer_format: str = "raw") -
 
     Args:
       answer_format: "raw", the text is code; or "markdown", the code is in its fenced blocks, see
-        `extract_code`. Fences in raw text, which is no Python then, are pointed out.
+        `extract_code`. Fences in raw text, which is not Python then, are pointed out.
     Raises:
       UserError: no such file, another form, an unknown task, or a task without a sample.
     """

@@ -9,7 +9,7 @@ import numpy as np
 from phi1_jax.generate.decoder import Spec, State, decode, empty_state, insert, prefill, resize
 from phi1_jax.generate.sampling import History, SamplerInput, Sampling
 
-# Tokens in one prefill: bounds its activations, whatever the batch.
+# Tokens in one prefill: bounds its activations for any batch.
 _PREFILL_TOKENS = 16_384
 
 

@@ -21,9 +21,9 @@ def find_end(
 ) -> End | None:
     """The end of a completion, or None if it goes on.
 
-    The same as looking after every single token, whatever the number of tokens at a time: the
-    first token with which the text holds a stop string ends it, and the text is cut before the
-    stop string that begins first.
+    The result does not depend on how many tokens are looked at together: the first token with
+    which the text holds a stop string ends it, and the text is cut before the stop string that
+    begins first.
 
     Args:
       ids: the completion so far.

@@ -56,7 +56,7 @@ def read_config(folder: Path) -> ModelConfig:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{folder} is no Hugging Face folder: it has no config.json") from error
+        raise UserError(f"{folder} is not a Hugging Face folder: it has no config.json") from error
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from error
     if isinstance(values, dict) and isinstance(values.get("model"), dict):

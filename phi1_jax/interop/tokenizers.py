@@ -252,7 +252,7 @@ def write_tokenizer(source: Path, folder: Path, max_seq_len: int) -> BytePairTok
         config["additional_special_tokens"] = config.pop("extra_special_tokens")
     files[_CONFIG] = {
         **config,
-        # Not CodeGenTokenizer, which would build CodeGen's rules again whatever the file says.
+        # Not CodeGenTokenizer, which would ignore the file and build CodeGen's rules again.
         "tokenizer_class": "PreTrainedTokenizerFast",
         "pad_token": pad[0],
         "model_max_length": max_seq_len,

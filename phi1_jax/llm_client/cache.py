@@ -25,7 +25,7 @@ class Cache:
     synchronous=NORMAL keeps each commit through a SIGKILL of the process.
 
     Raises:
-      UserError: the file cannot be opened or is no such cache.
+      UserError: the file cannot be opened or is not such a cache.
     """
 
     def __init__(self, path: Path):

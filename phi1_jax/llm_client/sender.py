@@ -203,7 +203,7 @@ def parse_body(body: bytes, request: ChatRequest) -> ChatReply:
     is the most that it can have been.
 
     Raises:
-      FailedReply: the body is an error or holds no completion, whatever its status said.
+      FailedReply: the body is an error or holds no completion, even with a status of success.
     """
     raw = body.decode("utf-8", "backslashreplace")
     try:

@@ -171,7 +171,7 @@ class Phi(nnx.Module):
 
 
 class LayerNorm(nnx.Module):
-    """LayerNorm with scale and bias, computed in float32 whatever the compute dtype."""
+    """LayerNorm with scale and bias, computed in float32 for any compute dtype."""
 
     def __init__(self, width: int, eps: float) -> None:
         self.scale = nnx.Param(
@@ -219,8 +219,8 @@ def layer_norm(x_btd: jax.Array, scale_d: jax.Array, bias_d: jax.Array, eps: flo
 def gelu(x: jax.Array) -> jax.Array:
     """GELU of any shape, in its tanh approximation x (1 + tanh u) / 2, written x / (1 + exp(-2u)).
 
-    A division comes last because XLA computes whatever ends in cheaper operations again wherever
-    it is used, also while it transposes the result for a weight gradient: a step of d_model 256
+    A division comes last because XLA computes what ends in cheaper operations again wherever it
+    is used, also while it transposes the result for a weight gradient: a step of d_model 256
     then takes 1.07 times as long on the CPU.
     """
     minus_2u = -2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)

@@ -50,7 +50,7 @@ Answer with one JSON object and nothing else:
 
 # Reads the documents to draw from, the same ones at each call.
 Read = Callable[[], Iterable[Document]]
-# Documents in, documents with an annotation out, and in some order; told what could not be judged.
+# Documents in, those that could be annotated out, in some order.
 Annotator = Callable[[Iterable[Document]], Iterator[Document]]
 
 
@@ -95,7 +95,7 @@ def sample(read: Read, n: int | None) -> Iterator[Document]:
 
 
 def by_rubric(documents: Iterable[Document]) -> Iterator[Document]:
-    """Annotates offline, by the rubric of `quality.py`: transparent, but no reader of prose."""
+    """Annotates offline, by the rubric of `rubric.py`, which does not understand prose."""
     rubric = Rubric()
     for document in tqdm(documents, desc="annotate", unit="doc", unit_scale=True):
         yield _annotated(document, rubric.score([document])[0], rubric.fingerprint)

@@ -44,9 +44,9 @@ def filter_corpus(
     Args:
       embeddings: folders of launch/embed.py that cover the documents.
       model: folder of the forest.
-      budget_tokens: what to keep, best first, in tokens of the embedder; None is no limit.
+      budget_tokens: what to keep, best first, in tokens of the embedder; None: no limit.
       budget_bytes: the same in UTF-8 bytes.
-      min_score: documents with a lower score go, whatever the budget.
+      min_score: documents with a lower score go, even within the budget.
     Raises:
       UserError: vectors of another embedder than the forest's, a document without a vector, or
         nothing to keep.

@@ -101,7 +101,7 @@ def write_report(
         "# The quality filter, out of sample",
         "",
         f"{len(good_n)} documents annotated by {annotator}, {good_n.sum()} of them good (value"
-        f" {positive_from:g} or more); each is judged by the trees grown without it.",
+        f" {positive_from:g} or more); each is scored by the trees grown without it.",
         "",
         "| measure | value |",
         "|---|---|",

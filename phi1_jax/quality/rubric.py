@@ -57,7 +57,7 @@ _SENTENCE = re.compile(r"[a-z]{2}[.:]\s")
 
 
 class Rubric:
-    """Judges the syntax tree of code, and the sentences of prose."""
+    """Scores the syntax tree of code, and the sentences of prose."""
 
     fingerprint = "rubric-1"
     batch_size = 1

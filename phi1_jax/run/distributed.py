@@ -48,7 +48,7 @@ def membership(environ: Mapping[str, str]) -> Membership | None:
 
     `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID` come first; else the
     variables of a Slurm step with several tasks. Those of a Slurm job alone, as in an interactive
-    allocation, say nothing: nobody else has been started.
+    allocation, say nothing: no other process has been started.
 
     Raises:
       UserError: some of the variables are missing, or one is not a number in its range.

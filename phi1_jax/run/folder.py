@@ -108,7 +108,7 @@ def known_steps(run_dir: Path) -> list[int]:
 
 
 def _steps(found: Iterable[str]) -> list[int]:
-    """Not `060`, a copy that somebody kept, nor digits of other scripts, which isdecimal takes."""
+    """Not `060`, a copy made by hand, nor digits of other scripts, which isdecimal takes."""
     return sorted(int(name) for name in found if re.fullmatch("0|[1-9][0-9]*", name))
 
 
@@ -154,7 +154,7 @@ def damage(run_dir: Path, step: int, *, progress: bool = False) -> str:
     Args:
       progress: show a bar if it takes more than a second.
     Raises:
-      UserError: a file is there and cannot be read, also when tried again: who knows what it holds.
+      UserError: a file is there and cannot be read, also when tried again: its content is unknown.
     """
     try:
         return _damage(run_dir, step, progress)

@@ -16,7 +16,7 @@ from phi1_jax.files import file_sha256
 
 # A read that fails is tried again after so long each time.
 RETRY_AFTER_S = (0.1, 1.0, 5.0)
-# What operating systems and file servers leave in any folder that somebody looks into.
+# What operating systems and file servers leave in any folder that is opened.
 LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.nfs[0-9a-f]+", re.IGNORECASE)
 NOT_THERE = (FileNotFoundError, NotADirectoryError)
 T = TypeVar("T")

@@ -63,7 +63,7 @@ def not_restorable(folder: Path, saved: dict[str, Any]) -> str:
             values = values[key]
         if _digest(values[tuple(slice(*end) for end in ends)]) != digest:
             return f"array params.{'.'.join(path)} has other values"
-    except Exception as error:  # whatever stops Orbax here would stop a restore
+    except Exception as error:  # any error of Orbax here would stop a restore
         return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
     return ""
 

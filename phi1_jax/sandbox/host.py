@@ -49,12 +49,12 @@ _VERDICTS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What one program may use. It can start no process and write no file, whatever the limits."""
+    """What one program may use. No limit lets it start a process or write a file."""
 
     cpu_s: float = 5.0  # of each process; decides, since it hardly depends on the machine's load
     wall_s: float = 30.0  # of the whole job; generous, for programs that sleep
     memory_mb: int = 512  # of each process, on top of the interpreter's own
-    output_bytes: int = 1 << 20  # printed, stdout and stderr together; nobody reads it
+    output_bytes: int = 1 << 20  # printed, stdout and stderr together; it is discarded
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

@@ -159,7 +159,7 @@ def _outcome(source: bytes, module: types.ModuleType) -> tuple[int, str]:
 
 
 def _describe(error: BaseException, source: bytes = b"") -> str:
-    """`TypeError: message (line 3: the line)`, whatever the exception does to hinder it."""
+    """`TypeError: message (line 3: the line)`, even of an exception that raises when it is read."""
     try:
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         lines = [

@@ -68,7 +68,7 @@ def _shared_libraries(extensions: Iterable[Path]) -> set[str]:
 
     ctypes.CDLL(None).dl_iterate_phdr(note, None)
     paths = {os.path.normpath(p) for p in found}
-    return {p for p in paths if p.startswith("/") and Path(p).is_file()}  # the vDSO is no file
+    return {p for p in paths if p.startswith("/") and Path(p).is_file()}  # the vDSO is not a file
 
 
 def hidden_files(readable: Iterable[str]) -> list[str]:

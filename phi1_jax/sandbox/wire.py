@@ -2,7 +2,7 @@
 
 Hand-written, because every general serializer lets the sender name code or types of its choice.
 Decoding builds only None, bool, int, float, complex, str, bytes, list, tuple, dict, set,
-frozenset, range and an iterator over such values; whatever else the sender had is an error there.
+frozenset, range and an iterator over such values; any other value is an error on the sender's side.
 """
 
 import struct
@@ -76,7 +76,7 @@ def _put(out: bytearray, value: Any, depth: int, limit: int) -> None:
         for item in items:
             _put(out, item, depth + 1, limit)
     else:
-        raise WireError(f"a value of type {type(value).__name__} is no plain value")
+        raise WireError(f"a value of type {type(value).__name__} is not a plain value")
     _check_size(len(out), limit)
 
 
@@ -100,7 +100,7 @@ def _tag(value: list[Any] | tuple[Any, ...] | set[Any] | frozenset[Any]) -> byte
 
 
 def decode(data: bytes) -> Any:
-    """The plain value behind bytes that nobody vouches for.
+    """The plain value behind untrusted bytes.
 
     Raises:
       WireError: anything but exactly one well-formed value within the limits.

@@ -499,7 +499,7 @@ def write_report(
 
 
 def construct_table(constructs: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """The lines of a Markdown table of shares in % of functions, and what is no share."""
+    """The lines of a Markdown table of `Constructs.shares`, a column for each name."""
     rows = list(dict.fromkeys(row for figures in constructs.values() for row in figures))
     cells = {
         name: [f"{figures[row]:,.4g}" if row in figures else "-" for row in rows]

@@ -110,7 +110,7 @@ def read_topics(path: Path) -> Topics:
             raise UserError(f"--topics={path}: area {name!r} has no verbs or no nouns")
         for function in area.function_names:
             if not function.isidentifier():
-                raise UserError(f"--topics={path}: {function!r} of {name!r} is no function name")
+                raise UserError(f"--topics={path}: {function!r} of {name!r} is not a function name")
     return topics
 
 

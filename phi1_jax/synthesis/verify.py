@@ -42,7 +42,7 @@ class Verified:
         `inputs_raised`, and `inputs_ended` if the inputs made from the examples took the process
         down (TIMEOUT, say).
       verdict: one of VERDICTS, or "" if nothing was executed.
-      reason: why it is no "doctest_passes", a short key to count by, e.g. "example_differs".
+      reason: why it is not "doctest_passes", a short key to count by, e.g. "example_differs".
     """
 
     reply: TeacherReply

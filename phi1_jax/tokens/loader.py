@@ -147,7 +147,7 @@ class Loader:
 
     Every process of a run reads all rows of a batch and puts its own on its devices: at the
     paper's rate, 147k tokens/s, reading costs under 1% of a core. So the order, the counts and the
-    log are the same everywhere, whatever the hosts, the threads and the mesh.
+    log do not depend on the hosts, the threads and the mesh.
     """
 
     def __init__(self, config: DataConfig, seed: int, steps: int | None = None) -> None:

@@ -123,10 +123,10 @@ def test_a_heat_keeps_the_fastest_and_survives_what_does_not_run(tiny_model, mon
             break
     assert list(fastest) == ["fast"] and values == {"same_tokens": 1.0}
     assert [row.variant for row in found] == [
-        "slow (heat)",
+        "slow (screening)",
         "too large",
-        "fast (heat)",
-        "late (heat)",
+        "fast (screening)",
+        "late (screening)",
     ]
     assert found[1].seconds is None and found[1].values["why"] == "out of memory"
     other = want.copy()

@@ -241,4 +241,4 @@ def test_the_script_runs_from_anywhere_and_reuses_its_result(pool, curated, tmp_
     assert "unchanged, reused" in run_script(*flags, cwd=tmp_path).stdout
     wrong = run_script("--source=nowhere", "--output=x", cwd=tmp_path)
     assert wrong.returncode == 2
-    assert wrong.stderr.count("\n") == 1 and "nowhere is no file or folder" in wrong.stderr
+    assert wrong.stderr.count("\n") == 1 and "nowhere is not a file or folder" in wrong.stderr

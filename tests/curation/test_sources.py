@@ -107,7 +107,7 @@ def test_source_flags(tmp_path):
     assert parse_source(str(path)) == Source("pool", path)
     assert parse_source(f"x={path}", {"text": "t"}) == Source("x", path, columns={"text": "t"})
     assert parse_source(f"prose:x={path}") == Source("x", path, prose=True, kind="prose")
-    with pytest.raises(UserError, match="nowhere is no file or folder"):
+    with pytest.raises(UserError, match="nowhere is not a file or folder"):
         parse_source("nowhere")
 
 
@@ -276,7 +276,7 @@ def test_declared_sources(tmp_path):
             parse_source(f"@{name}", None, PUBLIC)
     with pytest.raises(UserError, match="--sources declares only algorithms, "):
         parse_source("@nothing", None, PUBLIC)
-    with pytest.raises(UserError, match="nowhere is no file or folder"):
+    with pytest.raises(UserError, match="nowhere is not a file or folder"):
         parse_source("@stackv2_edu:nowhere", None, PUBLIC)
     assert parse_source("prose:x=hub:a/b,subset=c,split=d") == Source(
         "x", prose=True, hub=Hub("a/b", subset="c", split="d")

@@ -158,7 +158,7 @@ def test_humaneval_format_needs_a_body_that_parses(tmp_path):
     record = {"task_id": "a", "prompt": "def f(x):\n", "entry_point": "f",
               "canonical_solution": "return", "test": "def check(f): pass"}  # fmt: skip
     path = write(tmp_path / "own.jsonl", [record])
-    with pytest.raises(UserError, match="a: its canonical solution is no Python"):
+    with pytest.raises(UserError, match="a: its canonical solution is not Python"):
         read_benchmark(str(path), None)
 
 
