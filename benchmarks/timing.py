@@ -129,7 +129,7 @@ def run_process(command: Sequence[str], env: Mapping[str, str] | None = None) ->
 
 def launch(script: str) -> str:
     """The path of one of the launch scripts, from wherever one stands."""
-    return str(Path(__file__).parents[2] / "launch" / script)
+    return str(Path(__file__).parents[1] / "launch" / script)
 
 
 def last_json(output: str) -> dict:
