@@ -98,7 +98,7 @@ def test_convert_refuses_in_one_line(converted, tmp_path):
     train_tokenizer([Path(json.__file__).read_text() * 3], 450).save(tmp_path / "larger")
     for flags, message in (
         ([hf, f"--to={tmp_path / 'a'}", "--dtype=float16"], "--dtype: is for --to_hf"),
-        ([hf, f"--to={tmp_path / 'a'}", "--step=0"], "--step: is for --to_hf"),
+        ([hf, f"--to={tmp_path / 'a'}", "--step=0"], "--step: is for --from"),
         (
             [hf, "--to=/etc/passwd/x"],
             "--to=/etc/passwd/x: no folder can be made there: Not a directory",
