@@ -40,6 +40,7 @@ def get_config() -> ConfigDict:
                 "name": "adamw",
                 "peak_learning_rate": 1e-3,
                 "warmup_steps": 750,
+                "schedule_start": 0,  # the first step of an extension, to warm up anew
                 "final_learning_rate": 0.0,  # [ours]
                 "adam_learning_rate": 1e-3,  # read by muon only
                 "weight_decay": 0.1,
@@ -56,6 +57,7 @@ def get_config() -> ConfigDict:
                 "loss_on": "all",  # [ours]
                 "packing": "stream",
                 "validation_rows": 128,  # of each source, for validation/... [ours]
+                "max_rows_without_target": 0.5,  # above: refused [ours]
             },
             # Mesh, micro-batch and remat change speed and memory only. They fit 80 GB by
             # launch/plan.py, with room to spare; not yet measured on GPUs.
