@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from phi1_jax.tokens.load import load_tokenizer as load_tokenizer
     from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer as train_tokenizer
     from phi1_jax.tokens.shards import write_shards as write_shards
-    from phi1_jax.train.loop import train as train
+    from phi1_jax.train.loop import train as train_model
 
 __version__ = "0.1.0"
 
@@ -49,15 +49,18 @@ _MODULES = {
     "load_tokenizer": "tokens.load",
     "train_tokenizer": "tokens.sentencepiece_bpe",
     "write_shards": "tokens.shards",
-    "train": "train.loop",
+    "train_model": "train.loop",
 }
+# phi1_jax.train is a package, so its function has another name here.
+_RENAMED = {"train_model": "train"}
 __all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    return getattr(module, _RENAMED.get(name, name))
 
 
 def __dir__() -> list[str]:

@@ -61,7 +61,7 @@ def evaluate_model(
     generator: Completes,
     benchmark: Benchmark,
     executor: TestExecutor,
-    output: Path,
+    output: Path | str,
     plan: SamplingPlan = SamplingPlan(),  # noqa: B008 (frozen)
     *,
     model: str = "",
@@ -81,6 +81,7 @@ def evaluate_model(
     Raises:
       UserError: the self-check fails on the benchmark.
     """
+    output = Path(output)
     executor.self_check(benchmark)
     start = time.perf_counter()
     samples = generate_samples(generator, benchmark, plan, output, model)

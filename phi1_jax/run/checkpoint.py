@@ -282,7 +282,7 @@ def write_model(
 
 
 def load_model(
-    run_dir: Path, step: int | None = None, shardings: Any = None
+    run_dir: Path | str, step: int | None = None, shardings: Any = None
 ) -> tuple[ModelConfig, Any]:
     """The model's config and parameters from a run's folder.
 
@@ -292,6 +292,7 @@ def load_model(
     Raises:
       UserError: no run, no such step, a damaged one, or weights that are not finite.
     """
+    run_dir = Path(run_dir)
     run_dir = run_dir.absolute()
     config = read_model_config(run_dir)
     steps = committed_steps(run_dir)  # a run that is saving has a newer folder, not yet whole

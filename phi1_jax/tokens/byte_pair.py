@@ -114,8 +114,9 @@ class BytePairTokenizer:
             self.end_of_text,
         )
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Writes tokenizer.json, which `tokenizers` alone can load, and what identifies it."""
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / TOKENIZER_JSON).write_bytes(self.tokenizer_json)
         info = {

@@ -10,7 +10,7 @@ from phi1_jax.tokens.sentencepiece_bpe import SentencePieceTokenizer
 from phi1_jax.tokens.tokenizer import END_OF_TEXT, INFO, MODEL, TOKENIZER_JSON, Tokenizer
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
+def load_tokenizer(folder: Path | str) -> Tokenizer:
     """Loads what `save` wrote.
 
     Raises:

@@ -74,8 +74,9 @@ class SentencePieceTokenizer:
     def __reduce__(self) -> Any:
         return SentencePieceTokenizer, (self._model,)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Writes the model, which `sentencepiece` alone can load, and what identifies it."""
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MODEL).write_bytes(self._model)
         write_json(

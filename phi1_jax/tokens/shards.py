@@ -32,7 +32,7 @@ _PARTS = "parts"
 def write_shards(
     documents: Iterable[Document],
     tokenizer: Tokenizer,
-    output: Path,
+    output: Path | str,
     *,
     shard_tokens: int = 1 << 26,
     max_tokens: int | None = None,
@@ -58,6 +58,7 @@ def write_shards(
     Raises:
       UserError: a document that does not come back exactly, or no document.
     """
+    output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     (output / MANIFEST).unlink(missing_ok=True)
     parts = output / _PARTS

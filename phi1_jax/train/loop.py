@@ -45,7 +45,7 @@ from phi1_jax.train.validation import validation_evaluator
 
 def train(
     config: RunConfig,
-    run_dir: Path,
+    run_dir: Path | str,
     evaluators: Mapping[str, Evaluator] | None = None,
     *,
     allow_change: Sequence[str] = (),
@@ -69,6 +69,7 @@ def train(
       UserError: a setting that does not fit data, devices or the checkpoint in `run_dir`.
         Also if `max_skipped_steps` steps in a row were skipped; names their documents.
     """
+    run_dir = Path(run_dir)
     begin = time.perf_counter()
     setup = _prepare(config, run_dir, evaluators or {}, allow_change, trace)
     first = jax.process_index() == 0
