@@ -41,10 +41,12 @@ def test_train(tmp_path):
     # A first loss that differs from ours would end the run.
     found = rows(tmp_path, "train", *SIZE)
     (ours, with_dropout) = [row for row in found if row["variant"] == "ours"]
-    select_fastest = [row["variant"] for row in found if row["variant"].endswith("(heat)")]
+    select_fastest = [row["variant"] for row in found if row["variant"].endswith("(screening)")]
     ran = [row for row in found if row["variant"].startswith("torch") and row["seconds"]]
     (best,) = [row for row in ran if row["variant"] not in select_fastest]
-    assert {"torch eager, sdpa (heat)", "torch eager, sdpa math (heat)"} <= set(select_fastest)
+    assert {"torch eager, sdpa (screening)", "torch eager, sdpa math (screening)"} <= set(
+        select_fastest
+    )
     assert ours["ratio"] == ours["seconds"] / best["seconds"]
     assert ours["versions"]["torch"] and ours["versions"]["transformers"]
     assert with_dropout["case"].endswith("dropout 0.1") and with_dropout["seconds"] > 0
@@ -58,7 +60,7 @@ def test_decode(tmp_path):
     names = {row["variant"] for row in ran}
     for cache in ("dynamic", "static"):
         for attention in ("eager", "sdpa", "sdpa math"):
-            assert f"torch eager, {cache} cache, {attention} (heat)" in names
+            assert f"torch eager, {cache} cache, {attention} (screening)" in names
     assert sum(row["ratio"] is not None for row in found) == 2
 
 
@@ -68,7 +70,7 @@ def test_the_compiled_peer_decodes_the_same(tmp_path):
     found = rows(tmp_path, "decode", *SIZE, *flags, modes="compiled")
     ran = {row["variant"]: row for row in found if row["variant"].startswith("torch")}
     for attention in ("eager", "sdpa"):
-        heat = ran[f"torch compiled, static cache, {attention} (heat)"]
+        heat = ran[f"torch compiled, static cache, {attention} (screening)"]
         assert heat["values"]["same_tokens"] == 1.0
 
 

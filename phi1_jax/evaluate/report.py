@@ -1,6 +1,7 @@
 """The quickstart's report: table, bar charts like the paper's Figure 2.1, completions."""
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -46,7 +47,7 @@ def write_report(
         folder = root / f"bits_{benchmark}"
         found = {name: read_json(folder / name / "summary.json") for name in models}
         bits[benchmark] = {name: summary[BITS_PER_BYTE] for name, summary in found.items()}
-        differences[benchmark] = read_json(folder / "differences.json")
+        differences[benchmark] = json.loads((folder / "differences.json").read_text("utf-8"))
     summary = {
         "pass_at_1": {name: value["value"] for name, value in pass_at_1.items()},
         "interval_95": {name: [v["low"], v["high"]] for name, v in pass_at_1.items()},
