@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from phi1_jax.tokens.load import load_tokenizer as load_tokenizer
     from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer as train_tokenizer
     from phi1_jax.tokens.shards import write_shards as write_shards
-    from phi1_jax.train.loop import train as train_model
+    from phi1_jax.train.loop import train as train_model  # noqa: F401
 
 __version__ = "0.1.0"
 

@@ -1,8 +1,8 @@
 """Checks the quickstart's result: `check_quickstart.py SUMMARY_JSON`.
 
 Fails unless HumanEval was measured and finetuning on exercises lowers the bits per byte of its
-solutions below raw code's. The goals are printed beside, met or short, and do not fail: the recipe of
-the new teacher is not tuned yet.
+solutions below raw code's. The goals are printed beside, met or short, and do not fail: the recipe
+of the new teacher is not tuned yet.
 """
 
 import itertools
