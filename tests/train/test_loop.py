@@ -147,7 +147,14 @@ def test_slow_steps_do_not_hold_up_a_signal(run_config, tmp_path, monkeypatch):
             signalled.append(time.perf_counter())
             os.kill(os.getpid(), signal.SIGTERM)
 
-    signalled = []
+    signalled, saved = [], []
+    real_save = loop.Checkpointer.save
+
+    def save(*arguments):
+        saved.append(time.perf_counter())
+        real_save(*arguments)
+
+    monkeypatch.setattr(loop.Checkpointer, "save", save)
     monkeypatch.setattr(loop, "make_trainer", slow_trainer)
     monkeypatch.setattr(TrainMetrics, "after_step", add)
     one_device = make_mesh(MeshConfig(1, 1, 1), jax.devices()[:1])
@@ -155,7 +162,8 @@ def test_slow_steps_do_not_hold_up_a_signal(run_config, tmp_path, monkeypatch):
     result = train(replace(run_config, steps=40, log_every_steps=40), tmp_path / "slow")
     assert result["step"] == 6 and not result["finished"]
     assert max(in_flight) == 1  # and so the devices always have one to do
-    assert time.perf_counter() - signalled[0] < 3 * step_s + 1
+    # What it takes to write the checkpoint is the disk's.
+    assert saved[-1] - signalled[0] < 3 * step_s + 1
 
 
 def test_a_flipped_bit_is_found_and_the_step_before_is_used(run_config, finished, tmp_path):
