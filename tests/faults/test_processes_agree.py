@@ -12,7 +12,7 @@ from phi1_jax.run import distributed
 
 pytestmark = pytest.mark.faults
 
-START = "import sys, time\nfrom phi1_jax import distributed\n"
+START = "import sys, time\nfrom phi1_jax.run import distributed\n"
 
 
 def together(*programs: str, timeout_s: int = 120) -> list[tuple[int, str]]:
@@ -102,8 +102,8 @@ def usage(_):
     {usage}
 shutil.disk_usage = usage
 with distributed.abort_all_on_failure():
-    checkpointer = Checkpointer(Path({run!r}), CheckpointConfig())
-    checkpointer._refuse_full_disk(1, jnp.ones(9))
+    checkpointer = Checkpointer(Path({run_dir!r}), CheckpointConfig())
+    checkpointer._refuse_full_disk(jnp.ones(9))
     checkpointer.close()
 """
 
