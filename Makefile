@@ -13,7 +13,7 @@ quickstart: $(VENV)/installed  ## phi-1's whole pipeline at tiny scale on the CP
 test: $(VENV)/installed-dev  ## every test that needs no other machine
 	$(BIN)/python -m pytest $(ARGS)
 
-test-fast: $(VENV)/installed-dev  ## what an edit can break, in under a minute
+test-fast: $(VENV)/installed-dev  ## without the tests marked slow
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-faults: $(VENV)/installed-dev  ## kills, full disks, damaged files, lost processes
