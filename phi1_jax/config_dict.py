@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from phi1_jax.config import RunConfig
-from phi1_jax.errors import UserError, did_you_mean
+from phi1_jax.errors import REPOSITORY, UserError, did_you_mean
 
 T = TypeVar("T")
 
@@ -38,14 +38,14 @@ def load_config(path: Path | str, changes: Mapping[str, Any] | None = None) -> R
     """The settings that a file of `configs/` returns, for use from Python.
 
     Args:
-      path: a Python file with `get_config()`.
+      path: a Python file with `get_config()`, or a config of this project by name: phi1_tiny.
       changes: dotted field -> value, such as {"optimizer.peak_learning_rate": 1e-3}.
     Raises:
       UserError: no such file or function, or a field that does not exist or cannot have its value.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such config file")
+        path = find_config(str(path))
     sys.path.insert(0, str(path.resolve().parent.parent))  # configs build on each other
     try:
         found = runpy.run_path(str(path))
@@ -62,6 +62,21 @@ def load_config(path: Path | str, changes: Mapping[str, Any] | None = None) -> R
             group = group.setdefault(part, {})
         group[field] = value
     return from_dict(RunConfig, values)
+
+
+def find_config(name: str, root: Path = REPOSITORY) -> Path:
+    """The file of one of this project's configs: phi1_tiny, or configs/phi1_tiny.py from elsewhere.
+
+    Args:
+      root: the folder that holds configs/.
+    Raises:
+      UserError: there is none of that name.
+    """
+    for path in (root / name, root / "configs" / f"{name.removesuffix('.py')}.py"):
+        if path.is_file():
+            return path
+    near = did_you_mean(Path(name).stem, [path.stem for path in root.glob("configs/[a-z]*.py")])
+    raise UserError(f"{name}: no such file in {Path.cwd()}, nor a config of that name{near}")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -16,8 +16,8 @@ import absl.logging
 from absl import app, flags
 
 from phi1_jax.config import USABLE_MEMORY, RunConfig
-from phi1_jax.config_dict import flatten, to_dict
-from phi1_jax.errors import UserError, did_you_mean
+from phi1_jax.config_dict import find_config, flatten, to_dict
+from phi1_jax.errors import UserError, as_commands, is_installed
 
 # Flags of free text, of URLs, and of Python files.
 _TEXT, _URLS, _FILES = (
@@ -206,6 +206,11 @@ def _never_fail_on_stderr() -> None:
 def _parse(argv: Sequence[str]) -> list[str]:
     asked = {argument.lstrip("-") for argument in argv[1:]}
     if asked & {"help", "helpfull", "helpshort", "?"}:
+        if is_installed():
+            main = sys.modules["__main__"]
+            main.__doc__ = as_commands(main.__doc__ or "")
+            for name in flags.FLAGS:
+                flags.FLAGS[name].help = as_commands(flags.FLAGS[name].help or "")
         return app.parse_flags_with_usage(list(argv))
     try:
         return flags.FLAGS([argv[0], *map(_resolve, argv[1:], argv)])
@@ -253,12 +258,10 @@ def _resolve(argument: str, before: str) -> str:
     if name not in _URLS:
         value = _local_path(value, argument)
     if name in _FILES and not Path(value.partition(".py:")[0]).exists():
-        elsewhere = _repository() / value
-        known = [
-            str(path.relative_to(_repository())) for path in _repository().glob("configs/*.py")
-        ]
-        here = f"; did you mean {elsewhere}?" if elsewhere.is_file() else did_you_mean(value, known)
-        raise UserError(f"--{name}={value}: no such file in {Path.cwd()}{here}")
+        try:
+            value = str(find_config(value, _repository()))
+        except UserError as error:
+            raise UserError(f"--{name}={error}") from None
     return f"{flag}={value}" if equals else value
 
 
@@ -293,5 +296,5 @@ def _leave_if_nobody_reads() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {as_commands(message) if is_installed() else message}", file=sys.stderr)
     sys.exit(2)

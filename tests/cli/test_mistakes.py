@@ -61,7 +61,7 @@ def test_a_url_is_refused_at_once(value, parse, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
-        ("--config=configs/phi1_tinny.py", "did you mean configs/phi1_tiny.py?"),
+        ("--config=configs/phi1_tinny.py", "did you mean phi1_tiny?"),
         ("--config=nowhere/at/all.py", "--config=nowhere/at/all.py: no such file in"),
         ("--learning_rate=1", "did you mean --config.optimizer.peak_learning_rate?"),
         ("--batch_size=1", "did you mean --config.data.global_batch_size?"),
@@ -72,11 +72,16 @@ def test_a_near_miss_is_answered(argument, words, parse):
     assert words in parse(argument)
 
 
-def test_another_working_directory_is_named(parse, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["phi1_tiny", "phi1_tiny.py", "configs/phi1_tiny.py"])
+def test_a_config_of_this_project_is_found_from_any_folder(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert f"did you mean {REPOSITORY}/configs/phi1_tiny.py?" in parse(
-        "--config=configs/phi1_tiny.py"
-    )
+    monkeypatch.setattr(sys, "argv", [str(REPOSITORY / "launch" / "train.py")])
+    shipped = REPOSITORY / "configs" / "phi1_tiny.py"
+    assert script._resolve(f"--config={name}", "train.py") == f"--config={shipped}"
+    assert script._resolve(name, "--config") == str(shipped)
+    (tmp_path / "phi1_tiny").touch()  # a file of the user's own comes first
+    own = "--config=phi1_tiny" if name == "phi1_tiny" else f"--config={shipped}"
+    assert script._resolve(f"--config={name}", "train.py") == own
 
 
 class Holder:
