@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from phi1_jax.errors import UserError
@@ -53,6 +54,24 @@ def find_problems(name: str, given: str | None, folder: Path) -> Path:
             f"{file} is neither in {DATA_VARIABLE} nor to be fetched from here: get "
             f"{PUBLIC[name].url} on a machine with network and name your copy with --{name}=FILE"
         ) from None
+
+
+def find_all(
+    given: Mapping[str, str | None], folder: Path
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """The public benchmarks that can be had, and why the others cannot, which is printed.
+
+    Args:
+      given: name -> path, or None to look for it; see `find_problems`.
+    """
+    found, missing = {}, {}
+    for name, path in given.items():
+        try:
+            found[name] = find_problems(name, path, folder)
+        except UserError as error:
+            missing[name] = str(error)
+            print(f"without {name}: {error}")
+    return found, missing
 
 
 def _is_known(name: str, path: Path) -> bool:

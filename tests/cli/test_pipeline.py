@@ -1,0 +1,120 @@
+"""Pipelines of commands: done once, resumed, reused, shared between processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from conftest import REPOSITORY
+
+from phi1_jax.cli.pipeline import Pipeline
+from phi1_jax.errors import UserError
+
+# Writes its arguments, and what it finds of an earlier start, into its output.
+SCRIPT = """
+import pathlib, sys, time
+given = dict(a.removeprefix("--").partition("=")[::2] for a in sys.argv[1:])
+folder = pathlib.Path(given["output"])
+folder.mkdir(exist_ok=True)
+with (folder / "starts").open("a") as file:
+    file.write("started\\n")
+time.sleep(float(given.get("sleep_s", 0)) if len((folder / "starts").read_text()) < 10 else 0)
+if "fail" in given:
+    sys.exit("error: as asked")
+"""
+
+
+@pytest.fixture
+def scripts(tmp_path):
+    folder = tmp_path / "scripts"
+    folder.mkdir()
+    (folder / "stage.py").write_text(SCRIPT)
+    return folder
+
+
+def starts(folder) -> int:
+    return (folder / "starts").read_text().count("started")
+
+
+def test_a_stage_is_done_again_only_when_it_or_what_it_reads_changed(tmp_path, scripts):
+    for value, expected in (("1", (1, 1, 1)), ("1", (1, 1, 1)), ("2", (1, 1, 1))):
+        pipeline = Pipeline(tmp_path / "runs", scripts)
+        free = pipeline.add("free", "stage.py")
+        first = pipeline.add("first", "stage.py", f"--value={value}")
+        second = pipeline.add("second", "stage.py", f"--of={first}/part")
+        before = first.stat().st_ino if first.exists() else None
+        pipeline.run()
+        # Of another command, the folder is made anew.
+        assert (first.stat().st_ino == before) == (before is not None and value == "1")
+        assert (starts(free), starts(first), starts(second)) == expected
+    assert pipeline.stages["second"].needs == ("first",)
+
+
+def test_pipelines_that_share_a_folder_share_the_stages_in_which_they_agree(tmp_path, scripts):
+    folders = []
+    for value in (1, 2):
+        pipeline = Pipeline(tmp_path / "runs", scripts, shared=True)
+        base = pipeline.add("base", "stage.py")
+        folders.append(pipeline.add("end", "stage.py", f"--of={base}@3", f"--value={value}"))
+        pipeline.run(workers=2)
+    assert starts(base) == 1
+    assert folders[0] != folders[1] and all(map(starts, folders))
+
+
+def test_a_failure_stops_only_what_needs_it_and_says_where_to_look(tmp_path, scripts):
+    pipeline = Pipeline(tmp_path / "runs", scripts)
+    bad = pipeline.add("bad", "stage.py", "--fail=1")
+    after = pipeline.add("after", "stage.py", f"--of={bad}")
+    other = pipeline.add("other", "stage.py", "--sleep_s=0.2")
+    last = pipeline.add("last", "stage.py", f"--of={other}")
+    with pytest.raises(UserError, match=r"stage bad did not finish.*as asked.*bad\.log"):
+        pipeline.run(keep_going=True, quiet=True)
+    assert starts(last) == 1 and not after.exists()
+
+
+def test_a_signal_ends_the_stages_and_the_next_run_goes_on(tmp_path, scripts):
+    def pipeline() -> Pipeline:
+        made = Pipeline(tmp_path / "runs", scripts)
+        made.add("long", "stage.py", "--sleep_s=60")
+        return made
+
+    def send_when_started() -> None:
+        while not (tmp_path / "runs" / "long" / "starts").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=send_when_started)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        pipeline().run()
+    thread.join()
+    again = pipeline()
+    spent = again.seconds["long"]
+    again.run()
+    assert starts(tmp_path / "runs" / "long") == 2  # in the same folder
+    assert again.seconds["long"] > spent
+
+
+def test_two_processes_do_a_stage_once_also_when_the_first_is_killed(tmp_path, scripts):
+    program = f"""
+import pathlib, sys
+sys.path.insert(0, {str(REPOSITORY)!r})
+from phi1_jax.cli.pipeline import Pipeline
+pipeline = Pipeline(pathlib.Path({str(tmp_path / "runs")!r}), pathlib.Path({str(scripts)!r}))
+pipeline.add("one", "stage.py", "--sleep_s=1.5")
+pipeline.run()
+"""
+    one = tmp_path / "runs" / "one" / "starts"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL) as first:
+        while not one.exists():
+            time.sleep(0.01)
+        first.kill()  # its command goes on, and holds the stage
+    pipeline = Pipeline(tmp_path / "runs", scripts)
+    pipeline.add("one", "stage.py", "--sleep_s=1.5")
+    began = time.monotonic()
+    pipeline.run()
+    assert time.monotonic() - began > 0.5
+    assert starts(tmp_path / "runs" / "one") == 2  # nobody recorded the first's end
