@@ -26,7 +26,7 @@ def data_file(name: str) -> Path:
 
 @pytest.fixture(scope="module")
 def executor():
-    limits = Limits(cpu_s=5, wall_s=20, memory_mb=256, output_bytes=1 << 18)
+    limits = Limits(cpu_s=15, wall_s=60, memory_mb=256, output_bytes=1 << 18)
     with open_sandbox(limits, workers=2) as sandbox:
         yield TestExecutor(sandbox)
 
