@@ -2,13 +2,13 @@
 
 Example: python launch/decontaminate.py --corpus=runs/synth/exercises.jsonl.zst \\
              --corpus=runs/synth/textbooks.jsonl.zst --benchmark=HumanEval.jsonl.gz \\
-             --tau=0.95,0.9,0.85,0.8 --output=runs/clean
+             --benchmark=mbpp.jsonl --tau=0.95,0.9,0.85,0.8 --output=runs/clean
 
 A document goes if its chain of primitives contains a problem's, if it shares a run of words with
 a problem's docstring, if one of its functions matches a problem's solution at a rate of at least
 --tau (1: up to names and the order of statements), or if the embedding that the model --embedder
 gives it is within --max_distance of a problem's.
-The benchmark is a file in HumanEval's format, MBPP's (either) or EvalPlus's, or `unconventional`.
+A benchmark is a file in HumanEval's format, MBPP's (either) or EvalPlus's, or `unconventional`.
 docs/decontamination.md says what is missed.
 
 Writes each corpus without its leaks (one for each tau, in tau_0.95/ and so on, if there are
@@ -31,7 +31,9 @@ from phi1_jax.cli.stage import run_stage
 from phi1_jax.errors import UserError
 
 flags.adopt_module_key_flags(corpus)  # so that --help shows them
-BENCHMARK = flags.DEFINE_string("benchmark", None, "File of problems; or: unconventional.")
+BENCHMARK = flags.DEFINE_multi_string(
+    "benchmark", None, "File of problems; or: unconventional. May be repeated."
+)
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
 NGRAM = flags.DEFINE_integer("ngram", 13, "Words in a run that count as a leak.", 2)
 TAU = flags.DEFINE_list("tau", "1.0", "Match rates of syntax trees that count as a leak.")
@@ -49,10 +51,9 @@ def main(argv: Sequence[str]) -> None:
     for flag in (BENCHMARK, OUTPUT):
         if not flag.value:
             raise UserError(f"--{flag.name} is missing")
-    benchmark = Path(BENCHMARK.value)
     from phi1_jax.evaluate.benchmarks import read_for_comparison
 
-    problems = read_for_comparison(BENCHMARK.value)
+    problems = [problem for name in BENCHMARK.value for problem in read_for_comparison(name)]
     try:
         taus = tuple(sorted({float(tau) for tau in TAU.value}, reverse=True))
     except ValueError as error:
@@ -76,12 +77,12 @@ def main(argv: Sequence[str]) -> None:
     def work(output: Path) -> dict[str, Any]:
         skip = SkipLog(output / corpus.LEFT_OUT)
         report = decontaminate(
-            corpora["corpus"], benchmark, output, rules, problems=problems, embed=embed,
+            corpora["corpus"], problems, output, rules, embed=embed,
             workers=WORKERS.value, columns=corpora["columns"], skip=skip,
         )  # fmt: skip
         return {**report, **skip.report()}
 
-    known = benchmark if benchmark.exists() else BENCHMARK.value
+    known = [Path(name) if Path(name).exists() else name for name in BENCHMARK.value]
     inputs = {**corpora, "benchmark": known, "rules": rules, "embedder": embedder}
     run_stage("decontaminate", Path(OUTPUT.value), inputs, work, force=FORCE.value)
 

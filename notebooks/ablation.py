@@ -128,9 +128,7 @@ with open_sandbox() as sandbox:
         batch=16,
     )
 names = ("exercises.jsonl.zst", "textbooks.jsonl.zst")
-pruned = decontaminate(
-    [synthetic / name for name in names], synthetic / "benchmark.jsonl", clean, Rules()
-)
+pruned = decontaminate([synthetic / name for name in names], problems, clean, Rules())
 print("kept", pruned["out"], "dropped", pruned["dropped"])
 
 

@@ -87,13 +87,15 @@ class Recipe:
             "textbooks": written / "textbooks.jsonl.zst",
             "exercises": written / "exercises.jsonl.zst",
         }
-        for name, problems in {"own": own, **self.public}.items():
+        for name, benchmarks in {"own": [own], "public": list(self.public.values())}.items():
+            if not benchmarks:
+                continue
             folder = pipeline.add(
                 f"decontaminate_{name}",
                 "decontaminate.py",
                 *(f"--corpus={path}" for path in clean.values()),
-                f"--benchmark={problems}",
-                f"--tau={1.0 if name == 'own' else self.tau}",
+                *(f"--benchmark={problems}" for problems in benchmarks),
+                f"--tau={1.0 if name == 'own' else self.tau:g}",
             )
             clean = {key: folder / path.name for key, path in clean.items()}
         # On the synthetic text alone: with the library's code in the sample, 2,048 pieces do not

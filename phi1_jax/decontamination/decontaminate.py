@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from phi1_jax.corpus.documents import Document, read_documents
 from phi1_jax.corpus.parallel import ordered_map
-from phi1_jax.corpus.problems import Problem, read_problems
+from phi1_jax.corpus.problems import Problem
 from phi1_jax.corpus.records import Skip, open_records, read_records, write_records
 from phi1_jax.decontamination.contamination import (
     ROUNDING,
@@ -92,11 +92,10 @@ class Nearest:
 
 def decontaminate(
     corpora: Sequence[Path],
-    benchmark: Path,
+    problems: Sequence[Problem],
     output: Path,
     rules: Rules,
     *,
-    problems: Sequence[Problem] | None = None,
     embed: Embed | None = None,
     workers: int = 1,
     columns: Mapping[str, str] | None = None,
@@ -111,21 +110,24 @@ def decontaminate(
     clean at its tau, those only, and whole.
 
     Args:
-      problems: those of `benchmark`, if it is not in HumanEval's format: a prompt may then be a
-        docstring of the module and the solution a whole program.
+      problems: of one benchmark or several; a prompt may be a docstring of the module and the
+        solution a whole program.
       embed: gives the embeddings; without it that measure is left out.
       workers: processes.
       columns: see `read_documents`.
       skip: see `read_documents`.
     Raises:
-      UserError: two corpora of the same name, or a corpus that is nothing but leaks.
+      UserError: two corpora of the same name, two problems of the same task_id, or a corpus that
+        is nothing but leaks.
     """
     names = [corpus.name.split(".")[0] for corpus in corpora]
     if repeated := [name for name, n in Counter(names).items() if n > 1]:
         raise UserError(f"--corpus: two are called {repeated[0]}; give them different names")
     if rules.max_distance is not None and embed is None:
         raise UserError("--max_distance: needs embeddings; name a model with --embedder")
-    problems = problems or read_problems(benchmark)
+    task_ids = Counter(problem.task_id for problem in problems)
+    if repeated := [task_id for task_id, n in task_ids.items() if n > 1]:
+        raise UserError(f"--benchmark: two problems are called {repeated[0]}; name each file once")
     programs = [problem.prompt + problem.canonical_solution for problem in problems]
     comparison = Comparison(problems, rules, embed(programs) if embed else None)
     nearest = Nearest(comparison)
@@ -153,7 +155,7 @@ def decontaminate(
     _verify(levels, workers)
     write_records(output / "nearest.jsonl", _describe(problems, rules, nearest))
     splits = _split(problems, rules, nearest)
-    write_json(output / SPLITS, {"benchmark": str(benchmark), **splits})
+    write_json(output / SPLITS, splits)
     out = {str(level.tau): dict(level.n_out) for level in levels}
     return {
         "in": dict(n_in),

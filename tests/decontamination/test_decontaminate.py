@@ -14,7 +14,7 @@ from phi1_jax.corpus.fingerprints import (
     fingerprint_problem,
     normalize_words,
 )
-from phi1_jax.corpus.problems import Problem, write_problems
+from phi1_jax.corpus.problems import Problem
 from phi1_jax.corpus.records import read_records
 from phi1_jax.decontamination.contamination import Comparison, Rules
 from phi1_jax.decontamination.decontaminate import decontaminate
@@ -354,10 +354,9 @@ def test_the_tool_prunes_reports_and_lists_the_nearest(tmp_path):
     exercises = [d for d, _ in LEAKS.values() if d.source == "exercises"]
     write_documents(tmp_path / "exercises.jsonl.zst", CLEAN[:-1] + exercises)
     write_documents(tmp_path / "textbooks.jsonl.gz", [CLEAN[-1], LEAKS["in_a_textbook"][0]])
-    write_problems(tmp_path / "bench.jsonl", PROBLEMS)
     corpora = [tmp_path / "exercises.jsonl.zst", tmp_path / "textbooks.jsonl.gz"]
     out = tmp_path / "out"
-    report = decontaminate(corpora, tmp_path / "bench.jsonl", out, Rules())
+    report = decontaminate(corpora, PROBLEMS, out, Rules())
     assert list(read_documents(out / "exercises.jsonl.zst")) == CLEAN[:-1]
     assert list(read_documents(out / "textbooks.jsonl.zst")) == CLEAN[-1:]
     dropped = {d.id: d for d in read_documents(out / "dropped.jsonl.zst")}
@@ -392,12 +391,9 @@ def test_several_taus_give_a_corpus_each_and_the_papers_split(tmp_path):
     # More than one chunk, so that two workers have something to do.
     rest = [exercise(f"n{i}", f"Number {i}.", body(f"return {i}")) for i in range(1500)]
     write_documents(tmp_path / "c.jsonl", documents[:3] + rest + documents[3:])
-    write_problems(tmp_path / "bench.jsonl", PROBLEMS)
     rules = Rules(taus=(1.0, 0.9, 0.75))
     reports = [
-        decontaminate(
-            [tmp_path / "c.jsonl"], tmp_path / "bench.jsonl", tmp_path / f"{n}", rules, workers=n
-        )
+        decontaminate([tmp_path / "c.jsonl"], PROBLEMS, tmp_path / f"{n}", rules, workers=n)
         for n in (1, 2)
     ]
     assert reports[0] == reports[1]
@@ -419,7 +415,7 @@ def test_several_taus_give_a_corpus_each_and_the_papers_split(tmp_path):
     }
     assert dropped == {"odd": 0.9, "more": 0.75, "spread": 1.0, "loop": 1.0}
     splits = json.loads((tmp_path / "2/splits.json").read_text())
-    assert splits["measure"] == "ast" and splits["benchmark"] == str(tmp_path / "bench.jsonl")
+    assert splits["measure"] == "ast"
     assert splits["splits"] == [
         {"tau": 1.0, "similar": ["bench/2"], "non_similar": ["bench/0", "bench/1"]},
         {"tau": 0.9, "similar": ["bench/0", "bench/2"], "non_similar": ["bench/1"]},
@@ -433,7 +429,6 @@ def test_several_taus_give_a_corpus_each_and_the_papers_split(tmp_path):
 def test_a_file_that_does_not_hold_what_was_found_clean_stops_the_stage(tmp_path, monkeypatch):
     """As a failing disk or another program's write would leave it."""
     write_documents(tmp_path / "c.jsonl", CLEAN)
-    write_problems(tmp_path / "bench.jsonl", PROBLEMS)
 
     def altered(path):
         for record in read_records(path):
@@ -441,7 +436,7 @@ def test_a_file_that_does_not_hold_what_was_found_clean_stops_the_stage(tmp_path
 
     monkeypatch.setattr("phi1_jax.decontamination.decontaminate.read_records", altered)
     with pytest.raises(RuntimeError, match=r"c\.jsonl\.zst: does not hold what was found clean"):
-        decontaminate([tmp_path / "c.jsonl"], tmp_path / "bench.jsonl", tmp_path / "o", Rules())
+        decontaminate([tmp_path / "c.jsonl"], PROBLEMS, tmp_path / "o", Rules())
 
 
 def embed_letters(texts):
@@ -452,12 +447,11 @@ def embed_letters(texts):
 
 def test_embeddings_are_reported_and_drop_within_the_distance(tmp_path):
     write_documents(tmp_path / "c.jsonl", CLEAN)
-    write_problems(tmp_path / "bench.jsonl", [PROBLEM])
     program = PROBLEM.prompt + PROBLEM.canonical_solution
     distance = np.linalg.norm(
         embed_letters([d.text for d in CLEAN]) - embed_letters([program]), axis=1
     )
-    files = [tmp_path / "c.jsonl"], tmp_path / "bench.jsonl"
+    files = [tmp_path / "c.jsonl"], [PROBLEM]
     decontaminate(*files, tmp_path / "1", Rules(), embed=embed_letters)
     near = read_rows(tmp_path / "1/nearest.jsonl")[0]["nearest"]["embedding"]
     assert near["document"] == CLEAN[int(distance.argmin())].id
@@ -477,22 +471,20 @@ def test_embeddings_are_reported_and_drop_within_the_distance(tmp_path):
 def test_humanevals_problems_without_a_composition(tmp_path):
     write_documents(tmp_path / "c.jsonl", [*CLEAN[:4], LEAKS["renamed_variables"][0]])
     bare = Problem(PROBLEM.task_id, PROBLEM.prompt, "even_squares", PROBLEM.canonical_solution, "")
-    write_problems(tmp_path / "bench.jsonl", [bare])
-    files = [tmp_path / "c.jsonl"], tmp_path / "bench.jsonl"
+    files = [tmp_path / "c.jsonl"], [bare]
     report = decontaminate(*files, tmp_path / "out", Rules())
     assert report["dropped"] == {"ast": 1}
     assert report["nearest_per_problem"]["bench/0"]["composition"] == [0.0, None]
 
 
 def test_bad_input_is_named(tmp_path):
-    write_problems(tmp_path / "bench.jsonl", [PROBLEM])
     write_documents(tmp_path / "a.jsonl", [LEAKS["exact_copy"][0]])
     with pytest.raises(UserError, match=r"a\.jsonl: at tau=1.0 every document"):
-        decontaminate([tmp_path / "a.jsonl"], tmp_path / "bench.jsonl", tmp_path / "out", Rules())
+        decontaminate([tmp_path / "a.jsonl"], [PROBLEM], tmp_path / "out", Rules())
     with pytest.raises(UserError, match="two are called a"):
-        decontaminate(
-            [tmp_path / "a.jsonl"] * 2, tmp_path / "bench.jsonl", tmp_path / "out", Rules()
-        )
+        decontaminate([tmp_path / "a.jsonl"] * 2, [PROBLEM], tmp_path / "out", Rules())
+    with pytest.raises(UserError, match="two problems are called bench/0; name each file once"):
+        decontaminate([tmp_path / "a.jsonl"], [PROBLEM] * 2, tmp_path / "out", Rules())
     for bad in ({"taus": (0.8, 0.9)}, {"taus": (1.5,)}, {"ngram": 1}, {"max_distance": 3.0}):
         with pytest.raises(UserError, match=next(iter(bad)).rstrip("s")):
             Rules(**bad)
