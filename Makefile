@@ -81,7 +81,7 @@ $(VENV)-hf4/installed:
 $(VENV)-newest/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)-newest
 	$(VENV)-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager \
-	  --editable '.[api,data,gguf,hub,hf,plots,ray,dev]'
+	  --editable '.[api,data,gguf,hub,hf,plots,dev]'
 	touch $@
 
 # XLA's compiler for GPUs, without a driver, cuDNN or the other libraries: the plugin of jax's version.
@@ -101,7 +101,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --editable '.[api,data,hub,hf,plots,ray,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[api,data,hub,hf,plots,dev]'
 	touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed

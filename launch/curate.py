@@ -45,7 +45,7 @@ MIN_QUALITY = flags.DEFINE_float("min_quality", 0.0, "Drop scores below this.", 
 TASKS = flags.DEFINE_integer(
     "tasks", 4, "Parts that the sources are split into, by file; at most one a file.", 1
 )
-EXECUTOR = flags.DEFINE_enum("executor", "local", ["local", "slurm", "ray"], "Where tasks run.")
+EXECUTOR = flags.DEFINE_enum("executor", "local", ["local", "slurm"], "Where tasks run.")
 WORKERS = flags.DEFINE_integer(
     "workers", None, "Tasks at once; default one a core here, no limit on a cluster.", 1
 )
@@ -53,9 +53,6 @@ MEMORY_GB = flags.DEFINE_float("memory_gb", 4, "Memory to ask for, for each task
 PARTITION = flags.DEFINE_string("slurm_partition", "", "Slurm partition.")
 TIME = flags.DEFINE_string("slurm_time", "08:00:00", "Limit of each Slurm job.")
 SLURM_ARGS = flags.DEFINE_list("slurm_args", [], "More for sbatch, e.g. account=lab,qos=low.")
-RAY_ADDRESS = flags.DEFINE_string(
-    "ray_address", "", "A running Ray cluster; default starts one on this machine."
-)
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
 
 
@@ -66,11 +63,8 @@ def main(argv: Sequence[str]) -> None:
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the result")
     if EXECUTOR.value != "slurm":
-        script.refuse_unread([PARTITION, TIME, SLURM_ARGS], "is read with --executor=slurm only")
-    if EXECUTOR.value != "ray":
-        script.refuse_unread([RAY_ADDRESS], "is read with --executor=ray only")
-    if EXECUTOR.value == "local":
-        script.refuse_unread([MEMORY_GB], "is read with --executor=slurm and --executor=ray only")
+        slurm_only = [PARTITION, TIME, SLURM_ARGS, MEMORY_GB]
+        script.refuse_unread(slurm_only, "is read with --executor=slurm only")
     columns = script.pairs(COLUMNS)
     declared = declared_sources(script.load_config(SOURCES))
     sources = [parse_source(text, columns or None, declared) for text in SOURCE.value]
@@ -93,7 +87,6 @@ def main(argv: Sequence[str]) -> None:
             slurm_partition=PARTITION.value,
             slurm_time=TIME.value,
             slurm_args=script.pairs(SLURM_ARGS),
-            ray_address=RAY_ADDRESS.value,
         )
         return curate(sources, output.absolute(), execution=execution, **settings)
 

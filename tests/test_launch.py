@@ -93,8 +93,8 @@ TRAIN = ("train.py", "--config=configs/phi1_tiny.py")
             "--n_benchmark: is read with --teacher=offline only",
         ),
         (
-            ("curate.py", "--source=stdlib", "--output={tmp}/x", "--ray_address=auto"),
-            "--ray_address: is read with --executor=ray only",
+            ("curate.py", "--source=stdlib", "--output={tmp}/x", "--memory_gb=2"),
+            "--memory_gb: is read with --executor=slurm only",
         ),
         (
             ("curate.py", "--source=configs", "--output=setup.cfg/x"),

@@ -22,7 +22,7 @@ from phi1_jax.errors import UserError, as_commands, is_installed
 # Flags of free text, of URLs, and of Python files.
 _TEXT, _URLS, _FILES = (
     {"prompt", "sample_prompt", "stop"},
-    {"base_url", "ray_address"},
+    {"base_url"},
     {"config", "sources"},
 )
 # Fields of a config that are paths.

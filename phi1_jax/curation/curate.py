@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.records import open_records
-from phi1_jax.curation.executors import Execution, executing
+from phi1_jax.curation.executors import Execution, run_stage
 from phi1_jax.curation.pipeline import (
     READ_INDEX,
     SCORED_INDEX,
@@ -78,14 +78,11 @@ def curate(
     seconds: dict[str, float] = {}
     core_seconds: dict[str, float] = {}
     stages = pipeline(sources, work, tasks, scorer or Rubric())
-    with (
-        executing(execution, work / "logs") as run,
-        tqdm(stages, desc="curate", unit="stage") as bar,
-    ):
+    with tqdm(stages, desc="curate", unit="stage") as bar:
         for stage in bar:
             bar.set_postfix_str(stage.name)
             start, core_start = time.perf_counter(), time.process_time()
-            run(stage)
+            run_stage(stage, execution, work / "logs")
             seconds[stage.name] = round(time.perf_counter() - start, 2)
             core_seconds[stage.name] = time.process_time() - core_start
             if stage.name == "heuristics":

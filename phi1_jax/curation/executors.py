@@ -1,4 +1,4 @@
-"""Where the stages of the curation pipeline run: on this machine, on Slurm, on Ray.
+"""Where the stages of the curation pipeline run: on this machine or on Slurm.
 
 The steps are the same objects everywhere; all machines see the work folder (a shared file system),
 which is also where each finished task leaves its mark, so that a rerun does only what is missing.
@@ -6,24 +6,20 @@ which is also where each finished task leaves its mark, so that a rerun does onl
 
 import contextlib
 import io
-import logging
 import math
 import multiprocessing
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.executor.base import PipelineExecutor
@@ -39,42 +35,36 @@ from phi1_jax.errors import UserError
 class Execution:
     """How the tasks of a stage are run; it changes nothing about the result."""
 
-    executor: Literal["local", "slurm", "ray"] = "local"
+    executor: Literal["local", "slurm"] = "local"
     # Tasks at once; None: one a core here, what the cluster has room for elsewhere.
     workers: int | None = None
     memory_gb: float = 4.0  # asked for a task of one core, on a cluster
     slurm_partition: str = ""
     slurm_time: str = "08:00:00"
     slurm_args: Mapping[str, str] = field(default_factory=dict)  # e.g. account, qos
-    ray_address: str = ""  # a running cluster; empty starts one on this machine
 
     def __post_init__(self) -> None:
         if self.executor == "slurm" and not self.slurm_partition:
             raise UserError("--slurm_partition is missing: name one that sinfo lists")
+        if self.executor == "slurm" and shutil.which("sbatch") is None:
+            raise UserError("--executor=slurm: no sbatch on PATH; run it on a login node")
 
 
-@contextmanager
-def executing(execution: Execution, logs: Path) -> Iterator[Callable[[Stage], None]]:
-    """Gives a function that runs a stage to its end; tasks that are done are not run again.
+def run_stage(stage: Stage, execution: Execution, logs: Path) -> None:
+    """Runs a stage to its end; tasks that are done are not run again.
 
     Raises:
-      UserError: (when a stage is run) a task that failed, with the folder of its log.
+      UserError: a task failed, with the folder of its log.
     """
-    with _cluster(execution):
-
-        def run(stage: Stage) -> None:
-            folder = logs / stage.name.replace(" ", "_")
-            executor = _executor(execution, stage, folder)
-            with _quiet():
-                _run(executor)
-            if missing := executor.get_incomplete_ranks(skip_completed=True):
-                raise UserError(
-                    f"curation stage {stage.name!r}: {len(missing)} of {stage.tasks} tasks did not "
-                    f"finish on {execution.executor}; see {folder}. Run the same command again to "
-                    "go on"
-                )
-
-        yield run
+    folder = logs / stage.name.replace(" ", "_")
+    executor = _executor(execution, stage, folder)
+    with _quiet():
+        _run(executor)
+    if missing := executor.get_incomplete_ranks(skip_completed=True):
+        raise UserError(
+            f"curation stage {stage.name!r}: {len(missing)} of {stage.tasks} tasks did not "
+            f"finish on {execution.executor}; see {folder}. Run the same command again to go on"
+        )
 
 
 def _executor(execution: Execution, stage: Stage, folder: Path) -> PipelineExecutor:
@@ -98,12 +88,6 @@ def _executor(execution: Execution, stage: Stage, folder: Path) -> PipelineExecu
             sbatch_args={"wait": "", **execution.slurm_args},
             requeue=False,
             with_srun=False,
-        )
-    if execution.executor == "ray" and (ours or execution.ray_address):
-        from datatrove.executor.ray import RayPipelineExecutor
-
-        return RayPipelineExecutor(
-            stage.steps, **common, workers=at_once, mem_per_cpu_gb=execution.memory_gb
         )
     # Stages of datatrove's own steps take less on one machine than the start of a worker does.
     workers = (execution.workers or os.cpu_count() or 1) if ours else 1
@@ -168,49 +152,12 @@ def _environment() -> str:
 
 
 @contextmanager
-def _cluster(execution: Execution) -> Iterator[None]:
-    """Connects to Ray, or starts it here; what was started is shut down."""
-    if execution.executor != "ray":
-        if execution.executor == "slurm" and shutil.which("sbatch") is None:
-            raise UserError("--executor=slurm: no sbatch on PATH; run it on a login node")
-        yield
-        return
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError("--executor=ray needs `pip install phi1_jax[ray]`") from error
-    options: dict[str, Any] = {"address": execution.ray_address or "local"}
-    if not execution.ray_address:
-        options |= {"num_cpus": execution.workers or os.cpu_count(), "include_dashboard": False}
-    package = str(Path(phi1_jax.__file__).resolve().parent.parent)
-    path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-    environment = {"env_vars": {"PYTHONPATH": path, "TQDM_DISABLE": "1"}}
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(
-            **options, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR
-        )
-    except (ConnectionError, ValueError) as error:
-        raise UserError(f"--ray_address={execution.ray_address}: {error}") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would stay
-
-
-@contextmanager
 def _quiet() -> Iterator[None]:
     """datatrove has a progress bar for each file it opens, here and in the workers."""
     before = os.environ.get("TQDM_DISABLE")
     os.environ["TQDM_DISABLE"] = "1"
     try:
-        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-            # datatrove calls Ray's older names in threads: where warnings are errors, it would
-            # wait for ever for the thread that raised.
-            warnings.simplefilter("ignore", DeprecationWarning)
+        with contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
         os.environ.pop("TQDM_DISABLE")

@@ -1,4 +1,4 @@
-"""The same pipeline on this machine, on a Ray cluster, and through Slurm's commands."""
+"""The same pipeline on this machine and through Slurm's commands."""
 
 import os
 import random
@@ -69,17 +69,6 @@ def same(report, output, local):
     for name in RESULTS:
         assert (output / name).read_bytes() == (folder / name).read_bytes()
     assert {**report, "speed": 0} == {**expected, "speed": 0}
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-# Ray forks and executes at once; in this process other tests may have started JAX's threads.
-@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
-def test_ray_gives_the_same_bytes_and_is_shut_down(pool, local, tmp_path):
-    ray = pytest.importorskip("ray")
-    execution = Execution("ray", workers=2, memory_gb=0.5)
-    same(curate([pool], tmp_path, tasks=2, execution=execution), tmp_path, local)
-    assert not ray.is_initialized()
 
 
 @pytest.mark.slow
