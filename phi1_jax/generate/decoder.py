@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from phi1_jax.config import ModelConfig
 from phi1_jax.generate.sampling import LOWEST, Rule, SamplerInput, choose
+from phi1_jax.generate.score import TokenScores, score_hidden
 from phi1_jax.model import decoding
 from phi1_jax.model.decoding import Cache, decoding_model, empty_cache, place
 
@@ -32,12 +33,19 @@ class State(NamedTuple):
     logits_bv: jax.Array  # float32, of the token to be chosen next
 
 
-@partial(jax.jit, static_argnames="spec")
-def prefill(spec: Spec, weights: Any, tokens_bt: jax.Array, lengths_b: jax.Array) -> State:
-    """Reads prompts into a state of t slots; see `DecodingPhi.prefill`."""
+@partial(jax.jit, static_argnames=("spec", "n_top"))
+def prefill(
+    spec: Spec, weights: Any, tokens_bt: jax.Array, lengths_b: jax.Array, n_top: int = 0
+) -> tuple[State, TokenScores | None]:
+    """Reads prompts into a state of t slots; see `DecodingPhi.prefill`.
+
+    Returns:
+      The state, and with `n_top` the scores of the prompts' tokens and of so many others.
+    """
     model = decoding_model(spec.config, spec.platform, weights)
-    logits_bv, cache = model.prefill(tokens_bt, lengths_b)
-    return State(place(cache, spec.mesh), _only_ids(logits_bv, spec.n_ids))
+    logits_bv, x_btd, cache = model.prefill(tokens_bt, lengths_b)
+    scores = score_hidden(model, x_btd, tokens_bt, n_top, spec.n_ids) if n_top else None
+    return State(place(cache, spec.mesh), _only_ids(logits_bv, spec.n_ids)), scores
 
 
 @partial(jax.jit, static_argnames=("spec", "rows", "slots"))
@@ -47,18 +55,12 @@ def empty_state(spec: Spec, rows: int, slots: int) -> State:
     return State(cache, jnp.zeros((rows, spec.config.vocab_size), jnp.float32))
 
 
-@partial(jax.jit, static_argnames=("spec", "slots"))
-def resize(spec: Spec, slots: int, state: State) -> State:
-    """The state with more cache slots."""
-    return State(place(_resize(state.cache, slots), spec.mesh), state.logits_bv)
-
-
 @partial(jax.jit, static_argnames="spec", donate_argnames="state")
 def insert(spec: Spec, state: State, new: State, from_b: jax.Array) -> State:
-    """Puts prompts that were just read into rows of a state, in place.
+    """Puts prompts that were just read, or another state's rows, into rows of a state, in place.
 
     Args:
-      new: of other rows and slots; each prompt that is taken fits the state's slots.
+      new: of other rows and slots; each row that is taken fits the state's slots.
       from_b: int32[b], the row of `new` that each row becomes; -1 leaves it as it is.
     """
 
@@ -70,16 +72,23 @@ def insert(spec: Spec, state: State, new: State, from_b: jax.Array) -> State:
     return State(place(state.cache, spec.mesh), state.logits_bv)
 
 
-@partial(jax.jit, static_argnames=("spec", "rule", "steps"), donate_argnames="state")
+@partial(jax.jit, static_argnames=("spec", "rule", "steps", "n_top"), donate_argnames="state")
 def decode(
-    spec: Spec, rule: Rule, steps: int, weights: Any, state: State, given: SamplerInput
-) -> tuple[State, jax.Array, jax.Array]:
+    spec: Spec,
+    rule: Rule,
+    steps: int,
+    weights: Any,
+    state: State,
+    given: SamplerInput,
+    n_top: int = 0,
+) -> tuple[State, jax.Array, TokenScores]:
     """Chooses and reads `steps` tokens in every row.
 
     Args:
       given: its `lengths_b` are the tokens in the cache; the largest plus `steps` must fit.
+      n_top: how many of the likeliest tokens to name beside each.
     Returns:
-      The state after, int32[b, steps] tokens and float32[b, steps] their log-probabilities.
+      The state after, int32[b, steps] tokens, and what the model itself thinks of them.
     """
     model = decoding_model(spec.config, spec.platform, weights)
     lengths_b = given.lengths_b
@@ -91,16 +100,19 @@ def decode(
             counts_b=given.counts_b + index, lengths_b=lengths_b + index, history=history
         )
         tokens_b, logprobs_b = choose(rule, logits_bv, now)
+        top_bk, ids_bk = jax.lax.top_k(logits_bv, n_top)
+        top_bk -= jax.nn.logsumexp(logits_bv, axis=-1)[:, None]
         history = history.add(tokens_b, now.lengths_b)
         logits_bv, recent = model.step(state.cache, recent, tokens_b, lengths_b, index)
         logits_bv = _only_ids(logits_bv, spec.n_ids)
-        return (place(recent, spec.mesh), logits_bv, history), (tokens_b, logprobs_b)
+        scores = TokenScores(logprobs_b, ids_bk, top_bk)
+        return (place(recent, spec.mesh), logits_bv, history), (tokens_b, scores)
 
     carry = (recent, state.logits_bv, given.history)
     indices = jnp.arange(steps, dtype=jnp.int32)
-    (recent, logits_bv, _), (tokens_nb, logprobs_nb) = jax.lax.scan(one, carry, indices)
+    (recent, logits_bv, _), (tokens_nb, scores) = jax.lax.scan(one, carry, indices)
     cache = place(decoding.merge(state.cache, recent, lengths_b), spec.mesh)
-    return State(cache, logits_bv), tokens_nb.T, logprobs_nb.T
+    return State(cache, logits_bv), tokens_nb.T, jax.tree.map(lambda x: x.swapaxes(0, 1), scores)
 
 
 def _only_ids(logits_bv: jax.Array, n_ids: int) -> jax.Array:

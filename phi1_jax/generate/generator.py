@@ -175,36 +175,53 @@ class Generator:
         if on_overflow not in get_args(Overflow):
             raise UserError(f"on_overflow={on_overflow!r} must be error or left")
         check_prompts(prompts)
-        waiting = self._queue(prompts, max_new_tokens, n_samples, seed, on_overflow)
+        waiting = self._queue(prompts, sampling, max_new_tokens, n_samples, seed, stop, on_overflow)
         # Chunks of one size, so that none is decoded in vain.
         steps = -(-max_new_tokens // -(-max_new_tokens // self.chunk_tokens))
         batch = Batch(self._spec, self._weights, waiting, batch_size, steps)
-        return self._run(batch, sampling, steps, stop)
+        return self._run(batch)
 
-    def _run(
-        self, batch: Batch, sampling: Sampling, steps: int, stop: Sequence[str]
-    ) -> Iterator[Progress]:
-        while batch.refill():
-            batch.decode(sampling)
-            for index, row in enumerate(batch.rows):
-                if row is None:
-                    continue
-                end = find_end(self.tokenizer, row.ids, len(row.ids) - steps, row.limit, stop)
-                if end is None:
-                    text = printable(self.tokenizer.decode(row.ids), stop)
-                    yield Progress(row.prompt, row.sample, text, None)
-                    continue
+    def open_batch(self, max_rows: int) -> Batch:
+        """An empty batch, to whose `waiting` rows are added while others decode (see `advance`)."""
+        return Batch(self._spec, self._weights, deque(), max_rows, self.chunk_tokens, is_open=True)
+
+    def advance(self, batch: Batch) -> list[tuple[Row, Progress]]:
+        """Lets waiting rows in, decodes a chunk of tokens, and frees the rows that have ended.
+
+        Returns:
+          Every row of the batch and how far it is; empty when all are done.
+        """
+        found: list[tuple[Row, Progress]] = []
+        if not batch.refill():
+            return found
+        if any(row and row.limit for row in batch.rows):
+            batch.decode()
+        for index, row in enumerate(batch.rows):
+            if row is None:
+                continue
+            checked = max(0, len(row.ids) - batch.steps)
+            end = find_end(self.tokenizer, row.ids, checked, row.limit, row.stop)
+            if end is None:
+                text, done = printable(self.tokenizer.decode(row.ids), row.stop), None
+            else:
                 batch.retire(index)
                 kept = row.ids[: end.n_tokens], row.logprobs[: end.n_tokens]
-                done = Completion(end.text, *kept, end.reason)
-                yield Progress(row.prompt, row.sample, end.text, done)
+                text, done = end.text, Completion(end.text, *kept, end.reason)
+            found.append((row, Progress(row.prompt, row.sample, text, done)))
+        return found
+
+    def _run(self, batch: Batch) -> Iterator[Progress]:
+        while found := self.advance(batch):
+            yield from (progress for _, progress in found)
 
     def _queue(
         self,
         prompts: Sequence[str],
+        sampling: Sampling,
         max_new_tokens: int,
         n_samples: int,
         seed: int,
+        stop: Sequence[str],
         on_overflow: Overflow,
     ) -> deque[Row]:
         """All samples, shortest prompts first."""
@@ -229,7 +246,8 @@ class Generator:
                 )
             limit = min(max_new_tokens, context - len(ids))
             for sample in range(n_samples):
-                rows.append(Row(index, sample, ids, limit, stream_key(seed, ids, sample)))
+                key = stream_key(seed, ids, sample)
+                rows.append(Row(index, sample, ids, limit, key, sampling, stop))
         return deque(sorted(rows, key=lambda row: len(row.prompt_ids)))
 
 

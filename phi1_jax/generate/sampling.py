@@ -52,11 +52,6 @@ class Sampling:
                 raise UserError(f"{name}={getattr(self, name)} must be {expected}")
 
     @property
-    def numbers(self) -> np.ndarray:
-        """float32[7], the fields in order."""
-        return np.array(astuple(self), np.float32)
-
-    @property
     def rule(self) -> "Rule":
         """What must be compiled in."""
         drawn = self.temperature > 0
@@ -69,8 +64,17 @@ class Sampling:
         )
 
 
+def numbers_of(samplings: Sequence[Sampling]) -> np.ndarray:
+    """float32[b, 7], the fields of each row's sampling in order."""
+    return np.array([astuple(sampling) for sampling in samplings], np.float32)
+
+
 class Rule(NamedTuple):
-    """The parts of a `Sampling` that compiled code depends on; its numbers are arguments."""
+    """The parts of a `Sampling` that compiled code depends on; its numbers are arguments.
+
+    Rows under different rules decode together under one that has the parts of all: a part that a
+    row did not ask for leaves it as it is, except for `ngram`, which all rows share.
+    """
 
     drawn: bool
     filtered: bool
@@ -104,7 +108,7 @@ class SamplerInput(NamedTuple):
     counts_b: Any  # int32[b], tokens of the completion so far
     lengths_b: Any  # int32[b], tokens of prompt and completion so far
     history: History
-    numbers: Any  # float32[7], the fields of `Sampling`
+    numbers_b7: Any  # float32, the fields of each row's `Sampling`
 
 
 def stream_key(seed: int, prompt_ids: Sequence[int], sample: int) -> np.ndarray:
@@ -126,7 +130,8 @@ def choose(rule: Rule, logits_bv: jax.Array, given: SamplerInput) -> tuple[jax.A
       int32[b] and float32[b], the log-probability of the token under the model itself, that is
       before penalty, temperature and filters.
     """
-    temperature, top_k, top_p, penalty, frequency, presence, _ = given.numbers
+    numbers_7b1 = given.numbers_b7.T[..., None]
+    temperature, top_k, top_p, penalty, frequency, presence, _ = numbers_7b1
     history, scores_bv = given.history, logits_bv
     if rule.penalised:
         penalised = jnp.where(scores_bv > 0, scores_bv / penalty, scores_bv * penalty)
@@ -138,13 +143,15 @@ def choose(rule: Rule, logits_bv: jax.Array, given: SamplerInput) -> tuple[jax.A
         banned_bv = _repeats(rule.ngram, history.tokens_bs, given.lengths_b, scores_bv.shape[-1])
         scores_bv = jnp.where(banned_bv, LOWEST, scores_bv)
     if rule.drawn:
-        scores_bv = jnp.maximum(scores_bv / temperature, LOWEST)
+        greedy_b1, best_b = temperature == 0, jnp.argmax(scores_bv, axis=-1)
+        scores_bv = jnp.maximum(scores_bv / jnp.where(greedy_b1, 1, temperature), LOWEST)
         if rule.filtered:
-            scores_bv = keep_top(scores_bv, top_k.astype(jnp.int32), top_p)
+            scores_bv = keep_top(scores_bv, top_k[:, 0].astype(jnp.int32), top_p[:, 0])
         keys_b = jax.random.wrap_key_data(given.keys_b, impl="threefry2x32")
         keys_b = jax.vmap(jax.random.fold_in)(keys_b, given.counts_b)
         shares_b = jax.vmap(lambda key: jax.random.uniform(key, dtype=jnp.float32))(keys_b)
-        tokens_b = _at_share(jax.nn.softmax(scores_bv, axis=-1), shares_b)
+        drawn_b = _at_share(jax.nn.softmax(scores_bv, axis=-1), shares_b)
+        tokens_b = jnp.where(greedy_b1[:, 0], best_b, drawn_b)
     else:
         tokens_b = jnp.argmax(scores_bv, axis=-1)
     chosen_b = jnp.take_along_axis(logits_bv, tokens_b[:, None], axis=1)[:, 0]
@@ -179,7 +186,8 @@ def _at_share(weights_bv: jax.Array, shares_b: jax.Array) -> jax.Array:
 def keep_top(scores_bv: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
     """Keeps the `top_k` best scores (0: all), and of these the smallest set that holds `top_p`.
 
-    Scores equal to the last one kept are kept too; the others become the lowest float.
+    Both are one number, or one for each row. Scores equal to the last one kept are kept too; the
+    others become the lowest float.
     """
     one_bv = jnp.ones_like(scores_bv)
     least_b = jnp.where(top_k == 0, 0, _threshold(scores_bv, one_bv, top_k))

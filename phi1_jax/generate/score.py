@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,15 @@ from flax import nnx
 from phi1_jax.config import ModelConfig
 from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import activations_on, mesh_of
+
+
+class TokenScores(NamedTuple):
+    """Natural-log probabilities of the tokens of texts, each given those before it."""
+
+    logprobs_bt: Any  # float32[b, t - 1]: entry i is that of token i + 1
+    top_ids_btk: Any  # int32[b, t - 1, k], the likeliest tokens in its place, best first
+    top_logprobs_btk: Any  # float32[b, t - 1, k]
+
 
 # Rows are padded to a multiple of this, so that few shapes are compiled.
 _LENGTH_STEP = 128
@@ -60,15 +69,7 @@ def _compiled(config: ModelConfig, mesh: Any) -> Any:
     @jax.jit
     def score(params: Any, tokens_bt: jax.Array) -> jax.Array:
         model = nnx.merge(graph, params)
-
-        def one_row(row: tuple[jax.Array, jax.Array]) -> jax.Array:
-            x_td, next_t = row
-            logits_tv = model.logits(x_td[None])[0]
-            picked_t = jnp.take_along_axis(logits_tv, next_t[:, None], axis=-1)[:, 0]
-            return picked_t - jax.nn.logsumexp(logits_tv, axis=-1)
-
-        # Row by row: the logits of a whole batch may not fit the memory.
-        return jax.lax.map(one_row, (model.hidden(tokens_bt)[:, :-1], tokens_bt[:, 1:]))
+        return score_hidden(model, model.hidden(tokens_bt), tokens_bt).logprobs_bt
 
     def on_mesh(params: Any, tokens_bt: np.ndarray) -> jax.Array:
         if mesh is None:
@@ -77,3 +78,25 @@ def _compiled(config: ModelConfig, mesh: Any) -> Any:
             return score(params, tokens_bt)
 
     return on_mesh
+
+
+def score_hidden(
+    model: Phi, x_btd: jax.Array, tokens_bt: jax.Array, n_top: int = 0, n_ids: int | None = None
+) -> TokenScores:
+    """Scores texts from the model's hidden states; call it in compiled code.
+
+    Args:
+      n_top: how many of the likeliest tokens to name.
+      n_ids: ids from here on are not named.
+    """
+
+    def one_row(row: tuple[jax.Array, jax.Array]) -> TokenScores:
+        x_td, next_t = row
+        logits_tv = model.logits(x_td[None])[0]
+        picked_t = jnp.take_along_axis(logits_tv, next_t[:, None], axis=-1)[:, 0]
+        total_t = jax.nn.logsumexp(logits_tv, axis=-1)
+        top_tk, ids_tk = jax.lax.top_k(logits_tv[:, :n_ids], n_top)
+        return TokenScores(picked_t - total_t, ids_tk, top_tk - total_t[:, None])
+
+    # Row by row: the logits of a whole batch may not fit the memory.
+    return jax.lax.map(one_row, (x_btd[:, :-1], tokens_bt[:, 1:]))

@@ -40,19 +40,21 @@ class DecodingPhi(Phi):
             kept_l.append(kept)
         return x_btd, tuple(kept_l)
 
-    def prefill(self, tokens_bt: jax.Array, lengths_b: jax.Array) -> tuple[jax.Array, Cache]:
+    def prefill(
+        self, tokens_bt: jax.Array, lengths_b: jax.Array
+    ) -> tuple[jax.Array, jax.Array, Cache]:
         """Reads whole prompts.
 
         Args:
           tokens_bt: int[b, t], each prompt at the left of its row; what follows it does not count.
           lengths_b: int[b], tokens of each prompt, at least 1.
         Returns:
-          float32[b, v], the logits after the last token of each prompt, and a cache of t slots, of
-          which the first `lengths_b` hold.
+          float32[b, v], the logits after the last token of each prompt; [b, t, d], the hidden
+          states of all; and a cache of t slots, of which the first `lengths_b` hold.
         """
         x_btd, cache = self.read(tokens_bt, None, keep=True)
         x_bd = x_btd[jnp.arange(len(tokens_bt)), lengths_b - 1]
-        return self.logits(x_bd[:, None])[:, 0], cache
+        return self.logits(x_bd[:, None])[:, 0], x_btd, cache
 
     def step(
         self,

@@ -10,7 +10,7 @@ from phi1_jax.config import MeshConfig
 from phi1_jax.errors import UserError
 from phi1_jax.generate import batch
 from phi1_jax.generate.generator import Generator
-from phi1_jax.generate.sampling import Sampling
+from phi1_jax.generate.sampling import Sampling, stream_key
 from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import make_mesh, param_shardings
 from phi1_jax.run.checkpoint import write_model
@@ -154,6 +154,32 @@ def test_samples_are_the_same_alone_and_together(generator, monkeypatch):
     assert ids_of(generator.generate(PROMPTS[:1], **options)) == [texts[:1]]
     other = generator.generate(PROMPTS[:1], **{**options, "seed": 6})
     assert ids_of(other) != [texts[:1]]
+
+
+def test_an_open_batch_takes_rows_of_any_sampling_while_others_decode(generator):
+    samplings = [
+        Sampling(),
+        Sampling(1.0, top_p=0.9),
+        Sampling(0.7, repetition_penalty=1.1, frequency_penalty=0.5),
+    ]
+    want, rows = [], []
+    for number, sampling in enumerate(samplings):
+        ids, options = generator.tokenizer.encode(PROMPTS[number]), dataclasses.asdict(sampling)
+        ids = ids or [256]
+        [[alone]] = generator.generate([PROMPTS[number]], max_new_tokens=30, seed=3, **options)
+        want.append(alone.token_ids)
+        rows.append(batch.Row(number, 0, ids, 30, stream_key(3, ids, 0), sampling, ()))
+    opened, found, sizes = generator.open_batch(4), {}, []
+    for row in (*rows, None, None, None, None):
+        if row:
+            opened.waiting.append(row)
+        for held, progress in generator.advance(opened):
+            if progress.completion:
+                found[held.prompt] = progress.completion.token_ids
+        sizes.append(len(opened.rows))
+    assert [found[number] for number in range(3)] == want
+    assert sizes[:3] == [1, 4, 4] and sizes[-1] == 1  # on the CPU it has the rows that it needs
+    assert generator.advance(opened) == []
 
 
 def test_options_take_effect(generator, greedy):

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from phi1_jax.errors import UserError
-from phi1_jax.generate.sampling import History, SamplerInput, Sampling, choose, keep_top, stream_key
+from phi1_jax.generate.sampling import (
+    History,
+    SamplerInput,
+    Sampling,
+    choose,
+    keep_top,
+    numbers_of,
+    stream_key,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -15,7 +23,7 @@ def draw(sampling, logits, n, seen=None, seed=0):
     rows = jnp.broadcast_to(jnp.asarray(logits, jnp.float32), (n, len(logits)))
     seen = None if seen is None else np.broadcast_to(seen, rows.shape)
     none = np.zeros(n, np.int32)
-    row = SamplerInput(keys, none, none, History(seen), sampling.numbers)
+    row = SamplerInput(keys, none, none, History(seen), numbers_of([sampling] * n))
     tokens, logprobs = jax.jit(choose, static_argnums=0)(sampling.rule, rows, row)
     return np.asarray(tokens), np.asarray(logprobs)
 
@@ -84,7 +92,7 @@ def test_frequency_and_presence_as_published():
     none = np.zeros(1, np.int32)
     for counts, want in (([0, 0, 5], 0), ([1, 0, 0], 1), ([1, 1, 0], 0), ([2, 2, 0], 2)):
         past = History(None, np.array([counts], np.int32))
-        row = SamplerInput(stream_key(0, [1], 0)[None], none, none, past, sampling.numbers)
+        row = SamplerInput(stream_key(0, [1], 0)[None], none, none, past, numbers_of([sampling]))
         assert choose(sampling.rule, jnp.asarray(logits)[None], row)[0].tolist() == [want]
 
 
@@ -122,7 +130,7 @@ def test_scores_stay_finite_at_the_limits(sign):
     counts = np.array([[2000, 2000, 1999, 0]], np.int32)
     none = np.zeros(1, np.int32)
     past = History(counts > 0, counts)
-    row = SamplerInput(stream_key(0, [1], 0)[None], none, none, past, sampling.numbers)
+    row = SamplerInput(stream_key(0, [1], 0)[None], none, none, past, numbers_of([sampling]))
     tokens, logprobs = choose(sampling.rule, jnp.asarray(logits), row)
     assert np.isfinite(logprobs).all()
     # Costs drive to the token that was never used, rewards to the best of the most used.

@@ -42,7 +42,7 @@ def read_in_pieces(config, weights, tokens, slots):
     step = jax.jit(lambda w, *args: decoding_model(config, "cpu", w).step(*args))
     prompt = np.arange(LENGTHS.max()) < LENGTHS[:, None]
     padded = np.where(prompt, tokens[:, : LENGTHS.max()], 17)  # padding that must not count
-    first, cache = prefill(weights, padded, LENGTHS)
+    first, _, cache = prefill(weights, padded, LENGTHS)
     logits = [first]
     room = (0, slots - LENGTHS.max())
     cache = jax.tree.map(lambda x: jnp.pad(x, [(0, 0), (0, 0), room, (0, 0)]), cache)
