@@ -24,6 +24,8 @@ IMPORT_RULES: dict[str, set[str]] = {
     "generate": {"tokens", "model", "run"},
     "interop": {"tokens", "model", "run"},
     "plan": {"train", "model"},
+    # The HTTP door to generation: it adds requests and replies, no model code.
+    "serve": {"generate", "tokens"},
     "evaluate": {"generate", "tokens", "run", "corpus", "sandbox", "unconventional", "llm_client"},
 }
 HEAVY = {"torch", "transformers", "tensorflow"}
