@@ -6,7 +6,8 @@
   benchmarks/one_gpu.sh HumanEval.jsonl.gz results.jsonl
 
 Subjects: decode, train, input, checkpoint, compile, convert, humaneval, or all of them, each in a
-process of its own; smoke compares ratios at a small size with stored ones. Variants take turns
+process of its own; serve (the HTTP server with 1, 8 and 32 clients), which `all` leaves out; smoke
+compares ratios at a small size with stored ones. Variants take turns
 (A B A B ...) on the same cores; times are medians with the 10th and 90th percentile; ratio is our
 time by that of the fastest other. The machine's rooflines are measured beside them.
 """
@@ -45,8 +46,11 @@ BASELINE_MODES = flags.DEFINE_list(
 OUTPUT = flags.DEFINE_string("output", None, "File to append JSON lines to.")
 CALLS = flags.DEFINE_integer("calls", 20, "Timed calls of each variant; fewer where long.", 1)
 BATCH = flags.DEFINE_multi_integer("batch", [1, 16], "decode: rows; repeat for several.", 1)
-PROMPT_TOKENS = flags.DEFINE_integer("prompt_tokens", 64, "decode: length of a prompt.", 1)
-NEW_TOKENS = flags.DEFINE_integer("new_tokens", 128, "decode, humaneval: tokens to generate.", 1)
+PROMPT_TOKENS = flags.DEFINE_integer("prompt_tokens", 64, "decode, serve: a prompt's length.", 1)
+NEW_TOKENS = flags.DEFINE_integer(
+    "new_tokens", 128, "decode, humaneval, serve: tokens to generate.", 1
+)
+CLIENTS = flags.DEFINE_multi_integer("clients", [1, 8, 32], "serve: requests at once.", 1)
 PROBLEMS = flags.DEFINE_string("problems", None, "humaneval: HumanEval.jsonl.gz.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "humaneval: a run's folder; else random.")
 N_SAMPLES = flags.DEFINE_integer("n_samples", 200, "humaneval: samples of a prompt.", 1)
@@ -61,8 +65,10 @@ FIRST_STEP_OF = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     subject = argv[1] if len(argv) > 1 else ""
-    if subject not in (*SUBJECTS, "all", "smoke"):
-        raise UserError(f"subject {subject!r}: name one of {', '.join(SUBJECTS)}, all, smoke")
+    if subject not in (*SUBJECTS, "serve", "all", "smoke"):
+        raise UserError(
+            f"subject {subject!r}: name one of {', '.join(SUBJECTS)}, serve, all, smoke"
+        )
     config = from_dict(RunConfig, script.load_config(CONFIG))
     options = check(subject)
     if options.baseline:
@@ -115,7 +121,7 @@ def report(subject: str, config: RunConfig, options: "Options") -> None:
     from benchmarks.report import context, print_table, write_lines
     from phi1_jax.config_dict import to_dict
 
-    if subject in ("convert", "compile") or SWEEP.value:
+    if subject in ("convert", "compile", "serve") or SWEEP.value:
         # The processes that they start need the GPU's memory.
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     else:
@@ -147,6 +153,10 @@ def measure(subject: str, config: RunConfig, options: "Options") -> "Iterator[Ro
         from benchmarks import decode
 
         return decode.measure(config, options, BATCH.value, PROMPT_TOKENS.value, NEW_TOKENS.value)
+    if subject == "serve":
+        from benchmarks import serve
+
+        return serve.measure(config, options, CLIENTS.value, PROMPT_TOKENS.value, NEW_TOKENS.value)
     if subject == "smoke":
         from benchmarks import smoke
 
