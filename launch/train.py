@@ -31,6 +31,7 @@ from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
 from phi1_jax.run import distributed
+from phi1_jax.run.trackers import refuse_unusable
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=value.")
 OUTPUT = flags.DEFINE_string("output", None, "The run's folder; holds everything it writes.")
@@ -70,6 +71,9 @@ TRACE = flags.DEFINE_bool(
     False,
     "Log bits of the loss, batch hash and example ids of each step: trace.jsonl.",
 )
+METRICS_WRITERS = flags.DEFINE_list(
+    "metrics_writers", [], "Where else the curves go, beside TensorBoard: wandb, mlflow."
+)
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder of the shards' tokenizer.")
 
 
@@ -82,6 +86,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--profile_start={PROFILE_START.value}: the run ends at {config.steps}")
     if PROFILE_START.value and not PROFILE_STEPS.value:
         raise UserError("--profile_start needs --profile_steps: say how many steps to profile")
+    refuse_unusable(METRICS_WRITERS.value)
     with ExitStack() as stack:
         # Before JAX starts its threads: the sandbox forks.
         evaluators = build_evaluators(config, stack)
@@ -112,6 +117,7 @@ def run(config: RunConfig, evaluators: dict[str, Any]) -> dict[str, Any] | None:
             allow_change=ALLOW_CHANGE.value,
             profile=(PROFILE_START.value, PROFILE_STEPS.value),
             trace=TRACE.value,
+            metrics_writers=METRICS_WRITERS.value,
         )
     return result if jax.process_index() == 0 else None
 

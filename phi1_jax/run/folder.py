@@ -3,6 +3,7 @@
   config.json               the resolved `RunConfig` (for converted weights: the model part)
   tokenizer/                what the weights were trained with
   metrics.jsonl             every curve, a line for each point
+  trackers.json             ids of the run elsewhere: Weights & Biases, MLflow
   checkpoints/N/            Orbax: params, optimizer, position
   checkpoints/quarantine/   damaged or uncommitted steps, moved aside and never deleted
   checkpoints/discarded/    steps on their way out; what a kill leaves there is deleted

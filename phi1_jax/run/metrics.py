@@ -1,9 +1,13 @@
-"""One writer for what a run measures: TensorBoard, a JSONL file and warnings that stop nothing."""
+"""One writer for what a run measures: TensorBoard, a JSONL file, others that a run names.
+
+Trouble with any of them is a warning and stops nothing.
+"""
 
 import json
 import math
 import os
 import struct
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +20,8 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.plugins.hparams import summary_v2 as hparams
 from tensorboard.summary.writer.record_writer import RecordWriter
+
+from phi1_jax.run.trackers import Tracker
 
 EVENTS = "events.out.tfevents."  # as TensorBoard's own writer begins its files' names
 
@@ -45,10 +51,12 @@ class MetricsWriter:
     """Writes into a run's folder: TensorBoard's event files, one a start, and `metrics.jsonl`.
 
     A file that cannot be written costs its curves, never the training: the first failure is logged,
-    each later write tries again, and the other file goes on.
+    each later write tries again, and the other file goes on. So it is with each of `trackers`.
     """
 
     def __init__(self, run_dir: Path, enabled: bool = True) -> None:
+        self.trackers: list[Tracker] = []
+        self._failing: set[Tracker] = set()
         self._events, self._lines = _File("TensorBoard"), _File("metrics.jsonl")
         if not enabled:
             return
@@ -69,6 +77,7 @@ class MetricsWriter:
         # JSON knows no NaN; an empty point is null.
         points = {k: v if math.isfinite(v) else None for k, v in values.items()}
         self._line({"step": step, "time": round(time.time(), 3), **points})
+        self._tell(lambda tracker: tracker.scalars(step, values))
 
     def text(self, step: int, tag: str, markdown: str) -> None:
         """A page of Markdown."""
@@ -81,6 +90,7 @@ class MetricsWriter:
             tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]),
         )
         self._write(step, [Summary.Value(tag=tag, metadata=metadata, tensor=tensor)])
+        self._tell(lambda tracker: tracker.text(step, tag, markdown))
 
     def results(self, step: int, group: str, values: Mapping[str, float | str]) -> None:
         """An evaluation's: numbers become points of curves, strings pages of Markdown."""
@@ -114,9 +124,22 @@ class MetricsWriter:
         self._write(0, hparams.hparams_pb(flat, trial_id=trial).value)
 
     def close(self) -> None:
-        """Closes the files."""
+        """Closes the files and the trackers."""
         self._events.close()
         self._lines.close()
+        failed = sys.exc_info()[0] is not None
+        self._tell(lambda tracker: tracker.close(failed))
+
+    def _tell(self, what: Callable[[Tracker], None]) -> None:
+        for tracker in self.trackers:
+            try:
+                what(tracker)
+                self._failing.discard(tracker)
+            except Exception as error:  # a service out of reach, a full disk
+                if tracker not in self._failing:
+                    name = type(tracker).__name__.strip("_")
+                    logging.warning("%s is not written, training goes on: %s", name, error)
+                self._failing.add(tracker)
 
     def _write(self, step: int, values: Any) -> None:
         self._event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))

@@ -16,6 +16,7 @@ from phi1_jax.run import distributed
 from phi1_jax.run.checkpoint import Checkpointer
 from phi1_jax.run.folder import known_steps
 from phi1_jax.run.metrics import MetricsWriter
+from phi1_jax.run.trackers import open_trackers, refuse_unusable
 from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.hooks import Console, Evaluation, Evaluator, Log, Profile, Saving, StepDone
 from phi1_jax.train.resume import (
@@ -51,6 +52,7 @@ def train(
     allow_change: Sequence[str] = (),
     profile: tuple[int | None, int] = (None, 0),
     trace: bool = False,
+    metrics_writers: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Trains to `config.steps`, or goes on from the newest undamaged checkpoint in `run_dir`.
 
@@ -60,6 +62,7 @@ def train(
       allow_change: fields in which a resumed run may differ from what it was; see `resume.py`.
       profile: first step, and number of steps, that the profiler records; see `hooks.Profile`.
       trace: write a log of loss bits, batch hashes, example ids and state hashes; see `trace.py`.
+      metrics_writers: where else the metrics go, wandb or mlflow; see `run/trackers.py`.
     Returns:
       What RUN/result.json then holds too: start_step (above 0 after a resume), step, steps, tokens
       (read up to `step`), loss (last logged, None without a step), skipped_steps, skipped_rows (by
@@ -70,6 +73,7 @@ def train(
         Also if `max_skipped_steps` steps in a row were skipped; names their documents.
     """
     run_dir = Path(run_dir)
+    refuse_unusable(metrics_writers)
     begin = time.perf_counter()
     setup = _prepare(config, run_dir, evaluators or {}, allow_change, trace)
     first = jax.process_index() == 0
@@ -83,6 +87,8 @@ def train(
         step, state, position = start(config, setup.trainer, checkpointer, setup.identity)
         refuse_fewer_steps(config, run_dir, step)
         warn_of_new_rate(config, position)
+        if first:
+            writer.trackers += open_trackers(metrics_writers, run_dir, config)
         writer.resume(step)
         go_on_reading(setup.loader, config, step, position, setup.identity)
         writer.settings(run_dir.name, changed_settings(config), shown_curves(setup.evaluators))
