@@ -2,41 +2,55 @@
 
 Example: python launch/synthesize.py --output=runs/synth --n_exercises=15000
 Example: python launch/synthesize.py --output=runs/synth --teacher=api --model=NAME --dry_run
+Example: python launch/synthesize.py --output=runs/kodcode --teacher=public --source=@kodcode
 
 OUTPUT gets textbooks.jsonl.zst, exercises.jsonl.zst (each executed with the examples that it
 states), rejects.jsonl.zst (the raw replies that were not kept, with the reason) and report.json.
 The offline teacher needs no network, and adds benchmark.jsonl (HumanEval's format, held out). The
-other teacher is any OpenAI-compatible endpoint: docs/synthesis.md.
+api teacher is any OpenAI-compatible endpoint: docs/synthesis.md. With public, exercises that exist
+are kept if their solution passes the tests that come with them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import _environment
 from absl import flags
+from ml_collections import config_flags
 
 from phi1_jax.cli import api_flags as language_model
 from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
+from phi1_jax.corpus.records import SkipLog
+from phi1_jax.curation.sources import check_source, declared_sources, parse_source, read_source
 from phi1_jax.errors import UserError
 from phi1_jax.sandbox import open_sandbox
 from phi1_jax.synthesis import offline_teacher, topics
 from phi1_jax.synthesis.api_teacher import APITeacher
 from phi1_jax.synthesis.course import COURSE
 from phi1_jax.synthesis.offline_teacher import OfflineTeacher, build_benchmark
+from phi1_jax.synthesis.public import keep_passing
 from phi1_jax.synthesis.synthesize import synthesize
-from phi1_jax.synthesis.teacher import TeacherRequest
 from phi1_jax.synthesis.verify import VERDICTS
 
+PUBLIC = Path(__file__).resolve().parent.parent / "configs" / "sources" / "public.py"
 # The offline teacher is trusted, so its exercises may share a process; see `verify`.
 OFFLINE_BATCH = 16
 
+T = TypeVar("T")
 flags.adopt_module_key_flags(language_model)  # so that --help shows them
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
-TEACHER = flags.DEFINE_enum("teacher", "offline", ["offline", "api"], "Who writes.")
-N_EXERCISES = flags.DEFINE_integer("n_exercises", 15000, "Exercises to ask for.", 0)
+TEACHER = flags.DEFINE_enum("teacher", "offline", ["offline", "api", "public"], "Who writes.")
+SOURCE = flags.DEFINE_multi_string(
+    "source", [], "public: exercises with tests, as launch/curate.py reads sources; repeatable."
+)
+SOURCES = config_flags.DEFINE_config_file(
+    "sources", str(PUBLIC), "public: file that declares the sources named @NAME."
+)
+N_EXERCISES = flags.DEFINE_integer("n_exercises", 15000, "Exercises to ask for, or to read.", 0)
 N_TEXTBOOKS = flags.DEFINE_integer("n_textbook_sections", 2500, "Sections to ask for.", 0)
 REQUIRE = flags.DEFINE_enum(
     "require", "doctest_passes", list(VERDICTS), "What an exercise needs to be kept."
@@ -53,8 +67,12 @@ def main(argv: Sequence[str]) -> None:
     del argv
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the results")
+    if TEACHER.value != "public":
+        script.refuse_unread([SOURCE, SOURCES], "is read with --teacher=public only")
     if TEACHER.value == "offline":
         run_offline(Path(OUTPUT.value))
+    elif TEACHER.value == "public":
+        run_public(Path(OUTPUT.value))
     else:
         run_api(Path(OUTPUT.value))
 
@@ -117,6 +135,28 @@ def run_api(output: Path) -> None:
             )
 
 
+def run_public(output: Path) -> None:
+    others = [language_model, TOPICS, TEMPERATURE, N_BENCHMARK, N_TEXTBOOKS, REQUIRE, SEED]
+    script.refuse_unread(others, "is not read with --teacher=public")
+    if not SOURCE.value:
+        raise UserError("--source is missing: name exercises with tests, such as @kodcode")
+    declared = declared_sources(script.load_config(SOURCES))
+    sources = [parse_source(text, None, declared) for text in SOURCE.value]
+    for source in sources:
+        check_source(source)
+
+    def work(folder: Path) -> dict[str, Any]:
+        skip = SkipLog(folder / "left_out.jsonl")
+        rows = chain.from_iterable(read_source(source, skip) for source in sources)
+        with open_sandbox(workers=WORKERS.value) as sandbox, ExitStack() as bars:
+            shown = with_bar(bars, islice(rows, N_EXERCISES.value), "exercises", N_EXERCISES.value)
+            counts = keep_passing(shown, sandbox.run, folder)
+            return counts | {"sandbox": sandbox.backend, **skip.report()}
+
+    files = [source.path for source in sources if source.path]
+    run(output, {"source": [repr(source) for source in sources], "files": files}, work)
+
+
 def run(output: Path, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> None:
     shared = {
         "teacher": TEACHER.value,
@@ -128,9 +168,7 @@ def run(output: Path, inputs: dict[str, Any], work: Callable[[Path], dict[str, A
     run_stage("synthesize", output, shared | inputs, work, force=FORCE.value)
 
 
-def with_bar(
-    bars: ExitStack, requests: Iterable[TeacherRequest], name: str, total: int
-) -> Iterator[TeacherRequest]:
+def with_bar(bars: ExitStack, requests: Iterable[T], name: str, total: int) -> Iterator[T]:
     """Shows how many were asked, from the first on; ended with `bars`, before an error is told."""
     from tqdm import tqdm
 

@@ -88,6 +88,12 @@ TRAIN = ("train.py", "--config=configs/phi1_tiny.py")
         ),
         (("synthesize.py", "--output={tmp}/x", "--budget_usd=1"), "--budget_usd: is read with"),
         (("synthesize.py", "--output={tmp}/x", "--topics=nothere.json"), "--topics: is read with"),
+        (("synthesize.py", "--output={tmp}/x", "--teacher=public"), "--source is missing"),
+        (
+            ("synthesize.py", "--output={tmp}/x", "--teacher=public", "--source=@kodkode"),
+            "--sources declares only",
+        ),
+        (("synthesize.py", "--output={tmp}/x", "--source=@kodcode"), "--source: is read with"),
         (
             ("synthesize.py", "--output={tmp}/x", "--teacher=api", "--n_benchmark=5"),
             "--n_benchmark: is read with --teacher=offline only",

@@ -191,6 +191,34 @@ def get_config() -> ConfigDict:
                 "size": "1,468,146 exercises",
                 "before": "nothing",
             },
+            # Exercises with tests, for launch/synthesize.py --teacher=public, which executes them.
+            "opencodeinstruct": {
+                "hub": "nvidia/OpenCodeInstruct",
+                "columns": {
+                    "id": "id",
+                    "prompt": "input",
+                    "text": "output",
+                    "test": "unit_tests",
+                    "domain": "domain",
+                },
+                "licence": "CC-BY-4.0",
+                "size": "5,000,000 rows, 10 assert statements each, written by language models",
+                "before": "launch/synthesize.py --teacher=public",
+            },
+            "kodcode": {
+                "hub": "KodCode/KodCode-V1",
+                "columns": {
+                    "id": "question_id",
+                    "prompt": "question",
+                    "text": "solution",
+                    "test": "test",
+                    "style": "style",
+                    "subset": "subset",
+                },
+                "licence": "CC-BY-NC-4.0: not for commercial use",
+                "size": "447,000 rows with tests for pytest, written by language models",
+                "before": "launch/synthesize.py --teacher=public",
+            },
             "tiny_codes": {
                 "hub": "nampdn-ai/tiny-codes",
                 "columns": {

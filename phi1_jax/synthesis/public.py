@@ -1,0 +1,161 @@
+"""Public exercises that come with tests: kept if their solution passes them in the sandbox.
+
+Their task is a text and their solution a program, so the task becomes the program's docstring, in
+MBPP's manner.
+"""
+
+import ast
+import hashlib
+import json
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from phi1_jax.corpus.documents import Document, write_documents
+from phi1_jax.llm_client.replies import python_blocks
+from phi1_jax.sandbox import Outcome, Verdict
+from phi1_jax.synthesis.replies import ReplyError
+from phi1_jax.synthesis.synthesize import EXERCISES, REJECTS
+from phi1_jax.synthesis.verify import Run
+
+# The solution is the module that tests import; statements of a test run with it in scope, then its
+# functions. pytest is not in the sandbox: this much of it is what such tests use most.
+_HARNESS = """
+import math, re, sys, types
+
+class raises:
+    def __init__(self, kind, match=""):
+        self.kind, self.match = kind, match
+    def __enter__(self):
+        return self
+    def __exit__(self, kind, value, traceback):
+        self.value = value
+        assert kind is not None, f"{self.kind} was not raised"
+        return issubclass(kind, self.kind) and bool(re.search(self.match or "", str(value)))
+
+class approx:
+    def __init__(self, value, rel=1e-6, abs=1e-12):
+        self.value, self.limits = value, {"rel_tol": rel or 0, "abs_tol": abs or 0}
+    def __eq__(self, other):
+        one, two = self.value, other
+        if not isinstance(one, (list, tuple)):
+            one, two = [one], [two]
+        return len(one) == len(two) and all(
+            math.isclose(a, b, **self.limits) for a, b in zip(one, two))
+
+for name, names in (("pytest", {"raises": raises, "approx": approx}), ("solution", {})):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__dict__.update(names)
+solution = sys.modules["solution"].__dict__
+exec(compile(CODE, "solution", "exec"), solution)
+scope = dict(solution, __name__="test_solution")
+exec(compile(TEST, "test", "exec"), scope)
+for name, value in list(scope.items()):
+    if name.startswith("test") and callable(value) and name not in solution:
+        value()
+"""
+
+
+def keep_passing(documents: Iterable[Document], run: Run, output: Path) -> dict[str, Any]:
+    """Executes exercises and writes EXERCISES, those that pass, and REJECTS with the reasons.
+
+    Args:
+      documents: each with `prompt_chars` and `test` in the metadata: assert statements, a list of
+        such (also as JSON), or functions for pytest.
+      run: runs self-contained programs, in order (`phi1_jax.sandbox.Sandbox.run`).
+    Returns:
+      The stage's counts: in, out and dropped (reason -> count).
+    """
+    counts: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    rejects: list[Document] = []
+    pending: deque[Document] = deque()
+    seen: set[str] = set()
+
+    def reject(document: Document, reason: str, detail: str = "") -> None:
+        dropped[reason] += 1
+        metadata = {**document.metadata, "reason": reason, "detail": detail}
+        rejects.append(replace(document, metadata=metadata))
+
+    def programs() -> Iterator[str]:
+        for document in documents:
+            counts["exercises"] += 1
+            try:
+                exercise, code, test = read_exercise(document)
+            except ReplyError as error:
+                reject(document, error.reason, str(error))
+                continue
+            if exercise.id in seen:
+                reject(document, "duplicate")
+                continue
+            seen.add(exercise.id)
+            pending.append(exercise)
+            yield f"CODE = {code!r}\nTEST = {test!r}\n{_HARNESS}"
+
+    def passing(outcomes: Iterable[Outcome]) -> Iterator[Document]:
+        for outcome in outcomes:
+            exercise = pending.popleft()
+            if outcome.verdict == Verdict.PASS:
+                exercise.metadata["verdict"] = "tests_pass"
+                yield exercise
+                continue
+            reason = "test_fails" if outcome.verdict == Verdict.FAIL else outcome.verdict.lower()
+            if "ModuleNotFoundError" in outcome.message:
+                reason = "module_not_found"  # only the standard library is there
+            reject(exercise, reason, outcome.message)
+
+    kept = write_documents(output / EXERCISES, passing(run(programs())))
+    write_documents(output / REJECTS, rejects)
+    return {
+        "in": dict(counts),
+        "out": {"exercises": kept},
+        "dropped": dict(dropped.most_common()),
+    }
+
+
+def read_exercise(document: Document) -> tuple[Document, str, str]:
+    """The exercise as a document to train on, its program, and its test.
+
+    Raises:
+      ReplyError: there is no prompt, no test, or not one program; `reason` says which.
+    """
+    cut = document.metadata.get("prompt_chars", 0)
+    task, text = document.text[:cut].strip(), document.text[cut:]
+    if not task:
+        raise ReplyError("no_prompt")
+    if "```" in text:
+        blocks = [block for block in python_blocks(text) if block.closed]
+        if len(blocks) != 1:
+            raise ReplyError("several_code_blocks" if blocks else "no_code_block")
+        text = blocks[0].code
+    code, test = text.strip("\n") + "\n", _test(document.metadata.get("test"))
+    _parse(code, "syntax_error")
+    tests = ast.walk(_parse(test, "test_syntax_error"))
+    if not any(isinstance(node, ast.Assert) for node in tests):
+        raise ReplyError("no_test")
+    task = task.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    prompt = f'"""\n{task}\n"""\n'
+    metadata = {k: v for k, v in document.metadata.items() if k not in ("test", "sha256")}
+    metadata |= {"prompt_chars": len(prompt), "public_id": document.id, "teacher": document.source}
+    id = hashlib.sha256(prompt.encode(errors="replace")).hexdigest()[:16]
+    return Document(id, prompt + code, document.source, metadata), code, test
+
+
+def _test(value: Any) -> str:
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value, strict=False)
+        except ValueError as error:
+            raise ReplyError("test_syntax_error", str(error)) from error
+    if isinstance(value, list):
+        value = "\n".join(map(str, value))
+    return value if isinstance(value, str) else ""
+
+
+def _parse(code: str, reason: str) -> ast.Module:
+    try:
+        return ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ReplyError(reason, str(error)) from error

@@ -1,0 +1,115 @@
+"""Public exercises, in small files with the columns that the data sets have."""
+
+import json
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from configs.sources.public import get_config
+from phi1_jax.corpus.documents import read_documents
+from phi1_jax.curation.sources import declared_sources, parse_source, read_source
+from phi1_jax.sandbox import open_sandbox
+from phi1_jax.synthesis.public import keep_passing
+
+ADD = "def add(a, b):\n    return a + b"
+OPENCODEINSTRUCT = {
+    "id": "0a1b",
+    "input": 'Add two numbers.\n\n**Sample:** `add(1, 2)` is 3. A \\ and """ are text.',
+    "output": f"```python\n{ADD}\n```",
+    "domain": "generic",
+    "generation_algorithm": "self-instruct",
+    "llm_judgement": "{}",
+    "unit_tests": json.dumps(["\nassert add(1, 2) == 3\n", "\nassert add(0, 0) == 0\n"]),
+    "tests_execution_status": json.dumps(["pass", "pass"]),
+    "average_test_score": 1.0,
+}
+KODCODE = {
+    "version": "v1.1",
+    "style": "instruct",
+    "subset": "Prefill",
+    "question_id": "Prefill_1_I",
+    "question": "Divide two numbers.",
+    "solution": "def divide(a, b):\n    return a / b",
+    "test": "import pytest\nfrom solution import divide\n\n\ndef test_divide():\n"
+    "    assert divide(1, 3) == pytest.approx(0.3333333)\n"
+    "    assert divide(4, 2) == 2\n\n\ndef test_zero():\n"
+    "    with pytest.raises(ZeroDivisionError, match='division'):\n        divide(1, 0)\n",
+    "gpt_pass_percentage": 1.0,
+}
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with open_sandbox(workers=2) as opened:
+        yield opened
+
+
+@pytest.fixture
+def keep(sandbox, tmp_path):
+    """Runs rows of a declared source; gives the kept documents, rejects' reasons and the report."""
+
+    def work(name, *rows):
+        path = tmp_path / f"{name}.parquet"
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), path)
+        source = parse_source(f"@{name}:{path}", None, declared_sources(get_config().to_dict()))
+        report = keep_passing(read_source(source, pytest.fail), sandbox.run, tmp_path)
+        found = tmp_path / "exercises.jsonl.zst"
+        kept = list(read_documents(found)) if report["out"]["exercises"] else []
+        return kept, report
+
+    return work
+
+
+def test_an_opencodeinstruct_row_that_passes_is_a_program_with_its_task(keep):
+    (exercise,), report = keep("opencodeinstruct", OPENCODEINSTRUCT)
+    names = {}
+    exec(exercise.text, names)
+    assert names["__doc__"].strip() == OPENCODEINSTRUCT["input"] and names["add"](1, 2) == 3
+    cut = exercise.metadata["prompt_chars"]
+    assert exercise.text[cut:] == ADD + "\n"
+    assert exercise.metadata["licence"] == "CC-BY-4.0"
+    assert exercise.metadata["public_id"] == "0a1b" and exercise.metadata["domain"] == "generic"
+    assert exercise.metadata["verdict"] == "tests_pass" and exercise.source == "opencodeinstruct"
+    assert report == {"in": {"exercises": 1}, "out": {"exercises": 1}, "dropped": {}}
+
+
+def test_a_kodcode_row_is_tested_as_pytest_would(keep):
+    wrong = [
+        {**KODCODE, "question": "2", "solution": "def divide(a, b):\n    return a // b"},
+        {**KODCODE, "question": "3", "solution": "def divide(a, b):\n    return a / b if b else 0"},
+        {**KODCODE, "question": "4", "test": KODCODE["test"].replace("'division'", "'by one'")},
+    ]
+    (exercise,), report = keep("kodcode", KODCODE, *wrong)
+    assert exercise.metadata["public_id"] == "Prefill_1_I"
+    assert exercise.metadata["licence"] == "CC-BY-NC-4.0: not for commercial use"
+    assert exercise.metadata["style"] == "instruct"
+    assert report["dropped"] == {"test_fails": 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"unit_tests": json.dumps(["assert add(1, 2) == 4"])}, "test_fails"),
+        ({"unit_tests": None}, "no_test"),
+        ({"unit_tests": "[]"}, "no_test"),
+        ({"unit_tests": "[broken"}, "test_syntax_error"),
+        ({"unit_tests": json.dumps(["add(1, 2)"])}, "no_test"),
+        ({"output": "def add(a, b) return"}, "syntax_error"),
+        ({"output": f"```python\n{ADD}\n```\nor\n```python\n{ADD}\n```"}, "several_code_blocks"),
+        ({"output": "```\nno end"}, "no_code_block"),
+        ({"output": f"import numpy\n{ADD}"}, "module_not_found"),
+        ({"output": "while True:\n    pass"}, "timeout"),
+        ({"output": "raise SystemExit(0)"}, "test_fails"),
+    ],
+)
+def test_what_is_not_shown_to_hold_is_left_out_with_a_reason(change, reason, keep, tmp_path):
+    kept, report = keep("opencodeinstruct", {**OPENCODEINSTRUCT, **change})
+    assert not kept and report["dropped"] == {reason: 1}
+    (reject,) = read_documents(tmp_path / "rejects.jsonl.zst")
+    assert reject.metadata["reason"] == reason
+
+
+def test_repeats_are_kept_once(keep):
+    kept, report = keep("opencodeinstruct", *[OPENCODEINSTRUCT] * 3)
+    assert len(kept) == 1 and report["dropped"] == {"duplicate": 2}
