@@ -21,9 +21,7 @@
 # %% [markdown]
 # # What does the data do? phi-1's Figure 2.1 at tiny scale
 #
-# <a href="https://colab.research.google.com/github/OWNER/phi1_jax/blob/main/notebooks/ablation.ipynb"><img src="https://colab.research.google.com/assets/colab-badge.svg" alt="Open in Colab"></a>
-#
-# (put the account that holds your copy of the repository in place of OWNER)
+# To open it in Colab, upload it there: the repository has no address yet.
 #
 # The paper trains one model on raw code, one on a mix with textbooks, and finetunes that one on
 # exercises; the last step brings most of the score. Here the same comparison runs with a model of
@@ -46,7 +44,8 @@ OUTPUT = os.environ.get("PHI1_JAX_OUTPUT", "runs/ablation")  # @param {type: "st
 
 # %% [markdown]
 # The package is installed if it is not here yet, with the JAX that is here: Colab's fits its
-# accelerators, and another one might not. Give `REPOSITORY` (what `git clone` takes) for that.
+# accelerators, and another one might not. `REPOSITORY` is
+# what `git clone` takes.
 
 # %% cellView="form"
 # @title Installation
@@ -66,10 +65,10 @@ if importlib.util.find_spec("phi1_jax") is None:
     subprocess.run([*pip, "--editable", "phi1_jax_repository[data,plots]"], check=True)
     sys.path.insert(0, "phi1_jax_repository")
 
-import phi1_jax
+from phi1_jax import errors
 
-# The configs lie beside the package.
-sys.path.insert(0, str(Path(phi1_jax.__file__).parents[1]))
+# The configs, beside the package or, from a wheel, in it.
+sys.path.insert(0, str(errors.REPOSITORY))
 
 # %%
 import json

@@ -1,6 +1,7 @@
 """Notebooks: paired with their scripts, ready for Colab, and they run."""
 
 import os
+import runpy
 import subprocess
 import sys
 
@@ -9,7 +10,8 @@ import jupytext
 import pytest
 from conftest import REPOSITORY
 
-SCRIPTS = sorted((REPOSITORY / "notebooks").glob("*.py"))
+SCRIPTS = sorted((REPOSITORY / "notebooks").glob("[a-z]*.py"))
+address = runpy.run_path(str(REPOSITORY / "notebooks" / "_address.py"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
@@ -27,14 +29,24 @@ def test_ready_for_colab(script):
     notebook = jupytext.read(script.with_suffix(".ipynb"))
     assert notebook.metadata["colab"]["name"] == f"{script.stem}.ipynb"
     text = script.read_text()
-    badge = f"https://colab.research.google.com/github/OWNER/phi1_jax/blob/main/notebooks/{script.stem}.ipynb"
-    assert badge in notebook.cells[0].source
     assert "# @param" in text
     # The JAX that is there stays: it goes into pip's constraints, and nothing else installs it.
     assert "jax=={version('jax')}" in text and '"--constraint"' in text
     assert text.count('"install"') == 1
     forms = [cell for cell in notebook.cells if "# @title" in cell.source]
     assert forms and all(cell.metadata["cellView"] == "form" for cell in forms)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_one_constant_holds_the_repository_s_address(script):
+    text, with_address = script.read_text(), address["with_address"]
+    assert text == with_address(text, script.stem), "run python notebooks/_address.py"
+    filled = with_address(text, script.stem, "https://github.com/me/phi1_jax")
+    page = f"https://colab.research.google.com/github/me/phi1_jax/blob/main/notebooks/{script.stem}"
+    assert f'<a href="{page}.ipynb">' in filled
+    assert 'REPOSITORY = "https://github.com/me/phi1_jax"  # @param' in filled
+    assert with_address(filled, script.stem, "") == with_address(text, script.stem, "")
+    assert "OWNER" not in filled
 
 
 @pytest.mark.slow
