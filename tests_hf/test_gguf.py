@@ -1,7 +1,7 @@
-"""llama.cpp, through llama-cpp-python, generates from a GGUF file what we do: `make test-llama`."""
+"""llama.cpp, its server as the wheel xllamacpp has it, generates from a GGUF file what we do."""
 
-import itertools
 import json
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,10 @@ from phi1_jax.interop.tokenizers import codegen, from_sentencepiece
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 try:
-    import llama_cpp
+    import xllamacpp
 except ImportError:
     pytestmark = pytest.mark.skip(
-        reason="GGUF NOT COMPARED with llama.cpp: pip install llama-cpp-python (it is compiled)"
+        reason="GGUF NOT COMPARED with llama.cpp: pip install xllamacpp (a wheel of 20 MB)"
     )
 
 TEXT = Path(json.__file__).read_text(encoding="utf-8")
@@ -54,47 +54,82 @@ def both(request, tmp_path_factory):
     config, params = read_folder(folder)
     for kind in ("f32", "f16", "q8_0"):
         write_gguf(folder / f"{kind}.gguf", config, params, tokenizer, kind)
+    bias = params["head"]["bias"].copy()
+    bias[tokenizer.eot_id] += 100
+    ends = {**params, "head": {**params["head"], "bias": bias}}
+    write_gguf(folder / "ends.gguf", config, ends, tokenizer, "f32")
     return folder, tokenizer, Generator(config, params, tokenizer)
 
 
-def load(path):
-    exact = {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}
-    return llama_cpp.Llama(str(path), n_ctx=128, verbose=False, **exact)
+class LlamaCpp:
+    """llama.cpp's server on a file, asked over HTTP."""
+
+    def __init__(self, path):
+        params = xllamacpp.CommonParams()
+        params.model.path, params.n_ctx, params.n_parallel = str(path), 128, 1
+        params.port, params.warmup, params.verbosity = 0, False, -1
+        params.cpuparams.n_threads = 1
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        self._server = xllamacpp.Server(params)
+
+    def ask(self, path, **values):
+        request = urllib.request.Request(
+            f"{self._server.listening_address}/{path}",
+            json.dumps(values).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return json.loads(reply.read())
+
+    def generate(self, ids, n_tokens, n_probs=1):
+        greedy = {"temperature": 0.0, "top_k": 1, "cache_prompt": False}
+        return self.ask(
+            "completion", prompt=ids, n_predict=n_tokens, n_probs=n_probs, return_tokens=True,
+            **greedy,
+        )  # fmt: skip
 
 
 def test_llama_cpp_tokenizes_as_we_do(both):
     folder, tokenizer, _ = both
-    theirs = load(folder / "f32.gguf")
+    theirs = LlamaCpp(folder / "f32.gguf")
     for text in (*PROMPTS, TEXT):
-        ids = theirs.tokenize(text.encode(), add_bos=False, special=False)
+        ids = theirs.ask("tokenize", content=text, add_special=False, parse_special=False)["tokens"]
         assert ids == tokenizer.encode(text)
-        assert theirs.detokenize(ids).decode() == text
-    assert theirs.token_eos() == tokenizer.eot_id
+        assert theirs.ask("detokenize", tokens=ids)["content"] == text
 
 
 def test_llama_cpp_generates_the_same_tokens_greedily(both):
     folder, tokenizer, ours = both
-    theirs = load(folder / "f32.gguf")
+    theirs = LlamaCpp(folder / "f32.gguf")
     for prompt, (completion,) in zip(
         PROMPTS, ours.generate(PROMPTS, max_new_tokens=48), strict=True
     ):
-        theirs.reset()
         ids = tokenizer.encode(prompt) or [tokenizer.eot_id]
-        found = theirs.generate(ids, top_k=1, temp=0.0, repeat_penalty=1.0)
-        assert list(itertools.islice(found, len(completion.token_ids))) == completion.token_ids
+        found = theirs.generate(ids, 48)
         assert len(completion.token_ids) >= 32
+        assert found["tokens"][: len(completion.token_ids)] == completion.token_ids
+        logprobs = [p["logprob"] for p in found["completion_probabilities"]]
+        # Theirs come in float32 from a softmax of its own.
+        np.testing.assert_allclose(logprobs[:32], completion.logprobs[:32], atol=2e-4)
+
+
+def test_llama_cpp_ends_where_we_do(both):
+    """The bias of the head makes end of text the likeliest token at once."""
+    folder, tokenizer, _ = both
+    theirs = LlamaCpp(folder / "ends.gguf")
+    found = theirs.generate(tokenizer.encode(PROMPTS[0]), 48)
+    assert (found["stop_type"], found["content"]) == ("eos", "")
 
 
 def test_smaller_types_give_nearly_the_same_logits(both):
     folder, tokenizer, _ = both
-    ids = tokenizer.encode(PROMPTS[0])
-    logits = {}
+    ids, logprobs = tokenizer.encode(PROMPTS[0]), {}
     for kind in ("f32", "f16", "q8_0"):
-        theirs = llama_cpp.Llama(
-            str(folder / f"{kind}.gguf"), n_ctx=128, logits_all=True, verbose=False
-        )
-        theirs.eval(ids)
-        logits[kind] = np.array(theirs.scores[: len(ids), : tokenizer.vocab_size])
-    spread = logits["f32"].std()
-    assert np.abs(logits["f16"] - logits["f32"]).max() < 0.02 * spread
-    assert np.abs(logits["q8_0"] - logits["f32"]).max() < 0.2 * spread
+        reply = LlamaCpp(folder / f"{kind}.gguf").generate(ids, 1, tokenizer.vocab_size)
+        (position,) = reply["completion_probabilities"]
+        found = {p["id"]: p["logprob"] for p in position["top_logprobs"]}
+        logprobs[kind] = np.array([found[i] for i in range(tokenizer.vocab_size)])
+    spread = logprobs["f32"].std()
+    assert np.abs(logprobs["f16"] - logprobs["f32"]).max() < 0.02 * spread
+    assert np.abs(logprobs["q8_0"] - logprobs["f32"]).max() < 0.2 * spread
