@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
 
 def from_huggingface(source: Path, target: Path) -> int:
     from phi1_jax.interop.config_json import read_config
-    from phi1_jax.interop.huggingface import read_folder, stored_dtype
+    from phi1_jax.interop.huggingface import check_size, read_folder, stored_dtype
     from phi1_jax.interop.tokenizers import read_tokenizer
     from phi1_jax.model.phi import count_params
     from phi1_jax.run.checkpoint import TOKENIZER as FOLDER
@@ -101,26 +101,16 @@ def from_huggingface(source: Path, target: Path) -> int:
 
 
 def to_huggingface(source: Path, target: Path) -> int:
-    from phi1_jax.interop.huggingface import write_folder
-    from phi1_jax.interop.tokenizers import special_ids, write_tokenizer
-    from phi1_jax.model.phi import count_params
-    from phi1_jax.run.checkpoint import TOKENIZER as FOLDER
-    from phi1_jax.run.checkpoint import load_model, read_model_config
-    from phi1_jax.run.folder import read_config
+    from phi1_jax.interop.huggingface import export_run
 
-    config = read_model_config(source)
-    folder = Path(TOKENIZER.value) if TOKENIZER.value else source / FOLDER
-    tokenizer = write_tokenizer(folder, target, config.max_seq_len)
-    check_size(tokenizer.vocab_size, config.vocab_size)
-    config, params = load_model(source, STEP.value)
-    dtype = DTYPE.value or read_config(source).get("source_dtype", "float32")
-    ids = special_ids(tokenizer)
-    write_folder(target, config, params, ids, dtype, MAX_FILE_MB.value * 10**6)
-    return count_params(config)
+    tokenizer = Path(TOKENIZER.value) if TOKENIZER.value else None
+    max_bytes = MAX_FILE_MB.value * 10**6
+    return export_run(source, target, STEP.value, tokenizer, DTYPE.value, max_bytes)
 
 
 def to_gguf(source: Path, target: Path) -> int:
     from phi1_jax.interop.gguf import write_gguf
+    from phi1_jax.interop.huggingface import check_size
     from phi1_jax.interop.tokenizers import load_byte_pair
     from phi1_jax.model.phi import count_params
     from phi1_jax.run.checkpoint import TOKENIZER as FOLDER
@@ -132,14 +122,6 @@ def to_gguf(source: Path, target: Path) -> int:
     config, params = load_model(source, STEP.value)
     write_gguf(target, config, params, tokenizer, TYPE.value)
     return count_params(config)
-
-
-def check_size(n_pieces: int, vocab_size: int) -> None:
-    if n_pieces > vocab_size:
-        raise UserError(
-            f"the tokenizer has {n_pieces} pieces and the model only {vocab_size}; name the"
-            " model's own with --tokenizer"
-        )
 
 
 if __name__ == "__main__":

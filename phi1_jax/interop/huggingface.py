@@ -155,6 +155,51 @@ def write_folder(
     write_json(folder / "config.json", {**config_values(config), **special_ids, "dtype": dtype})
 
 
+def export_run(
+    run_dir: Path,
+    folder: Path,
+    step: int | None = None,
+    tokenizer_dir: Path | None = None,
+    dtype: str | None = None,
+    max_file_bytes: int = 2_000_000_000,
+) -> int:
+    """Writes a run's weights and tokenizer for `AutoModelForCausalLM` and `AutoTokenizer`.
+
+    Args:
+      step: the newest by default.
+      tokenizer_dir: the run's own by default.
+      dtype: of the stored weights; by default what they were converted from, else float32.
+    Returns:
+      The number of parameters.
+    Raises:
+      UserError: no such checkpoint, or a tokenizer with more pieces than the model.
+    """
+    from phi1_jax.interop.tokenizers import special_ids, write_tokenizer
+    from phi1_jax.model.phi import count_params
+    from phi1_jax.run import checkpoint
+    from phi1_jax.run.folder import read_config as read_run_config
+
+    config = checkpoint.read_model_config(run_dir)
+    source = tokenizer_dir or run_dir / checkpoint.TOKENIZER
+    tokenizer = write_tokenizer(source, folder, config.max_seq_len)
+    check_size(tokenizer.vocab_size, config.vocab_size)
+    config, params = checkpoint.load_model(run_dir, step)
+    dtype = dtype or read_run_config(run_dir).get("source_dtype", "float32")
+    write_folder(folder, config, params, special_ids(tokenizer), dtype, max_file_bytes)
+    return count_params(config)
+
+
+def check_size(n_pieces: int, vocab_size: int) -> None:
+    """Raises:
+    UserError: the tokenizer has more pieces than the model.
+    """
+    if n_pieces > vocab_size:
+        raise UserError(
+            f"the tokenizer has {n_pieces} pieces and the model only {vocab_size}; name the"
+            " model's own with --tokenizer"
+        )
+
+
 def take(params: Mapping[str, Any], place: Place) -> np.ndarray:
     """The tensor of the first parameter of a place, the other way round for a kernel."""
     leaf: Any = params

@@ -1,0 +1,324 @@
+"""The cards of a published model: what it is, what it was trained on, how it scores, its limits.
+
+Everything is read from what the stages wrote: the run's config and identity, its shards' manifest
+and index, and the report.json of every stage that the shards came through. What is no longer there
+is named as missing, not left out.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phi1_jax.errors import UserError
+from phi1_jax.files import read_json, read_json_if_whole
+from phi1_jax.run.folder import split_step
+from phi1_jax.tokens.shards import read_index
+
+# Section 6 of the paper, in our words.
+LIMITS = (
+    "It knows Python only, and little of specific libraries and rare packages.",
+    "It depends on the wording, style and length of a prompt; small edits can change the answer.",
+    "It has the errors of the teacher that wrote its data.",
+    "No good measure of how diverse a synthetic data set is, or how redundant, exists yet.",
+    "Its code may be wrong or unsafe: read it, and run it confined.",
+)
+# What the Hub calls the public benchmarks.
+_DATASETS = {
+    "humaneval": ("openai/openai_humaneval", "HumanEval"),
+    "mbpp": ("google-research-datasets/mbpp", "MBPP"),
+}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One source of a run's mixture.
+
+    Attributes:
+      name: as the run calls it.
+      share: of the rows that were trained on; None where the run does not say.
+      counts: documents, tokens and bytes by the shards' manifest; empty if the shards are gone.
+      licences: licence -> tokens.
+      stages: the reports of the stages it came through, first to last.
+    """
+
+    name: str
+    share: float | None
+    counts: Mapping[str, int]
+    licences: Mapping[str, int]
+    stages: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run, with its config and result as they are in its folder."""
+
+    name: str
+    config: Mapping[str, Any]
+    result: Mapping[str, Any]
+    corpora: Sequence[Corpus]
+
+
+def read_runs(run_dir: Path) -> list[TrainingRun]:
+    """The run and those that it started from, the first of them first."""
+    runs: list[TrainingRun] = []
+    place: Path | None = run_dir
+    while place and (place / "config.json").is_file() and len(runs) < 10:
+        config = read_json(place / "config.json")
+        identity = read_json_if_whole(place / "identity.json")
+        corpora = [
+            _corpus(source, identity) for source in config.get("data", {}).get("sources", [])
+        ]
+        result = read_json_if_whole(place / "result.json")
+        runs.append(TrainingRun(place.resolve().name, config, result, corpora))
+        start = config.get("init_from")
+        place = split_step(start)[0] if start else None
+    return runs[::-1]
+
+
+def _corpus(source: Mapping[str, Any], identity: Mapping[str, Any]) -> Corpus:
+    folder = Path(source["path"])
+    manifest = read_json_if_whole(folder / "manifest.json")
+    licences: Counter[str] = Counter()
+    if manifest:
+        for row in read_index(folder):
+            metadata = row.get("metadata") or {}
+            licence = metadata.get("licence") or "unknown"
+            if metadata.get("teacher") == "offline":
+                licence = "Apache-2.0, written by phi1_jax's own generator"
+            names = licence if isinstance(licence, list) else [licence]
+            licences[", ".join(map(str, names))] += row["tokens"]
+    counts: Counter[str] = Counter()
+    for found in manifest.get("sources", {}).values():
+        counts.update({k: found[k] for k in ("documents", "tokens", "bytes")})
+    share = identity.get(f"data.sources.{source['name']}.share")
+    stages = list(_stages(folder, set()))
+    return Corpus(source["name"], share, counts, dict(licences.most_common()), stages)
+
+
+def _stages(folder: Path, seen: set[Path]) -> Iterator[Mapping[str, Any]]:
+    """The reports of the stage in `folder` and of those whose results it read, these first."""
+    if folder in seen:
+        return
+    seen.add(folder)
+    report = read_json_if_whole(folder / "report.json")
+    inputs = report.get("inputs", {})
+    for name in inputs.get("corpus") or []:
+        yield from _stages(Path(name) if Path(name).is_dir() else Path(name).parent, seen)
+    if "stage" in report:
+        yield report
+
+
+def read_scores(folders: Sequence[Path], identity: str) -> list[Mapping[str, Any]]:
+    """The summaries of launch/evaluate.py that are of these weights.
+
+    Args:
+      folders: outputs of it; those for several models hold one folder a model.
+      identity: of the checkpoint.
+    Raises:
+      UserError: a folder without a summary of these weights.
+    """
+    scores: list[Mapping[str, Any]] = []
+    for folder in folders:
+        found = [
+            read_json(path)
+            for path in sorted([*folder.glob("summary.json"), *folder.glob("*/summary.json")])
+        ]
+        of_model = [s for s in found if s.get("choices", {}).get("model") == identity]
+        if not of_model:
+            what = "holds scores of other weights" if found else "holds no summary.json"
+            raise UserError(f"--scores={folder}: {what}; evaluate this checkpoint first")
+        scores += of_model
+    return scores
+
+
+def model_card(
+    repo: str,
+    n_params: int,
+    runs: Sequence[TrainingRun],
+    scores: Sequence[Mapping[str, Any]],
+    licence: str | None,
+) -> str:
+    """README.md of the model's repository, with the front matter that the Hub reads."""
+    model = runs[-1].config["model"]
+    name = repo.rpartition("/")[2]
+    front: dict[str, Any] = {
+        **({"license": licence} if licence else {}),
+        "language": ["en"],
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["code", "phi", "phi1_jax"],
+    }
+    if results := [r for s in scores if (r := _result(s))]:
+        front["model-index"] = [{"name": name, "results": results}]
+    config = json.dumps(_without_places(runs[-1].config), indent=1)
+    trained = "\n".join(_training(run) for run in runs)
+    return f"""---
+{chr(10).join(f"{key}: {json.dumps(value)}" for key, value in front.items())}
+---
+
+# {name}
+
+A language model of {n_params:,} parameters for Python, by the recipe of *Textbooks Are All You
+Need* ([arXiv 2306.11644](https://arxiv.org/abs/2306.11644)), trained with phi1_jax.
+{"" if licence else chr(10) + "Its author has named no licence for the weights." + chr(10)}
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{repo}")
+model = AutoModelForCausalLM.from_pretrained("{repo}")
+prompt = tokenizer("def add(a, b):\\n", return_tensors="pt")
+print(tokenizer.decode(model.generate(**prompt, max_new_tokens=64)[0]))
+```
+
+## Scores
+
+{_score_table(scores)}
+## Training
+
+{trained}
+
+[DATA.md](DATA.md) says where the data is from and under which licences.
+
+| model | |
+|---|---|
+| layers, width, heads | {model["n_layers"]}, {model["d_model"]}, {model["n_heads"]} |
+| context, vocabulary | {model["max_seq_len"]:,} tokens, {model["vocab_size"]:,} |
+
+<details><summary>Config of the last run</summary>
+
+```json
+{config}
+```
+
+</details>
+
+## Contamination
+
+{_contamination(runs)}
+## Limits
+
+{chr(10).join(f"- {limit}" for limit in LIMITS)}
+"""
+
+
+def data_card(repo: str, runs: Sequence[TrainingRun]) -> str:
+    """DATA.md: each source of each run, where it is from, its licences, and decontamination."""
+    parts, seen = [f"# What {repo.rpartition('/')[2]} was trained on\n"], set[str]()
+    for run in runs:
+        parts += [f"## {run.name}\n", _training(run), ""]
+        for corpus in run.corpora:
+            parts.append(f"### {corpus.name}\n")
+            if not corpus.counts:
+                parts.append("Its shards were gone when this was written: nothing is known.\n")
+                continue
+            if str(corpus.stages[-1:]) in seen:
+                parts.append("The same shards as above.\n")
+                continue
+            seen.add(str(corpus.stages[-1:]))
+            counts = ", ".join(f"{n:,} {what}" for what, n in corpus.counts.items())
+            parts += [f"{counts}.\n", "| licence | tokens |\n|---|---|"]
+            parts += [f"| {licence} | {n:,} |" for licence, n in corpus.licences.items()]
+            parts.append("\nStages, first to last:\n")
+            parts += [f"- {_stage(stage)}" for stage in corpus.stages]
+            parts.append("")
+    return "\n".join([*parts, "## Contamination\n", _contamination(runs)])
+
+
+def _training(run: TrainingRun) -> str:
+    if not run.corpora:
+        return f"- **{run.name}**: weights converted from elsewhere; their data is not recorded."
+    rows = [f"{run.result['tokens']:,} tokens"] if "tokens" in run.result else []
+    rows.append(f"{run.result.get('step', run.config.get('steps'))} steps")
+    shares = ", ".join(
+        f"{corpus.name} {corpus.share:.0%}" if corpus.share is not None else corpus.name
+        for corpus in run.corpora
+    )
+    return f"- **{run.name}**: {', '.join(rows)}; mixture: {shares}."
+
+
+def _stage(report: Mapping[str, Any]) -> str:
+    inputs = report.get("inputs", {})
+    keys = [key for key in ("teacher", "model", "annotator", "seed") if key in inputs]
+    about = [f"{key} {re.sub('^/.*/', '', str(inputs[key]))}" for key in keys]
+    # A source's repr names it, and the data set that it streams.
+    names = [name for s in inputs.get("source", []) for name in re.findall(r"\bname='(.+?)'", s)]
+    about += [f"from {', '.join(names)}"] if names else []
+    counts = [f"{k}: {_counts(report[k])}" for k in ("in", "out", "dropped") if report.get(k)]
+    return "; ".join([f"**{report['stage']}**", *about, *counts])
+
+
+def _contamination(runs: Sequence[TrainingRun]) -> str:
+    """A line for each time that data was compared with a benchmark."""
+    stages = [stage for run in runs for corpus in run.corpora for stage in corpus.stages]
+    lines = []
+    for report in {s["fingerprint"]: s for s in stages if s["stage"] == "decontaminate"}.values():
+        benchmark = Path(str(report["inputs"].get("benchmark"))).name
+        dropped = report.get("dropped", {})
+        lines.append(
+            f"- {benchmark}, {report.get('n_problems')} problems: of {sum(report['in'].values()):,}"
+            f" documents {sum(dropped.values()):,} dropped ({_counts(dropped) or 'none was near'});"
+            f" rules: {_counts(report.get('rules', {}))}\n"
+        )
+    return "".join(lines) or "No decontamination is recorded for this data.\n"
+
+
+def _counts(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_counts(v)}" for k, v in value.items())
+    return f"{value:,}" if type(value) is int else str(value)
+
+
+def _score_table(scores: Sequence[Mapping[str, Any]]) -> str:
+    if not scores:
+        return "None was given when this was written.\n"
+    rows = ["| benchmark | problems | metric | value | 95 % interval |", "|---|---|---|---|---|"]
+    for score in scores:
+        start = f"| {_benchmark(score)[1]} | {score['n_tasks']} |"
+        for k, v in score.get("pass_at_k", {}).items():
+            interval = f"{v['low']:.1%} to {v['high']:.1%}"
+            rows.append(f"{start} pass@{k} | {v['value']:.1%} | {interval} |")
+        if v := score.get("solution_bits_per_byte"):
+            interval = f"{v['low']:.3f} to {v['high']:.3f}"
+            rows.append(f"{start} bits per byte of solutions | {v['value']:.3f} | {interval} |")
+    drawn = {
+        f"{c['n_samples']} for each problem, at temperature {c['temperature']}"
+        for score in scores
+        if "temperature" in (c := score.get("choices", {}))
+    }
+    return "\n".join([*rows, "", *(f"Samples: {text}." for text in sorted(drawn)), ""])
+
+
+def _result(score: Mapping[str, Any]) -> dict[str, Any] | None:
+    """An entry of the Hub's model-index; pass@k alone, as its readers know no other."""
+    type_, name = _benchmark(score)
+    metrics = [
+        {"type": "pass@k", "name": f"pass@{k}", "value": round(v["value"], 4)}
+        for k, v in score.get("pass_at_k", {}).items()
+    ]
+    if not metrics:
+        return None
+    dataset = {"type": type_, "name": name}
+    return {"task": {"type": "text-generation"}, "dataset": dataset, "metrics": metrics}
+
+
+def _benchmark(score: Mapping[str, Any]) -> tuple[str, str]:
+    name = str(score["benchmark"])
+    return _DATASETS.get(name, (Path(name).stem, Path(name).stem))
+
+
+def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with folders' names in place of their paths on this machine."""
+    values = json.loads(json.dumps(config))
+    data = values.get("data", {})
+    for holder, key in [
+        (values, "init_from"),
+        (data, "tokenizer"),
+        *((source, "path") for source in data.get("sources", [])),
+    ]:
+        if holder.get(key):
+            holder[key] = Path(holder[key]).name
+    return values
