@@ -109,9 +109,6 @@ def test_llama_cpp_generates_the_same_tokens_greedily(both):
         found = theirs.generate(ids, 48)
         assert len(completion.token_ids) >= 32
         assert found["tokens"][: len(completion.token_ids)] == completion.token_ids
-        logprobs = [p["logprob"] for p in found["completion_probabilities"]]
-        # Theirs come in float32 from a softmax of its own.
-        np.testing.assert_allclose(logprobs[:32], completion.logprobs[:32], atol=2e-4)
 
 
 def test_llama_cpp_ends_where_we_do(both):

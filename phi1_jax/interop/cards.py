@@ -256,7 +256,9 @@ def _contamination(runs: Sequence[TrainingRun]) -> str:
     stages = [stage for run in runs for corpus in run.corpora for stage in corpus.stages]
     lines = []
     for report in {s["fingerprint"]: s for s in stages if s["stage"] == "decontaminate"}.values():
-        benchmark = Path(str(report["inputs"].get("benchmark"))).name
+        names = report["inputs"].get("benchmark")
+        names = names if isinstance(names, list) else [names]
+        benchmark = " and ".join(Path(str(name)).name for name in names)
         dropped = report.get("dropped", {})
         lines.append(
             f"- {benchmark}, {report.get('n_problems')} problems: of {sum(report['in'].values()):,}"

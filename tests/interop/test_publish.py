@@ -114,7 +114,7 @@ def run_dir(tmp_path_factory):
     report = {
         "stage": "decontaminate",
         "fingerprint": "f",
-        "inputs": {"corpus": [], "benchmark": "/home/me/HumanEval.jsonl.gz"},
+        "inputs": {"corpus": [], "benchmark": ["/home/me/HumanEval.jsonl.gz"]},
         "in": {"code": 45},
         "out": {"code": 40},
         "dropped": {"ast": 5},
