@@ -10,11 +10,11 @@ ARGS ?=
 quickstart: $(VENV)/installed  ## phi-1's whole pipeline at tiny scale on the CPU, in minutes
 	$(BIN)/python launch/quickstart.py $(ARGS)
 
-test: $(VENV)/installed-dev  ## every test that needs no other machine
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/installed-dev  ## every test that needs no other machine, in a process for each core
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-fast: $(VENV)/installed-dev  ## without the tests marked slow
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
 
 test-faults: $(VENV)/installed-dev  ## kills, full disks, damaged files, lost processes
 	$(BIN)/python -m pytest tests/faults $(ARGS)
@@ -30,7 +30,7 @@ test-llama: $(VENV)-hf/installed  ## GGUF files in llama.cpp, which is compiled 
 	$(VENV)-hf/bin/python -m pytest tests_hf/test_gguf.py $(ARGS)
 
 test-newest: $(VENV)-newest/installed  ## the tests with the newest of everything: PYTHON=python3.12
-	$(VENV)-newest/bin/python -m pytest $(ARGS)
+	$(VENV)-newest/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 plan-gpu: $(VENV)-aot/installed  ## the plan from the GPU's own program: make plan-gpu ARGS="--config=..."
 	JAX_PLATFORMS=cpu $(VENV)-aot/bin/python launch/plan.py $(ARGS)
