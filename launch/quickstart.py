@@ -2,9 +2,10 @@
 
 Example: python launch/quickstart.py --output=runs/quickstart      (or: make quickstart)
 
-Every stage is one of the scripts beside this one, with the command printed. A rerun reuses the
-stages whose inputs are unchanged, an interrupted one goes on, and --force starts over. The result
-is OUTPUT/summary.json, figure.png, samples.md, and curves for TensorBoard.
+Every stage is one of the scripts beside this one; its command and output are in OUTPUT/stages/. A
+rerun reuses the stages whose inputs are unchanged, an interrupted one goes on, and --force starts
+over. The result is OUTPUT/report.md, summary.json, figure.png, samples.md, and curves for
+TensorBoard.
 
 Four models are compared: trained on raw code; on CodeTextbook; on CodeTextbook for as many tokens
 more as the last one is finetuned on (the control); and finetuned on CodeExercises. They are scored
@@ -51,6 +52,9 @@ N_EXERCISES = flags.DEFINE_integer(
 HUMANEVAL = flags.DEFINE_string("humaneval", None, "HumanEval.jsonl.gz (default: looked for).")
 MBPP = flags.DEFINE_string("mbpp", None, "mbpp.jsonl (default: looked for).")
 N_PROBLEMS = flags.DEFINE_integer("n_problems", Recipe.n_problems, "Held-out problems.", 10)
+WORKERS = flags.DEFINE_integer(
+    "workers", None, "Stages at a time; default 2, which keep two cores busy, and 1 on a GPU.", 1
+)
 OPTIMIZER = flags.DEFINE_enum("optimizer", "muon", ["muon", "adamw"], "For every model alike.")
 FORCE = flags.DEFINE_bool("force", False, "Start over.")
 
@@ -77,8 +81,10 @@ def main(argv: Sequence[str]) -> None:
     )
     pipeline = Pipeline(root, LAUNCH)
     models, runs, own = add_stages(recipe, pipeline)
-    pipeline.run()
-    summary = write_report(root, models, runs, list(public), missing, pipeline.seconds)
+    gpu = Path("/dev/nvidia0").exists()
+    pipeline.run(workers=WORKERS.value or (1 if gpu else 2))
+    seconds = pipeline.seconds, pipeline.wall_seconds
+    summary = write_report(root, models, runs, list(public), missing, seconds)
     print_result(root, own, summary)
 
 

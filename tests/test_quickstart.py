@@ -44,7 +44,7 @@ def test_interrupted_resumed_and_reused(tmp_path):
     root = tmp_path / "quickstart"
     with start(root) as first:
         for line in first.stdout:
-            if line.startswith("== code_textbook"):
+            if line.startswith("code_textbook: started"):
                 first.send_signal(signal.SIGTERM)
                 break
         rest = first.stdout.read()
@@ -55,17 +55,18 @@ def test_interrupted_resumed_and_reused(tmp_path):
     with start(root) as second:
         printed = second.stdout.read()
     assert second.returncode == 0, printed
-    assert "== raw_code: unchanged, reused" in printed
-    assert "== code_textbook: unchanged" not in printed
+    assert "\nraw_code: reused" in printed
+    assert "\ncode_textbook: reused" not in printed
     summary = json.loads((root / "summary.json").read_text())
     models = ["untrained", "raw_code", "code_textbook", "control", "code_exercises"]
     assert list(summary["pass_at_1"]) == models
     assert all(0 <= value <= 1 for value in summary["pass_at_1"].values())
     assert summary["n_problems"] == 12
     assert summary["train_tokens"] == 4 * 30 * 8 * 256
-    assert sum(summary["stage_seconds"].values()) == pytest.approx(
-        summary["total_seconds"], abs=0.1
-    )
+    seconds = summary["stage_seconds"].values()
+    assert max(seconds) < summary["total_seconds"] < sum(seconds)  # two stages at a time
+    report = (root / "report.md").read_text()
+    assert "](figure.png)" in report and "## One prompt, 5 answers" in report
     assert (root / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert (root / "samples.md").read_text().count("```python") == 10
     report = json.loads((root / "decontaminate_own" / "report.json").read_text())
@@ -78,5 +79,5 @@ def test_interrupted_resumed_and_reused(tmp_path):
 
     with start(root) as third:
         again = third.stdout.read()
-    assert again.count("unchanged, reused") == len(summary["stage_seconds"]), again
+    assert again.count(": reused") == len(summary["stage_seconds"]), again
     assert json.loads((root / "summary.json").read_text()) == summary

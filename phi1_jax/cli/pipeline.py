@@ -21,6 +21,7 @@ from phi1_jax.files import read_json_if_whole, write_json
 # How a command ends that a signal ended: by itself, or as `script.run` ends it.
 _INTERRUPTED = (130, -signal.SIGINT, -signal.SIGTERM)
 _POLL_S = 0.05
+_PROGRESS_S = 20.0  # between lines about commands whose output goes to a file
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,15 @@ class Pipeline:
         records = {name: self.record(stage) for name, stage in self.stages.items()}
         return {name: record["seconds"] for name, record in records.items() if record}
 
+    @property
+    def _wall(self) -> Path:
+        return self.root / "stages" / "wall.json"
+
+    @property
+    def wall_seconds(self) -> float:
+        """That all runs took which started a stage; stages that ran at a time count once."""
+        return float(read_json_if_whole(self._wall).get("seconds", 0.0))
+
     def closure(self, names: Iterable[str]) -> list[Stage]:
         """The named stages and all that they stand on, in order."""
         wanted = set(names)
@@ -142,6 +152,8 @@ class Pipeline:
         """
         (self.root / "stages").mkdir(parents=True, exist_ok=True)
         todo = self.closure(self.stages if names is None else names)
+        began = told = time.perf_counter()
+        started_any = False
         running: list[_Running] = []
         done: set[str] = set()
         failed: list[str] = []
@@ -153,6 +165,7 @@ class Pipeline:
                             continue  # another process does it
                         todo.remove(stage)
                         if isinstance(started, _Running):
+                            started_any = True
                             running.append(started)
                         else:
                             done.add(stage.name)
@@ -166,6 +179,10 @@ class Pipeline:
                         else:
                             failed.append(self._explain(one))
                             todo = self._without(one.stage, todo) if keep_going else []
+                if time.perf_counter() - told > _PROGRESS_S:
+                    told = time.perf_counter()
+                    for one in running:
+                        one.tell()
                 if running or todo:
                     time.sleep(_POLL_S)
             for one in running:
@@ -173,6 +190,9 @@ class Pipeline:
             for one in running:
                 one.process.wait()  # it is given the time to save
                 self._end(one)
+        if started_any:
+            seconds = round(self.wall_seconds + time.perf_counter() - began, 1)
+            write_json(self._wall, {"seconds": seconds})
         if received:
             raise KeyboardInterrupt
         if failed:
@@ -205,6 +225,8 @@ class Pipeline:
         else:
             print(f"\n== {stage.name}\n{shlex.join(stage.command)}", flush=True)
         output = log.open("a") if log else None
+        if output:
+            print(shlex.join(stage.command), file=output, flush=True)
         # In a group of its own: Ctrl-C would reach it twice, and a second signal stops a save. It
         # holds the lock too: if this process is killed, the next waits until the command has ended.
         process = subprocess.Popen(
@@ -232,8 +254,7 @@ class Pipeline:
     def _explain(self, one: "_Running") -> str:
         where = "its own message stands above"
         if one.log:
-            lines = one.log.read_text(encoding="utf-8", errors="replace").strip().split("\n")
-            where = f"{lines[-1]!r}, see {one.log}"
+            where = f"{one.last_line()!r}, see {one.log}"
         status = one.process.returncode
         return f"stage {one.stage.name} did not finish (status {status}); {where}"
 
@@ -259,6 +280,16 @@ class _Running:
     spent: float
     lock: IO[str]
     log: Path | None
+
+    def last_line(self) -> str:
+        """Of the log; of a progress bar, its last state."""
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log else ""
+        return re.split(r"[\n\r]", text.strip())[-1]
+
+    def tell(self) -> None:
+        if line := self.last_line():
+            name = "" if line.startswith(self.stage.name) else f"{self.stage.name}: "
+            print(f"{name}{line}", flush=True)
 
 
 @contextmanager

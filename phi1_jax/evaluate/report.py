@@ -3,17 +3,25 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.corpus.problems import read_problems
+from phi1_jax.corpus.problems import Problem, read_problems
 from phi1_jax.evaluate.evaluate import BITS_PER_BYTE
 from phi1_jax.evaluate.saved import read_rows
 from phi1_jax.files import read_json, write_json
 from phi1_jax.run.metrics import MetricsWriter
 
 N_SAMPLES = 10
+_LINKS = """
+## More
+
+- [samples.md](samples.md): what the last model answers to ten problems
+- [evaluate/](evaluate): every completion and verdict
+- [synthesize/](synthesize), [curate/](curate): what the models were trained on, before and after
+  the benchmarks' problems were taken out (decontaminate_own/, decontaminate_public/)
+- [stages/](stages): the command of each stage, and what it printed
+"""
 
 
 def write_report(
@@ -22,7 +30,7 @@ def write_report(
     runs: Sequence[Path],
     public: Sequence[str],
     missing: Mapping[str, str],
-    stage_seconds: Mapping[str, float],
+    seconds: tuple[Mapping[str, float], float],
 ) -> dict[str, Any]:
     """Gathers what the stages left below `root` into one summary.
 
@@ -31,6 +39,7 @@ def write_report(
       runs: the training runs of all models but the first, for their tokens.
       public: benchmarks measured in bits per byte, each in `root/bits_NAME`.
       missing: benchmarks that could not be had, and why.
+      seconds: of each stage; and of all, where stages that ran at a time count once.
     Returns:
       What `summary.json` holds: pass_at_1 on the own exam by model with its 95% interval;
       bits_per_byte by benchmark and model (value, low, high) and `differences`, paired, between
@@ -57,18 +66,21 @@ def write_report(
         "missing": dict(missing),
         "train_tokens": sum(result["tokens"] for result in results.values()),
         "train_steps": {name: result["steps"] for name, result in results.items()},
-        "stage_seconds": dict(stage_seconds),
-        "total_seconds": round(sum(stage_seconds.values()), 1),
+        "stage_seconds": dict(seconds[0]),
+        "total_seconds": seconds[1],
     }
-    samples = _samples(root / "evaluate" / models[-1] / "results.jsonl", root)
+    answers = {name: list(read_rows(root / "evaluate" / name / "results.jsonl")) for name in models}
+    problems = read_problems(root / "synthesize" / "benchmark.jsonl")
+    samples = _samples(problems, answers[models[-1]])
     figure = bar_chart(pass_at_1, bits)
+    report = _table(summary) + _side_by_side(problems, answers) + _LINKS
     (root / "figure.png").write_bytes(figure)
     (root / "samples.md").write_text(samples, encoding="utf-8")
-    (root / "report.md").write_text(_table(summary), encoding="utf-8")
+    (root / "report.md").write_text(report, encoding="utf-8")
     writer = MetricsWriter(root / "report")
     writer.image(0, "result", figure)
     writer.text(0, "samples", samples)
-    writer.text(0, "report", _table(summary))
+    writer.text(0, "report", report)
     writer.close()
     write_json(root / "summary.json", summary)
     return summary
@@ -124,6 +136,10 @@ def _table(summary: Mapping[str, Any]) -> str:
     head = ["model", f"own exam, {summary['n_problems']} problems: pass@1", *(
         f"{name}: bits per byte" for name in bits), "training steps"]  # fmt: skip
     lines = [
+        "# Result",
+        "",
+        "![pass@1 on the own exam, bits per byte of HumanEval and MBPP, by model](figure.png)",
+        "",
         "The own exam is in the teacher's dialect, HumanEval and MBPP are not. 95% intervals.",
         "",
         f"| {' | '.join(head)} |",
@@ -156,11 +172,25 @@ def _table(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _samples(path: Path, root: Path) -> str:
-    problems = read_problems(root / "synthesize" / "benchmark.jsonl")
+def _samples(problems: Sequence[Problem], rows: Sequence[Mapping[str, Any]]) -> str:
     prompts = {problem.task_id: problem.prompt for problem in problems}
     parts = ["# Sample completions, greedy\n"]
-    for row in islice(read_rows(path), N_SAMPLES):
+    for row in rows[:N_SAMPLES]:
         code = prompts[row["task_id"]] + row["completion"]
         parts.append(f"## {row['task_id']}: {row['verdict']}\n\n```python\n{code}\n```\n")
+    return "\n".join(parts)
+
+
+def _side_by_side(
+    problems: Sequence[Problem], answers: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> str:
+    """One prompt and each model's answer: the first that the last model solves, or the first."""
+    *_, last = answers.values()
+    place = next((i for i, row in enumerate(last) if row["verdict"] == "PASS"), 0)
+    task_id = last[place]["task_id"]
+    prompt = next(problem.prompt for problem in problems if problem.task_id == task_id)
+    parts = [f"\n## One prompt, {len(answers)} answers\n\n{task_id}:\n\n```python\n{prompt}```\n"]
+    for name, rows in answers.items():
+        answer = rows[place]["completion"].strip("\n") or "# (nothing)"
+        parts.append(f"{name}, {rows[place]['verdict']}:\n\n```python\n{answer}\n```\n")
     return "\n".join(parts)

@@ -64,6 +64,21 @@ def test_pipelines_that_share_a_folder_share_the_stages_in_which_they_agree(tmp_
     assert folders[0] != folders[1] and all(map(starts, folders))
 
 
+def test_stages_at_a_time_are_told_of_and_count_once(tmp_path, scripts, monkeypatch, capsys):
+    monkeypatch.setattr("phi1_jax.cli.pipeline._PROGRESS_S", 0.2)
+    pipeline = Pipeline(tmp_path / "runs", scripts)
+    for name in ("one", "two"):
+        pipeline.add(name, "stage.py", "--sleep_s=0.7")
+    pipeline.run(workers=2)
+    command = (tmp_path / "runs" / "stages" / "one.log").read_text().splitlines()[0]
+    assert command.endswith(f"--sleep_s=0.7 --output={tmp_path / 'runs' / 'one'}")
+    assert capsys.readouterr().out.count(f"one: {command}") >= 2  # the last that it said
+    total = sum(pipeline.seconds.values())
+    assert max(pipeline.seconds.values()) <= pipeline.wall_seconds + 0.1 < total
+    pipeline.run(workers=2)
+    assert sum(pipeline.seconds.values()) == total  # nothing was done
+
+
 def test_a_failure_stops_only_what_needs_it_and_says_where_to_look(tmp_path, scripts):
     pipeline = Pipeline(tmp_path / "runs", scripts)
     bad = pipeline.add("bad", "stage.py", "--fail=1")
