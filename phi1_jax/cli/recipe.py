@@ -42,13 +42,13 @@ class Recipe:
     public: Mapping[str, Path]
     source: Sequence[str] = ("stdlib", "prose")
     pool_mb: float = 8
-    n_exercises: int = 20_000
-    n_textbook_sections: int = 2500
+    n_exercises: int = 10_000
+    n_textbook_sections: int = 400  # a sixth of the filtered code, as in section 2 of the paper
     n_problems: int = 200
     tau: float = 0.9  # syntax trees this near to a public problem's go
     vocab_size: int = 2048
-    pretrain_steps: int = 300
-    finetune_steps: int = 1200
+    pretrain_steps: int = 250
+    finetune_steps: int = 700
     # [ours] The paper finetunes on exercises alone; so small a model then forgets everything else.
     replay: float = 0.15
     n_annotated: int = 1000
