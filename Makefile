@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: quickstart test test-fast test-hf test-hf4 test-llama test-newest test-faults test-gpu-aot \
+.PHONY: quickstart test test-fast test-wheel test-hf test-hf4 test-llama test-newest test-faults test-gpu-aot \
 	plan-gpu bench bench-smoke docs lint format type tensorboard clean
 
 quickstart: $(VENV)/installed  ## phi-1's whole pipeline at tiny scale on the CPU, in minutes
@@ -16,6 +16,9 @@ test: $(VENV)/installed-dev  ## every test that needs no other machine, in a pro
 test-fast: $(VENV)/installed-dev  ## without the tests marked slow
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
 
+test-wheel: $(VENV)/installed-dev  ## the wheel, built and used in an empty environment
+	$(BIN)/python tests/check_wheel.py
+
 test-faults: $(VENV)/installed-dev  ## kills, full disks, damaged files, lost processes
 	$(BIN)/python -m pytest tests/faults $(ARGS)
 
@@ -25,8 +28,8 @@ test-hf: $(VENV)-hf/installed  ## parity with transformers and torch, in their o
 test-hf4: $(VENV)-hf/installed $(VENV)-hf4/installed  ## exported folders in transformers 4 too
 	TRANSFORMERS_4=$(VENV)-hf4/bin/python $(VENV)-hf/bin/python -m pytest tests_hf/test_folders.py $(ARGS)
 
-test-llama: $(VENV)-hf/installed  ## GGUF files in llama.cpp, which is compiled for it
-	$(VENV)-hf/bin/python -m pip install --quiet 'llama-cpp-python>=0.3.16'
+test-llama: $(VENV)-hf/installed  ## GGUF files in llama.cpp
+	$(VENV)-hf/bin/python -m pip install --quiet xllamacpp
 	$(VENV)-hf/bin/python -m pytest tests_hf/test_gguf.py $(ARGS)
 
 test-newest: $(VENV)-newest/installed  ## the tests with the newest of everything: PYTHON=python3.12
