@@ -14,10 +14,19 @@ PAGES = sorted(
 )
 SOURCES = sorted(
     path
-    for folder in ("phi1_jax", "launch", "configs", "benchmarks", "notebooks", "tests", "tests_hf")
+    for folder in (
+        "phi1_jax",
+        "launch",
+        "configs",
+        "benchmarks",
+        "notebooks",
+        "tests",
+        "tests_hf",
+        "tests_harnesses",
+    )
     for path in (REPOSITORY / folder).rglob("*.py")
 )
-FOLDERS = "phi1_jax|launch|tests|tests_hf|configs|docs|benchmarks|notebooks"
+FOLDERS = "phi1_jax|launch|tests|tests_hf|tests_harnesses|configs|docs|benchmarks|notebooks"
 # A path as prose and commands write it; what has a placeholder in capitals is none.
 _PATH = re.compile(rf"(?<![\w./-])((?:{FOLDERS})/[\w./*-]*\w)")
 _MODULE = re.compile(r"\bphi1_jax(?:\.[a-z_0-9]+)+(?:\.[A-Z]\w+)?")
