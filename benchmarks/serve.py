@@ -43,7 +43,7 @@ def measure(
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as name:
         run_dir, hf = Path(name, "run"), Path(name, "hf")
         texts = [f"def f{i}(x):\n    return x + {i}\n" for i in range(1000)]
-        tokenizer = train_tokenizer(texts, min(320, model.vocab_size))
+        tokenizer = train_tokenizer(texts, min(290, model.vocab_size))
         tokenizer.save(Path(name, "tokenizer"))
         ids = tokenizer.encode("".join(texts))
         prompts = [
