@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: quickstart test test-fast test-wheel test-hf test-hf4 test-llama test-newest test-faults test-gpu-aot \
+.PHONY: quickstart test test-fast test-wheel test-lm-eval test-hf test-hf4 test-llama test-newest test-faults test-gpu-aot \
 	plan-gpu bench bench-smoke docs lint format type tensorboard clean
 
 quickstart: $(VENV)/installed  ## phi-1's whole pipeline at tiny scale on the CPU, in minutes
@@ -15,6 +15,9 @@ test: $(VENV)/installed-dev  ## every test that needs no other machine, in a pro
 
 test-fast: $(VENV)/installed-dev  ## without the tests marked slow
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
+
+test-lm-eval: $(VENV)-lm-eval/installed  ## lm-eval and EvalPlus against our server and samples
+	$(VENV)-lm-eval/bin/python -m pytest tests_harnesses $(ARGS)
 
 test-wheel: $(VENV)/installed-dev  ## the wheel, built and used in an empty environment
 	$(BIN)/python tests/check_wheel.py
@@ -65,7 +68,7 @@ tensorboard: $(VENV)/installed  ## the curves of everything below runs/
 	$(BIN)/tensorboard --logdir=runs
 
 clean:
-	rm -rf $(VENV) $(VENV)-hf $(VENV)-hf4 $(VENV)-aot $(VENV)-newest build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(VENV)-hf $(VENV)-hf4 $(VENV)-aot $(VENV)-newest $(VENV)-lm-eval build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 
 # torch by an exact version, so that an index with a CPU build of it can serve that one.
 $(VENV)-hf/installed: setup.cfg pyproject.toml
@@ -73,6 +76,14 @@ $(VENV)-hf/installed: setup.cfg pyproject.toml
 	$(VENV)-hf/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-hf/bin/python -m pip install --quiet torch==2.13.0 'transformers>=5'
 	$(VENV)-hf/bin/python -m pip install --quiet --editable '.[data,hf,gguf]' \
+	  'pytest>=8.3' 'pytest-timeout>=2.3'
+	touch $@
+
+$(VENV)-lm-eval/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)-lm-eval
+	$(VENV)-lm-eval/bin/python -m pip install --quiet torch==2.13.0
+	$(VENV)-lm-eval/bin/python -m pip install --quiet 'lm-eval[api]>=0.4.9' 'evalplus>=0.3.1'
+	$(VENV)-lm-eval/bin/python -m pip install --quiet --editable '.[hf,serve]' \
 	  'pytest>=8.3' 'pytest-timeout>=2.3'
 	touch $@
 
@@ -84,7 +95,7 @@ $(VENV)-hf4/installed:
 $(VENV)-newest/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)-newest
 	$(VENV)-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager \
-	  --editable '.[api,data,gguf,hub,hf,plots,dev]'
+	  --editable '.[api,data,gguf,hub,hf,plots,serve,dev]'
 	touch $@
 
 # XLA's compiler for GPUs, without a driver, cuDNN or the other libraries: the plugin of jax's version.
@@ -104,7 +115,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --editable '.[api,data,hub,hf,plots,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[api,data,hub,hf,plots,serve,dev]'
 	touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed
