@@ -1,0 +1,224 @@
+"""Makes right solutions wrong: a small edit each, proved wrong by the exercise's own examples.
+
+For measuring what errors in the data do to a model; the paper says that its generated exercises
+have a high error rate, and does not say how high.
+"""
+
+import ast
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from phi1_jax.corpus.documents import Document, write_documents
+from phi1_jax.errors import UserError
+from phi1_jax.synthesis.synthesize import EXERCISES
+from phi1_jax.synthesis.teacher import TeacherReply, TeacherRequest
+from phi1_jax.synthesis.verify import Run, verify
+
+KINDS = ("off_by_one", "wrong_branch", "wrong_value")
+# Edits that are tried on an exercise before it is left out.
+MAX_TRIES = 4
+_OPPOSITE: dict[type[ast.AST], str] = {
+    ast.Lt: ">=", ast.GtE: "<", ast.Gt: "<=", ast.LtE: ">", ast.Eq: "!=", ast.NotEq: "==",
+    ast.In: "not in", ast.NotIn: "in", ast.Is: "is not", ast.IsNot: "is",
+}  # fmt: skip
+_NEXT = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">"}
+_OTHER = {ast.Add: "-", ast.Sub: "+", ast.Mult: "+", ast.Mod: "//", ast.FloorDiv: "%", ast.Div: "*"}
+_NAMES = {
+    "min": "max", "max": "min", "sum": "len", "any": "all", "all": "any", "upper": "lower",
+    "lower": "upper", "startswith": "endswith", "endswith": "startswith", "True": "False",
+    "False": "True", "and": "or", "or": "and",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Bytes `start` to `end` of a program become `text`; within a `while`, it may never end."""
+
+    kind: str
+    start: int
+    end: int
+    text: str
+    in_while: bool
+
+
+def edits(program: str, after: int) -> list[Edit]:
+    """The edits of `KINDS` that keep a program's syntax.
+
+    Args:
+      program: source that parses.
+      after: bytes that stay, such as a prompt.
+    """
+    data = program.encode()
+    starts = [0]
+    for line in data.split(b"\n"):
+        starts.append(starts[-1] + len(line) + 1)
+
+    def span(node: Any) -> tuple[int, int]:
+        return (
+            starts[node.lineno - 1] + node.col_offset,
+            starts[node.end_lineno - 1] + node.end_col_offset,
+        )
+
+    found: list[Edit] = []
+
+    def edit(kind: str, start: int, end: int, text: str) -> None:
+        changed = data[:start] + text.encode() + data[end:]
+        if start >= after and changed != data:
+            try:
+                ast.parse(changed)
+            except SyntaxError:
+                return
+            in_while = any(first <= start < last for first, last in whiles)
+            found.append(Edit(kind, start, end, text, in_while))
+
+    def between(kind: str, left: ast.AST, right: ast.AST, text: str) -> None:
+        """Replaces the operator between two expressions, and not the brackets around it."""
+        start, end = span(left)[1], span(right)[0]
+        gap = data[start:end].decode()
+        operator = gap.strip("() \n\\")
+        at = start + len(gap[: gap.index(operator)].encode())
+        edit(kind, at, at + len(operator.encode()), text)
+
+    tree = ast.parse(program)
+    whiles = [span(node) for node in ast.walk(tree) if isinstance(node, ast.While)]
+    conditions = {id(n.test) for n in ast.walk(tree) if isinstance(n, ast.If | ast.IfExp)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and len(node.ops) == 1:
+            right, operator = node.comparators[0], type(node.ops[0])
+            between("wrong_branch", node.left, right, _OPPOSITE[operator])
+            if operator in _NEXT:
+                between("off_by_one", node.left, right, _NEXT[operator])
+        elif id(node) in conditions:
+            start, end = span(node)
+            edit("wrong_branch", start, end, f"not ({data[start:end].decode()})")
+        if isinstance(node, ast.BoolOp):
+            word = "or" if isinstance(node.op, ast.And) else "and"
+            between("wrong_branch", node.values[0], node.values[1], word)
+        elif isinstance(node, ast.BinOp) and type(node.op) in _OTHER:
+            between("wrong_value", node.left, node.right, _OTHER[type(node.op)])
+        elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
+            edit("wrong_value", *span(node), _NAMES[str(node.value)])
+        elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+            edit("off_by_one", *span(node), repr(node.value + 1))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            edit("wrong_value", *span(node), repr(node.value[:-1] or "x"))
+        elif isinstance(node, ast.Name) and node.id in _NAMES:
+            edit("wrong_value", *span(node), _NAMES[node.id])
+        elif isinstance(node, ast.Attribute) and node.attr in _NAMES:
+            end = span(node)[1]
+            edit("wrong_value", end - len(node.attr), end, _NAMES[node.attr])
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id == "range" and node.args:
+                start, end = span(node.args[min(1, len(node.args) - 1)])
+                edit("off_by_one", end, end, " - 1")
+        elif isinstance(node, ast.Slice) and node.lower is None and node.upper is None:
+            start = span(node)[0]
+            edit("off_by_one", start, start, "1")
+    return found
+
+
+def mutants(document: Document, seed: int) -> Iterator[Document]:
+    """Up to MAX_TRIES versions of an exercise with one edit each, in a drawn order.
+
+    The kinds take turns, so that none is drawn more often for having more places. Edits of a
+    `while` come last: each that never ends costs a second. The metadata says what was done:
+    `mutation`.
+    """
+    rng = random.Random(f"mutate {seed} {document.id}")
+    prompt = document.text[: document.metadata["prompt_chars"]]
+    places = edits(document.text, len(prompt.encode()))
+    rng.shuffle(places)
+    kinds = rng.sample(KINDS, len(KINDS))
+    turn = {kind: 0 for kind in KINDS}
+    order = []
+    for place in places:
+        order.append((place.in_while, turn[place.kind], kinds.index(place.kind)))
+        turn[place.kind] += 1
+    data = document.text.encode()
+    for _, place in sorted(zip(order, places, strict=True), key=lambda pair: pair[0])[:MAX_TRIES]:
+        text = (data[: place.start] + place.text.encode() + data[place.end :]).decode()
+        yield replace(document, text=text, metadata={**document.metadata, "mutation": place.kind})
+
+
+def make_wrong(
+    documents: Sequence[Document], run: Run, seed: int = 0, batch: int = 1
+) -> list[Document | None]:
+    """For each exercise a version that its own examples prove wrong, or None.
+
+    Args:
+      run: runs self-contained programs, in order (`phi1_jax.sandbox.Sandbox.run`).
+      batch: how many exercises share a process; see `verify`.
+    Returns:
+      Documents whose metadata has `verdict` (see `verify.VERDICTS`; never doctest_passes),
+      `mutation` (of KINDS) and `reason`, "example_differs" or how it ended.
+    """
+    found: list[Document | None] = [None] * len(documents)
+    left = {place: mutants(document, seed) for place, document in enumerate(documents)}
+    for _ in range(MAX_TRIES):
+        tried = {place: one for place in left if (one := next(left[place], None))}
+        replies = (_as_reply(one, place) for place, one in tried.items())
+        for verified in verify(replies, run, batch):
+            place = verified.reply.request.seed
+            if verified.verdict in ("parses", "runs") and verified.reason != "no_doctest":
+                metadata = {"verdict": verified.verdict, "reason": verified.reason}
+                one = tried[place]
+                found[place] = replace(one, metadata={**one.metadata, **metadata})
+        left = {place: left[place] for place in tried if found[place] is None}
+    return found
+
+
+def _as_reply(document: Document, place: int) -> TeacherReply:
+    metadata = document.metadata
+    request = TeacherRequest(
+        "exercise", metadata.get("topic", ""), function_name=metadata["entry_point"], seed=place
+    )
+    return TeacherReply(request, f"```python\n{document.text}```\n", metadata)
+
+
+def write_with_errors(
+    documents: Iterable[Document],
+    shares: Sequence[float],
+    output: Path,
+    run: Run,
+    seed: int = 0,
+    batch: int = 1,
+) -> dict[str, Any]:
+    """Writes the same exercises once for each share of wrong solutions, `wrong_0.25/` say.
+
+    A file holds every exercise of which a wrong version was found, right or wrong; those that are
+    wrong at one share are wrong at all larger ones.
+
+    Raises:
+      UserError: a document is no exercise, or none could be made wrong.
+    """
+    right = list(documents)
+    for document in right:
+        if not {"prompt_chars", "entry_point"} <= document.metadata.keys():
+            raise UserError(
+                f"{document.id}: no exercise: its metadata has no prompt_chars and entry_point, as"
+                " launch/synthesize.py writes them"
+            )
+    wrong = make_wrong(right, run, seed, batch)
+    pairs = [(a, b) for a, b in zip(right, wrong, strict=True) if b]
+    if not pairs:
+        raise UserError("no exercise could be made wrong: do they state examples?")
+    random.Random(f"errors {seed}").shuffle(order := list(range(len(pairs))))
+    rank = {place: number for number, place in enumerate(order)}
+    out = {}
+    for share in shares:
+        n_wrong = round(share * len(pairs))
+        mixed = (b if rank[i] < n_wrong else a for i, (a, b) in enumerate(pairs))
+        folder = output / f"wrong_{share:g}"
+        folder.mkdir()
+        out[f"wrong_{share:g}"] = write_documents(folder / EXERCISES, mixed)
+    return {
+        "in": {"exercises": len(right)},
+        "out": out,
+        "dropped": {"no wrong version found": len(right) - len(pairs)},
+        "mutations": dict(Counter(b.metadata["mutation"] for _, b in pairs)),
+        "reasons": dict(Counter(b.metadata["reason"] for _, b in pairs)),
+    }

@@ -1,0 +1,85 @@
+"""Takes a part of the exercises: by kind, by construct, by how far they hold when executed."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from phi1_jax.corpus.documents import Document
+from phi1_jax.errors import UserError, did_you_mean
+from phi1_jax.synthesis.diversity import CONSTRUCTS, ConstructCounter
+from phi1_jax.synthesis.verify import VERDICTS
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which exercises stay; by default all.
+
+    Attributes:
+      require: how far an exercise must hold, by the verdict in its metadata.
+      without: constructs that no solution may use, such as while; see `diversity.CONSTRUCTS`.
+      by: what makes two exercises of one kind: the first word of the function's name, or what the
+        teacher says its program does (the topic, for teachers that say no more).
+      kinds: share of the kinds that stay; a smaller share is a part of a larger one.
+      seed: draws the kinds.
+    Raises:
+      UserError: an unknown construct, or a share that is not above 0 and at most 1.
+    """
+
+    require: Literal["parses", "runs", "doctest_passes"] = "parses"
+    without: tuple[str, ...] = ()
+    by: Literal["name", "program"] = "program"
+    kinds: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in self.without:
+            if name not in CONSTRUCTS:
+                known = f"; the constructs are {', '.join(CONSTRUCTS)}"
+                raise UserError(
+                    f"--without={name}: no such construct{did_you_mean(name, CONSTRUCTS) or known}"
+                )
+        if not 0 < self.kinds <= 1:
+            raise UserError(f"--kinds={self.kinds}: must be above 0 and at most 1")
+
+    def kind_of(self, document: Document) -> str:
+        """The kind that an exercise is of."""
+        metadata = document.metadata
+        if self.by == "name":
+            return metadata.get("entry_point", "").partition("_")[0]
+        parts = metadata.get("composition", ())[:2] or [metadata.get("topic", "")]
+        return " > ".join(parts)
+
+
+def select(
+    documents: Iterable[Document], selection: Selection, dropped: Counter[str]
+) -> Iterator[Document]:
+    """The exercises that stay, in order.
+
+    Args:
+      dropped: counts what goes, by reason.
+    Raises:
+      UserError: nothing stays.
+    """
+    read = list(documents)
+    kinds = sorted({selection.kind_of(document) for document in read})
+    random.Random(f"kinds {selection.seed}").shuffle(kinds)
+    kept = set(kinds[: max(1, round(selection.kinds * len(kinds)))])
+    levels = VERDICTS[VERDICTS.index(selection.require) :]
+    counter = ConstructCounter()
+    stay = 0
+    for document in read:
+        if document.metadata.get("verdict", "parses") not in levels:
+            dropped["verdict"] += 1
+        elif selection.kind_of(document) not in kept:
+            dropped["kind"] += 1
+        elif selection.without and any(
+            counter.of_document(document).counts[name] for name in selection.without
+        ):
+            dropped["construct"] += 1
+        else:
+            stay += 1
+            yield document
+    if not stay:
+        raise UserError(f"no exercise is left of {len(read):,} ({dict(dropped)}); select less")

@@ -1,0 +1,58 @@
+"""A part of the exercises: by kind, construct and verdict."""
+
+from collections import Counter
+
+import pytest
+
+from phi1_jax.corpus.documents import Document
+from phi1_jax.errors import UserError
+from phi1_jax.synthesis.select import Selection, select
+
+PROMPT = "def {name}(n):\n"
+BODIES = {"loops": "    while n > 9:\n        n -= 9\n    return n\n", "sums": "    return n + 1\n"}
+
+
+def exercise(number: int) -> Document:
+    topic = "loops" if number % 4 == 0 else "sums"
+    prompt = PROMPT.format(name=f"{'abcdefgh'[number % 8]}_{number}")
+    verdict = ("parses", "runs", "doctest_passes")[number % 3]
+    return Document(
+        str(number), prompt + BODIES[topic], "exercises",
+        {"prompt_chars": len(prompt), "entry_point": prompt[4:].split("(")[0], "verdict": verdict,
+         "composition": [topic, f"program {number % 16}", "more"], "topic": topic},
+    )  # fmt: skip
+
+
+EXERCISES = [exercise(number) for number in range(96)]
+
+
+def kept(**fields) -> list[Document]:
+    return list(select(EXERCISES, Selection(**fields), Counter()))
+
+
+def test_a_share_of_the_kinds_is_exact_nested_and_drawn_by_the_seed():
+    programs = {d.metadata["composition"][1] for d in kept(kinds=0.25)}
+    assert len(programs) == 4 and len(kept(kinds=0.25)) == 24
+    assert programs < {d.metadata["composition"][1] for d in kept(kinds=0.5)}
+    assert programs != {d.metadata["composition"][1] for d in kept(kinds=0.25, seed=1)}
+    assert len({d.metadata["entry_point"][0] for d in kept(by="name", kinds=0.5)}) == 4
+    assert kept() == EXERCISES
+
+
+def test_constructs_and_verdicts():
+    assert not any("while" in d.text for d in kept(without=("while",)))
+    assert len(kept(without=("while",))) == 72
+    for require, n in (("parses", 96), ("runs", 64), ("doctest_passes", 32)):
+        assert len(kept(require=require)) == n
+
+
+def test_nothing_left_is_an_error_with_the_reasons():
+    dropped = Counter()
+    with pytest.raises(UserError, match="no exercise is left of 96"):
+        list(
+            select(EXERCISES, Selection(without=("while", "type hints", "examples: none")), dropped)
+        )
+    assert dropped == {"construct": 96}
+    for fields in ({"kinds": 0}, {"kinds": 1.5}, {"without": ("whle",)}):
+        with pytest.raises(UserError):
+            Selection(**fields)
