@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 SHIPPED = {
     "phi1_jax._repository.launch": "launch",
     "phi1_jax._repository.configs": "configs",
+    "phi1_jax._repository.configs.ablations": "configs/ablations",
     "phi1_jax._repository.configs.sources": "configs/sources",
     "phi1_jax._repository.benchmarks": "benchmarks",
 }

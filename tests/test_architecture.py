@@ -26,6 +26,7 @@ IMPORT_RULES: dict[str, set[str]] = {
     "plan": {"train", "model"},
     # The HTTP door to generation: it adds requests and replies, no model code.
     "serve": {"generate", "tokens"},
+    "ablation": {"cli", "corpus", "synthesis", "evaluate", "run", "sandbox"},
     "evaluate": {"generate", "tokens", "run", "corpus", "sandbox", "unconventional", "llm_client"},
 }
 HEAVY = {"torch", "transformers", "tensorflow"}

@@ -122,6 +122,11 @@ class Pipeline:
         """That all runs took which started a stage; stages that ran at a time count once."""
         return float(read_json_if_whole(self._wall).get("seconds", 0.0))
 
+    def finished(self) -> list[dict[str, Any]]:
+        """The records of all finished stages in the folder: script, tokens and seconds of each."""
+        files = sorted((self.root / "stages").glob("*.json"))
+        return [record for f in files if (record := read_json_if_whole(f)).get("finished")]
+
     def closure(self, names: Iterable[str]) -> list[Stage]:
         """The named stages and all that they stand on, in order."""
         wanted = set(names)
@@ -263,7 +268,13 @@ class Pipeline:
         return [s for s in todo if failed not in self.closure([s.name])]
 
     def _write(self, stage: Stage, finished: bool, seconds: float) -> None:
-        record = {"identity": stage.identity, "finished": finished, "seconds": seconds}
+        record = {
+            "identity": stage.identity,
+            "finished": finished,
+            "seconds": seconds,
+            "script": stage.script,
+            "tokens": stage.tokens,
+        }
         write_json(self._file(stage, "json"), record)
 
     def _file(self, stage: Stage, suffix: str) -> Path:

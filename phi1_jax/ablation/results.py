@@ -1,0 +1,283 @@
+"""What came out: each measure of each variant with its interval; JSON, table, figure, HParams."""
+
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phi1_jax.ablation.runs import OWN, Ablation, Run
+from phi1_jax.config_dict import flatten
+from phi1_jax.corpus.documents import Document
+from phi1_jax.errors import UserError
+from phi1_jax.evaluate.benchmarks import Benchmark, read_benchmark
+from phi1_jax.evaluate.bits_per_byte import read_results
+from phi1_jax.evaluate.saved import read_rows
+from phi1_jax.files import read_json, write_json
+from phi1_jax.run.folder import scores
+from phi1_jax.run.metrics import MetricsWriter
+from phi1_jax.sandbox import Verdict
+from phi1_jax.synthesis.diversity import ConstructCounter
+
+PASS, BITS, LOSS = "pass@1", "bits per byte", "validation loss"
+RESULT, FIGURE, TABLE, BOARD = "ablation.json", "figure.png", "ablation.md", "tensorboard"
+_RESAMPLES = 2000
+# One measure of one run: task -> (value, weight); the measure is sum(values) / sum(weights).
+_Values = Mapping[str, tuple[float, float]]
+
+
+def gather(ablation: Ablation, name: str) -> dict[str, Any]:
+    """All measures of finished runs.
+
+    Returns:
+      question, about, baseline, seeds, variants and seconds (of all stages, shared ones too). A
+      variant has `phases`, `data` (corpus -> documents and tokens, of the first seed) and
+      `measures`: measure -> `all` and the question's groups of problems -> value, low, high (95 %,
+      see `interval`), by_seed, n_problems, and difference (to the baseline: value, low, high).
+    """
+    question = ablation.question
+    values = {(run.variant, run.seed): _measure(run) for run in ablation.runs}
+    seeds = sorted({run.seed for run in ablation.runs})
+    groups = _groups(ablation)
+    variants = {}
+    for variant, phases in question.variants.items():
+        first = next(run for run in ablation.runs if run.variant == variant)
+        measures: dict[str, Any] = {}
+        for measure in values[variant, seeds[0]]:
+            mine = [values[variant, seed][measure] for seed in seeds]
+            theirs = [values[question.baseline, seed][measure] for seed in seeds]
+            measures[measure] = {}
+            for group, tasks in {"all": None, **groups.get(measure.partition("/")[0], {})}.items():
+                kept = [task for task in mine[0] if tasks is None or task in tasks]
+                if kept:
+                    found = estimate(mine, kept)
+                    if variant != question.baseline:
+                        found["difference"] = estimate(mine, kept, theirs)
+                    measures[measure][group] = found
+        variants[variant] = {
+            "phases": [asdict(phase) for phase in phases],
+            "data": {corpus: _size(folder) for corpus, folder in first.shards.items()},
+            "measures": measures,
+        }
+    names = {folder.name for run in ablation.runs for folder in run.scores.values()}
+    spent = ablation.pipeline.seconds
+    return {
+        "question": name,
+        "about": question.about,
+        "baseline": question.baseline,
+        "seeds": seeds,
+        "variants": variants,
+        "seconds": round(sum(spent[s.name] for s in ablation.pipeline.closure(names)), 1),
+    }
+
+
+def estimate(
+    runs: Sequence[_Values], tasks: Sequence[str], baseline: Sequence[_Values] = ()
+) -> dict[str, Any]:
+    """A measure over seeds and problems; with a baseline, the difference to it.
+
+    Args:
+      runs: the values of each seed.
+      baseline: those of the same seeds; problems and seeds are drawn for both together.
+    """
+    mine = np.asarray([[run[task] for task in tasks] for run in runs])
+    values, weights = mine[..., 0], mine[0, :, 1]
+    if baseline:
+        values = values - np.asarray([[run[task][0] for task in tasks] for run in baseline])
+    by_seed = values.sum(1) / weights.sum()
+    low, high = interval(values, weights)
+    found: dict[str, Any] = {"value": float(by_seed.mean()), "low": low, "high": high}
+    if not baseline:
+        found |= {"by_seed": [float(v) for v in by_seed], "n_problems": len(tasks)}
+    return found
+
+
+def interval(values_sp: np.ndarray, weights_p: np.ndarray) -> tuple[float, float]:
+    """The central 95 % of the measure when seeds and problems are drawn anew.
+
+    Bootstrap: problems with replacement, and seeds with replacement, whose deviations from their
+    mean are widened by sqrt(s / (s - 1)), since a resample of few seeds varies too little. With one
+    seed the interval covers problems only; that of a few seeds is rough.
+
+    Args:
+      values_sp: float[seeds, problems].
+      weights_p: float[problems]; the measure is sum(values) / sum(weights).
+    """
+    n_seeds, n_problems = values_sp.shape
+    mean = values_sp.mean(0)
+    if n_seeds > 1:
+        values_sp = mean + (values_sp - mean) * np.sqrt(n_seeds / (n_seeds - 1))
+    rng = np.random.default_rng(0)
+    seeds = rng.integers(0, n_seeds, (_RESAMPLES, n_seeds))
+    problems = rng.integers(0, n_problems, (_RESAMPLES, n_problems))
+    sums = np.take_along_axis(values_sp[seeds].mean(1), problems, 1).sum(1)
+    low, high = np.quantile(sums / weights_p[problems].sum(1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _measure(run: Run) -> dict[str, _Values]:
+    """Measure, such as own/pass@1 -> the values of each task."""
+    found: dict[str, _Values] = {}
+    for benchmark, folder in run.scores.items():
+        rows = list(read_rows(folder / "model" / "results.jsonl"))
+        if rows:
+            passed = {r["task_id"]: (float(r["verdict"] == Verdict.PASS), 1.0) for r in rows}
+            found[f"{benchmark}/{PASS}"] = passed
+        bits = read_results(folder / "model" / "bits_per_byte.jsonl")
+        found[f"{benchmark}/{BITS}"] = {r.task_id: (r.bits, float(r.n_bytes)) for r in bits}
+    if losses := scores(run.folder, "validation/loss"):
+        found[LOSS] = {"": (losses[max(losses)], 1.0)}
+    return found
+
+
+def _groups(ablation: Ablation) -> dict[str, dict[str, set[str]]]:
+    """Benchmark -> the question's groups of its problems."""
+    question, found = ablation.question, {}
+    for name in (OWN, *question.recipe.public):
+        path = question.recipe.public.get(name)
+        benchmark = read_benchmark(str(ablation.data.own) if path is None else name, path)
+        groups: dict[str, set[str]] = {}
+        if question.construct:
+            users = _using(benchmark, question.construct)
+            others = {task.task_id for task in benchmark.tasks} - users
+            groups = {f"with {question.construct}": users, f"without {question.construct}": others}
+        if ablation.splits:
+            for split in json.loads(ablation.splits.read_text("utf-8"))["splits"]:
+                for part in ("similar", "non_similar"):
+                    groups[f"{part.replace('_', '-')} at {split['tau']:g}"] = set(split[part])
+        found[name] = groups
+    return found
+
+
+def _using(benchmark: Benchmark, construct: str) -> set[str]:
+    """The tasks whose solution uses a construct."""
+    counter = ConstructCounter()
+    return {
+        task.task_id
+        for task in benchmark.tasks
+        if counter.of_document(Document("", task.prompt + task.solution, "")).counts[construct]
+    }
+
+
+def _size(shards: Path) -> dict[str, int]:
+    report = read_json(shards / "report.json")
+    return {"documents": report["in"]["documents"], "tokens": report["out"]["tokens"]}
+
+
+def write_results(ablation: Ablation, output: Path, name: str) -> dict[str, Any]:
+    """Gathers, and writes RESULT, TABLE, FIGURE and, for TensorBoard's HParams page, BOARD."""
+    result = gather(ablation, name)
+    output.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(output / BOARD, ignore_errors=True)
+    shown = list(next(iter(result["variants"].values()))["measures"])
+    for run in ablation.runs:
+        variant = result["variants"][run.variant]
+        writer = MetricsWriter(output / BOARD / f"{run.variant}_seed{run.seed}")
+        last = flatten(variant["phases"][-1])
+        settings = {"variant": run.variant, "seed": run.seed, **last}
+        writer.settings(f"{run.variant}, seed {run.seed}", settings, shown)
+        at = result["seeds"].index(run.seed)
+        points = {m: groups["all"]["by_seed"][at] for m, groups in variant["measures"].items()}
+        writer.scalars(last["steps"], points)
+        writer.close()
+    figure = draw(result)
+    (output / FIGURE).write_bytes(figure)
+    (output / TABLE).write_text(table(result), encoding="utf-8")
+    write_json(output / RESULT, result)
+    return result
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Markdown: the measures, their differences to the baseline, and the groups of problems."""
+    variants, baseline = result["variants"], result["baseline"]
+    measures = list(variants[baseline]["measures"])
+    n_seeds = len(result["seeds"])
+    over = f"{n_seeds} seeds and the problems" if n_seeds > 1 else "the problems, of one seed"
+    lines = [f"95 % intervals over {over}; {result['seconds'] / 60:.0f} min in all."]
+    groups = list(dict.fromkeys(g for m in variants[baseline]["measures"].values() for g in m))
+    for group in groups:
+        shown = [m for m in measures if group in variants[baseline]["measures"][m]]
+        if group != "all":
+            lines += ["", f"Problems {group}:"]
+        counts = [variants[baseline]["measures"][m][group]["n_problems"] for m in shown]
+        head = [f"{m} ({n})" if n > 1 else m for m, n in zip(shown, counts, strict=True)]
+        if group == "all":
+            lines += ["", "Distinct tokens in the last phase's mixture:", ""]
+            lines += [f"- {name}: {_tokens(variant)}" for name, variant in variants.items()]
+        for title, key in (("variant", ""), (f"minus {baseline}", "difference")):
+            rows = [name for name in variants if not key or name != baseline]
+            lines += ["", f"| {' | '.join([title, *head])} |", "|---" * (len(head) + 1) + "|"]
+            for name in rows:
+                cells = [variants[name]["measures"][m][group] for m in shown]
+                texts = [
+                    _cell(cell[key] if key else cell, PASS in m, bool(key))
+                    for m, cell in zip(shown, cells, strict=True)
+                ]
+                lines.append(f"| {' | '.join([name, *texts])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _tokens(variant: Mapping[str, Any]) -> str:
+    mixture = variant["phases"][-1]["mixture"]
+    sizes = {corpus: variant["data"][corpus]["tokens"] for corpus in mixture}
+    return ", ".join(f"{100 * mixture[c]:g} % of {c} ({n:,})" for c, n in sizes.items())
+
+
+def fill(page: str, name: str, text: str) -> str:
+    """A page of Markdown with `text` between its marks of a question.
+
+    Raises:
+      UserError: the page has no such marks.
+    """
+    begin, end = f"<!-- results of {name} -->\n", "<!-- end -->"
+    before, found, after = page.partition(begin)
+    if not found:
+        raise UserError(f"--publish: the page has no line {begin.strip()!r} before {end!r}")
+    return f"{before}{begin}{text}{end}{after.partition(end)[2]}"
+
+
+def _cell(point: Mapping[str, Any], percent: bool, signed: bool) -> str:
+    scale, form = (100, ".1f") if percent else (1, ".3f")
+    value, low, high = (
+        f"{scale * point[k]:{'+' * signed}{form}}" for k in ("value", "low", "high")
+    )
+    if low == high and not percent:  # one seed of a measure that no problems make up
+        return value
+    return f"{value}{' %' * percent} ({low} to {high})"
+
+
+def draw(result: Mapping[str, Any]) -> bytes:
+    """A PNG: a panel a measure, a point with its 95 % interval a variant."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    variants = result["variants"]
+    measures = list(variants[result["baseline"]]["measures"])
+    figure, axes = pyplot.subplots(
+        1, len(measures), figsize=(3.2 * len(measures), 1.4 + 0.35 * len(variants)), dpi=150,
+        sharey=True, squeeze=False, layout="constrained",
+    )  # fmt: skip
+    places = range(len(variants))
+    for axis, measure in zip(axes[0], measures, strict=True):
+        scale = 100 if PASS in measure else 1
+        points = [variant["measures"][measure]["all"] for variant in variants.values()]
+        value, low, high = (
+            np.asarray([scale * point[key] for point in points]) for key in ("value", "low", "high")
+        )
+        around = np.maximum([value - low, high - value], 0)
+        axis.errorbar(value, places, xerr=around, fmt="o", color="#1f5fae", capsize=3)
+        axis.set_title(f"{measure}{', %' * (scale == 100)}", fontsize=9)
+        axis.grid(axis="x", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set_yticks(places, list(variants))
+    axes[0][0].invert_yaxis()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    pyplot.close(figure)
+    return buffer.getvalue()

@@ -1,0 +1,196 @@
+"""The runs of a question as stages of one pipeline: shared, resumed, split between machines."""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import phi1_jax
+from phi1_jax.ablation.question import Corpus, Question
+from phi1_jax.cli.pipeline import Pipeline, Stage
+from phi1_jax.errors import REPOSITORY, UserError
+
+SCRIPTS = REPOSITORY / "launch"
+OWN = "own"
+# Until a stage of its kind was measured: what a stage without training takes, and tokens a second
+# of training, on 2 cores at the quickstart's size.
+STAGE_S, TOKENS_PER_S = 30.0, 25_000.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One variant with one seed.
+
+    Attributes:
+      folder: of its last phase.
+      shards: corpus -> token shards, of all its phases.
+      scores: benchmark -> folder of launch/evaluate.py.
+    """
+
+    variant: str
+    seed: int
+    folder: Path
+    shards: Mapping[str, Path]
+    scores: Mapping[str, Path]
+
+
+class Ablation:
+    """A question's runs. A seed sets initial weights and data order, and the draws of its data.
+
+    Args:
+      stages: folder of all stages; questions that share it share the stages in which they agree.
+      execute: benchmarks whose completions are executed, in the sandbox, for pass@1.
+      scripts: folder of the launch scripts.
+      tokens_per_s: of training, until it was measured.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        stages: Path,
+        seeds: Sequence[int] = (0, 1, 2),
+        *,
+        execute: Sequence[str] = (),
+        scripts: Path | None = None,
+        tokens_per_s: float = TOKENS_PER_S,
+    ) -> None:
+        self.question, self.execute = question, execute
+        self._tokens_per_s = tokens_per_s
+        self.pipeline = Pipeline(stages.absolute(), scripts or SCRIPTS, shared=True)
+        self.data = question.recipe.add_data(self.pipeline)
+        self.splits: Path | None = None
+        self.files: dict[str, list[Path]] = {}  # of each corpus, by the last seed
+        # All variants of the first seed come first, so that an early look compares all.
+        self.runs = [self._add_run(name, seed) for seed in seeds for name in question.variants]
+
+    def part(self, index: int, of: int) -> list[Run]:
+        """The runs of one of several shards; each run is in one."""
+        return self.runs[index::of]
+
+    def missing(self, runs: Sequence[Run] | None = None) -> list[Run]:
+        """The runs that are not finished and scored."""
+        stages = {stage.folder: stage for stage in self.pipeline.stages.values()}
+        return [
+            run
+            for run in (self.runs if runs is None else runs)
+            if not all(self.pipeline.is_finished(stages[f]) for f in run.scores.values())
+        ]
+
+    def run(self, runs: Sequence[Run] | None = None, workers: int = 1, quiet: bool = False) -> None:
+        """Does what is missing; see `Pipeline.run`. A stage that fails stops only its own runs."""
+        names = self._names(self.runs if runs is None else runs)
+        self.pipeline.run(names, workers, quiet=quiet, keep_going=True)
+
+    def plan(self, runs: Sequence[Run] | None = None, workers: int = 1) -> str:
+        """What `run` would do, reuse, and about how long it would take; a line a kind of stage."""
+        stages = self.pipeline.closure(self._names(self.runs if runs is None else runs))
+        lines = [f"{'stage':<28}{'to run':>7}{'reused':>8}{'seconds each':>14}"]
+        total, measured, done = 0.0, True, self.pipeline.finished()
+        for kind in dict.fromkeys(stage.kind for stage in stages):
+            mine = [stage for stage in stages if stage.kind == kind]
+            left = [stage for stage in mine if not self.pipeline.is_finished(stage)]
+            expected = [self._expected(stage, done) for stage in left]
+            total += sum(seconds for seconds, _ in expected)
+            guessed = any(not known for _, known in expected)
+            measured = measured and not guessed
+            each = f"{sum(s for s, _ in expected) / len(left):.0f}" if left else "-"
+            each += " (guess)" * guessed
+            lines.append(f"{kind:<28}{len(left):>7}{len(mine) - len(left):>8}{each:>14}")
+        lines.append(f"in all about {total / 60 / workers:.0f} min with {workers} at a time")
+        if not measured:
+            lines.append(
+                f"(guess): not measured here yet: {STAGE_S:g} s a stage, and training at"
+                f" {self._tokens_per_s:,.0f} tokens/s"
+            )
+        return "\n".join(lines)
+
+    def _expected(self, stage: Stage, done: Sequence[Mapping[str, Any]]) -> tuple[float, bool]:
+        """Seconds that a stage will take, and whether finished ones of its script say so."""
+        alike = [each for each in done if each["script"] == stage.script]
+        if stage.tokens:
+            rates = [each["seconds"] / each["tokens"] for each in alike]
+            return stage.tokens * (median(rates) if rates else 1 / self._tokens_per_s), bool(rates)
+        seconds = [each["seconds"] for each in alike]
+        return median(seconds) if seconds else STAGE_S, bool(seconds)
+
+    def _names(self, runs: Sequence[Run]) -> list[str]:
+        return [folder.name for run in runs for folder in run.scores.values()]
+
+    def _add_run(self, variant: str, seed: int) -> Run:
+        recipe, model, shards = self.question.recipe, None, {}
+        for phase in self.question.variants[variant]:
+            for name in phase.mixture:
+                shards[name] = self._add_corpus(name, self.question.corpora[name], seed)
+            settings = {
+                "seed": seed,
+                "data.validation_rows": recipe.validation_rows,
+                "eval_every_steps": phase.steps,
+                "checkpoint.keep_last": 1,
+            }
+            mixture = {name: (shards[name], share) for name, share in phase.mixture.items()}
+            model = recipe.add_training(
+                self.pipeline, self.data, f"train_{next(iter(mixture))}", mixture, phase.steps,
+                model, {**settings, **phase.config},
+            )  # fmt: skip
+        assert model is not None
+        scores = {
+            benchmark: recipe.add_scores(
+                self.pipeline, self.data, f"scores_{benchmark}", benchmark, {"model": str(model)},
+                execute=benchmark in self.execute,
+            )
+            for benchmark in (OWN, *recipe.public)
+        }  # fmt: skip
+        return Run(variant, seed, model, shards, scores)
+
+    def _add_corpus(self, name: str, corpus: Corpus, seed: int) -> Path:
+        files = [path for made in corpus.of for path in self.data.corpora[made]]
+        for change in corpus.changes:
+            given = dict(change.flags)
+            if change.benchmarks:
+                public = self.question.recipe.public.values()
+                given["benchmark"] = [self.data.own, *public]
+            if change.seeded:
+                given["seed"] = seed
+            pairs = [
+                (flag, each)
+                for flag, value in given.items()
+                for each in (value if isinstance(value, list | tuple) else [value])
+            ]
+            folder = self.pipeline.add(
+                change.script.removesuffix(".py"),
+                change.script,
+                *(f"--corpus={path}" for path in files),
+                *(f"--{flag}={value}" for flag, value in pairs),
+            )
+            if name == self.question.similar:
+                self.splits = folder / "splits.json"
+            files = [folder / change.part / path.name for path in files]
+        self.files[name] = files
+        return self.question.recipe.add_shards(
+            self.pipeline, self.data, name, files, corpus.max_tokens
+        )
+
+
+def slurm_script(command: Sequence[str], n_tasks: int, logs: Path) -> str:
+    """A Slurm array job of `n_tasks` shards of a command; sbatch reads it from its input.
+
+    Raises:
+      UserError: fewer than one task.
+    """
+    if n_tasks < 1:
+        raise UserError(f"--slurm={n_tasks}: must be a number of tasks above 0")
+    package = Path(phi1_jax.__file__).resolve().parents[1]
+    return f"""#!/usr/bin/env bash
+#SBATCH --job-name=ablate
+#SBATCH --array=0-{n_tasks - 1}
+#SBATCH --signal=B:TERM@300
+#SBATCH --output={logs}/slurm-%A-%a.log
+# Shards on one file system do a shared stage once; the last to end writes the results.
+set -euo pipefail
+cd {shlex.quote(str(Path.cwd()))}
+export PYTHONPATH={shlex.quote(str(package))}${{PYTHONPATH:+:$PYTHONPATH}}
+exec {shlex.join([sys.executable, *command])} --shard="$SLURM_ARRAY_TASK_ID/{n_tasks}"
+"""
