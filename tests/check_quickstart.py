@@ -1,8 +1,9 @@
 """Checks the quickstart's result: `check_quickstart.py SUMMARY_JSON`.
 
-Fails unless HumanEval was measured and finetuning on exercises lowers the bits per byte of its
-solutions below raw code's. The goals are printed beside, met or short, and do not fail: the recipe
-of the new teacher is not tuned yet.
+Fails unless HumanEval was measured, and on each public benchmark the bits per byte of the solutions
+fall from raw code to CodeTextbook to CodeExercises, each difference with a 95 % interval that excludes
+0. The goals are printed beside, met or short, and do not fail: in these minutes the model learns
+neither to solve the own exam nor to be 0.10 ahead of as many steps on CodeTextbook.
 """
 
 import itertools
@@ -26,18 +27,16 @@ def main(path: Path) -> None:
         benchmark: {(row["model"], row["baseline"]): row for row in rows}
         for benchmark, rows in summary["differences"].items()
     }
-    below = change.get("humaneval", {}).get(("code_exercises", "raw_code"))
     checks = {
         f"problems {n_problems} >= {MIN_PROBLEMS}": n_problems >= MIN_PROBLEMS,
         "bits per byte measured on humaneval": "humaneval" in summary["bits_per_byte"],
-        f"humaneval: code_exercises below raw_code ({below})": below and below["high"] < 0,
     }
     goals = {f"own exam {score:.3f} >= {MIN_PASS_AT_1}": score >= MIN_PASS_AT_1}
     for benchmark, rows in change.items():
         for before, after in itertools.pairwise(LADDER):
             row = rows[after, before]
             text = f"{benchmark}: {after} - {before} {row['difference']:+.3f}, at most"
-            goals[f"{text} {row['high']:+.3f} < 0"] = row["high"] < 0
+            checks[f"{text} {row['high']:+.3f} < 0"] = row["high"] < 0
         gain = -rows["code_exercises", "control"]["difference"]
         goals[f"{benchmark}: gain over the control {gain:.3f} >= {MIN_GAIN}"] = gain >= MIN_GAIN
     for text, ok in checks.items():
