@@ -103,7 +103,7 @@ def bar_chart(
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    panels = [("pass@1 on held-out problems\nof the teacher, %", pass_at_1, 100.0, "%.0f")]
+    panels = [("pass@1 on held-out problems\nof the teacher, %", pass_at_1, 100.0, "%.3g")]
     for name, points in (bits or {}).items():
         title = f"bits per byte of the solutions\nof {name}, lower is better"
         panels.append((title, points, 1.0, "%.2f"))
