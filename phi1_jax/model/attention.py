@@ -63,7 +63,11 @@ def _scores(q_bhtk: jax.Array, k_bhsk: jax.Array) -> jax.Array:
 
 
 def causal_attention(
-    q_bthk: jax.Array, kv: KV, dropout: float = 0.0, key: jax.Array | None = None
+    q_bthk: jax.Array,
+    k_bthk: jax.Array,
+    v_bthk: jax.Array,
+    dropout: float = 0.0,
+    key: jax.Array | None = None,
 ) -> jax.Array:
     """`attention` of each token to itself and those before it, with t = s.
 
@@ -78,7 +82,9 @@ def causal_attention(
     keys = [None] * n_blocks if key is None else [*jax.random.split(key, n_blocks)]
     blocks = []
     for (start, stop), block_key in zip(pairwise(bounds), keys, strict=True):
-        seen = KV(kv.k_bhsk[:, :, :stop], kv.v_bhsk[:, :, :stop])
+        # Cut before the axes are swapped: the other way round, a step of the 1.3B model takes 26.5
+        # GB on each of eight H100 in place of 24.9.
+        seen = KV(k_bthk[:, :stop].swapaxes(1, 2), v_bthk[:, :stop].swapaxes(1, 2))
         mask_bts = mask_1ts[:, start:stop, :stop]
         blocks.append(attention(q_bthk[:, start:stop], [seen], mask_bts, dropout, block_key))
     return jnp.concatenate(blocks, axis=1)
@@ -111,14 +117,13 @@ def causal(
         width = q_bthk.shape[-1]
         fits = on_gpu and q_bthk.dtype == jnp.bfloat16 and width <= 128 and width % 8 == 0
         dropping = key is not None and dropout > 0
-        kv = KV(k_bthk.swapaxes(1, 2), v_bthk.swapaxes(1, 2))
         if implementation == "cudnn" or (implementation == "auto" and fits and not dropping):
             y_bthk = jax.nn.dot_product_attention(
                 q_bthk, k_bthk, v_bthk, is_causal=True, implementation="cudnn"
             )
         else:
-            y_bthk = causal_attention(q_bthk, kv, dropout, key)
-        return y_bthk, kv if keep else None
+            y_bthk = causal_attention(q_bthk, k_bthk, v_bthk, dropout, key)
+        return y_bthk, KV(k_bthk.swapaxes(1, 2), v_bthk.swapaxes(1, 2)) if keep else None
 
     return attend
 

@@ -116,11 +116,11 @@ def test_dropout():
 
 def test_dropout_on_attention():
     q = jnp.zeros((8, 64, 4, 8))  # every query attends evenly to all that it sees
-    ones = KV(q.swapaxes(1, 2), jnp.ones((8, 4, 64, 8)))
-    sums = np.asarray(causal_attention(q, ones, 0.1, jax.random.key(0)))[:, -1, :, 0]
+    ones = jnp.ones((8, 64, 4, 8))
+    sums = np.asarray(causal_attention(q, q, ones, 0.1, jax.random.key(0)))[:, -1, :, 0]
     # 64 weights of 1/64, each kept with 0.9 and scaled by 1/0.9.
     assert abs(sums.mean() - 1) < 0.03 and 0.02 < sums.std() < 0.07
-    np.testing.assert_allclose(causal_attention(q, ones), 1, rtol=1e-6)
+    np.testing.assert_allclose(causal_attention(q, q, ones), 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("t", [127, 515])
@@ -130,7 +130,7 @@ def test_causal_in_blocks_is_causal(t):
 
     def total(q, k, v, in_blocks):
         kv = KV(k.swapaxes(1, 2), v.swapaxes(1, 2))
-        y = causal_attention(q, kv) if in_blocks else attention(q, [kv], mask)
+        y = causal_attention(q, k, v) if in_blocks else attention(q, [kv], mask)
         return jnp.sum(y * np.cos(np.arange(t))[:, None, None]), y
 
     gradient = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True), static_argnums=3)
