@@ -1,7 +1,7 @@
 """A phi-1 of 30M parameters for the GPU that Colab lends: a T4 (16 GB) or an L4 (24 GB).
 
 Command:  python launch/train.py --config=configs/phi1_colab.py --output=runs/colab \\
-            --source=code_exercises=runs/quickstart/shards/code_exercises \\
+            --source=code_exercises=runs/quickstart/shards_code_exercises \\
             --tokenizer=runs/quickstart/tokenizer
           on the quickstart's data, or on shards of your own.
 Hardware: 1 x L4; on a T4, which has no bfloat16, add --config.model.compute_dtype=float32.

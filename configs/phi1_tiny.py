@@ -3,9 +3,9 @@
 Command:  make quickstart, which trains it on raw code, on CodeTextbook, and from the latter on
             CodeExercises; or one run, as for the larger models:
           python launch/train.py --config=configs/phi1_tiny.py --output=runs/tiny \\
-            --source=code=runs/quickstart/shards/raw_code --tokenizer=runs/quickstart/tokenizer
+            --source=code=runs/quickstart/shards_raw_code --tokenizer=runs/quickstart/tokenizer
 Hardware: 2 CPU cores.
-Expected: see the table in README.md, which `make quickstart` prints.
+Expected: the figure in README.md; `make quickstart` prints the table.
 
 Departures from the paper, for the sake of minutes instead of days: Muon, no dropout, short rows
 that start with a document, and 15 % of CodeTextbook in the finetuning mixture ("replay").
