@@ -42,6 +42,8 @@ def main(argv: Sequence[str]) -> None:
     os.environ["XLA_FLAGS"] = (
         f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={max(wanted, 8)}"
     )
+    # A program for another machine can be stored in the cache, and not be read from it.
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
     script.start_jax()
     from configs import phi1
     from phi1_jax.plan.machines import GPUS, missing_plugins, this_machine
