@@ -52,8 +52,16 @@ def load_model(config: ModelConfig, params: Mapping[str, Any]) -> Any:
         return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
-def attentions() -> dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]]:
-    """Name -> what to pass to `set_attn_implementation`, and the context to run it in."""
+def attentions(
+    wanted: tuple[str, ...] = (),
+) -> dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]]:
+    """Name -> what to pass to `set_attn_implementation`, and the context to run it in.
+
+    Args:
+      wanted: names to keep; none keeps all.
+    Raises:
+      UserError: there is none of a wanted name.
+    """
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     found: dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
@@ -66,7 +74,9 @@ def attentions() -> dict[str, tuple[str, Callable[[], AbstractContextManager[Any
                 "sdpa",
                 partial(sdpa_kernel, backend),
             )
-    return found
+    if unknown := set(wanted) - set(found):
+        raise UserError(f"--baseline_attentions={unknown.pop()}: name some of {', '.join(found)}")
+    return {name: found[name] for name in wanted or found}
 
 
 def training_steps(
@@ -74,11 +84,13 @@ def training_steps(
     optimizer: OptimizerConfig,
     params: Mapping[str, Any],
     batches: np.ndarray,
+    wanted: tuple[str, ...] = (),
 ) -> Callable[[str], Iterator[tuple[str, Callable[[], Callable[[], float]]]]]:
-    """The ways to train: every implementation of attention.
+    """The ways to train: with each implementation of attention.
 
     Args:
       batches: int[n, b, t + 1], taken in turn.
+      wanted: of `attentions`; none is all.
     Returns:
       A function of the mode (one of `MODES`) that yields names, and functions that build a model of
       its own and return a function that makes a step (forward, backward, clipping, fused AdamW)
@@ -129,7 +141,7 @@ def training_steps(
         return step
 
     def ways(mode: str) -> Iterator[tuple[str, Callable[[], Callable[[], float]]]]:
-        for name, attention in attentions().items():
+        for name, attention in attentions(wanted).items():
             yield f"torch {mode}, {name}", partial(make, mode, *attention)
 
     return ways
@@ -139,7 +151,10 @@ Prompts = Sequence[Sequence[int]]
 
 
 def decoders(
-    config: ModelConfig, params: Mapping[str, Any], modes: tuple[str, ...] = MODES
+    config: ModelConfig,
+    params: Mapping[str, Any],
+    modes: tuple[str, ...] = MODES,
+    wanted: tuple[str, ...] = (),
 ) -> dict[str, Callable[[Prompts, int], np.ndarray]]:
     """Ways to generate greedily: name -> f(prompts of b, new tokens) -> int[b, new tokens].
 
@@ -192,7 +207,7 @@ def decoders(
     return {
         f"torch {cache}, {name}": partial(generate, options, *attention)
         for cache, options in caches.items()
-        for name, attention in attentions().items()
+        for name, attention in attentions(wanted).items()
         if "compiled" not in cache or attention[1] is nullcontext
     }
 

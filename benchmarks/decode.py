@@ -60,7 +60,9 @@ def measure(
         )
     params = random_params(config)
     generator = Generator(model, params, Numbers(model.vocab_size))
-    ways = baseline.decoders(model, params, options.modes) if options.baseline else {}
+    ways = {}
+    if options.baseline:
+        ways = baseline.decoders(model, params, options.modes, options.attentions)
     roofline = rooflines(compute_dtype(model))
     for rows in batch_sizes:
         rng = np.random.default_rng(rows)

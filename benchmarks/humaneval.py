@@ -57,7 +57,7 @@ def measure(
         params = random_params(config)
         generator = Generator(config.model, params, numbers)
         if options.baseline:
-            ways = baseline.decoders(config.model, params, options.modes)
+            ways = baseline.decoders(config.model, params, options.modes, options.attentions)
 
     def run(prompts: list[str], **settings: Any) -> list[list[int]]:
         found = generator.generate(

@@ -36,6 +36,7 @@ class Options:
     baseline: bool = False
     calls: int = 20  # timed calls of each variant, at least
     modes: tuple[str, ...] = ("eager", "compiled")  # of the baseline
+    attentions: tuple[str, ...] = ()  # of the baseline; none is all
 
 
 def compare(

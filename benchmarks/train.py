@@ -3,8 +3,8 @@
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,8 +20,8 @@ from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import compute_dtype
 from phi1_jax.model.sharding import make_mesh
-from phi1_jax.plan.memory import REMAT
-from phi1_jax.train.flops import flops_per_token
+from phi1_jax.plan import memory as plan_memory
+from phi1_jax.train.flops import flops_per_token, peak_flops
 from phi1_jax.train.step import MICRO_BATCHES, Batch, count_micro_batches, make_trainer
 
 # What XLA is told on a GPU, each in a process of its own: `--sweep`.
@@ -45,22 +45,29 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
             f"config field optimizer.name={config.optimizer.name} is not what the baseline has; add"
             " --config.optimizer.name=adamw"
         )
-    rows, seq_len = config.data.global_batch_size, config.data.seq_len
+    model, rows, seq_len = config.model, config.data.global_batch_size, config.data.seq_len
     shape = (_N_BATCHES, rows, seq_len + 1)
-    batches = np.random.default_rng(0).integers(0, config.model.vocab_size, shape, np.int32)
-    case = f"{rows} x {seq_len}, dropout {config.model.residual_dropout:g}"
-    step, params = our_step(config, batches)
+    batches = np.random.default_rng(0).integers(0, model.vocab_size, shape, np.int32)
+    case = f"{rows} x {seq_len}, dropout {model.attention_dropout:g} and {model.residual_dropout:g}"
+    case += f", attention {model.attention}, remat {model.remat}"
+    step, params = our_step(config, batches, keep=options.baseline)
     variants: dict[str, Callable[[], float]] = {OURS: step}
+    began = time.perf_counter()
+    loss = step()
+    about = {"compile_s": time.perf_counter() - began}
+    if stats := jax.devices()[0].memory_stats():  # not on a CPU
+        planned = plan_memory.memory(config, make_mesh(config.mesh)).total
+        about |= {"peak_bytes": stats["peak_bytes_in_use"], "planned_bytes": planned}
     if options.baseline:
-        loss = step()
-        ways = baseline.training_steps(config.model, config.optimizer, params, batches)
+        ways = baseline.training_steps(model, config.optimizer, params, batches, options.attentions)
         for mode in options.modes:
             check = partial(_check_loss, config, loss)
             variants |= (yield from select_fastest(case, ways(mode), check, calls=2))[0]
     timings = take_turns(variants, options.calls)
-    roofline = rooflines(compute_dtype(config.model))
+    roofline = rooflines(compute_dtype(model))
     flops = roofline["matmul_flops"]
-    palm, causal = flops_per_token(config.model, seq_len)
+    palm, causal = flops_per_token(model, seq_len)
+    peak = peak_flops(jax.devices()[0].device_kind)
     values = {}
     for name, timing in timings.items():
         rate = rows * seq_len / timing.median_s
@@ -70,57 +77,29 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
             "of_matmul_ceiling_palm": rate * palm / flops,
             "of_matmul_ceiling_causal": rate * causal / flops,
         }
+        if peak:
+            values[name]["mfu_palm"] = rate * palm / (peak * jax.device_count())
+    values[OURS] |= about
     yield from compare(case, timings, values)
     yield from roofline_rows(roofline)
-    if not config.model.has_dropout:
-        variants.clear()  # and the memory of their models
-        del step, params
-        if options.baseline:
-            baseline.free()
-        yield with_dropout(config, batches, options)
 
 
-def with_dropout(
-    config: RunConfig, batches: np.ndarray, options: Options, rate: float = 0.1
-) -> Row:
-    """Ours with the paper's dropout, which cuDNN's attention has not, so that XLA's keeps scores.
+def our_step(
+    config: RunConfig,
+    batches: np.ndarray,
+    devices: list[jax.Device] | None = None,
+    keep: bool = False,
+) -> tuple[Callable[[], float], dict]:
+    """A function that makes a step and returns its loss.
 
-    Takes the first remat policy, from the config's on, for which memory suffices.
+    Args:
+      devices: all of JAX's if None.
+      keep: whether to return the parameters before the first step, too.
     """
-    *cheaper, cheapest = REMAT[REMAT.index(config.model.remat) :]
-    for remat in (*cheaper, cheapest):
-        model = replace(
-            config.model,
-            attention_dropout=rate,
-            residual_dropout=rate,
-            attention="auto",
-            remat=remat,
-        )
-        try:
-            step, _ = our_step(replace(config, model=model), batches)
-            timing = take_turns({OURS: step}, options.calls)[OURS]
-            break
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error) or remat == cheapest:
-                raise
-    rows, seq_len = config.data.global_batch_size, config.data.seq_len
-    return Row(
-        f"{rows} x {seq_len}, dropout {rate:g}",
-        OURS,
-        timing.median_s,
-        timing.spread_s,
-        len(timing.seconds),
-        timing.first_s,
-        values={"tokens_per_s": rows * seq_len / timing.median_s, "remat": remat},
-    )
-
-
-def our_step(config: RunConfig, batches: np.ndarray) -> tuple[Callable[[], float], dict]:
-    """A function that makes a step and returns its loss, and the parameters before the first."""
-    mesh = make_mesh(config.mesh)
+    mesh = make_mesh(config.mesh, devices)
     trainer = make_trainer(config, mesh)
     state = trainer.init()
-    params = jax.device_get(state.params)
+    params = jax.device_get(state.params) if keep else {}
     n, _, width = batches.shape
     n_micro = count_micro_batches(config, mesh)
     tokens = batches.reshape(n, n_micro, -1, width)

@@ -3,13 +3,15 @@
   python launch/benchmark.py train --config=configs/bench_cpu.py --baseline=torch
   python launch/benchmark.py all --config=configs/bench_cpu.py --baseline=torch \\
       --problems=HumanEval.jsonl.gz --output=results.jsonl
-  benchmarks/one_gpu.sh HumanEval.jsonl.gz results.jsonl
+  benchmarks/one_gpu.sh results.jsonl
 
 Subjects: decode, train, input, checkpoint, compile, convert, humaneval, or all of them, each in a
-process of its own; serve (the HTTP server with 1, 8 and 32 clients), which `all` leaves out; smoke
-compares ratios at a small size with stored ones. Variants take turns
-(A B A B ...) on the same cores; times are medians with the 10th and 90th percentile; ratio is our
-time by that of the fastest other. The machine's rooflines are measured beside them.
+process of its own. `all` leaves out: serve (the HTTP server with 1, 8 and 32 clients); check (are
+losses those of the CPU?); smoke, which compares ratios at a small size with stored ones.
+
+Variants take turns (A B A B ...) on the same cores; times are medians with the 10th and 90th
+percentile; ratio is our time by that of the fastest other. The machine's rooflines are measured
+beside them.
 """
 
 import dataclasses
@@ -43,6 +45,9 @@ BASELINE = flags.DEFINE_enum(
 BASELINE_MODES = flags.DEFINE_list(
     "baseline_modes", ["eager", "compiled"], "How the baseline may run."
 )
+BASELINE_ATTENTIONS = flags.DEFINE_list(
+    "baseline_attentions", [], "Of the baseline, such as sdpa,eager (default: all that it has)."
+)
 OUTPUT = flags.DEFINE_string("output", None, "File to append JSON lines to.")
 CALLS = flags.DEFINE_integer("calls", 20, "Timed calls of each variant; fewer where long.", 1)
 BATCH = flags.DEFINE_multi_integer("batch", [1, 16], "decode: rows; repeat for several.", 1)
@@ -65,9 +70,9 @@ FIRST_STEP_OF = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     subject = argv[1] if len(argv) > 1 else ""
-    if subject not in (*SUBJECTS, "serve", "all", "smoke"):
+    if subject not in (*SUBJECTS, "serve", "check", "all", "smoke"):
         raise UserError(
-            f"subject {subject!r}: name one of {', '.join(SUBJECTS)}, serve, all, smoke"
+            f"subject {subject!r}: name one of {', '.join(SUBJECTS)}, serve, check, all, smoke"
         )
     config = from_dict(RunConfig, script.load_config(CONFIG))
     options = check(subject)
@@ -94,7 +99,10 @@ def check(subject: str) -> "Options":
     from benchmarks.report import Options
 
     options = Options(
-        BASELINE.value == "torch" or subject == "smoke", CALLS.value, tuple(BASELINE_MODES.value)
+        BASELINE.value == "torch" or subject == "smoke",
+        CALLS.value,
+        tuple(BASELINE_MODES.value),
+        tuple(BASELINE_ATTENTIONS.value),
     )
     if SWEEP.value and subject not in ("train", "all"):
         raise UserError(f"--sweep is not for {subject}: it times train")
@@ -114,6 +122,7 @@ def check(subject: str) -> "Options":
             raise UserError(
                 f"--baseline_modes={unknown.pop()}: name some of {', '.join(baseline.MODES)}"
             )
+        baseline.attentions(options.attentions)
     return options
 
 
@@ -173,6 +182,10 @@ def measure(subject: str, config: RunConfig, options: "Options") -> "Iterator[Ro
             N_SAMPLES.value,
             N_SAMPLED.value,
         )
+    if subject == "check":
+        from benchmarks import check as losses
+
+        return losses.measure(config)
     if subject == "compile":
         from benchmarks import compile as first
 

@@ -92,16 +92,23 @@ def test_eight_gpus_are_counted_planned_and_used(run):
     assert "4 GPUs found, not 8" in done.stderr
 
 
-@pytest.mark.parametrize("code", [0, 2])
-def test_both_sizes_are_benchmarked_even_if_the_first_fails(run, code):
-    done, log = run(ONE, "HumanEval.jsonl.gz", "rows.jsonl", "--calls=3", code=code)
-    assert done.returncode == bool(code)
-    assert [line.split("configs/")[1].split(".py")[0] for line in log] == [
-        "phi1_base",
-        "phi1_small_base",
-    ]
-    for line in log:
-        assert line.split("benchmark.py ")[1].startswith("all --baseline=torch --sweep --config=")
-        assert "--problems=HumanEval.jsonl.gz --output=rows.jsonl --calls=3" in line
-    done, log = run(ONE)
-    assert done.returncode and "HumanEval.jsonl.gz" in done.stderr and len(log) == 2
+def test_one_gpu_keeps_each_part_and_goes_on_where_it_stopped(run, tmp_path):
+    output = tmp_path / "rows.jsonl"
+    done, log = run(ONE, output, tmp_path / "quickstart")
+    assert done.returncode == 0, done.stderr
+    subjects = [line.split("launch/")[1].split()[:2] for line in log]
+    assert subjects[:2] == [["benchmark.py", "check"], ["benchmark.py", "train"]]
+    assert {"decode", "train"} < {words[1] for words in subjects} and "train.py" in log[-1]
+    assert all(f"--output={output}" in line for line in log)
+    again = run(ONE, output, tmp_path / "quickstart")[1][len(log) :]
+    assert again == []
+    (tmp_path / "rows.jsonl.done").write_text("losses as on the CPU\n")
+    assert "check" not in run(ONE, output)[1][len(log)]
+
+
+def test_one_gpu_does_the_other_parts_if_one_fails(run, tmp_path):
+    done, log = run(ONE, tmp_path / "rows.jsonl", code=2)
+    assert done.returncode == 1 and "failed: losses as on the CPU (2) train 1.3B (2)" in done.stderr
+    assert len(log) > 5
+    done, _ = run(ONE)
+    assert done.returncode and "name a file" in done.stderr

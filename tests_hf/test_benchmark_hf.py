@@ -40,7 +40,7 @@ def rows(tmp_path, *arguments, modes="eager"):
 def test_train(tmp_path):
     # A first loss that differs from ours would end the run.
     found = rows(tmp_path, "train", *SIZE)
-    (ours, with_dropout) = [row for row in found if row["variant"] == "ours"]
+    (ours,) = [row for row in found if row["variant"] == "ours"]
     select_fastest = [row["variant"] for row in found if row["variant"].endswith("(screening)")]
     ran = [row for row in found if row["variant"].startswith("torch") and row["seconds"]]
     (best,) = [row for row in ran if row["variant"] not in select_fastest]
@@ -49,7 +49,7 @@ def test_train(tmp_path):
     )
     assert ours["ratio"] == ours["seconds"] / best["seconds"]
     assert ours["versions"]["torch"] and ours["versions"]["transformers"]
-    assert with_dropout["case"].endswith("dropout 0.1") and with_dropout["seconds"] > 0
+    assert ours["values"]["compile_s"] > 0
 
 
 def test_decode(tmp_path):
