@@ -15,6 +15,7 @@ from phi1_jax.generate.sampling import LOWEST, Rule, SamplerInput, choose
 from phi1_jax.generate.score import TokenScores, score_hidden
 from phi1_jax.model import decoding
 from phi1_jax.model.decoding import Cache, decoding_model, empty_cache, place
+from phi1_jax.model.phi import compute_dtype
 
 
 class Spec(NamedTuple):
@@ -24,6 +25,14 @@ class Spec(NamedTuple):
     platform: str  # of the devices, as `sharding.platform_of` says
     mesh: Mesh | None
     n_ids: int  # ids from here on are padding of the embedding and are never chosen
+
+    @property
+    def flash(self) -> bool:
+        """Whether single tokens attend by the kernel of `flash_decoding`."""
+        on_one_gpu = self.platform in ("gpu", "cuda") and self.mesh is None
+        dtype, width = compute_dtype(self.config, self.platform), self.config.d_head
+        # Triton's arrays have a power of two of elements.
+        return on_one_gpu and dtype == jnp.bfloat16 and width & (width - 1) == 0
 
 
 class State(NamedTuple):
@@ -92,7 +101,8 @@ def decode(
     """
     model = decoding_model(spec.config, spec.platform, weights)
     lengths_b = given.lengths_b
-    recent = place(empty_cache(spec.config, spec.platform, len(lengths_b), steps), spec.mesh)
+    slots = 1 << (steps - 1).bit_length()  # a power of two, for `flash_decoding`
+    recent = place(empty_cache(spec.config, spec.platform, len(lengths_b), slots), spec.mesh)
 
     def one(carry: Any, index: jax.Array) -> Any:
         recent, logits_bv, history = carry
@@ -103,7 +113,7 @@ def decode(
         top_bk, ids_bk = jax.lax.top_k(logits_bv, n_top)
         top_bk -= jax.nn.logsumexp(logits_bv, axis=-1)[:, None]
         history = history.add(tokens_b, now.lengths_b)
-        logits_bv, recent = model.step(state.cache, recent, tokens_b, lengths_b, index)
+        logits_bv, recent = model.step(state.cache, recent, tokens_b, lengths_b, index, spec.flash)
         logits_bv = _only_ids(logits_bv, spec.n_ids)
         scores = TokenScores(logprobs_b, ids_bk, top_bk)
         return (place(recent, spec.mesh), logits_bv, history), (tokens_b, scores)
@@ -111,7 +121,8 @@ def decode(
     carry = (recent, state.logits_bv, given.history)
     indices = jnp.arange(steps, dtype=jnp.int32)
     (recent, logits_bv, _), (tokens_nb, scores) = jax.lax.scan(one, carry, indices)
-    cache = place(decoding.merge(state.cache, recent, lengths_b), spec.mesh)
+    cache = decoding.merge(state.cache, _resize(recent, steps), lengths_b)
+    cache = place(cache, spec.mesh)
     return State(cache, logits_bv), tokens_nb.T, jax.tree.map(lambda x: x.swapaxes(0, 1), scores)
 
 

@@ -3,6 +3,7 @@
 Shapes as in `phi.py`; s is a slot of the cache (slot p holds position p), c a slot of `recent`.
 """
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -12,12 +13,63 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from phi1_jax.config import ModelConfig
-from phi1_jax.model.attention import KV, attention
-from phi1_jax.model.phi import Block, Phi, compute_dtype
-from phi1_jax.model.rope import rotation
+from phi1_jax.model.attention import KV, Attend, attention
+from phi1_jax.model.flash_decoding import flash_decoding
+from phi1_jax.model.linear import Linear
+from phi1_jax.model.phi import CosSin, LayerNorm, Phi, compute_dtype, gelu
+from phi1_jax.model.rope import rotate, rotation
 from phi1_jax.model.sharding import BATCH, mesh_of, param_shardings, platform_of
 
 Cache = tuple[KV, ...]  # a layer each
+
+
+class DecodingBlock(nnx.Module):
+    """`Block` with two matmuls in place of six: one that reads the LayerNorm, one that is added."""
+
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs) -> None:
+        d, m, std = config.d_model, config.d_mlp, config.init_std
+        self.norm = LayerNorm(d, config.layer_norm_eps)
+        self.qkv_fc1 = Linear(d, 3 * d + m, std, ("embed", "mlp"), rngs)
+        self.out_fc2 = Linear(d + m, d, std, ("mlp", "embed"), rngs)
+        self.n_heads, self.n_groups = config.n_heads, _n_groups(config)
+
+    def __call__(
+        self, x_btd: jax.Array, cos_sin: CosSin, attend: Attend, past: Any, key: None
+    ) -> tuple[jax.Array, Any]:
+        """As `Block`, without dropout."""
+        b, t, d = x_btd.shape
+        groups, width = self.n_groups, d // self.n_groups
+        both_btgw = self.qkv_fc1(self.norm(x_btd)).reshape(b, t, groups, -1)
+        q, k, v, mlp_btgw = jnp.split(both_btgw, (width, 2 * width, 3 * width), axis=-1)
+        q, k, v = (x.reshape(b, t, self.n_heads, -1) for x in (q, k, v))
+        y_bthk, kept = attend(rotate(q, *cos_sin), rotate(k, *cos_sin), v, past, key)
+        y_btgw = y_bthk.reshape(b, t, groups, -1)
+        both_btgw = jnp.concatenate((y_btgw, gelu(mlp_btgw)), axis=-1)
+        return x_btd + self.out_fc2(both_btgw.reshape(b, t, -1)), kept
+
+
+def _n_groups(config: ModelConfig) -> int:
+    """Groups of heads and of MLP units; a mesh that cuts both cuts between groups."""
+    return math.gcd(config.n_heads, config.d_mlp)
+
+
+def _merge_matrices(groups: int, block: Any) -> Any:
+    """The parameters of a `DecodingBlock` from those of a `Block`."""
+
+    def columns(leaf: str) -> jax.Array:
+        parts = [block[name][leaf] for name in ("q", "k", "v", "fc1")]
+        lead = parts[0].shape[:-1]
+        grouped = [x.reshape(*lead, groups, -1) for x in parts]
+        return jnp.concatenate(grouped, axis=-1).reshape(*lead, -1)
+
+    rows = [block[name]["kernel"] for name in ("out", "fc2")]
+    d = rows[0].shape[1]
+    kernel = jnp.concatenate([x.reshape(groups, -1, d) for x in rows], axis=1).reshape(-1, d)
+    return {
+        "norm": block["norm"],
+        "qkv_fc1": {"kernel": columns("kernel"), "bias": columns("bias")},
+        "out_fc2": {"kernel": kernel, "bias": block["out"]["bias"] + block["fc2"]["bias"]},
+    }
 
 
 class DecodingPhi(Phi):
@@ -28,7 +80,7 @@ class DecodingPhi(Phi):
 
     def make_blocks(self, rngs: nnx.Rngs) -> Any:
         """`n_layers` separate blocks."""
-        block = Block(self.config, rngs)  # copied, because building one takes 30 times as long
+        block = DecodingBlock(self.config, rngs)  # copied: building one takes 30 times as long
         return nnx.List([nnx.clone(block) for _ in range(self.config.n_layers)])
 
     def loop(self, run: Any, x_btd: jax.Array, past_l: Any, keys_l: Any) -> tuple[jax.Array, Cache]:
@@ -63,6 +115,7 @@ class DecodingPhi(Phi):
         tokens_b: jax.Array,
         lengths_b: jax.Array,
         index: jax.Array,
+        flash: bool = False,
     ) -> tuple[jax.Array, Cache]:
         """Reads one more token in every row.
 
@@ -74,6 +127,7 @@ class DecodingPhi(Phi):
           cache: what was known before this chunk of tokens; `lengths_b` slots of each row hold.
           recent: c slots for this chunk; the first `index` hold.
           tokens_b: int[b], at position `lengths_b + index`.
+          flash: attends by `flash_decoding`, for one GPU.
         Returns:
           float32[b, v], and `recent` with slot `index` written.
         """
@@ -88,6 +142,8 @@ class DecodingPhi(Phi):
             new = KV(k_b1hk.swapaxes(1, 2), v_b1hk.swapaxes(1, 2))
             write = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, index, axis=2)  # noqa: E731
             written = jax.tree.map(write, written, new)
+            if flash:
+                return flash_decoding(q_b1hk, known, written, lengths_b, index + 1), written
             return attention(q_b1hk, [known, written], mask_b1s), written
 
         config = self.config
@@ -111,7 +167,8 @@ def decoding_model(config: ModelConfig, platform: str, weights: Any) -> Decoding
 
 
 def decoding_weights(config: ModelConfig, params: Any) -> Any:
-    """Unstacks the blocks and casts the matrices to the compute dtype; they stay on their mesh.
+    """Unstacks the blocks, casts the matrices to the compute dtype and joins those that are read
+    together; they stay on their mesh.
 
     Args:
       params: nested dict as in a checkpoint, blocks stacked on a leading layer axis.
@@ -120,14 +177,17 @@ def decoding_weights(config: ModelConfig, params: Any) -> Any:
     dtype = compute_dtype(config, platform)
 
     def unstack(params: Any) -> Any:
-        cast = jax.tree_util.tree_map_with_path(
+        def block(i: int) -> Any:
+            return _merge_matrices(
+                _n_groups(config), jax.tree.map(lambda x: x[i], params["blocks"])
+            )
+
+        apart = {**params, "blocks": {i: block(i) for i in range(config.n_layers)}}
+        return jax.tree_util.tree_map_with_path(
             # LayerNorm computes in float32.
             lambda path, x: x if "norm" in jax.tree_util.keystr(path) else x.astype(dtype),
-            params,
+            apart,
         )
-        layers = range(config.n_layers)
-        blocks = {i: jax.tree.map(lambda x, i=i: x[i], cast["blocks"]) for i in layers}
-        return {**cast, "blocks": blocks}
 
     mesh = mesh_of(params)
     shardings = param_shardings(mesh, _skeleton(config, platform)[1]) if mesh else None

@@ -4,17 +4,24 @@ Each property is asserted of the programs as they are, and must fail when its fa
 """
 
 import importlib
+import math
 from dataclasses import replace
+from functools import partial
 
 import jax
+import numpy as np
 import pytest
+from flax import nnx
 
 from phi1_jax.config import MeshConfig, RunConfig
 from phi1_jax.config_dict import from_dict
-from phi1_jax.model import phi
+from phi1_jax.generate import decoder
+from phi1_jax.generate.sampling import History, SamplerInput, Sampling, numbers_of
+from phi1_jax.model import decoding, phi
 from phi1_jax.model.sharding import make_mesh
 from phi1_jax.plan.machines import GPUS, gpu_devices
-from phi1_jax.plan.program import Program, compile_step
+from phi1_jax.plan.program import Program, compile_step, read_computations, read_text
+from phi1_jax.train.flops import matmul_params
 
 GB = 1e9
 
@@ -79,6 +86,68 @@ def test_phi1_colab_on_a_t4_in_float32():
     program = compiled(config, "t4", 1)
     assert program.peak_bytes < 8 * GB
     assert program.attention == "xla" and set(program.matmul_flops) == {"f32"}
+
+
+def compiled_decoding(config: RunConfig, rows: int, slots: int, monkeypatch) -> tuple[str, int]:
+    """The program of 32 greedy tokens on one H100: its text and peak of memory in bytes."""
+    model, device = config.model, gpu_devices(GPUS["h100"], 1)[0]
+    here = jax.sharding.SingleDeviceSharding(device)
+
+    def on_device(tree):
+        place = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here)  # noqa: E731
+        return jax.tree.map(place, tree)
+
+    def weights():
+        params = nnx.to_pure_dict(nnx.state(phi.Phi(model, nnx.Rngs(0)), nnx.Param))
+        return decoding.decoding_weights(model, params)
+
+    monkeypatch.setattr(decoding, "platform_of", lambda params: device.platform)
+    spec = decoder.Spec(model, device.platform, None, model.vocab_size)
+    greedy = Sampling()
+    given = SamplerInput(
+        np.zeros((rows, 2), np.uint32), *np.zeros((2, rows), np.int32), History(),
+        numbers_of([greedy] * rows),
+    )  # fmt: skip
+    state = jax.eval_shape(partial(decoder.empty_state, spec, rows, slots))
+    arrays = on_device((jax.eval_shape(weights), state, given))
+    program = decoder.decode.lower(spec, greedy.rule, 32, *arrays).compile()
+    memory = program.memory_analysis()
+    peak = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    return program.as_text(), peak + memory.output_size_in_bytes - memory.alias_size_in_bytes
+
+
+def assert_reads_all_once(config: RunConfig, text: str, rows: int, slots: int) -> None:
+    """Each weight goes through a bfloat16 matmul and each cache is read where it lies."""
+    program = read_text(text, config, rows)
+    assert program.attention == "pallas"
+    assert program.matmul_flops == {"bf16": 32 * 2.0 * rows * matmul_params(config.model)}
+    assert program.kernels["__gpu$xla.gpu.triton"] == 32 * config.model.n_layers
+    cache = rows * config.model.d_model * slots
+    moved = [
+        line
+        for body in read_computations(text).values()
+        for line in body
+        if line.opcode in ("copy", "transpose") and math.prod(line.arrays[0][1]) >= cache
+    ]
+    assert not moved, moved
+
+
+@pytest.mark.parametrize(("rows", "peak_gb"), [(64, 16.3), (2, 3.3)])
+def test_decoding_phi1_base_on_one_h100(rows, peak_gb, monkeypatch):
+    """Beside weights and cache of 1024 slots there is little else, and no copy of either."""
+    config = load("phi1_base")
+    text, peak = compiled_decoding(config, rows, 1024, monkeypatch)
+    assert peak < peak_gb * GB
+    assert_reads_all_once(config, text, rows, 1024)
+
+
+def test_matmuls_of_one_row_are_noticed(monkeypatch):
+    """XLA writes all their products to memory; `Batch` therefore decodes two rows at least."""
+    config = load("phi1_small_base")
+    with pytest.raises(AssertionError):
+        assert_reads_all_once(config, compiled_decoding(config, 1, 256, monkeypatch)[0], 1, 256)
+    text, _ = compiled_decoding(config, 2, 256, monkeypatch)
+    assert_reads_all_once(config, text, 2, 256)
 
 
 def test_a_small_model_on_eight(small):

@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from phi1_jax.config import MeshConfig
+from phi1_jax.model import flash_decoding
 from phi1_jax.model.attention import KV, attention
 from phi1_jax.model.decoding import decoding_model, decoding_weights, empty_cache, merge
 from phi1_jax.model.phi import Phi
@@ -73,8 +74,10 @@ def test_on_a_mesh(tiny_model, model, tokens, at_once):
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
     params = jax.device_put(model[1], param_shardings(mesh, model[0]))
     weights = decoding_weights(tiny_model, params)
-    kernel = weights["blocks"][1]["fc1"]["kernel"]
-    assert kernel.addressable_shards[0].data.shape == (16, 32)  # embed over fsdp, mlp over tensor
+    kernel = weights["blocks"][1]["qkv_fc1"]["kernel"]
+    d, m = tiny_model.d_model, tiny_model.d_mlp
+    shape = (d // 2, (3 * d + m) // 2)  # embed over fsdp, heads and mlp over tensor
+    assert kernel.addressable_shards[0].data.shape == shape
     check(read_in_pieces(tiny_model, weights, tokens, 30), at_once)
 
 
@@ -91,3 +94,27 @@ def test_attention_over_pieces_as_over_all_in_float64(t):
     shares = np.where(mask[:, None], np.exp(scores), 0)
     want = np.einsum("bhts,bshk->bthk", shares / shares.sum(-1, keepdims=True), v)
     np.testing.assert_allclose(attention(q, pieces, mask), want, atol=1e-6)
+
+
+def test_the_gpu_kernel_as_attention_in_float64(monkeypatch):
+    """Rows that hold nothing, a part of a block, whole blocks, all; beside 3 of 4 recent slots."""
+    monkeypatch.setattr(flash_decoding, "INTERPRET", True)
+    rng, (b, h, k) = np.random.default_rng(0), (5, 3, 16)
+    lengths, slots, n_recent = np.array([0, 1, 128, 200, 256]), 256, 3
+    q, known, recent = (
+        rng.normal(size=shape).astype(np.float32)
+        for shape in ((b, 1, h, k), (2, b, h, slots, k), (2, b, h, 4, k))
+    )
+    # What no row holds must not count, even where it is no number.
+    for row, length in enumerate(lengths):
+        known[:, row, :, length:] = np.nan
+    recent[..., n_recent:, :] = np.nan
+    y = jax.jit(flash_decoding.flash_decoding)(q, KV(*known), KV(*recent), lengths, n_recent)
+    for row, length in enumerate(lengths):
+        keys, values = (
+            np.concatenate((old[row, :, :length], new[row, :, :n_recent]), axis=1)
+            for old, new in zip(known.astype(np.float64), recent.astype(np.float64), strict=True)
+        )
+        scores = np.exp(np.einsum("hk,hsk->hs", q[row, 0].astype(np.float64), keys) / np.sqrt(k))
+        want = np.einsum("hs,hsk->hk", scores / scores.sum(-1, keepdims=True), values)
+        np.testing.assert_allclose(y[row, 0], want, atol=1e-6)
