@@ -34,8 +34,9 @@ class ModelConfig:
     init_std: float = 0.02
     # bfloat16 [ours: the paper used fp16]; auto is bfloat16 on accelerators, float32 on CPU.
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    # cudnn has no dropout on attention; auto is cudnn where it can serve, else xla.
-    attention: Literal["auto", "xla", "cudnn"] = "auto"
+    # cudnn has no dropout on attention, flash (model/flash.py) has; auto is cudnn where it can
+    # serve, else xla.
+    attention: Literal["auto", "xla", "cudnn", "flash"] = "auto"
     # What the backward pass recomputes: nothing, all but the matmul results, or whole blocks.
     remat: Literal["none", "dots", "full"] = "none"
     scan_unroll: int = 1  # blocks per iteration of the compiled loop over layers
@@ -79,10 +80,17 @@ class ModelConfig:
             f"xla: cudnn needs a head width that 8 divides, at most 128, not {self.d_head}",
         )
         _check(
-            self.attention != "cudnn" or self.compute_dtype != "float32",
+            self.attention != "flash" or self.d_head in (16, 32, 64, 128),
             "model.attention",
             self.attention,
-            "xla, or model.compute_dtype=bfloat16: cudnn computes in half precision only",
+            f"xla: flash needs a head width of 16, 32, 64 or 128, not {self.d_head}",
+        )
+        _check(
+            self.attention not in ("cudnn", "flash") or self.compute_dtype != "float32",
+            "model.attention",
+            self.attention,
+            f"xla, or model.compute_dtype=bfloat16: {self.attention} computes in half precision"
+            " only",
         )
         _check(
             self.attention != "cudnn" or self.attention_dropout == 0,

@@ -91,7 +91,7 @@ def test_round_trip_through_plain_values():
         ({"model": {"n_heads": 3}}, "model.d_model=2048 must be a multiple of model.n_heads=3"),
         ({"model": {"rotary_dim": 33}}, "model.rotary_dim=33"),
         ({"model": {"residual_dropout": 1.0}}, "model.residual_dropout=1.0"),
-        ({"model": {"attention": "flash"}}, "model.attention='flash' must be one of"),
+        ({"model": {"attention": "sdpa"}}, "model.attention='sdpa' must be one of"),
         ({"model": {"attention": "cudnn"}}, "cudnn has no dropout"),
         ({"model": {"layers": 3}}, "model.layers does not exist"),
         ({"steps": "many"}, "steps='many' must be of type int"),

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from phi1_jax.errors import UserError
+from phi1_jax.model import flash
 
 # (q, k, v, past, key) -> (y, kept): q, k, v and y are [b, t, h, k]; `past` is what the layer has
 # of earlier tokens, `key` the randomness of dropout, `kept` what the caller gets of each layer.
@@ -91,23 +92,26 @@ def causal_attention(
 
 
 def causal(
-    implementation: Literal["auto", "xla", "cudnn"], dropout: float, platform: str, keep: bool
+    implementation: Literal["auto", "xla", "cudnn", "flash"],
+    dropout: float,
+    platform: str,
+    keep: bool,
 ) -> Attend:
-    """How a block attends over a whole row: cuDNN's flash attention, or plain XLA.
+    """How a block attends over a whole row: a flash attention, cuDNN's or our own, or plain XLA.
 
-    JAX gives cuDNN's kernel no dropout, so attention dropout always takes the XLA path; `auto`
-    takes cuDNN on a GPU in bfloat16 otherwise.
+    JAX gives cuDNN's kernel no dropout, so `auto` takes the XLA path where attention has dropout,
+    and cuDNN on a GPU in bfloat16 otherwise.
 
     Args:
       platform: of the devices that will run it, as `sharding.platform_of` says.
       keep: whether the function returns its keys and values as `KV`; None otherwise.
     Raises:
-      UserError: cuDNN is named and there is no GPU.
+      UserError: cuDNN or flash is named and there is no GPU.
     """
     on_gpu = platform in ("gpu", "cuda")
-    if implementation == "cudnn" and not on_gpu:
+    if implementation in ("cudnn", "flash") and not (on_gpu or flash.INTERPRET):
         raise UserError(
-            f"config field model.attention=cudnn needs a GPU, and this is {platform};"
+            f"config field model.attention={implementation} needs a GPU, and this is {platform};"
             " set it to auto or xla"
         )
 
@@ -117,7 +121,9 @@ def causal(
         width = q_bthk.shape[-1]
         fits = on_gpu and q_bthk.dtype == jnp.bfloat16 and width <= 128 and width % 8 == 0
         dropping = key is not None and dropout > 0
-        if implementation == "cudnn" or (implementation == "auto" and fits and not dropping):
+        if implementation == "flash":
+            y_bthk = flash.flash_attention(q_bthk, k_bthk, v_bthk, dropout, key)
+        elif implementation == "cudnn" or (implementation == "auto" and fits and not dropping):
             y_bthk = jax.nn.dot_product_attention(
                 q_bthk, k_bthk, v_bthk, is_causal=True, implementation="cudnn"
             )

@@ -6,6 +6,7 @@ matmuls themselves. A batch is split over `data` and `fsdp`.
 """
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -88,6 +89,18 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
         return x
     axes = (("data", "fsdp") if name == "batch" else RULES[name] for name in names)
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*axes))
+
+
+def per_device(f: Callable[..., Any]) -> Callable[..., Any]:
+    """f on each device's rows and heads of arrays [b, ?, h, ?], for what XLA cannot cut itself.
+
+    Outside `activations_on` it is f.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return f
+    spec = PartitionSpec(("data", "fsdp"), None, "tensor", None)
+    return jax.shard_map(f, in_specs=spec, out_specs=spec, check_vma=False)
 
 
 def activations_on(mesh: Mesh) -> AbstractContextManager[Any]:

@@ -38,7 +38,7 @@ def memory(config: RunConfig, mesh: Mesh, *, flash: bool | None = None) -> Memor
     """What one device holds at the peak of a step.
 
     Args:
-      flash: whether attention keeps no [t, t] array (cuDNN); None is what a GPU would do.
+      flash: whether attention keeps no [t, t] array; None is what a GPU would do.
     """
     # What lies where does not depend on how a step is computed: one trace serves all choices.
     same = replace(config, micro_batch_size=0, model=replace(config.model, remat="none"))
@@ -48,8 +48,11 @@ def memory(config: RunConfig, mesh: Mesh, *, flash: bool | None = None) -> Memor
     tensor = mesh.shape["tensor"]
     if flash is None:
         flash = uses_flash(config)
-    saved = 0
-    for shape, size in _saved_per_row(config.model, config.data.seq_len):
+    # The kernels' own results, the output and a number a query, are saved by `dots` too.
+    output = rows * t * (model.n_heads * 4 + model.d_model * 2) // tensor
+    saved = model.n_layers * output if flash and model.remat == "dots" else 0
+    # Traced on any platform, with the arrays of XLA's attention.
+    for shape, size in _saved_per_row(replace(model, attention="xla"), t):
         # [..., h, t, s] of a block of queries; what grows with t alone has the head width there.
         quadratic = shape[-3:-2] == (model.n_heads,) and model.d_head not in shape[-2:]
         split = model.d_mlp in shape or model.vocab_size in shape or quadratic
@@ -66,10 +69,10 @@ def memory(config: RunConfig, mesh: Mesh, *, flash: bool | None = None) -> Memor
 
 
 def uses_flash(config: RunConfig) -> bool:
-    """Whether a GPU runs attention through cuDNN, which has no dropout (`model/attention.py`)."""
+    """Whether a GPU keeps no scores: cuDNN, which has no dropout, or the kernel that has."""
     model = config.model
     on_gpu = model.compute_dtype in ("auto", "bfloat16") and model.d_head <= 128
-    return model.attention == "cudnn" or (
+    return model.attention in ("cudnn", "flash") or (
         model.attention == "auto" and on_gpu and model.attention_dropout == 0
     )
 

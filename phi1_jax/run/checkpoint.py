@@ -352,10 +352,11 @@ def _refuse_not_finite(folder: Path, params: Any) -> None:
 def read_model_config(run_dir: Path) -> ModelConfig:
     """The model part of a run's config.json, as it is used after training.
 
-    cuDNN's attention is a choice for the devices of the training run; `auto` takes it where it can.
+    A GPU's attention is a choice for the devices of the training run; `auto` fits those at hand.
     """
     values = run_folder.read_config(run_dir)
     if "model" not in values:
         raise UserError(f"{run_dir / CONFIG} is not a run's config: it has no field model")
     config = from_dict(ModelConfig, values["model"], "model.")
-    return replace(config, attention="auto") if config.attention == "cudnn" else config
+    on_gpu = config.attention in ("cudnn", "flash")
+    return replace(config, attention="auto") if on_gpu else config
