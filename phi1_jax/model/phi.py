@@ -156,7 +156,7 @@ class Phi(nnx.Module):
             return run(nnx.merge(graph, params), x_btd, past, key)
 
         policies = {
-            "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+            "dots": matmuls_and_flash_attention_saveable,
             "full": jax.checkpoint_policies.nothing_saveable,
         }
         if self.config.remat != "none":
@@ -225,6 +225,17 @@ def gelu(x: jax.Array) -> jax.Array:
     """
     minus_2u = -2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
     return x / (1 + jnp.exp(jnp.minimum(minus_2u, 40)))  # e^40 squared is still finite
+
+
+def matmuls_and_flash_attention_saveable(primitive: Any, *avals: Any, **params: Any) -> Any:
+    """A policy of rematerialization: what takes long is not run twice, and is small to keep.
+
+    Without it a flash attention, which is no matmul to JAX, would run again for its two results.
+    """
+    cudnn = primitive.name == "dot_product_attention_fwd_wrapper"  # JAX's; it has no public name
+    ours = jax.checkpoint_policies.save_only_these_names("flash_attention")
+    matmuls = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    return cudnn or ours(primitive, *avals, **params) or matmuls(primitive, *avals, **params)
 
 
 def compute_dtype(config: ModelConfig, platform: str | None = None) -> jnp.dtype:

@@ -5,6 +5,7 @@ Each property is asserted of the programs as they are, and must fail when its fa
 
 import importlib
 import math
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -19,6 +20,7 @@ from phi1_jax.generate import decoder
 from phi1_jax.generate.sampling import History, SamplerInput, Sampling, numbers_of
 from phi1_jax.model import decoding, phi
 from phi1_jax.model.sharding import make_mesh
+from phi1_jax.plan import program as program_module
 from phi1_jax.plan.machines import GPUS, gpu_devices
 from phi1_jax.plan.program import Program, compile_step, read_computations, read_text
 from phi1_jax.train.flops import matmul_params
@@ -64,13 +66,40 @@ def assert_matmuls_are_bf16(program: Program, fp32_share: float = 0.0) -> None:
     assert flops.get("f32", 0.0) <= fp32_share * sum(flops.values()), flops
 
 
-def test_phi1_base_on_eight_h100():
+@pytest.fixture
+def texts(monkeypatch) -> list[str]:
+    """The compiled programs, as text."""
+    found: list[str] = []
+    read = program_module.read_text
+    keep = lambda text, *rest: found.append(text) or read(text, *rest)  # noqa: E731
+    monkeypatch.setattr(program_module, "read_text", keep)
+    return found
+
+
+def scores(text: str) -> list[str]:
+    """Arrays [..., 32 heads, queries, keys], of hundreds of both."""
+    return re.findall(r"\w+\[[\d,]*\b32,\d{3,},\d{3,}\]", text)
+
+
+def test_phi1_base_on_eight_h100(texts):
     """The paper's recipe, whose dropout keeps attention from cuDNN's kernel."""
     program = compiled(load("phi1_base"), "h100", 8)
     assert program.peak_bytes < 26 * GB
-    assert program.attention == "xla"
+    assert program.attention == "xla" and scores(texts[0])
     assert_well_cut(program)
     assert_matmuls_are_bf16(program, fp32_share=0.03)
+
+
+def test_phi1_base_with_flash_attention_keeps_no_scores(texts):
+    config = load("phi1_base", attention="flash")
+    program = compiled(config, "h100", 8)
+    assert program.peak_bytes < 24.5 * GB
+    assert program.attention == "pallas" and not scores(texts[0])
+    assert_well_cut(program)
+    assert_matmuls_are_bf16(program)
+    # For each layer and micro-batch one kernel forward, not run again by remat, and two backward.
+    n_micro = 1024 // (8 * config.micro_batch_size)
+    assert program.kernels["__gpu$xla.gpu.triton"] == 24 * n_micro * 3
 
 
 def test_phi1_1xh100_uses_cudnn():
@@ -151,8 +180,12 @@ def test_matmuls_of_one_row_are_noticed(monkeypatch):
 
 
 def test_a_small_model_on_eight(small):
-    program = compiled(small, "h100", 8)
+    """With rematerialization, which does not run cuDNN's forward kernel again."""
+    remat = replace(small, model=replace(small.model, remat="dots"))
+    program = compiled(remat, "h100", 8)
     assert program.attention == "cudnn"
+    kernels = program.kernels
+    assert kernels["__cudnn$fmhaSoftmax"] == kernels["__cudnn$fmhaSoftmaxBackward"]
     assert_well_cut(program)
     assert_matmuls_are_bf16(program)
 
