@@ -17,7 +17,7 @@ import numpy as np
 
 from phi1_jax.config import ModelConfig, OptimizerConfig
 from phi1_jax.errors import UserError
-from phi1_jax.interop.huggingface import write_folder
+from phi1_jax.interop.huggingface import config_values, write_folder
 
 MODES = ("eager", "compiled")
 
@@ -39,14 +39,20 @@ def versions() -> dict[str, str]:
     return {"torch": torch.__version__, "transformers": transformers.__version__}
 
 
-def load_model(config: ModelConfig, params: Mapping[str, Any]) -> Any:
-    """A `PhiForCausalLM` in float32 with our weights, in the host's memory."""
+def load_model(config: ModelConfig, params: Mapping[str, Any] | None) -> Any:
+    """A `PhiForCausalLM` in float32 with our weights, in the host's memory.
+
+    Without weights it has random ones of its own, on the device.
+    """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, PhiConfig
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    if params is None:
+        with torch.device(_device()):
+            return AutoModelForCausalLM.from_config(PhiConfig(**config_values(config)))
     with tempfile.TemporaryDirectory() as folder:
         write_folder(Path(folder), config, params, {"eos_token_id": 0})
         return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -82,7 +88,7 @@ def attentions(
 def training_steps(
     config: ModelConfig,
     optimizer: OptimizerConfig,
-    params: Mapping[str, Any],
+    params: Mapping[str, Any] | None,
     batches: np.ndarray,
     wanted: tuple[str, ...] = (),
 ) -> Callable[[str], Iterator[tuple[str, Callable[[], Callable[[], float]]]]]:
@@ -101,10 +107,11 @@ def training_steps(
     device = _device()
     tokens = [torch.tensor(batch, dtype=torch.long, device=device) for batch in batches]
     dtype = _dtype(config)
-    initial = load_model(config, params)
+    initial = None if params is None else load_model(config, params)
 
     def make(mode: str, implementation: str, context: Callable[[], Any]) -> Callable[[], float]:
-        model = copy.deepcopy(initial).to(device).train()
+        model = copy.deepcopy(initial) if initial else load_model(config, None)
+        model = model.to(device).train()
         model.set_attn_implementation(implementation)
         groups = [[p for p in model.parameters() if (p.ndim > 1) == matrix] for matrix in (1, 0)]
         adamw = torch.optim.AdamW(

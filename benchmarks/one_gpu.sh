@@ -38,15 +38,27 @@ benchmark() { # NAME, SECONDS, subject and flags
     part "$1" "$2" "$python" "$root/launch/benchmark.py" "${@:3}" --output="$output" "${size[@]}"
 }
 
-memory_gb=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | head -1)
-memory_gb=$((${memory_gb:-0} / 1000))
-# Both models and their optimizers lie in the GPU's memory at once; ours alone has twice the rows.
-rows=2 small_rows=8
-((memory_gb > 120)) && rows=8 small_rows=16
+colab() {
+    [[ $quickstart ]] || return
+    local tiny=()
+    [[ ${SMOKE:-} ]] && tiny=(--config.steps=2 --config.optimizer.warmup_steps=1
+        --config.data.global_batch_size=4 --config.micro_batch_size=0 --config.model.n_layers=1
+        --config.model.d_model=32 --config.model.d_mlp=64 --config.model.n_heads=2
+        --config.model.rotary_dim=8)
+    part "phi1_colab" 150 "$python" "$root/launch/train.py" \
+        --config="$root/configs/phi1_colab.py" --output="$output.colab" \
+        --source=code_exercises="$quickstart/shards_code_exercises" \
+        --tokenizer="$quickstart/tokenizer" "${tiny[@]}"
+}
+
+memory_mib=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | head -1)
+[[ $memory_mib =~ ^[0-9]+$ ]] || memory_mib=0
+rows=4 small_rows=8
+((memory_mib > 120000)) && rows=8 small_rows=16
 size=()
 if [[ ${SMOKE:-} ]]; then
     size=(--calls=2 --new_tokens=4 --prompt_tokens=4)
-    for field in n_layers=1 d_model=32 d_mlp=64 n_heads=2 rotary_dim=8 vocab_size=512 max_seq_len=64 \
+    for field in n_layers=1 scan_unroll=1 d_model=32 d_mlp=64 n_heads=2 rotary_dim=8 vocab_size=512 max_seq_len=64 \
         compute_dtype=float32; do
         size+=("--config.model.$field")
     done
@@ -55,43 +67,36 @@ fi
 
 base="--config=$root/configs/phi1_1xh100.py --config.micro_batch_size=0"
 small="--config=$root/configs/phi1_small_base.py --config.micro_batch_size=0 --config.mesh.data=1"
-small+=" --config.model.remat=none"
+small+=" --config.model.remat=none --config.model.scan_unroll=20"
 no_dropout="--config.model.attention_dropout=0.0 --config.model.residual_dropout=0.0"
 dropout="--config.model.attention_dropout=0.1 --config.model.residual_dropout=0.1"
-torch="--baseline=${BASELINE:-torch} --baseline_modes=compiled"
+torch="--baseline=torch --baseline_modes=compiled"
+[[ ${BASELINE:-torch} == none ]] && torch=
 # shellcheck disable=SC2086
 {
-    benchmark "losses as on the CPU" 80 check $base --config.model.n_layers=2 \
-        --config.data.global_batch_size=1
-    benchmark "train 1.3B" 200 train $base --config.data.global_batch_size=$rows $torch \
-        "--baseline_attentions=sdpa,sdpa cudnn"
-    benchmark "train 1.3B, dropout, flash" 90 train $base $dropout \
+    XLA_FLAGS="${XLA_FLAGS:-} --xla_gpu_autotune_level=0" benchmark "losses as on the CPU" 80 check \
+        $base --config.model.n_layers=2 --config.data.global_batch_size=1
+    benchmark "train 1.3B" 100 train $base --config.data.global_batch_size=$rows
+    [[ $torch ]] && benchmark "train 1.3B, torch" 120 train $base --config.data.global_batch_size=$rows \
+        $torch "--baseline_attentions=sdpa,sdpa cudnn" --noours
+    benchmark "train 1.3B, dropout, flash" 100 train $base $dropout \
         --config.data.global_batch_size=$rows --config.model.attention=flash
-    benchmark "decode 1.3B" 120 decode $base --batch=1 --batch=16 --batch=164
-    benchmark "train 1.3B, dropout, xla" 80 train $base $dropout \
-        --config.data.global_batch_size=$rows --config.model.attention=xla --config.model.remat=dots
-    benchmark "train 350M" 150 train $small $no_dropout $torch \
-        --config.data.global_batch_size=$small_rows "--baseline_attentions=sdpa"
-    benchmark "decode 1.3B beside torch" 150 decode $base --batch=1 --batch=16 --batch=164 $torch \
-        "--baseline_attentions=sdpa" --calls=4
+    benchmark "decode 1.3B" 100 decode $base --batch=1 --batch=16 --batch=164
+    benchmark "train 350M" 80 train $small $no_dropout --config.data.global_batch_size=$small_rows
+    [[ $torch ]] && benchmark "decode 1.3B beside torch" 150 decode $base --batch=1 --batch=16 \
+        --batch=164 $torch --baseline_attentions=sdpa --calls=4
+    [[ $torch ]] && benchmark "train 350M, torch" 100 train $small $no_dropout \
+        --config.data.global_batch_size=$small_rows $torch --baseline_attentions=sdpa --noours
+    colab
+    benchmark "train 1.3B, dropout, xla" 100 train $base $dropout --config.model.remat=dots \
+        --config.data.global_batch_size=$rows --config.model.attention=xla
     benchmark "train 350M, dropout, flash" 80 train $small $dropout \
         --config.data.global_batch_size=$small_rows --config.model.attention=flash
-    benchmark "train 1.3B, flash" 80 train $base --config.data.global_batch_size=$rows \
+    benchmark "train 1.3B, flash" 100 train $base --config.data.global_batch_size=$rows \
         --config.model.attention=flash
-    benchmark "train 1.3B, xla" 80 train $base --config.data.global_batch_size=$rows \
+    benchmark "train 1.3B, xla" 100 train $base --config.data.global_batch_size=$rows \
         --config.model.attention=xla --config.model.remat=dots
 }
-if [[ $quickstart ]]; then
-    size=()
-    [[ ${SMOKE:-} ]] && size=(--config.steps=2 --config.optimizer.warmup_steps=1
-        --config.data.global_batch_size=4
-        --config.micro_batch_size=0 --config.model.n_layers=1 --config.model.d_model=32
-        --config.model.d_mlp=64 --config.model.n_heads=2 --config.model.rotary_dim=8)
-    part "phi1_colab" 150 "$python" "$root/launch/train.py" \
-        --config="$root/configs/phi1_colab.py" --output="$output.colab" \
-        --source=code_exercises="$quickstart/shards_code_exercises" \
-        --tokenizer="$quickstart/tokenizer" "${size[@]}"
-fi
 ((${#left_out[@]})) && echo "not begun, call it again: ${left_out[*]}" >&2
 ((${#failed[@]})) && echo "failed: ${failed[*]}" >&2
 exit $((${#failed[@]} > 0))

@@ -37,6 +37,7 @@ class Options:
     calls: int = 20  # timed calls of each variant, at least
     modes: tuple[str, ...] = ("eager", "compiled")  # of the baseline
     attentions: tuple[str, ...] = ()  # of the baseline; none is all
+    ours: bool = True  # train: ours, too
 
 
 def compare(

@@ -48,6 +48,7 @@ BASELINE_MODES = flags.DEFINE_list(
 BASELINE_ATTENTIONS = flags.DEFINE_list(
     "baseline_attentions", [], "Of the baseline, such as sdpa,eager (default: all that it has)."
 )
+WITH_OURS = flags.DEFINE_bool("ours", True, "train: ours, too; --noours for the baseline alone.")
 OUTPUT = flags.DEFINE_string("output", None, "File to append JSON lines to.")
 CALLS = flags.DEFINE_integer("calls", 20, "Timed calls of each variant; fewer where long.", 1)
 BATCH = flags.DEFINE_multi_integer("batch", [1, 16], "decode: rows; repeat for several.", 1)
@@ -103,7 +104,10 @@ def check(subject: str) -> "Options":
         CALLS.value,
         tuple(BASELINE_MODES.value),
         tuple(BASELINE_ATTENTIONS.value),
+        WITH_OURS.value,
     )
+    if not options.ours and (subject != "train" or not options.baseline):
+        raise UserError("--noours is for train --baseline=torch: nothing would be timed")
     if SWEEP.value and subject not in ("train", "all"):
         raise UserError(f"--sweep is not for {subject}: it times train")
     if subject in ("humaneval", "all"):

@@ -98,7 +98,8 @@ def test_one_gpu_keeps_each_part_and_goes_on_where_it_stopped(run, tmp_path):
     assert done.returncode == 0, done.stderr
     subjects = [line.split("launch/")[1].split()[:2] for line in log]
     assert subjects[:2] == [["benchmark.py", "check"], ["benchmark.py", "train"]]
-    assert {"decode", "train"} < {words[1] for words in subjects} and "train.py" in log[-1]
+    assert {"decode", "train"} < {words[1] for words in subjects}
+    assert ["train.py", f"--config={REPOSITORY}/configs/phi1_colab.py"] in subjects
     assert all(f"--output={output}" in line for line in log)
     again = run(ONE, output, tmp_path / "quickstart")[1][len(log) :]
     assert again == []
