@@ -173,13 +173,12 @@ def write_results(ablation: Ablation, output: Path, name: str) -> dict[str, Any]
     result = gather(ablation, name)
     output.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(output / BOARD, ignore_errors=True)
-    shown = list(next(iter(result["variants"].values()))["measures"])
     for run in ablation.runs:
         variant = result["variants"][run.variant]
         writer = MetricsWriter(output / BOARD / f"{run.variant}_seed{run.seed}")
         last = flatten(variant["phases"][-1])
-        settings = {"variant": run.variant, "seed": run.seed, **last}
-        writer.settings(f"{run.variant}, seed {run.seed}", settings, shown)
+        values = {"Variant": run.variant, "Seed": run.seed, **last}
+        writer.hyperparameters(f"{run.variant}, seed {run.seed}", values)
         at = result["seeds"].index(run.seed)
         points = {m: groups["all"]["by_seed"][at] for m, groups in variant["measures"].items()}
         writer.scalars(last["steps"], points)

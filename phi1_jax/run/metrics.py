@@ -9,7 +9,7 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,13 +29,16 @@ EVENTS = "events.out.tfevents."  # as TensorBoard's own writer begins its files'
 def board_tag(curve: str) -> str:
     """A curve's name on TensorBoard, which sorts groups of curves by name.
 
-    Loss, validation loss and pass@1 come first, then speed, then what else the step measures; token
-    counts come last: train/loss is loss/train there, and humaneval/pass@1 is pass@1/humaneval.
+    Loss, validation loss and pass@1 come first, then validation by source, speed, and what else the
+    step measures; token counts come last: train/loss is loss/train there, and humaneval/pass@1 is
+    pass@1/humaneval.
     """
     group, _, rest = curve.partition("/")
     name, _, of = rest.partition("/")
-    if group in ("train", "validation") and name in ("loss", "bits_per_byte"):
-        parts = ["loss", group, *([name] if name != "loss" else []), of]
+    if of and name in ("loss", "bits_per_byte"):
+        parts = ["sources", name, of]
+    elif name == "loss":
+        parts = ["loss", group]
     elif name.startswith(("pass@", "solution_")):
         parts = [name, group]
     elif group == "data" and name.startswith("tokens"):
@@ -107,20 +110,17 @@ class MetricsWriter:
         image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
         self._write(step, [Summary.Value(tag=tag, image=image)])
 
-    def settings(self, trial: str, settings: Mapping[str, Any], curves: Sequence[str]) -> None:
+    def hyperparameters(self, trial: str, values: Mapping[str, Any]) -> None:
         """A run on TensorBoard's HParams page.
+
+        The page's columns are TensorBoard's own choice: hyperparameters that differ between the
+        runs it shows before others, and the last points of the curves that come first by name.
 
         Args:
           trial: what the page calls the run.
-          settings: dotted field -> value, of the fields that are worth a column.
-          curves: whose last points are shown beside the settings.
+          values: hyperparameter -> value; all of them, as it compares runs by those of both.
         """
-        flat = {k: v if isinstance(v, int | float) else str(v) for k, v in settings.items()}
-        page = hparams.hparams_config_pb(
-            [hparams.HParam(name) for name in flat],
-            [hparams.Metric(board_tag(name), display_name=name) for name in curves],
-        )
-        self._write(0, page.value)
+        flat = {k: v if isinstance(v, int | float) else str(v) for k, v in values.items()}
         self._write(0, hparams.hparams_pb(flat, trial_id=trial).value)
 
     def close(self) -> None:

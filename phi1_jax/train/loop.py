@@ -35,12 +35,7 @@ from phi1_jax.train.signals import stop_signal
 from phi1_jax.train.state_size import require_memory
 from phi1_jax.train.step import Trainer, count_micro_batches, make_trainer, on_device
 from phi1_jax.train.trace import Trace
-from phi1_jax.train.train_metrics import (
-    TRAIN_CURVES,
-    TrainMetrics,
-    changed_settings,
-    shown_curves,
-)
+from phi1_jax.train.train_metrics import TRAIN_CURVES, TrainMetrics, hyperparameters
 from phi1_jax.train.validation import validation_evaluator
 
 
@@ -91,7 +86,8 @@ def train(
             writer.trackers += open_trackers(metrics_writers, run_dir, config)
         writer.resume(step)
         go_on_reading(setup.loader, config, step, position, setup.identity)
-        writer.settings(run_dir.name, changed_settings(config), shown_curves(setup.evaluators))
+        n_parameters = sum(x.size for x in jax.tree.leaves(state.params))
+        writer.hyperparameters(run_dir.name, hyperparameters(config, n_parameters))
         record_start(config, run_dir, step, setup.identity, setup.changed)
         tracer.state(step, state)
         metrics = TrainMetrics(config, writer, setup.loader.names, position, step)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -167,18 +167,26 @@ def _memory() -> dict[str, float]:
     return {curve: stats[name] / 2**30 for name, curve in names.items() if name in stats}
 
 
-def changed_settings(config: RunConfig) -> dict[str, Any]:
-    """Fields that differ from their defaults, for a page that compares runs; no paths."""
-    usual = flatten(to_dict(RunConfig()))
+def hyperparameters(config: RunConfig, n_parameters: int) -> dict[str, Any]:
+    """Every field of a config, for TensorBoard's page that compares runs.
+
+    The page opens with five columns: what differs between its runs, then others, both by name. So
+    the main ones have titles in capitals, which sort before the other fields.
+    """
+    fields = flatten(to_dict(config))
+    sources = fields.pop("data.sources")
     return {
-        name: value
-        for name, value in flatten(to_dict(config)).items()
-        if value != usual.get(name) and not name.startswith(("data.sources", "data.tokenizer"))
-    } | {"data.sources": " ".join(source.name for source in config.data.sources)}
+        "Batch size": fields.pop("data.global_batch_size"),
+        "Data": " ".join(_as_flag(source, alone=len(sources) == 1) for source in sources),
+        "Learning rate": fields.pop("optimizer.peak_learning_rate"),
+        "Parameters": n_parameters,
+        "Seed": fields.pop("seed"),
+        "Steps": fields.pop("steps"),
+        **fields,
+    }
 
 
-def shown_curves(evaluators: Iterable[str]) -> list[str]:
-    """Loss, and what each evaluator is run for."""
-    curves = {"validation": "validation/loss", "samples": ""}
-    found = (curves.get(name, f"{name}/pass@1") for name in evaluators)
-    return ["train/loss", *filter(None, found)]
+def _as_flag(source: Mapping[str, Any], alone: bool) -> str:
+    """As launch/train.py's --source takes it: code=shards/code:3."""
+    share = f"{source['epochs']:g}x" if source["epochs"] else f"{source['weight']:g}"
+    return f"{source['name']}={source['path']}" + ("" if alone else f":{share}")

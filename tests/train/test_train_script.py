@@ -94,7 +94,7 @@ def test_pass_at_1_becomes_a_curve(folder):
     assert "## own/1: PASS" in shown and "        return x + 1\n" in shown
     (_, drawn) = events.Tensors("samples/completions")
     assert "    def add_3(x):\n" in drawn.tensor_proto.string_val[0].decode()
-    bits = [event.value for event in events.Scalars("loss/validation/bits_per_byte/own")]
+    bits = [event.value for event in events.Scalars("sources/bits_per_byte/own")]
     assert len(bits) == 2 and 0 < bits[1] < 1
     lines = [json.loads(x) for x in (folder / "run/metrics.jsonl").read_text().splitlines()]
     assert [row["own/pass@1"] for row in lines if "own/pass@1" in row] == list(points.values())
