@@ -34,9 +34,9 @@ class Tile(NamedTuple):
 class Tiles(NamedTuple):
     """The kernels of the forward pass, of the queries' gradient, and of the keys' and values'."""
 
-    forward: Tile = Tile(128, 64, 4, 3)
-    dq: Tile = Tile(128, 64, 8, 3)
-    dkv: Tile = Tile(64, 128, 8, 3)
+    forward: Tile = Tile(64, 64, 4, 3)
+    dq: Tile = Tile(64, 64, 4, 3)
+    dkv: Tile = Tile(64, 64, 4, 3)
 
 
 TILES = Tiles()
