@@ -105,7 +105,7 @@ def test_phi1_base_with_flash_attention_keeps_no_scores(texts):
 
 def test_phi1_1xh100_uses_cudnn():
     program = compiled(load("phi1_1xh100"), "h100", 1)
-    assert program.peak_bytes < 44 * GB
+    assert program.peak_bytes < 54 * GB
     assert program.attention == "cudnn"
     assert not [c for c in program.collectives if c.group > 1]
     assert_matmuls_are_bf16(program)
@@ -140,7 +140,8 @@ def compiled_decoding(config: RunConfig, rows: int, slots: int, monkeypatch) -> 
     )  # fmt: skip
     state = jax.eval_shape(partial(decoder.empty_state, spec, rows, slots))
     arrays = on_device((jax.eval_shape(weights), state, given))
-    program = decoder.decode.lower(spec, greedy.rule, 32, *arrays).compile()
+    with jax.default_device(device):  # Pallas asks it for its kind
+        program = decoder.decode.lower(spec, greedy.rule, 32, *arrays).compile()
     memory = program.memory_analysis()
     peak = memory.argument_size_in_bytes + memory.temp_size_in_bytes
     return program.as_text(), peak + memory.output_size_in_bytes - memory.alias_size_in_bytes
