@@ -34,8 +34,8 @@ class ModelConfig:
     init_std: float = 0.02
     # bfloat16 [ours: the paper used fp16]; auto is bfloat16 on accelerators, float32 on CPU.
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    # cudnn has no dropout on attention, flash (model/flash.py) has; auto is cudnn where it can
-    # serve, else xla.
+    # auto is, on a GPU in bfloat16, cudnn; with dropout on attention, which cudnn has not, flash
+    # (model/flash.py); else xla.
     attention: Literal["auto", "xla", "cudnn", "flash"] = "auto"
     # What the backward pass recomputes: nothing, all but the matmul results, or whole blocks.
     remat: Literal["none", "dots", "full"] = "none"

