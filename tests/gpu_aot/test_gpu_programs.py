@@ -83,7 +83,7 @@ def scores(text: str) -> list[str]:
 
 
 def test_phi1_base_on_eight_h100(texts):
-    """The paper's recipe, whose dropout keeps attention from cuDNN's kernel and takes it to ours."""
+    """The paper's recipe, whose dropout takes attention to our kernel."""
     config = load("phi1_base")
     program = compiled(config, "h100", 8)
     assert program.peak_bytes < 24.5 * GB
