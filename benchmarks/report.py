@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,7 +85,7 @@ def context(baseline: bool) -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": f"{len(jax.devices())} x {device.device_kind}",
-        "processor": platform.processor() or platform.machine(),
+        "processor": f"{os.cpu_count()} x {_processor()}",
         "versions": {
             "python": platform.python_version(),
             "phi1_jax": __version__,
@@ -94,6 +95,19 @@ def context(baseline: bool) -> dict[str, Any]:
             **(torch_baseline.versions() if baseline else {}),
         },
     }
+
+
+def _processor() -> str:
+    """Its name; of Linux, which platform does not tell, with family and model."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    pairs = [[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]
+    fields = dict(reversed(pairs))  # the first processor's
+    name = fields.get("model name", platform.machine())
+    family = [f"{key} {fields[key]}" for key in ("cpu family", "model") if key in fields]
+    return f"{name} ({', '.join(family)})" if family else name
 
 
 def write_lines(output: Path, subject: str, rows: Iterable[Row], about: Mapping[str, Any]) -> None:

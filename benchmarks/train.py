@@ -67,7 +67,7 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
         for mode in options.modes:
             check = partial(_check_loss, config, loss)
             variants |= (yield from select_fastest(case, ways(mode), check, calls=2))[0]
-    timings = take_turns(variants, options.calls)
+    timings = take_turns(variants, options.calls, block=2)
     roofline = rooflines(compute_dtype(model))
     flops = roofline["matmul_flops"]
     palm, causal = flops_per_token(model, seq_len)

@@ -51,6 +51,9 @@ BASELINE_ATTENTIONS = flags.DEFINE_list(
 WITH_OURS = flags.DEFINE_bool("ours", True, "train: ours, too; --noours for the baseline alone.")
 OUTPUT = flags.DEFINE_string("output", None, "File to append JSON lines to.")
 CALLS = flags.DEFINE_integer("calls", 20, "Timed calls of each variant; fewer where long.", 1)
+STARTS = flags.DEFINE_integer(
+    "starts", 1, "train, decode: fresh processes; the ratio's mean and interval over them.", 1
+)
 BATCH = flags.DEFINE_multi_integer("batch", [1, 16], "decode: rows; repeat for several.", 1)
 PROMPT_TOKENS = flags.DEFINE_integer("prompt_tokens", 64, "decode, serve: a prompt's length.", 1)
 NEW_TOKENS = flags.DEFINE_integer(
@@ -108,6 +111,8 @@ def check(subject: str) -> "Options":
     )
     if not options.ours and (subject != "train" or not options.baseline):
         raise UserError("--noours is for train --baseline=torch: nothing would be timed")
+    if STARTS.value > 1 and (subject not in ("train", "decode") or not options.baseline):
+        raise UserError("--starts is for train and decode with --baseline=torch: it is of a ratio")
     if SWEEP.value and subject not in ("train", "all"):
         raise UserError(f"--sweep is not for {subject}: it times train")
     if subject in ("humaneval", "all"):
@@ -134,7 +139,7 @@ def report(subject: str, config: RunConfig, options: "Options") -> None:
     from benchmarks.report import context, print_table, write_lines
     from phi1_jax.config_dict import to_dict
 
-    if subject in ("convert", "compile", "serve") or SWEEP.value:
+    if subject in ("convert", "compile", "serve") or SWEEP.value or STARTS.value > 1:
         # The processes that they start need the GPU's memory.
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     else:
@@ -162,6 +167,10 @@ def report(subject: str, config: RunConfig, options: "Options") -> None:
 
 
 def measure(subject: str, config: RunConfig, options: "Options") -> "Iterator[Row]":
+    if STARTS.value > 1:
+        from benchmarks import starts
+
+        return starts.measure(subject, given("output", "starts"), STARTS.value)
     if subject == "decode":
         from benchmarks import decode
 

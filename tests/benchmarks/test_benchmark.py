@@ -19,6 +19,7 @@ from benchmarks.convert import compare_bits
 from benchmarks.decode import random_params
 from benchmarks.report import OURS, Row, compare
 from benchmarks.select_fastest import same_tokens, select_fastest
+from benchmarks.starts import interval
 from benchmarks.timing import run_process, take_turns
 from benchmarks.train import our_step
 from phi1_jax.errors import UserError
@@ -303,3 +304,9 @@ def test_check_compares_every_attention_with_the_cpu(tmp_path):
     rows = {row["variant"]: row["values"] for row in rows_of(output)}
     assert rows["cpu, xla, float32"]["relative_error"] == 0
     assert "needs a GPU" in rows["cpu, cudnn, bfloat16"]["why"]
+
+
+def test_the_interval_of_a_ratio_over_starts():
+    low, high = interval([0.9, 1.0, 1.1])
+    assert low < 0.997 < high and high - low == pytest.approx(0.49, abs=0.02)
+    assert "--baseline=torch" in run("train", *SIZE, "--starts=3", fails=True)
