@@ -74,8 +74,8 @@ clean:
 $(VENV)-hf/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)-hf
 	$(VENV)-hf/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)-hf/bin/python -m pip install --quiet torch==2.13.0 'transformers>=5'
-	$(VENV)-hf/bin/python -m pip install --quiet --editable '.[data,hf,gguf]' \
+	$(VENV)-hf/bin/python -m pip install --quiet torch==2.13.0 'transformers[serving]>=5'
+	$(VENV)-hf/bin/python -m pip install --quiet --editable '.[data,hf,gguf,serve]' \
 	  'pytest>=8.3' 'pytest-timeout>=2.3'
 	touch $@
 
