@@ -77,7 +77,9 @@ def time_decontamination(folder: Path, problems: Path) -> dict[str, Any]:
     from phi1_jax.corpus.documents import write_documents
     from phi1_jax.decontamination.contamination import Rules
     from phi1_jax.decontamination.decontaminate import decontaminate
+    from phi1_jax.evaluate.benchmarks import read_for_comparison
 
+    found = read_for_comparison(str(problems))
     distinct = list(islice(joined(MEAN_CHARS.value), N_DOCUMENTS.value // REPEATS.value))
     write_documents(folder / "all.jsonl.zst", chain.from_iterable(repeat(distinct, REPEATS.value)))
     some = distinct[:N_TIMED]
@@ -87,7 +89,7 @@ def time_decontamination(folder: Path, problems: Path) -> dict[str, Any]:
     def work(corpus: str, workers: int) -> dict[str, Any]:
         output = folder / f"out_{corpus}"
         return decontaminate(
-            [folder / f"{corpus}.jsonl.zst"], problems, output, rules, workers=workers
+            [folder / f"{corpus}.jsonl.zst"], found, output, rules, workers=workers
         )
 
     work("some", 1)
