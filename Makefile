@@ -4,11 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: quickstart test test-fast test-wheel test-lm-eval test-hf test-hf4 test-llama test-newest test-faults test-gpu-aot \
+.PHONY: quickstart figure21 test test-fast test-wheel test-lm-eval test-hf test-hf4 test-llama test-newest test-faults test-gpu-aot \
 	plan-gpu bench bench-smoke docs lint format type tensorboard clean
 
 quickstart: $(VENV)/installed  ## phi-1's whole pipeline at tiny scale on the CPU, in minutes
 	$(BIN)/python launch/quickstart.py $(ARGS)
+
+SEEDS ?= 3
+figure21: $(VENV)/installed  ## the paper's Figure 2.1 on HumanEval and MBPP, 45 minutes a seed
+	$(BIN)/python launch/ablate.py --question=figure21 --output=runs/ablations/figure21 \
+	  --seeds=$(SEEDS) --workers=2 --allow_code_execution --public_pass_at_1 --publish $(ARGS)
 
 test: $(VENV)/installed-dev  ## every test that needs no other machine, in a process for each core
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)

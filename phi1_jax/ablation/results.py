@@ -16,6 +16,7 @@ from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark, read_benchmark
 from phi1_jax.evaluate.bits_per_byte import read_results
+from phi1_jax.evaluate.pass_at_k import pass_at_k
 from phi1_jax.evaluate.saved import read_rows
 from phi1_jax.files import read_json, write_json
 from phi1_jax.run.folder import scores
@@ -63,7 +64,7 @@ def gather(ablation: Ablation, name: str) -> dict[str, Any]:
             "data": {corpus: _size(folder) for corpus, folder in first.shards.items()},
             "measures": measures,
         }
-    names = {folder.name for run in ablation.runs for folder in run.scores.values()}
+    names = {folder.name for run in ablation.runs for folder in run.last_stages}
     spent = ablation.pipeline.seconds
     return {
         "question": name,
@@ -129,6 +130,14 @@ def _measure(run: Run) -> dict[str, _Values]:
             found[f"{benchmark}/{PASS}"] = passed
         bits = read_results(folder / "model" / "bits_per_byte.jsonl")
         found[f"{benchmark}/{BITS}"] = {r.task_id: (r.bits, float(r.n_bytes)) for r in bits}
+    for benchmark, folder in run.samples.items():
+        verdicts: dict[str, list[bool]] = {}
+        for row in read_rows(folder / "model" / "results.jsonl"):
+            verdicts.setdefault(row["task_id"], []).append(row["verdict"] == Verdict.PASS)
+        n = min(map(len, verdicts.values()))
+        found[f"{benchmark}/pass@{n}"] = {
+            task: (pass_at_k(len(each), sum(each), n), 1.0) for task, each in verdicts.items()
+        }
     if losses := scores(run.folder, "validation/loss"):
         found[LOSS] = {"": (losses[max(losses)], 1.0)}
     return found
@@ -213,7 +222,7 @@ def table(result: Mapping[str, Any]) -> str:
             for name in rows:
                 cells = [variants[name]["measures"][m][group] for m in shown]
                 texts = [
-                    _cell(cell[key] if key else cell, PASS in m, bool(key))
+                    _cell(cell[key] if key else cell, "pass@" in m, bool(key))
                     for m, cell in zip(shown, cells, strict=True)
                 ]
                 lines.append(f"| {' | '.join([name, *texts])} |")
@@ -264,7 +273,7 @@ def draw(result: Mapping[str, Any]) -> bytes:
     )  # fmt: skip
     places = range(len(variants))
     for axis, measure in zip(axes[0], measures, strict=True):
-        scale = 100 if PASS in measure else 1
+        scale = 100 if "pass@" in measure else 1
         points = [variant["measures"][measure]["all"] for variant in variants.values()]
         value, low, high = (
             np.asarray([scale * point[key] for point in points]) for key in ("value", "low", "high")

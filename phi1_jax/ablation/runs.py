@@ -28,6 +28,7 @@ class Run:
       folder: of its last phase.
       shards: corpus -> token shards, of all its phases.
       scores: benchmark -> folder of launch/evaluate.py.
+      samples: the same, of the benchmarks from which samples are drawn for pass@k.
     """
 
     variant: str
@@ -35,6 +36,12 @@ class Run:
     folder: Path
     shards: Mapping[str, Path]
     scores: Mapping[str, Path]
+    samples: Mapping[str, Path]
+
+    @property
+    def last_stages(self) -> list[Path]:
+        """The folders without which it is not done."""
+        return [*self.scores.values(), *self.samples.values()]
 
 
 class Ablation:
@@ -76,7 +83,7 @@ class Ablation:
         return [
             run
             for run in (self.runs if runs is None else runs)
-            if not all(self.pipeline.is_finished(stages[f]) for f in run.scores.values())
+            if not all(self.pipeline.is_finished(stages[folder]) for folder in run.last_stages)
         ]
 
     def run(self, runs: Sequence[Run] | None = None, workers: int = 1, quiet: bool = False) -> None:
@@ -117,7 +124,7 @@ class Ablation:
         return median(seconds) if seconds else STAGE_S, bool(seconds)
 
     def _names(self, runs: Sequence[Run]) -> list[str]:
-        return [folder.name for run in runs for folder in run.scores.values()]
+        return [folder.name for run in runs for folder in run.last_stages]
 
     def _add_run(self, variant: str, seed: int) -> Run:
         recipe, model, shards = self.question.recipe, None, {}
@@ -143,7 +150,15 @@ class Ablation:
             )
             for benchmark in (OWN, *recipe.public)
         }  # fmt: skip
-        return Run(variant, seed, model, shards, scores)
+        samples = {
+            benchmark: recipe.add_scores(
+                self.pipeline, self.data, f"samples_{benchmark}", benchmark, {"model": str(model)},
+                execute=True, samples=True,
+            )
+            for benchmark in recipe.public
+            if recipe.n_samples and benchmark in self.execute
+        }  # fmt: skip
+        return Run(variant, seed, model, shards, scores, samples)
 
     def _add_corpus(self, name: str, corpus: Corpus, seed: int) -> Path:
         files = [path for made in corpus.of for path in self.data.corpora[made]]

@@ -55,6 +55,7 @@ class Recipe:
     embed_tokens: int = 256
     filtered_mb: float = 2.5
     max_new_tokens: int = 160
+    n_samples: int = 0  # of each public problem, for ablations' pass@k; 0: greedy only
     batch_size: int = 200  # completions drawn at once
     filter_quality: bool = True
     validation_rows: int = 128
@@ -208,11 +209,13 @@ class Recipe:
         benchmark: str,
         models: Mapping[str, str],
         execute: bool,
+        samples: bool = False,
     ) -> Path:
         """Bits per byte of the solutions, and pass@1 if `execute`, of models (name -> run).
 
         Args:
           benchmark: "own", or one of `public`.
+          samples: in place of both, `n_samples` samples of each problem for pass@k.
         """
         problems = self.public.get(benchmark)
         if execute:
@@ -220,7 +223,15 @@ class Recipe:
                 f"--max_new_tokens={self.max_new_tokens}",
                 f"--batch_size={self.batch_size}",
                 "--allow_code_execution",
+                "--on_overflow=left",  # HumanEval's longest prompts, in a short context
             ]
+            if samples:
+                how += [
+                    "--metrics=pass_at_k",
+                    f"--n_samples={self.n_samples}",
+                    "--temperature=0.8",
+                    "--top_p=0.95",
+                ]
         else:
             how = ["--metrics=solution_bits_per_byte"]
         return pipeline.add(

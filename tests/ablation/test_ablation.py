@@ -73,10 +73,11 @@ if name == "evaluate.py":
     better = "train_some" in given["checkpoint"]
     model = folder / "model"
     model.mkdir(exist_ok=True)
+    n = int(given.get("n_samples", 1))
     write(model / "results.jsonl", [
         {"task_id": "own/0", "verdict": "PASS"},
         {"task_id": "own/1", "verdict": "PASS" if better else "FAIL"},
-    ])
+    ] + [{"task_id": f"own/{i}", "verdict": "FAIL"} for i in (0, 1)] * (n - 1))
     write(model / "bits_per_byte.jsonl", [
         {"task_id": f"own/{i}", "bits": (30.0 - 10 * better) * (i + 1), "n_bytes": 10 * (i + 1),
          "n_tokens": 5, "n_cut": 0, "n_pieces": 1} for i in (0, 1)
@@ -104,7 +105,9 @@ def question(**fields) -> Question:
         "all": (pretrain(RECIPE), finetune(RECIPE)),
         "some": (pretrain(RECIPE), finetune(RECIPE, "some")),
     }
-    return Question(RECIPE, corpora, variants, **{"baseline": "all", **fields})
+    return Question(**{
+        "recipe": RECIPE, "corpora": corpora, "variants": variants, "baseline": "all", **fields
+    })  # fmt: skip
 
 
 def ablation(tmp_path: Path, **fields) -> Ablation:
@@ -231,6 +234,30 @@ def test_results_have_each_measure_with_its_interval_and_difference(tmp_path, sc
     board.Reload()
     assert [event.value for event in board.Scalars("pass@1/own")] == [1.0]
     assert "_hparams_/session_start_info" in board.summary_metadata
+
+
+def test_samples_of_public_problems_give_pass_at_k(tmp_path, scripts):
+    problem = {
+        "task_id": "HumanEval/0", "prompt": "def f(x):\n", "entry_point": "f",
+        "canonical_solution": "    return x\n", "test": "def check(candidate):\n    pass\n",
+    }  # fmt: skip
+    public = tmp_path / "humaneval.jsonl"
+    public.write_text(json.dumps(problem) + "\n")
+    recipe = replace(RECIPE, n_samples=10, public={"humaneval": public})
+    asked = Ablation(
+        question(recipe=recipe), tmp_path / "stages", (0,), execute=["own", "humaneval"],
+        scripts=scripts,
+    )  # fmt: skip
+    asked.run()
+    found = results.gather(asked, "mine")["variants"]
+    measures = {name: found[name]["measures"] for name in found}
+    assert measures["all"]["humaneval/pass@1"]["all"]["value"] == 0.5
+    assert measures["all"]["humaneval/pass@10"]["all"]["value"] == 0.5  # one of ten passes
+    assert measures["some"]["humaneval/pass@10"]["all"]["value"] == 1.0
+    assert "own/pass@10" not in measures["all"]
+    # Without leave to execute them, no samples are drawn.
+    silent = Ablation(question(recipe=recipe), tmp_path / "stages", (0,), execute=["own"])
+    assert not silent.runs[0].samples
 
 
 @pytest.mark.parametrize("name", ["data_mix", "decontamination", "diversity", "error_rate"])
