@@ -243,29 +243,32 @@ def tree_tokens(function: _Function, is_method: bool = False) -> tuple[array, ar
     def name_of(name: str) -> int | str:
         return name if name in bound else _crc(name)
 
-    def visit(node: ast.AST, parts: list[_Part]) -> None:
-        kind = type(node).__name__
-        if isinstance(node, ast.Name):
+    def visit(node: Any, parts: list[_Part]) -> None:
+        # Types are compared, and `ast.iter_fields` is not used, for speed.
+        cls: type[Any] = type(node)
+        if cls is ast.Name:
             parts.append(name_of(node.id))
             return
-        if isinstance(node, ast.Constant):
+        if cls is ast.Constant:
             parts.append(_crc(f"C{node.value!r}"))
             return
-        if isinstance(node, ast.arg):
+        if cls is ast.arg:
             if node is not dropped:
                 parts.append(node.arg)
             return
-        if isinstance(node, ast.Await):
+        if cls is ast.Await:
             visit(node.value, parts)
             return
-        if owner and isinstance(node, ast.Attribute) and _is_name(node.value, owner.arg):
+        if owner and cls is ast.Attribute and _is_name(node.value, owner.arg):
             parts.append(node.attr if node.attr == function.name else _crc(node.attr))
             return
+        kind = cls.__name__
         parts.append(_crc(_SAME_KIND.get(kind, kind)))
-        for field, value in ast.iter_fields(node):
-            if field in _LEFT_OUT:
+        for field in cls._fields:
+            value = None if field in _LEFT_OUT else getattr(node, field, None)
+            if value is None:
                 continue
-            if isinstance(value, list):
+            if type(value) is list:
                 if field in ("body", "orelse", "finalbody"):
                     block: list[list[_Part]] = []
                     for item in value:

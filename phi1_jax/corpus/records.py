@@ -155,10 +155,11 @@ def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
 
 
 @contextmanager
-def open_records(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def open_records(path: Path) -> Iterator[Callable[[Mapping[str, Any] | bytes], None]]:
     """Yields what writes one record; the file is there once the block ends without an error.
 
-    Values that JSON lacks become those of `plain`.
+    Values that JSON lacks become those of `plain`. A record may come as `encode_record`'s line, so
+    that what goes to several files is encoded once.
     """
     path = Path(path)
     if not path.name.endswith(_WRITTEN):
@@ -166,7 +167,9 @@ def open_records(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     with _open_write(temporary, path.suffix) as file:
-        yield lambda record: cast(None, file.write(encode_record(record)))
+        yield lambda record: cast(
+            None, file.write(record if isinstance(record, bytes) else encode_record(record))
+        )
     temporary.replace(path)
 
 

@@ -7,7 +7,6 @@ trees, so several may be asked for at once.
 """
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zstandard
 from tqdm import tqdm
 
 from phi1_jax.corpus.documents import Document, read_documents
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.corpus.problems import Problem
-from phi1_jax.corpus.records import Skip, open_records, read_records, write_records
+from phi1_jax.corpus.records import Skip, encode_record, open_records, write_records
 from phi1_jax.decontamination.contamination import (
     ROUNDING,
     WHOLE_WORDS,
@@ -141,8 +141,9 @@ def decontaminate(
                 keep = [files.enter_context(level.open(name)) for level in levels]
                 for document, leak in _find_leaks(comparison, chunks, nearest, workers):
                     n_in[name] += 1
+                    line = encode_record(vars(document))
                     for keep_at_tau in keep[: leak.level if leak else None]:
-                        keep_at_tau(document)
+                        keep_at_tau(line)
                     if leak:
                         for level in levels[leak.level :]:
                             level.reasons[leak.reason] += 1
@@ -176,7 +177,7 @@ class _Level:
     Attributes:
       n_out: corpus -> documents that stay.
       reasons: measure -> documents that it takes out.
-      digests: file -> SHA-256 of the documents that were written there.
+      digests: file -> SHA-256 of the lines that were written there.
     """
 
     def __init__(self, tau: float, folder: Path) -> None:
@@ -187,15 +188,15 @@ class _Level:
         self.digests: dict[Path, str] = {}
 
     @contextmanager
-    def open(self, name: str) -> Iterator[Callable[[Document], None]]:
-        """Yields what keeps one document of a corpus."""
+    def open(self, name: str) -> Iterator[Callable[[bytes], None]]:
+        """Yields what keeps one document of a corpus, given as its line."""
         path = self.folder / f"{name}.jsonl.zst"
         digest = hashlib.sha256()
         with open_records(path) as write:
 
-            def keep(document: Document) -> None:
-                write(vars(document))
-                digest.update(_line(vars(document)))
+            def keep(line: bytes) -> None:
+                write(line)
+                digest.update(line)
                 self.n_out[name] += 1
 
             yield keep
@@ -239,15 +240,9 @@ def _chunks(
         yield chunk, embed([document.text for document in chunk]) if embed else None
 
 
-def _line(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(record, ensure_ascii=False).encode()
-
-
 def _digest_of_file(_: None, path: Path) -> str:
-    digest = hashlib.sha256()
-    for record in read_records(path):
-        digest.update(_line(record))
-    return digest.hexdigest()
+    with zstandard.open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _split(problems: Sequence[Problem], rules: Rules, nearest: Nearest) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from phi1_jax.corpus.fingerprints import (
     normalize_words,
 )
 from phi1_jax.corpus.problems import Problem
-from phi1_jax.corpus.records import read_records
+from phi1_jax.corpus.records import write_records
+from phi1_jax.decontamination import decontaminate as decontaminate_module
 from phi1_jax.decontamination.contamination import Comparison, Rules
 from phi1_jax.decontamination.decontaminate import decontaminate
 from phi1_jax.errors import UserError
@@ -430,11 +431,14 @@ def test_a_file_that_does_not_hold_what_was_found_clean_stops_the_stage(tmp_path
     """As a failing disk or another program's write would leave it."""
     write_documents(tmp_path / "c.jsonl", CLEAN)
 
-    def altered(path):
-        for record in read_records(path):
-            yield record | {"text": record["text"].replace("even", "odd")}
+    def altered(levels, workers):
+        for path in levels[0].digests:
+            rows = [row | {"text": row["text"].replace("even", "odd")} for row in read_rows(path)]
+            write_records(path, rows)
+        verify(levels, workers)
 
-    monkeypatch.setattr("phi1_jax.decontamination.decontaminate.read_records", altered)
+    verify = decontaminate_module._verify
+    monkeypatch.setattr(decontaminate_module, "_verify", altered)
     with pytest.raises(RuntimeError, match=r"c\.jsonl\.zst: does not hold what was found clean"):
         decontaminate([tmp_path / "c.jsonl"], PROBLEMS, tmp_path / "o", Rules())
 
