@@ -15,7 +15,7 @@ from phi1_jax.corpus.fingerprints import (
     normalize_words,
 )
 from phi1_jax.corpus.problems import Problem
-from phi1_jax.corpus.records import write_records
+from phi1_jax.corpus.records import read_records, write_records
 from phi1_jax.decontamination import decontaminate as decontaminate_module
 from phi1_jax.decontamination.contamination import Comparison, Rules
 from phi1_jax.decontamination.decontaminate import decontaminate
@@ -433,7 +433,9 @@ def test_a_file_that_does_not_hold_what_was_found_clean_stops_the_stage(tmp_path
 
     def altered(levels, workers):
         for path in levels[0].digests:
-            rows = [row | {"text": row["text"].replace("even", "odd")} for row in read_rows(path)]
+            rows = [
+                row | {"text": row["text"].replace("even", "odd")} for row in read_records(path)
+            ]
             write_records(path, rows)
         verify(levels, workers)
 
