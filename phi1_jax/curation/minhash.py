@@ -35,8 +35,11 @@ _STRING = (
     r'"""[\s\S]*?(?:"""|\Z)|' + r"'''[\s\S]*?(?:'''|\Z)|"
     r'"(?:\\[\s\S]|[^"\\\n])*"|' + r"'(?:\\[\s\S]|[^'\\\n])*')"
 )
+# Strings with nothing but layout between them are one string.
+_STRINGS = rf"{_STRING}(?:(?:[\s\\]|#[^\n]*\n)*{_STRING})*"
+_PART = re.compile(rf"#[^\n]*|({_STRING})")
 # A name with the parenthesis after it is told apart: of builtins only calls are never renamed.
-_TOKEN = re.compile(rf"#[^\n]*|{_STRING}|(?:\.\s*)?[^\W\d]\w*(?:[ \t]*\()?|\d[\w.]*|[^\s\w(),;\\]")
+_TOKEN = re.compile(rf"#[^\n]*|{_STRINGS}|(?:\.\s*)?[^\W\d]\w*(?:[ \t]*\()?|\d[\w.]*|[^\s\w(),;\\]")
 _WORD = re.compile(r"\w+|[^\w\s]")
 _REPLACED = re.compile(r"\{([^{}]*)\}")
 _ESCAPE = re.compile(
@@ -96,19 +99,23 @@ def _read_token(token: str) -> list[tuple[str, int]]:
 
 
 def _read_string(token: str) -> list[tuple[str, int]]:
-    start = min(i for i in (token.find("'"), token.find('"')) if i >= 0)
-    prefix, quotes = token[:start].lower(), 3 if token[start] * 3 == token[start : start + 3] else 1
-    content = token[start + quotes : -quotes]
-    if "\\" in content and "r" not in prefix:
-        content = _ESCAPE.sub(_unescape, content)
-    if "f" not in prefix:
-        return [("", _digest(word)) for word in _WORD.findall(content)]
-    found = []
-    # Of every two parts the second stood in braces: code.
-    for i, part in enumerate(_REPLACED.split(content)):
+    # Text and code in turn, as an f-string has them.
+    parts = [""]
+    for string in filter(None, _PART.findall(token)):
+        start = min(i for i in (string.find("'"), string.find('"')) if i >= 0)
+        prefix, quotes = string[:start].lower(), string[start] * 3
+        n = 3 if string.startswith(quotes, start) else 1
+        content = string[start + n : -n]
+        if "\\" in content and "r" not in prefix:
+            content = _ESCAPE.sub(_unescape, content)
+        found = _REPLACED.split(content) if "f" in prefix else [content]
+        parts[-1] += found[0]
+        parts += found[1:]
+    result = []
+    for i, part in enumerate(parts):
         for word in (_TOKEN if i % 2 else _WORD).findall(part):
-            found += _read_token(word) if i % 2 else [("", _digest(word))]
-    return found
+            result += _read_token(word) if i % 2 else [("", _digest(word))]
+    return result
 
 
 def _digest(word: str) -> int:

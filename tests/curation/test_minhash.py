@@ -85,6 +85,7 @@ def test_files_of_another_formatter_are_found(formatter, library, buckets):
         "x = \\\n  f(r'a b', [1, 2,])  # comment",
         'y = f("""a\nb""", [1, 2])',
         "x = f ('\\x61\\tb', [1, 0b10])",
+        "x = f('a'  # it's \"so\"\n      \\\n      r' ' f'b', [1, 2])",
     ],
 )
 def test_shingles_ignore_what_formatters_change(other):
@@ -96,6 +97,8 @@ def test_names_in_f_strings_are_names_and_shadowed_builtins_too():
     same = 'def g(me, at):\n    return f"at {at}: {me.where!r:>5}"\n'
     assert np.array_equal(shingles(text), shingles(same))
     assert not np.array_equal(shingles(text), shingles(text.replace("{id}", "{self}")))
+    joined = text.replace("at {id}: {", "at {id}: ' rf'{")
+    assert np.array_equal(shingles(text), shingles(joined))
     assert not np.array_equal(shingles("a = len(b)" * 5), shingles("a = max(b)" * 5))
 
 
@@ -139,4 +142,5 @@ def test_shingles_follow_the_data_and_ignore_names_comments_and_layout():
     assert np.array_equal(shingles(text), shingles(same))
     assert not np.array_equal(shingles(text), shingles(swapped))
     assert len(shingles("")) == 0 and len(shingles("x")) == 1
+    assert not np.array_equal(shingles("x = ['a', 'b']"), shingles("x = ['ab']"))
     assert not np.array_equal(shingles("one two", prose=True), shingles("one six", prose=True))
