@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -62,10 +63,12 @@ class Usage:
     output_tokens: int
 
 
-# What endpoints call the end of a reply, in lower case.
+# What endpoints call the end of a reply: small letters and digits, with "_" between words.
 _STOP = {
     "stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed", "end", "done",
-    "finish", "finished", "normal", "success",
+    "finish", "finished", "normal", "success", "s", "eot", "eot_id", "im_end", "eos_found",
+    "end_of_text", "endoftext", "end_of_sequence", "endofsequence", "end_of_turn", "end_of_message",
+    "stop_token", "stop_str", "stop_string", "stop_word", "natural_stop",
 }  # fmt: skip
 _LENGTH = {
     "length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_new_tokens",
@@ -80,7 +83,7 @@ FAILED = {"error", "server_error", "internal_error", "abort", "aborted", "cancel
 
 def plain_reason(finish_reason: str) -> str:
     """What an endpoint's word means: "stop", "length", "refusal", "error"; else the word itself."""
-    word = finish_reason.strip().lower().replace("-", "_").removeprefix("finish_reason_")
+    word = re.sub(r"[\W_]+", "_", finish_reason.lower()).strip("_").removeprefix("finish_reason_")
     for plain, words in (
         ("stop", _STOP), ("length", _LENGTH), ("refusal", _REFUSED), ("error", FAILED)
     ):  # fmt: skip
@@ -122,7 +125,7 @@ class ChatReply:
         """Whether this is a failure of the endpoint and not a model's reply; it is never cached."""
         nothing = not self.text.strip() and not self.usage.output_tokens
         reason = plain_reason(self.finish_reason)
-        return reason in ("error", "malformed") or (reason == "stop" and nothing)
+        return reason in ("error", "malformed") or (nothing and reason != "refusal")
 
 
 @dataclass(frozen=True)

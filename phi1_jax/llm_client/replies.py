@@ -13,6 +13,8 @@ _FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^\n]*)")
 _PYTHON = re.compile(r"(?:i?python|py)[\d.]*|pycon|python-?repl", re.I)
 # "7", "7.0", "7/10", "7 out of 10"
 _NUMBER = r"(\d+)(?:\.0*)?(?:[\s*_]*(?:/|out\s+of|of)\s*(\d+)(?:\.0*)?)?"
+# An escape of JSON (group 1), or a backslash that begins none.
+_BACKSLASH = re.compile(r'\\(["\\/bfnrt]|u[\da-fA-F]{4})?')
 _WHOLE_NUMBER = re.compile(rf"\s*{_NUMBER}\s*")
 
 
@@ -86,8 +88,12 @@ def python_blocks(text: str) -> list[CodeBlock]:
 
 
 def json_objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects in a text, outermost ones only; raw newlines in strings are accepted."""
+    """The JSON objects in a text, outermost ones only.
+
+    Accepted are raw newlines in strings, and backslashes that begin no escape of JSON.
+    """
     decoder = json.JSONDecoder(strict=False)
+    text = _BACKSLASH.sub(lambda found: found[0] if found[1] else r"\\", text)
     at = text.find("{")
     while at >= 0:
         try:
@@ -114,7 +120,8 @@ def whole_number(value: Any, most: int) -> int | None:
 
 _GRADE = re.compile(
     r"(?:^\W*(?:(?:the|my|final|overall)\s+)*grade\b|\bGRADE\s*:)"  # begins a line, or "GRADE:"
-    rf"(?:\W|is\b|boxed\b)*?(?<![\d.-]){_NUMBER}[^\w\n]*(?:\(.*)?$",  # "7 (a slip)"
+    rf"(?:\W|is\b|boxed\b)*?(?<![\d.-]){_NUMBER}(?:\s+(?:points?|marks?)\b)?"
+    r"[^\w\n]*(?:\(.*|[,;:\u2013\u2014-](?![^\w\n]*\d).*)?$",  # "7 (a slip)", "7 - a slip"
     re.M | re.I,
 )
 

@@ -207,7 +207,7 @@ def parse_body(body: bytes, request: ChatRequest) -> ChatReply:
     """
     raw = body.decode("utf-8", "backslashreplace")
     try:
-        answer = json.loads(body.decode())
+        answer = json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise FailedReply(f"the answer is not JSON: {raw}") from None
     if not isinstance(answer, dict):
@@ -221,7 +221,8 @@ def parse_body(body: bytes, request: ChatRequest) -> ChatReply:
         choice = answer["choices"][0]
         message = choice["message"]
         refusal, content = message.get("refusal"), message.get("content")
-        reason = str(choice.get("finish_reason") or "stop")
+        reason = choice.get("finish_reason") or "stop"
+        reason = str(reason.get("type") if isinstance(reason, dict) else reason)
         error = answer.get("error") or choice.get("error")
     except (LookupError, TypeError, AttributeError):
         error = answer.get("error") or "no completion in it"

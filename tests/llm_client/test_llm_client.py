@@ -170,7 +170,8 @@ def test_what_cannot_be_used_says_so_and_is_not_paid_for_twice(answer, problem, 
 @pytest.mark.parametrize(
     "word",
     ["stop", None, "eos", "eos_token", "end_turn", "STOP", "COMPLETE", "stop_sequence",
-     "FINISH_REASON_STOP"],
+     "FINISH_REASON_STOP", "stop_token", "<|im_end|>", "</s>", "EndOfSequence",
+     {"type": "stop", "matched": 2}],
 )  # fmt: skip
 def test_every_endpoints_word_for_a_whole_reply_is_understood(word, tmp_path):
     with Server(lambda body: completion("x", word)) as server:
@@ -203,6 +204,7 @@ FAILURES = {
     "a deep body": Answer(b"[" * 100_000),
     "not UTF-8": Answer(completion("caf\xe9").body.replace(b"\\u00e9", b"\xe9")),
     "nothing, counted as nothing": completion("", usage=(0, 0)),
+    "nothing, said to be too long": completion("", "length", usage=(9, 0)),
     "nothing, not counted": completion(None, usage=None),
     "finish_reason error": completion("half a text", "error", usage=None),
     "content of another type": completion({"a": 1}),

@@ -64,4 +64,7 @@ def test_json_objects_are_decoded_not_matched():
     assert list(json_objects(text)) == [
         {"a": "}{", "b": {"c": 1}}, {"d": "two\nlines"}, {"e": 1}
     ]  # fmt: skip
+    assert list(json_objects(r'{"a": "\d \\d \u00e9 \u \" \n"}')) == [
+        {"a": '\\d \\d \xe9 \\u " \n'}
+    ]
     assert list(json_objects("{" * 5_000)) == []
