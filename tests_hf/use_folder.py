@@ -23,6 +23,9 @@ def main(folder: str, prompts: list[str]) -> None:
         inputs = tokenizer(prompt, return_tensors="pt")
         out = model.generate(**inputs, max_new_tokens=12, do_sample=False)
         completions.append(out[0, inputs["input_ids"].shape[1] :].tolist())
+    batch = tokenizer(prompts, padding=True, return_tensors="pt")
+    out = model.generate(**batch, max_new_tokens=12, do_sample=False)
+    batched = out[:, batch["input_ids"].shape[1] :].tolist()
     complete = pipeline("text-generation", model=model, tokenizer=tokenizer)
     texts = complete(
         prompts, max_new_tokens=12, do_sample=False, return_full_text=False, batch_size=2
@@ -30,8 +33,9 @@ def main(folder: str, prompts: list[str]) -> None:
     result = {
         "version": transformers.__version__,
         "ids": tokenizer(prompts)["input_ids"],
-        "padded": list(tokenizer(prompts, padding=True, return_tensors="pt")["input_ids"].shape),
+        "padded": list(batch["input_ids"].shape),
         "completions": completions,
+        "batched": [row[: len(alone)] for row, alone in zip(batched, completions, strict=True)],
         "texts": [row[0]["generated_text"] for row in texts],
         "eos": model.generation_config.eos_token_id,
         "special": special,

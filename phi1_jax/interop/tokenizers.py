@@ -251,6 +251,9 @@ def write_tokenizer(source: Path, folder: Path, max_seq_len: int) -> BytePairTok
     if isinstance(config.get("extra_special_tokens"), list):  # releases before 5 fail on a list
         config["additional_special_tokens"] = config.pop("extra_special_tokens")
     files[_CONFIG] = {
+        # Its default, the right, would have batches go on after the padding: only the pipeline of
+        # releases from 5 on turns it for a model that generates.
+        "padding_side": "left",
         **config,
         # Not CodeGenTokenizer, which would ignore the file and build CodeGen's rules again.
         "tokenizer_class": "PreTrainedTokenizerFast",

@@ -182,7 +182,9 @@ def chat(gpt2_like, tmp_path):
     special = {"eos_token": "<|im_end|>", "additional_special_tokens": ["<|im_start|>"]}
     write(folder, "special_tokens_map", special)
     write(
-        folder, "tokenizer_config", {"eos_token": {"content": "<|im_end|>"}, "padding_side": "left"}
+        folder,
+        "tokenizer_config",
+        {"eos_token": {"content": "<|im_end|>"}, "padding_side": "right"},
     )
     (folder / "chat_template.jinja").write_text("{{ messages }}")
     return folder
@@ -217,7 +219,7 @@ def test_what_a_folder_says_of_its_tokenizer_is_written_back(chat, tmp_path):
     assert generation == {"eos_token_id": [600, 640], "temperature": 0.2, "pad_token_id": 600}
     assert special_ids(written) == {"bos_token_id": 600, "eos_token_id": 600, "pad_token_id": None}
     config = json.loads(back["tokenizer_config.json"])
-    assert config["eos_token"] == {"content": "<|im_end|>"} and config["padding_side"] == "left"
+    assert config["eos_token"] == {"content": "<|im_end|>"} and config["padding_side"] == "right"
     assert config["pad_token"] == "<|endoftext|>" and config["model_max_length"] == 64
     assert config["model_input_names"] == ["input_ids", "attention_mask"]
     assert json.loads(back["special_tokens_map.json"])["eos_token"] == "<|im_end|>"
