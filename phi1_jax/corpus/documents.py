@@ -32,6 +32,8 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _MISSING = object()
 # Null in these is the same as their absence.
 _NULLABLE = {"metadata", "prompt_chars", "test"}
+# Metadata that later stages read as one text, or as a list of texts, from anyone's records.
+_TEXTS, _LISTS = ("entry_point", "topic", "audience"), ("composition", "normalizations")
 
 
 @dataclass(frozen=True)
@@ -254,9 +256,15 @@ def make_document(
 ) -> Document:
     """A document that every writer and tokenizer takes: half surrogates in the text become U+FFFD.
 
-    `normalizations` in the metadata says so; other values become those of `plain`.
+    `normalizations` in the metadata says so; other values become those of `plain`, and fields that
+    later stages read become texts or lists of texts.
     """
     about: dict[str, Any] = plain(metadata or {})
+    for field_name in about.keys() & {*_TEXTS, *_LISTS}:
+        found = about.pop(field_name)
+        values = [_plain_text(v) for v in (found if isinstance(found, list) else [found])]
+        if found is not None:
+            about[field_name] = values if field_name in _LISTS else ", ".join(values)
     if not text.isascii():
         text, n_surrogates = _SURROGATES.subn("\ufffd", text)
         if n_surrogates:
@@ -421,7 +429,7 @@ def _to_document(row: Row, source: str | None, columns: Mapping[str, str]) -> Do
     metadata = {k: v for k, v in metadata.items() if v is not None or k not in _NULLABLE | fields}
     name, told = value("id"), source or value("source")
     return make_document(
-        row.name if name is None else name, text, row.source if told is None else told, metadata
+        row.name if name in (None, "") else name, text, row.source if told is None else told, metadata
     )
 
 

@@ -233,6 +233,16 @@ def test_odd_rows_among_good_ones_are_left_out_by_line(tmp_path, capsys):
         list(read_documents(path, None, {"c": "n.c"}, lambda *what: None))
 
 
+def test_metadata_that_stages_read_has_their_types_and_every_document_an_id(tmp_path):
+    about = {"composition": 5, "normalizations": None, "topic": ["a", 1], "entry_point": {"b": 2}}
+    write_records(tmp_path / "d.jsonl", [{"id": "", "text": "a", "metadata": about | {"x": None}}])
+    (document,) = read_documents(tmp_path / "d.jsonl")
+    assert document.id == "d.jsonl:1"
+    assert document.metadata == {
+        "composition": ["5"], "topic": "a, 1", "entry_point": "{'b': 2}", "x": None
+    }  # fmt: skip
+
+
 def test_a_log_names_all_counts_all_and_shows_the_first(tmp_path, capsys):
     log = SkipLog(tmp_path / "left_out.jsonl")
     for i in range(9):
