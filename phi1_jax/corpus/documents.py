@@ -429,7 +429,10 @@ def _to_document(row: Row, source: str | None, columns: Mapping[str, str]) -> Do
     metadata = {k: v for k, v in metadata.items() if v is not None or k not in _NULLABLE | fields}
     name, told = value("id"), source or value("source")
     return make_document(
-        row.name if name in (None, "") else name, text, row.source if told is None else told, metadata
+        row.name if name in (None, "") else name,
+        text,
+        row.source if told is None else told,
+        metadata,
     )
 
 
