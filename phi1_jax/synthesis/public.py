@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.corpus.documents import Document, write_documents
+from phi1_jax.corpus.syntax import parse_python
 from phi1_jax.llm_client.replies import python_blocks
 from phi1_jax.sandbox import Outcome, Verdict
 from phi1_jax.synthesis.replies import ReplyError
@@ -21,9 +22,10 @@ from phi1_jax.synthesis.synthesize import EXERCISES, REJECTS
 from phi1_jax.synthesis.verify import Run
 
 # The solution is the module that tests import; statements of a test run with it in scope, then its
-# functions. pytest is not in the sandbox: this much of it is what such tests use most.
+# functions, HumanEval's `check` on the last function of the solution. A test of which no assert was
+# reached shows nothing. pytest is not in the sandbox: this much of it is what such tests use most.
 _HARNESS = """
-import math, re, sys, types
+import ast, math, re, sys, types
 
 class raises:
     def __init__(self, kind, match=""):
@@ -45,16 +47,24 @@ class approx:
         return len(one) == len(two) and all(
             math.isclose(a, b, **self.limits) for a, b in zip(one, two))
 
+class Count(ast.NodeTransformer):
+    def visit_Assert(self, node):
+        return [*ast.parse("__reached.append(1)").body, node]
+
 for name, names in (("pytest", {"raises": raises, "approx": approx}), ("solution", {})):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__dict__.update(names)
 solution = sys.modules["solution"].__dict__
 exec(compile(CODE, "solution", "exec"), solution)
-scope = dict(solution, __name__="test_solution")
-exec(compile(TEST, "test", "exec"), scope)
+scope = dict(solution, __name__="test_solution", __reached=[])
+tree = ast.fix_missing_locations(Count().visit(ast.parse(TEST)))
+exec(compile(tree, "test", "exec"), scope)
 for name, value in list(scope.items()):
     if name.startswith("test") and callable(value) and name not in solution:
         value()
+    if name == "check" and name not in solution and isinstance(value, types.FunctionType):
+        value([f for f in solution.values() if getattr(f, "__module__", "") == "solution"][-1])
+assert scope["__reached"], "no assert of the test was executed"
 """
 
 
@@ -118,6 +128,9 @@ def keep_passing(documents: Iterable[Document], run: Run, output: Path) -> dict[
 def read_exercise(document: Document) -> tuple[Document, str, str]:
     """The exercise as a document to train on, its program, and its test.
 
+    Its solution is a program, and its prompt then the task in words; or the rest of a function that
+    the prompt begins, and the document then stays as it is.
+
     Raises:
       ReplyError: there is no prompt, no test, or not one program; `reason` says which.
     """
@@ -131,16 +144,20 @@ def read_exercise(document: Document) -> tuple[Document, str, str]:
             raise ReplyError("several_code_blocks" if blocks else "no_code_block")
         text = blocks[0].code
     code, test = text.strip("\n") + "\n", _test(document.metadata.get("test"))
-    _parse(code, "syntax_error")
+    begun = document.text[:cut] + code
+    if parse_python(code) is None and parse_python(begun) is not None:
+        prompt, program = document.text[:cut], begun
+    else:
+        _parse(code, "syntax_error")
+        task = task.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+        prompt, program = f'"""\n{task}\n"""\n', code
     tests = ast.walk(_parse(test, "test_syntax_error"))
     if not any(isinstance(node, ast.Assert) for node in tests):
         raise ReplyError("no_test")
-    task = task.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    prompt = f'"""\n{task}\n"""\n'
     metadata = {k: v for k, v in document.metadata.items() if k not in ("test", "sha256")}
     metadata |= {"prompt_chars": len(prompt), "public_id": document.id, "teacher": document.source}
     id = hashlib.sha256(prompt.encode(errors="replace")).hexdigest()[:16]
-    return Document(id, prompt + code, document.source, metadata), code, test
+    return Document(id, prompt + code, document.source, metadata), program, test
 
 
 def _test(value: Any) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from configs.sources.public import get_config
 from phi1_jax.corpus.documents import read_documents
+from phi1_jax.corpus.records import write_records
 from phi1_jax.curation.sources import declared_sources, parse_source, read_source
 from phi1_jax.sandbox import open_sandbox
 from phi1_jax.synthesis.public import keep_passing
@@ -108,6 +109,25 @@ def test_what_is_not_shown_to_hold_is_left_out_with_a_reason(change, reason, kee
     assert not kept and report["dropped"] == {reason: 1}
     (reject,) = read_documents(tmp_path / "rejects.jsonl.zst")
     assert reject.metadata["reason"] == reason
+
+
+def test_exercises_in_humanevals_format_are_tested_and_kept_as_they_are(sandbox, tmp_path):
+    prompt = 'def {0}(x):\n    """Return x plus 1."""\n'
+    check = "def check(candidate):\n    assert candidate(3) == 4\n"
+    rows = [
+        {"prompt": prompt.format("one"), "solution": "    return x + 1\n", "test": check},
+        {"prompt": prompt.format("two"), "solution": "    return x + 2\n", "test": check},
+        {"prompt": prompt.format("six"), "solution": "    return x + 1\n", "test": "def" + check},
+        {"prompt": "Add one.", "solution": "def add(x):\n    return x + 2\n", "test": check},
+        {"prompt": "Add 1.", "solution": "def add(x):\n    return x + 1\n",
+         "test": check.replace("check", "never_called")},
+    ]  # fmt: skip
+    write_records(tmp_path / "own.jsonl", rows)
+    report = keep_passing(read_documents(tmp_path / "own.jsonl"), sandbox.run, tmp_path)
+    (exercise,) = read_documents(tmp_path / "exercises.jsonl.zst")
+    assert exercise.text == rows[0]["prompt"] + rows[0]["solution"]
+    assert exercise.metadata["prompt_chars"] == len(rows[0]["prompt"])
+    assert report["dropped"] == {"test_fails": 3, "test_syntax_error": 1}
 
 
 def test_repeats_are_kept_once(keep):
