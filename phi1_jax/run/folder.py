@@ -12,9 +12,10 @@
 
 A step counts once it is committed. One that goes is first renamed away, then its commit file is
 deleted, then its files: wherever a kill strikes, a step is whole or not there. `checkpoints/` may
-be a link to, or the mount of, another file system: steps are renamed within it only.
+be a link to, or the mount of, another file system, and a step in it a link.
 """
 
+import errno
 import json
 import re
 import shutil
@@ -46,8 +47,8 @@ def refuse_unusable(run_dir: Path) -> None:
 
     Raises:
       UserError: TensorStore takes a backslash for a slash and cannot name bytes that are not UTF-8;
-        `checkpoints/` is a link to a disk that is not there; or a step is a mount of its own, which
-        cannot be renamed.
+        a step, or a folder that holds them, is a link to a disk that is not there; or a step is a
+        mount of its own, which cannot be renamed.
     """
     text, folder = str(run_dir), run_dir / CHECKPOINTS
     if "\\" in text or text != text.encode(errors="replace").decode():
@@ -55,13 +56,18 @@ def refuse_unusable(run_dir: Path) -> None:
             f"{text!r}: a run's folder cannot have a backslash, or bytes that are not UTF-8, in its"
             " path; name another one"
         )
-    if folder.is_symlink() and not folder.exists():
-        raise UserError(f"{folder} is a link to {folder.readlink()}, which is not there; mount it")
-    for step in steps_in(run_dir):
-        if step_folder(run_dir, step).is_mount():
+    steps = [step_folder(run_dir, step) for step in steps_in(run_dir)]
+    for path in (*(run_dir / name for name in (CHECKPOINTS, COMMITS, QUARANTINE)), *steps):
+        if path.is_symlink() and not path.exists():
             raise UserError(
-                f"{step_folder(run_dir, step)} is a mount point, so it can be neither moved nor"
-                f" deleted; mount that file system at {folder} instead"
+                f"{path} is a link to {path.readlink()}, which is not there; mount it, or remove"
+                " the link"
+            )
+    for step in steps:
+        if step.is_mount():
+            raise UserError(
+                f"{step} is a mount point, so it can be neither moved nor deleted; mount that file"
+                f" system at {folder} instead"
             )
 
 
@@ -219,10 +225,11 @@ def quarantine(run_dir: Path, step: int) -> Path:
         number += 1
         target = target.with_name(f"{step}.{number}")
     target.parent.mkdir(exist_ok=True)
+    # Perhaps to another file system. To overlayfs, a container's image is one too.
     if step_folder(run_dir, step).exists():
-        step_folder(run_dir, step).rename(target)
+        shutil.move(step_folder(run_dir, step), target)
     if _commit_file(run_dir, step).exists():
-        shutil.move(_commit_file(run_dir, step), _beside(target))  # perhaps to another file system
+        shutil.move(_commit_file(run_dir, step), _beside(target))
     return target
 
 
@@ -236,7 +243,12 @@ def discard(run_dir: Path, step: int) -> None:
     target = run_dir / DISCARDED / str(step)
     _delete(target)
     target.parent.mkdir(exist_ok=True)
-    step_folder(run_dir, step).rename(target)
+    try:
+        step_folder(run_dir, step).rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        target = step_folder(run_dir, step)  # deleted where it is: a kill leaves no commit file
     _commit_file(run_dir, step).unlink()
     _delete(target)
     _remove_if_empty(target.parent)

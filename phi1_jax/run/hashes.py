@@ -16,8 +16,12 @@ from phi1_jax.files import file_sha256
 
 # A read that fails is tried again after so long each time.
 RETRY_AFTER_S = (0.1, 1.0, 5.0)
-# What operating systems and file servers leave in any folder that is opened.
-LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.nfs[0-9a-f]+", re.IGNORECASE)
+# What operating systems and file servers leave in any folder that is opened: .DS_Store, ._*, .nfs*,
+# .fuse_hidden*, .AppleDouble/ and many more. Of hidden files, a step has those of Zarr alone.
+LITTER = re.compile(
+    r"\.(?!z(array|attrs|group|metadata)$).*|(eh)?thumbs\.db|desktop\.ini|@eaDir|lost\+found",
+    re.IGNORECASE,
+)
 NOT_THERE = (FileNotFoundError, NotADirectoryError)
 T = TypeVar("T")
 
@@ -51,9 +55,11 @@ def _files(folder: Path) -> list[Path]:
     def fail(error: OSError) -> None:
         raise error
 
-    walk = os.walk(folder, onerror=fail, followlinks=True)
-    found = (Path(parent, name) for parent, _, names in walk for name in names)
-    return sorted(path for path in found if not LITTER.fullmatch(path.name))
+    found = []
+    for parent, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        folders[:] = (name for name in folders if not LITTER.fullmatch(name))
+        found += [Path(parent, name) for name in files if not LITTER.fullmatch(name)]
+    return sorted(found)
 
 
 def _digest(path: Path) -> str:

@@ -227,11 +227,30 @@ def test_checkpoints_on_another_file_system_are_pruned_and_set_aside(three, tmp_
     assert sorted(p.name for p in (disk / "steps").iterdir()) == ["4", "quarantine"]
 
 
-def test_a_disk_that_is_not_there_is_no_fresh_start(three, tmp_path):
+def test_steps_of_a_container_s_image_are_pruned_and_set_aside(three, tmp_path, monkeypatch):
     run_dir = tmp_path / "run"
     shutil.copytree(three, run_dir)
-    (run_dir / "checkpoints").rename(tmp_path / "disk")
-    (run_dir / "checkpoints").symlink_to(tmp_path / "unmounted")
+    real = os.rename
+
+    def rename(source, target, **options):  # as overlayfs answers for a folder of a lower layer
+        if Path(source).name.isdecimal():
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        real(source, target, **options)
+
+    monkeypatch.setattr(os, "rename", rename)
+    (run_dir / "checkpoints/6/_CHECKPOINT_METADATA").write_bytes(b"{")
+    assert restore(run_dir, CheckpointConfig())[0] == 4
+    assert run_folder.quarantined(run_dir) == ["6"]
+    assert run_folder.prune(run_dir, CheckpointConfig(keep_last=1)) == [2]
+    assert run_folder.known_steps(run_dir) == [4]
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "commits", "checkpoints/6"])
+def test_a_disk_that_is_not_there_is_no_damage(name, three, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(three, run_dir)
+    (run_dir / name).rename(tmp_path / "disk")
+    (run_dir / name).symlink_to(tmp_path / "unmounted")
     with pytest.raises(UserError, match=r"is a link to .*unmounted, which is not there; mount it"):
         restore(run_dir, CheckpointConfig())
     assert run_folder.known_steps(run_dir) == [2, 4, 6]
@@ -263,8 +282,12 @@ def test_what_the_system_leaves_among_the_files_is_no_damage(three, tmp_path):
     for folder in ("6", "6/params", "discarded", "quarantine", ""):
         place = run_dir / "checkpoints" / folder
         place.mkdir(exist_ok=True)
-        for name in (".DS_Store", "._6", "Thumbs.db", "desktop.ini", ".nfs0000000000a1b2c3"):
+        for name in (".DS_Store", "._6", "Thumbs.db", "desktop.ini", ".nfs0000000000a1b2c3",
+                     ".fuse_hidden0000a1", "._.zarray", "ehthumbs.db"):  # fmt: skip
             (place / name).write_text("litter")
+        for name in (".AppleDouble", "@eaDir"):
+            (place / name).mkdir()
+            (place / name / "6").write_text("litter")
     (run_dir / "commits" / "._6.json").write_text("litter")
     for name in ("060", "6\u00b2", "\u0666", "lost+found", "6 (copy)"):
         (run_dir / "checkpoints" / name).mkdir()
