@@ -21,7 +21,7 @@ from phi1_jax.errors import AllProcessesError, UserError
 from phi1_jax.files import read_json_if_whole
 from phi1_jax.run import distributed
 from phi1_jax.run.folder import CHECKPOINTS, known_steps
-from phi1_jax.run.hashes import names
+from phi1_jax.run.hashes import LITTER, names
 from phi1_jax.train.resume import IDENTITY
 
 LOCK = "lock"
@@ -115,12 +115,13 @@ def _lock(run_dir: Path, nonce: str) -> Iterator[None]:
 
 
 def _refuse_other_files(run_dir: Path) -> bool:
-    """Whether the folder is empty, but for hidden files; raises if it is neither that nor a run's.
+    """Whether the folder is empty; raises if it holds other files than a run's.
 
-    A job's logs may lie there before it begins.
+    A job's logs and hidden files may lie there before it begins.
     """
-    found = sorted(name for name in names(run_dir) if not name.startswith("."))
-    others = [name for name in found if not name.endswith((".log", ".out", ".err"))]
+    found = sorted(names(run_dir))
+    others = [name for name in found if not LITTER.fullmatch(name)]
+    others = [name for name in others if not name.endswith((".log", ".out", ".err"))]
     if others and not {LOCK, IDENTITY, CHECKPOINTS} & set(others):
         shown = ", ".join(others[:3]) + (", ..." if others[3:] else "")
         raise UserError(

@@ -98,8 +98,10 @@ def test_a_run_that_never_began_claims_no_folder(tmp_path):
         (run_dir / "tensorboard").mkdir()
         raise UserError("refused")
     assert not run_dir.exists()
-    run_dir.mkdir()
-    (run_dir / "slurm-7.out").touch()
-    with lock_run_dir(run_dir):
-        pass
-    assert (run_dir / "slurm-7.out").exists()
+    for name in ("slurm-7.out", ".git", "Thumbs.db"):
+        file = tmp_path / name / "run" / name
+        file.parent.mkdir(parents=True)
+        file.touch()
+        with lock_run_dir(file.parent):
+            pass
+        assert file.exists()
