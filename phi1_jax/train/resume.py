@@ -364,10 +364,9 @@ def _same_weights(old: str | None, new: str | None) -> bool:
 def _weights_identity(init_from: str) -> str | None:
     """The hash of all files' hashes of the checkpoint ("?" if it is gone), and its path."""
     folder, step = split_step(init_from)
-    committed = [path for path in (folder / "commits").glob("*.json") if path.stem.isdecimal()]
-    newest = max((int(path.stem) for path in committed), default=None)
-    path = folder / "commits" / f"{newest if step is None else step}.json"
     if not init_from:
         return None
+    newest = max(committed_steps(folder), default=None)
+    path = folder / "commits" / f"{newest if step is None else step}.json"
     found = hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else "?"
     return f"{found} ({init_from})"
