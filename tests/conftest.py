@@ -1,6 +1,7 @@
 """Eight CPU devices for every test, a shared compile cache, no network."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ["XLA_FLAGS"] = (
@@ -33,6 +34,12 @@ from phi1_jax.tokens.shards import write_shards
 # Programs are shared between tests and runs.
 jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/phi1_jax_tests").expanduser()))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+# Processes that a test starts inherit what nohup or a background job ignores, and would not see the
+# signals that the test sends. Handlers are not inherited; the tests themselves go on ignoring.
+for number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 REPOSITORY = Path(__file__).parent.parent
 

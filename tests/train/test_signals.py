@@ -9,9 +9,8 @@ from conftest import REPOSITORY
 
 PROGRAM = """
 import signal, sys
-for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # however the tests were started
-    ignored = number.name in sys.argv
-    signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
+for name in sys.argv[1:]:
+    signal.signal(signal.Signals[name], signal.SIG_IGN)
 from phi1_jax.train.signals import stop_signal
 with stop_signal() as stopped:
     print("on", flush=True)
