@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from absl import logging
+
 from phi1_jax.cli.pipeline import Pipeline
 from phi1_jax.config_dict import load_config
 
@@ -189,6 +191,11 @@ class Recipe:
           overrides: fields of the config, beside the recipe's own.
         """
         fields = {**self.overrides, **(overrides or {}), "steps": steps}
+        planned = load_config(self.config, {**fields, "steps": 1 << 30}).optimizer.warmup_steps
+        if planned > steps:  # a short trial; nothing but its number of steps was asked for
+            fields["optimizer.warmup_steps"] = steps // 10
+            message = "%s: the warm-up is shortened from %d to %d steps, for a run of %d"
+            logging.warning(message, name, planned, steps // 10, steps)
         load_config(self.config, fields)  # refuses what is wrong now, not after an hour
         return pipeline.add(
             name,

@@ -11,6 +11,7 @@ import pytest
 from conftest import REPOSITORY
 
 from phi1_jax.cli.pipeline import Pipeline
+from phi1_jax.cli.recipe import Data, Recipe
 from phi1_jax.errors import UserError
 
 # Writes its arguments, and what it finds of an earlier start, into its output.
@@ -133,3 +134,14 @@ pipeline.run()
     pipeline.run()
     assert time.monotonic() - began > 0.5
     assert starts(tmp_path / "runs" / "one") == 2  # nobody recorded the first's end
+
+
+def test_a_run_of_fewer_steps_than_the_warm_up_gets_a_shorter_one(tmp_path, caplog):
+    recipe = Recipe(REPOSITORY / "configs" / "phi1_tiny.py", {}, {})
+    pipeline, data = Pipeline(tmp_path, REPOSITORY / "launch"), Data(tmp_path, tmp_path, {})
+    for steps in (10, 20):
+        recipe.add_training(pipeline, data, f"of_{steps}", {"x": (tmp_path, 1.0)}, steps)
+    short, whole = (stage.command for stage in pipeline.stages.values())
+    assert {"--config.steps=10", "--config.optimizer.warmup_steps=1"} <= set(short)
+    assert not any("warmup" in argument for argument in whole)
+    assert "of_10: the warm-up is shortened from 20 to 1 steps, for a run of 10" in caplog.text
