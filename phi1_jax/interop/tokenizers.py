@@ -60,6 +60,12 @@ def read_tokenizer(folder: Path, model: Path | None = None) -> BytePairTokenizer
     if (folder / TOKENIZER_JSON).exists():
         content = (folder / TOKENIZER_JSON).read_bytes()
     else:
+        if not stated:
+            logging.warning(
+                "%s: no file names added tokens; CodeGen's runs of white space are added, as the"
+                " released phi-1 has them",
+                folder,
+            )
         content = _codegen_json(*_read_pieces(folder), [] if stated else WHITE_SPACE)
     content, ids = _add_tokens(folder, content, stated, special)
     end_of_text = END_OF_TEXT if END_OF_TEXT in ids or not eos else eos[0]

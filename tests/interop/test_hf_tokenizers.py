@@ -77,12 +77,13 @@ def test_codegen(gpt2_like, texts, tmp_path):
     assert loaded.decode([*loaded.encode("a"), 600]) == "a"
 
 
-def test_from_vocab_and_merges(gpt2_like, tmp_path):
+def test_from_vocab_and_merges(gpt2_like, tmp_path, caplog):
     vocab, merges = gpt2_like
     (tmp_path / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
     lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
     (tmp_path / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     assert read_tokenizer(tmp_path).fingerprint == codegen(vocab, merges).fingerprint
+    assert "CodeGen's runs of white space are added" in caplog.text
     (tmp_path / "merges.txt").write_text("one\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"merges\.txt is damaged"):
         read_tokenizer(tmp_path)
