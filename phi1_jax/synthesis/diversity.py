@@ -105,10 +105,15 @@ class ConstructCounter:
     encode: Callable[[str], Sized] = str
 
     def of_exercise(self, exercise: Exercise) -> Constructs:
-        """The constructs of the entry point; empty if the exercise does not parse or lacks it."""
+        """The constructs of the entry point; empty if the exercise does not parse or lacks it.
+
+        Of an exercise that names no entry point, those of its last function.
+        """
         tree = parse_python(exercise.prompt + exercise.solution)
         functions = [n for n in ast.walk(tree) if isinstance(n, _FUNCTIONS)] if tree else []
         entry = [f for f in functions if f.name == exercise.entry_point]
+        if tree and not exercise.entry_point:
+            entry = [n for n in tree.body if isinstance(n, _FUNCTIONS)]
         if tree is None or not entry:
             return Constructs()
         # HumanEval states its task in the function, MBPP before the program.
