@@ -342,6 +342,9 @@ def test_what_is_not_caught():
         "words between placeholders": Document(
             "f", f"x = f'{TASK[:20]}{{n}}{TASK[21:50]}{{n}}{TASK[51:]}'\n", "x"
         ),
+        "HTML": Document("html", f"<pre><code>{RENAMED}</code></pre>", "x"),
+        "IPython": Document("ipy", "In [1]: " + lines(RENAMED, "   ...: ")[8:], "x"),
+        "CSV": Document("csv", f'id,code\n1,"{RENAMED}"\n', "x"),
         "encoded": Document("b64", base64.b64encode(RENAMED.encode()).decode(), "x"),
     }
     assert compare(list(missed.values()), taus=(0.8,)) == {}
