@@ -366,9 +366,14 @@ def _readable_by(boot: list[str]) -> list[str]:
     """The `readable_paths` of the interpreter that will run the programs, asked of itself."""
     ask = f"import sys; path = sys.path[:]; sys.path.append({str(_ROOT)!r}); "
     ask += "from phi1_jax.sandbox.readable import main; main(path)"
-    done = subprocess.run(
-        [*boot, ask], env=ENVIRONMENT, capture_output=True, text=True, timeout=BOOT_TIMEOUT_S
-    )
+    try:
+        done = subprocess.run(
+            [*boot, ask], env=ENVIRONMENT, capture_output=True, text=True, timeout=BOOT_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UserError(
+            f"{boot[0]} did not start within {BOOT_TIMEOUT_S} s: is the machine overloaded?"
+        ) from error
     if done.returncode:
         raise UserError(f"{boot[0]} cannot tell what it reads: {done.stderr.strip()[-300:]}")
     return list(json.loads(done.stdout))

@@ -15,6 +15,7 @@ from typing import Any
 
 from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.corpus.syntax import parse_python
+from phi1_jax.errors import UserError
 from phi1_jax.llm_client.replies import python_blocks
 from phi1_jax.sandbox import Outcome, Verdict
 from phi1_jax.synthesis.replies import ReplyError
@@ -77,6 +78,8 @@ def keep_passing(documents: Iterable[Document], run: Run, output: Path) -> dict[
       run: runs self-contained programs, in order (`phi1_jax.sandbox.Sandbox.run`).
     Returns:
       The stage's counts: in, out and dropped (reason -> count).
+    Raises:
+      UserError: none passes.
     """
     counts: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
@@ -118,6 +121,9 @@ def keep_passing(documents: Iterable[Document], run: Run, output: Path) -> dict[
 
     kept = write_documents(output / EXERCISES, passing(run(programs())))
     write_documents(output / REJECTS, rejects)
+    if not kept:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.most_common(3)) or "no record"
+        raise UserError(f"no exercise passes its tests ({reasons}); see {output / REJECTS}")
     return {
         "in": dict(counts),
         "out": {"exercises": kept},

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from conftest import REPOSITORY
@@ -107,6 +108,13 @@ def test_shares_are_exact_and_nested_over_the_same_prompts(tmp_path, sandbox):
         wrong = {d.id for d in read if "mutation" in d.metadata}
         assert len(wrong) == share * 20 and before <= wrong
         before = wrong
+
+
+def test_exercises_that_name_no_entry_point_are_made_wrong_too(sandbox):
+    own = EXERCISES[0]
+    metadata = {k: v for k, v in own.metadata.items() if k != "entry_point"}
+    (wrong,) = make_wrong([replace(own, metadata=metadata)], sandbox.run)
+    assert wrong and wrong.text != own.text
 
 
 def test_documents_that_are_no_exercises_are_refused(tmp_path):

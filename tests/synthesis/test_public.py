@@ -10,6 +10,7 @@ from configs.sources.public import get_config
 from phi1_jax.corpus.documents import read_documents
 from phi1_jax.corpus.records import write_records
 from phi1_jax.curation.sources import declared_sources, parse_source, read_source
+from phi1_jax.errors import UserError
 from phi1_jax.sandbox import open_sandbox
 from phi1_jax.synthesis.public import keep_passing
 
@@ -55,9 +56,7 @@ def keep(sandbox, tmp_path):
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), path)
         source = parse_source(f"@{name}:{path}", None, declared_sources(get_config().to_dict()))
         report = keep_passing(read_source(source, pytest.fail), sandbox.run, tmp_path)
-        found = tmp_path / "exercises.jsonl.zst"
-        kept = list(read_documents(found)) if report["out"]["exercises"] else []
-        return kept, report
+        return list(read_documents(tmp_path / "exercises.jsonl.zst")), report
 
     return work
 
@@ -105,8 +104,8 @@ def test_a_kodcode_row_is_tested_as_pytest_would(keep):
     ],
 )
 def test_what_is_not_shown_to_hold_is_left_out_with_a_reason(change, reason, keep, tmp_path):
-    kept, report = keep("opencodeinstruct", {**OPENCODEINSTRUCT, **change})
-    assert not kept and report["dropped"] == {reason: 1}
+    with pytest.raises(UserError, match=rf"no exercise passes its tests \(1 {reason}\); see "):
+        keep("opencodeinstruct", {**OPENCODEINSTRUCT, **change})
     (reject,) = read_documents(tmp_path / "rejects.jsonl.zst")
     assert reject.metadata["reason"] == reason
 
