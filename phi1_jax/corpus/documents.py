@@ -259,12 +259,14 @@ def make_document(
     `normalizations` in the metadata says so; other values become those of `plain`, and fields that
     later stages read become texts or lists of texts.
     """
-    about: dict[str, Any] = plain(metadata or {})
-    for field_name in about.keys() & {*_TEXTS, *_LISTS}:
-        found = about.pop(field_name)
-        values = [_plain_text(v) for v in (found if isinstance(found, list) else [found])]
-        if found is not None:
-            about[field_name] = values if field_name in _LISTS else ", ".join(values)
+    about: dict[str, Any] = {}
+    for field_name, value in plain(metadata or {}).items():
+        if field_name in (*_TEXTS, *_LISTS):
+            if value is None:
+                continue
+            values = [_plain_text(v) for v in (value if isinstance(value, list) else [value])]
+            value = values if field_name in _LISTS else ", ".join(values)
+        about[field_name] = value
     if not text.isascii():
         text, n_surrogates = _SURROGATES.subn("\ufffd", text)
         if n_surrogates:

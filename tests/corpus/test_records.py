@@ -241,6 +241,8 @@ def test_metadata_that_stages_read_has_their_types_and_every_document_an_id(tmp_
     assert document.metadata == {
         "composition": ["5"], "topic": "a, 1", "entry_point": "{'b': 2}", "x": None
     }  # fmt: skip
+    # In the order that it was read in: the same records give the same bytes in every process.
+    assert list(document.metadata) == ["composition", "topic", "entry_point", "x"]
 
 
 def test_a_log_names_all_counts_all_and_shows_the_first(tmp_path, capsys):
