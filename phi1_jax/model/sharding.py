@@ -95,12 +95,26 @@ def per_device(f: Callable[..., Any]) -> Callable[..., Any]:
     """f on each device's rows and heads of arrays [b, ?, h, ?], for what XLA cannot cut itself.
 
     Outside `activations_on` it is f.
+
+    Raises:
+      UserError: when it is called, if the mesh does not divide the heads.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
         return f
     spec = PartitionSpec(("data", "fsdp"), None, "tensor", None)
-    return jax.shard_map(f, in_specs=spec, out_specs=spec, check_vma=False)
+    on_each = jax.shard_map(f, in_specs=spec, out_specs=spec, check_vma=False)
+
+    def checked(*args: jax.Array) -> Any:
+        heads, tensor = args[0].shape[2], mesh.shape["tensor"]
+        if heads % tensor:
+            raise UserError(
+                f"config field mesh.tensor={tensor} does not divide model.n_heads={heads}, which"
+                " flash attention needs; choose a divisor, or model.attention=xla"
+            )
+        return on_each(*args)
+
+    return checked
 
 
 def activations_on(mesh: Mesh) -> AbstractContextManager[Any]:

@@ -78,14 +78,10 @@ class Program:
 
     @property
     def attention(self) -> str:
-        """`cudnn`, `pallas` or `xla`."""
+        """`cudnn`, `flash` (our own kernels) or `xla`."""
         if any("cudnn$fmha" in name for name in self.kernels):
             return "cudnn"
-        return (
-            "pallas"
-            if any("triton" in name or "mosaic" in name for name in self.kernels)
-            else "xla"
-        )
+        return "flash" if any("xla.gpu.triton" in name for name in self.kernels) else "xla"
 
 
 def compile_step(config: RunConfig, mesh: Mesh) -> Program:

@@ -87,7 +87,7 @@ def test_phi1_base_on_eight_h100(texts):
     config = load("phi1_base")
     program = compiled(config, "h100", 8)
     assert program.peak_bytes < 24.5 * GB
-    assert program.attention == "pallas" and not scores(texts[0])
+    assert program.attention == "flash" and not scores(texts[0])
     assert_well_cut(program)
     assert_matmuls_are_bf16(program)
     # For each layer and micro-batch one kernel forward, not run again by remat, and two backward.
@@ -142,7 +142,7 @@ def compiled_decoding(config: RunConfig, rows: int, slots: int, monkeypatch) -> 
 def assert_reads_all_once(config: RunConfig, text: str, rows: int, slots: int) -> None:
     """Each weight goes through a bfloat16 matmul and each cache is read where it lies."""
     program = read_text(text, config, rows)
-    assert program.attention == "pallas"
+    assert program.attention == "flash"
     assert program.matmul_flops == {"bf16": 32 * 2.0 * rows * matmul_params(config.model)}
     assert program.kernels["__gpu$xla.gpu.triton"] == 32 * config.model.n_layers
     cache = rows * config.model.d_model * slots

@@ -122,16 +122,13 @@ def test_a_model_trains_with_it_and_rematerialization_changes_nothing(monkeypatc
         attention="flash", attention_dropout=0.1, residual_dropout=0.0,
     )  # fmt: skip
 
-    def step(remat, attention):
-        changed = dataclasses.replace(config, remat=remat, attention=attention)
+    def step(remat):
+        changed = dataclasses.replace(config, remat=remat)
         graph, state = nnx.split(Phi(changed, nnx.Rngs(0), "cpu"))
         loss = lambda p, key: jnp.square(nnx.merge(graph, p)(jnp.arange(32)[None], key)).mean()  # noqa: E731
         return jax.jit(jax.value_and_grad(loss))(nnx.to_pure_dict(state), KEY)
 
-    kept, saved = step("none", "flash"), step("dots", "flash")
-    assert_close(jax.tree.leaves(saved), jax.tree.leaves(kept))
-    other = step("none", "xla")[0]
-    assert other != kept[0] and other == pytest.approx(float(kept[0]), rel=0.2)
+    assert_close(jax.tree.leaves(step("dots")), jax.tree.leaves(step("none")))
 
 
 def test_what_it_cannot_do_is_refused(monkeypatch):
@@ -139,6 +136,12 @@ def test_what_it_cannot_do_is_refused(monkeypatch):
         ModelConfig(d_model=48, n_heads=4, rotary_dim=4, attention="flash")
     with pytest.raises(UserError, match=r"model\.attention=flash.*half precision"):
         ModelConfig(attention="flash", compute_dtype="float32")
+    three_heads = jnp.ones((4, 16, 3, 16))
+    with (
+        activations_on(make_mesh(MeshConfig(4, 1, 2))),
+        pytest.raises(UserError, match=r"mesh\.tensor=2 does not divide model\.n_heads=3"),
+    ):
+        jax.eval_shape(flash_attention, *[three_heads] * 3)
     monkeypatch.setattr(flash, "INTERPRET", False)
     with pytest.raises(UserError, match=r"model\.attention=flash needs a GPU, and this is cpu"):
         causal("flash", 0.1, "cpu", keep=False)
