@@ -3,13 +3,12 @@
 No [t, t] array reaches memory (Dao, FlashAttention-2, arXiv 2307.08691): the forward pass goes
 over tiles of scores with a running maximum and sum, and keeps one number a query, from which the
 backward pass computes each tile again. What dropout keeps is a hash of two random words, one of the
-query and one of the key, so that it is the same in every pass, and for all tiles and meshes.
+query and one of the key, so that every pass, tile size and mesh finds the same.
 
 Shapes: b rows, t tokens, h heads, k head width; [b, 2, h, t] of words: the queries', the keys'.
 """
 
 import math
-import struct
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -70,15 +69,16 @@ def flash_attention(
 
 
 def random_words(key: jax.Array, b: int, h: int, t: int) -> jax.Array:
-    """Odd uint32[b, 2, h, t]: one for each query and one for each key."""
-    return jax.random.bits(key, (b, 2, h, t), jnp.uint32) | 1
+    """uint32[b, 2, h, t]: one for each query and one for each key."""
+    return jax.random.bits(key, (b, 2, h, t), jnp.uint32)
 
 
 def keeps(query: jax.Array, key: jax.Array, dropout: float) -> jax.Array:
-    """Whether dropout keeps the weights of queries and keys with these words, which broadcast."""
-    # Multiply-shift hashing (Dietzfelbinger et al. 1997): the high bits of such products are as
-    # good as random for any two queries, or keys; one instruction, where mixing them takes five.
-    return query * key >= jnp.uint32(round(dropout * 2**32))
+    """Whether dropout keeps the weights of queries and keys with these words; they broadcast."""
+    # The rounds of MurmurHash3's finalizer that reach the high bits.
+    x = (query ^ key) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 16)) * jnp.uint32(0xC2B2AE35)
+    return x >= jnp.uint32(round(dropout * 2**32))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -145,7 +145,7 @@ def _forward_kernel(
     block = pl.program_id(0)
     mine = pl.ds(block * tile.q, tile.q)
     q = q_ref[mine, :]
-    width = q.shape[1]
+    scale = _scale(q)
 
     def step(masked: bool, at: jax.Array, carry: Any) -> Any:
         acc, highest, total = carry
@@ -154,13 +154,13 @@ def _forward_kernel(
         if masked:
             seen = _index(block, tile.q)[:, None] >= _index(at, tile.k)[None, :]
             scores = jnp.where(seen, scores, -jnp.inf)
-        new = jnp.maximum(highest, jnp.max(scores, 1) * _scale(width))
-        weights = _power(scores, new[:, None], width)
+        new = jnp.maximum(highest, jnp.max(scores, 1) * scale)
+        weights = jnp.exp2(scores * scale - new[:, None])
         shrink = jnp.exp2(highest - new)
         total = total * shrink + jnp.sum(weights, 1)
         if dropout:
-            words = words_ref[0, mine][:, None], words_ref[1, theirs][None, :]
-            weights = _drop(weights, *words, dropout)
+            keep = keeps(words_ref[0, mine][:, None], words_ref[1, theirs][None, :], dropout)
+            weights = jnp.where(keep, weights, 0)
         v = v_ref[theirs, :]
         return acc * shrink[:, None] + _dot(weights.astype(v.dtype), v), new, total
 
@@ -181,25 +181,24 @@ def _dq_kernel(
     block = pl.program_id(0)
     mine = pl.ds(block * tile.q, tile.q)
     q, dout = q_ref[mine, :], dout_ref[mine, :]
-    width = q.shape[1]
     log_sum, delta = log_sum_ref[0, mine][:, None], delta_ref[0, mine][:, None]
 
     def step(masked: bool, at: jax.Array, dq: jax.Array) -> jax.Array:
         theirs = pl.ds(at * tile.k, tile.k)
         k = k_ref[theirs, :]
-        weights = _power(_dot(q, k.T), log_sum, width)
+        weights = jnp.exp2(_dot(q, k.T) * _scale(q) - log_sum)
         dweights = _dot(dout, v_ref[theirs, :].T)
         if masked:
             seen = _index(block, tile.q)[:, None] >= _index(at, tile.k)[None, :]
             weights = jnp.where(seen, weights, 0)
         if dropout:
-            words = words_ref[0, mine][:, None], words_ref[1, theirs][None, :]
-            dweights = _drop(dweights, *words, dropout)
+            keep = keeps(words_ref[0, mine][:, None], words_ref[1, theirs][None, :], dropout)
+            dweights = jnp.where(keep, dweights, 0)
         dscores = weights * (dweights - delta)
         return dq + _dot(dscores.astype(k.dtype), k)
 
     dq = _over_keys(step, block, tile, jnp.zeros(q.shape, jnp.float32))
-    dq_ref[mine, :] = (dq * (width**-0.5 / (1 - dropout))).astype(dq_ref.dtype)
+    dq_ref[mine, :] = (dq * (q.shape[1] ** -0.5 / (1 - dropout))).astype(dq_ref.dtype)
 
 
 def _dkv_kernel(
@@ -210,21 +209,20 @@ def _dkv_kernel(
     block = pl.program_id(0)
     mine = pl.ds(block * tile.k, tile.k)
     k, v = k_ref[mine, :], v_ref[mine, :]
-    width = k.shape[1]
 
     def step(masked: bool, at: jax.Array, carry: Any) -> Any:
         dk, dv = carry
         theirs = pl.ds(at * tile.q, tile.q)
         q, dout = q_ref[theirs, :], dout_ref[theirs, :]
-        weights = _power(_dot(k, q.T), log_sum_ref[0, theirs][None, :], width)
+        weights = jnp.exp2(_dot(k, q.T) * _scale(q) - log_sum_ref[0, theirs][None, :])
         dweights = _dot(v, dout.T)
         if masked:
             seen = _index(at, tile.q)[None, :] >= _index(block, tile.k)[:, None]
             weights = jnp.where(seen, weights, 0)
         kept = weights
         if dropout:
-            words = words_ref[0, theirs][None, :], words_ref[1, mine][:, None]
-            kept, dweights = (_drop(x, *words, dropout) for x in (weights, dweights))
+            keep = keeps(words_ref[0, theirs][None, :], words_ref[1, mine][:, None], dropout)
+            kept, dweights = jnp.where(keep, weights, 0), jnp.where(keep, dweights, 0)
         dv += _dot(kept.astype(dout.dtype), dout)
         dscores = weights * (dweights - delta_ref[0, theirs][None, :])
         return dk + _dot(dscores.astype(q.dtype), q), dv
@@ -235,7 +233,7 @@ def _dkv_kernel(
     carry = jax.lax.fori_loop(first, unmasked, partial(step, True), (zeros, zeros))
     n_blocks = q_ref.shape[0] // tile.q
     dk, dv = jax.lax.fori_loop(unmasked, n_blocks, partial(step, False), carry)
-    dk_ref[mine, :] = (dk * (width**-0.5 / (1 - dropout))).astype(dk_ref.dtype)
+    dk_ref[mine, :] = (dk * (k.shape[1] ** -0.5 / (1 - dropout))).astype(dk_ref.dtype)
     dv_ref[mine, :] = (dv / (1 - dropout)).astype(dv_ref.dtype)
 
 
@@ -251,43 +249,9 @@ def _index(block: jax.Array, size: int) -> jax.Array:
     return block * size + jnp.arange(size, dtype=jnp.int32)
 
 
-def _scale(width: int) -> float:
+def _scale(q: jax.Array) -> float:
     """Of the scores, so that 2 to their power is the weight."""
-    return math.log2(math.e) * width**-0.5
-
-
-# These two are written out because the compiler keeps denormal numbers and does not contract: a
-# score would take 20 to 23 instructions in each kernel, in place of 12 to 13 (for an H100).
-
-
-def _power(scores: jax.Array, minus: jax.Array, width: int) -> jax.Array:
-    """2 ** (scores * scale - minus)."""
-    if INTERPRET:
-        return jnp.exp2(scores * _scale(width) - minus)
-    (scale,) = struct.unpack("<I", struct.pack("<f", _scale(width)))
-    asm = f"neg.f32 x, $2; fma.rn.ftz.f32 x, $1, 0f{scale:08X}, x; ex2.approx.ftz.f32 $0, x;"
-    return _inline(f"{{ .reg .f32 x; {asm} }}", "=f,f,f", scores, minus)
-
-
-def _drop(x: jax.Array, query: jax.Array, key: jax.Array, dropout: float) -> jax.Array:
-    """x where dropout keeps it, else 0."""
-    if INTERPRET:
-        return jnp.where(keeps(query, key, dropout), x, 0)
-    least = round(dropout * 2**32)
-    asm = f"mul.lo.u32 y, $2, $3; setp.hs.u32 p, y, {least}; selp.f32 $0, $1, 0f00000000, p;"
-    return _inline(f"{{ .reg .pred p; .reg .b32 y; {asm} }}", "=f,f,r,r", x, query, key)
-
-
-def _inline(asm: str, constraints: str, *args: jax.Array) -> jax.Array:
-    shape = args[0].shape
-    (result,) = triton.elementwise_inline_asm(
-        asm,
-        args=[jnp.broadcast_to(x, shape) for x in args],
-        constraints=constraints,
-        pack=1,
-        result_shape_dtypes=[jax.ShapeDtypeStruct(shape, jnp.float32)],
-    )
-    return result
+    return math.log2(math.e) * q.shape[1] ** -0.5
 
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
