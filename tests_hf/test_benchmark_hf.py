@@ -49,7 +49,7 @@ def test_train(tmp_path):
     )
     assert ours["ratio"] == ours["seconds"] / best["seconds"]
     assert ours["versions"]["torch"] and ours["versions"]["transformers"]
-    assert ours["values"]["compile_s"] > 0
+    assert ours["first_s"] > ours["seconds"]  # it compiles
 
 
 def test_decode(tmp_path):

@@ -15,6 +15,7 @@ from phi1_jax.generate.sampling import LOWEST, Rule, SamplerInput, choose
 from phi1_jax.generate.score import TokenScores, score_hidden
 from phi1_jax.model import decoding
 from phi1_jax.model.decoding import Cache, decoding_model, empty_cache, place
+from phi1_jax.model.flash import AVAILABLE
 from phi1_jax.model.phi import compute_dtype
 
 
@@ -29,7 +30,7 @@ class Spec(NamedTuple):
     @property
     def flash(self) -> bool:
         """Whether single tokens attend by the kernel of `flash_decoding`."""
-        on_one_gpu = self.platform in ("gpu", "cuda") and self.mesh is None
+        on_one_gpu = AVAILABLE and self.platform in ("gpu", "cuda") and self.mesh is None
         dtype, width = compute_dtype(self.config, self.platform), self.config.d_head
         # Triton's arrays have a power of two of elements.
         return on_one_gpu and dtype == jnp.bfloat16 and width & (width - 1) == 0

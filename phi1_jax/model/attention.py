@@ -107,13 +107,18 @@ def causal(
       platform: of the devices that will run it, as `sharding.platform_of` says.
       keep: whether the function returns its keys and values as `KV`; None otherwise.
     Raises:
-      UserError: cuDNN or flash is named and there is no GPU.
+      UserError: cuDNN or flash is named and there is no GPU, or flash and jax lacks Triton.
     """
     on_gpu = platform in ("gpu", "cuda")
     if implementation in ("cudnn", "flash") and not (on_gpu or flash.INTERPRET):
         raise UserError(
             f"config field model.attention={implementation} needs a GPU, and this is {platform};"
             " set it to auto or xla"
+        )
+    if implementation == "flash" and not flash.AVAILABLE:
+        raise UserError(
+            "config field model.attention=flash needs Pallas's Triton backend, which this jax has"
+            " no longer; set it to auto"
         )
 
     def attend(
@@ -126,7 +131,8 @@ def causal(
             if key is None or dropout == 0:
                 chosen = "cudnn" if on_tensor_cores and width % 8 == 0 else "xla"
             else:
-                chosen = "flash" if on_tensor_cores and width in (16, 32, 64, 128) else "xla"
+                fits = flash.AVAILABLE and width in (16, 32, 64, 128)
+                chosen = "flash" if on_tensor_cores and fits else "xla"
         if chosen == "flash":
             y_bthk = flash.flash_attention(q_bthk, k_bthk, v_bthk, dropout, key)
         elif chosen == "cudnn":

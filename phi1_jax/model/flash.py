@@ -17,9 +17,14 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 
 from phi1_jax.model.sharding import per_device
+
+try:
+    from jax.experimental.pallas import triton
+except ImportError:  # jax 0.11 deprecates it
+    triton = None  # type: ignore[assignment]
+AVAILABLE = triton is not None
 
 
 class Tile(NamedTuple):

@@ -8,9 +8,9 @@ transposed copy of all values.
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 
 from phi1_jax.model.attention import KV
+from phi1_jax.model.flash import triton
 
 BLOCK = 128  # slots that one program reads
 INTERPRET = False  # True runs the kernel in Pallas's interpreter, on any device: for tests

@@ -159,10 +159,8 @@ def test_train_and_decode(tmp_path):
     ours = [row for row in rows_of(output) if row["variant"] == OURS]
     assert [row["case"] for row in ours] == [
         "2 x 16, dropout 0",
-        "2 x 16, dropout 0.1",
         "batch 3, 4 + 5 tokens",
     ]
-    assert ours[1]["values"]["remat"] == "none"
     for row in ours:
         low, high = row["spread_s"]
         assert 0 < low <= row["seconds"] <= high < row["first_s"] * 2
@@ -189,7 +187,6 @@ def test_all_goes_on_after_a_subject_that_fails(tmp_path, problems):
     ours = {(row["subject"], row["case"]) for row in found if row["variant"] == OURS}
     assert ours == {
         ("train", "512 x 16, dropout 0"),
-        ("train", "512 x 16, dropout 0.1"),
         ("input", "512 x 16, one core"),
         ("checkpoint", "training waits"),
         ("checkpoint", "on disk and committed"),
@@ -221,9 +218,8 @@ def test_the_sweep_runs_each_set_of_flags(tmp_path):
     output = tmp_path / "rows.jsonl"
     run("train", *SIZE, "--sweep", "--calls=1", f"--output={output}")
     found = [(row["variant"], row["case"]) for row in rows_of(output)]
-    cases = ("2 x 16, dropout 0", "2 x 16, dropout 0.1")
     names = ("defaults", "no command buffers", "no Triton matmuls", "neither")
-    assert found == [(name, case) for name in names for case in cases]
+    assert found == [(name, "2 x 16, dropout 0") for name in names]
 
 
 @pytest.mark.slow
