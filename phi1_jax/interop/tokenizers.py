@@ -60,13 +60,14 @@ def read_tokenizer(folder: Path, model: Path | None = None) -> BytePairTokenizer
     if (folder / TOKENIZER_JSON).exists():
         content = (folder / TOKENIZER_JSON).read_bytes()
     else:
+        pieces = _read_pieces(folder)
         if not stated:
             logging.warning(
                 "%s: no file names added tokens; CodeGen's runs of white space are added, as the"
                 " released phi-1 has them",
                 folder,
             )
-        content = _codegen_json(*_read_pieces(folder), [] if stated else WHITE_SPACE)
+        content = _codegen_json(*pieces, [] if stated else WHITE_SPACE)
     content, ids = _add_tokens(folder, content, stated, special)
     end_of_text = END_OF_TEXT if END_OF_TEXT in ids or not eos else eos[0]
     stop_ids = _stop_ids(files, model) or [ids[token] for token in eos]
