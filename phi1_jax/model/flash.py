@@ -45,6 +45,7 @@ class Tiles(NamedTuple):
 
 
 TILES = Tiles()
+WIDE = Tiles(*3 * [Tile(64, 64, 4, 2)])  # for heads of 128: more does not fit into an L4
 INTERPRET = False  # True runs the kernels in Pallas's interpreter, on any device: for tests
 
 
@@ -65,7 +66,8 @@ def flash_attention(
       [b, t, h, k], in q's dtype.
     """
     b, t, h, _ = q_bthk.shape
-    dropout, tiles = 0.0 if key is None else dropout, tiles or TILES
+    dropout = 0.0 if key is None else dropout
+    tiles = tiles or (TILES if q_bthk.shape[3] <= 64 else WIDE)
     # Keys added at the end are later than all queries, and queries there get no gradient.
     missing = -t % max(max(tile.q, tile.k) for tile in tiles)
     padded = [jnp.pad(x, ((0, 0), (0, missing), (0, 0), (0, 0))) for x in (q_bthk, k_bthk, v_bthk)]
