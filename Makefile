@@ -11,7 +11,7 @@ quickstart: $(VENV)/installed  ## phi-1's whole pipeline at tiny scale on the CP
 	$(BIN)/python launch/quickstart.py $(ARGS)
 
 SEEDS ?= 3
-figure21: $(VENV)/installed  ## the paper's Figure 2.1 on HumanEval and MBPP, 45 minutes a seed
+figure21: $(VENV)/installed  ## the paper's Figure 2.1 on HumanEval and MBPP, with SEEDS=3
 	$(BIN)/python launch/ablate.py --question=figure21 --output=runs/ablations/figure21 \
 	  --seeds=$(SEEDS) --workers=2 --allow_code_execution --public_pass_at_1 --publish $(ARGS)
 

@@ -13,7 +13,8 @@ from phi1_jax.cli.recipe import Recipe
 
 
 def get_question(recipe: Recipe) -> Question:
-    # Four times the quickstart's steps and exercises: at most 45 minutes a seed on two cores.
+    # Four times the quickstart's steps and exercises: meant for 45 minutes a seed on two
+    # cores; not timed yet.
     recipe = replace(
         recipe,
         n_exercises=4 * recipe.n_exercises,
