@@ -24,7 +24,7 @@ import zstandard
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.fingerprints import code_blocks, fingerprint_document
 from phi1_jax.corpus.parallel import ordered_map
-from phi1_jax.corpus.syntax import parse_python
+from phi1_jax.corpus.syntax import last_function, parse_python
 from phi1_jax.errors import UserError
 from phi1_jax.synthesis.exercises import Exercise
 
@@ -112,8 +112,8 @@ class ConstructCounter:
         tree = parse_python(exercise.prompt + exercise.solution)
         functions = [n for n in ast.walk(tree) if isinstance(n, _FUNCTIONS)] if tree else []
         entry = [f for f in functions if f.name == exercise.entry_point]
-        if tree and not exercise.entry_point:
-            entry = [n for n in tree.body if isinstance(n, _FUNCTIONS)]
+        if tree and not exercise.entry_point and (last := last_function(tree)):
+            entry = [last]
         if tree is None or not entry:
             return Constructs()
         # HumanEval states its task in the function, MBPP before the program.

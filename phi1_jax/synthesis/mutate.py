@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.corpus.documents import Document, write_documents
-from phi1_jax.corpus.syntax import parse_python
+from phi1_jax.corpus.syntax import last_function, parse_python
 from phi1_jax.errors import UserError
 from phi1_jax.synthesis.synthesize import EXERCISES
 from phi1_jax.synthesis.teacher import TeacherReply, TeacherRequest
@@ -172,18 +172,19 @@ def make_wrong(
     return found
 
 
-def last_function(program: str) -> str:
-    """The name of the last function at the top level, or "": what an exercise asks for."""
-    tree = parse_python(program)
-    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)] if tree else []
-    return names[-1] if names else ""
+def _entry_point(document: Document) -> str:
+    """The function that an exercise asks for; "" if it has none."""
+    if name := document.metadata.get("entry_point"):
+        return str(name)
+    tree = parse_python(document.text)
+    last = last_function(tree) if tree else None
+    return last.name if last else ""
 
 
 def _as_reply(document: Document, place: int) -> TeacherReply:
     metadata = document.metadata
-    entry_point = metadata.get("entry_point") or last_function(document.text)
     request = TeacherRequest(
-        "exercise", metadata.get("topic", ""), function_name=entry_point, seed=place
+        "exercise", metadata.get("topic", ""), function_name=_entry_point(document), seed=place
     )
     return TeacherReply(request, f"```python\n{document.text}```\n", metadata)
 
@@ -206,9 +207,7 @@ def write_with_errors(
     """
     right = list(documents)
     for document in right:
-        if not document.metadata.get("prompt_chars") or not (
-            document.metadata.get("entry_point") or last_function(document.text)
-        ):
+        if not document.metadata.get("prompt_chars") or not _entry_point(document):
             raise UserError(
                 f"{document.id}: no exercise: its metadata has no prompt_chars, as that of"
                 " exercises has (docs/data.md), or its code has no function"
