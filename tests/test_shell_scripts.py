@@ -104,7 +104,8 @@ def test_one_gpu_keeps_each_part_and_goes_on_where_it_stopped(run, tmp_path):
     again = run(ONE, output, tmp_path / "quickstart")[1][len(log) :]
     assert again == []
     (tmp_path / "rows.jsonl.done").write_text("losses as on the CPU\n")
-    assert "check" not in run(ONE, output)[1][len(log)]
+    nexts = run(ONE, output)[1][len(log)].split("launch/")[1].split()[:2]
+    assert nexts == ["benchmark.py", "train"], "the part that is done is not done again"
 
 
 def test_one_gpu_does_the_other_parts_if_one_fails(run, tmp_path):
