@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from phi1_jax.errors import UserError
 from phi1_jax.model import flash
+from phi1_jax.model.dropout import drop
 
 # (q, k, v, past, key) -> (y, kept): q, k, v and y are [b, t, h, k]; `past` is what the layer has
 # of earlier tokens, `key` the randomness of dropout, `kept` what the caller gets of each layer.
@@ -144,10 +145,3 @@ def causal(
         return y_bthk, KV(k_bthk.swapaxes(1, 2), v_bthk.swapaxes(1, 2)) if keep else None
 
     return attend
-
-
-def drop(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
-    """Dropout, on any shape: zeroes a share `rate`, and scales the rest to keep the mean."""
-    # The share's dtype is that of the random numbers: float32, whatever JAX's default.
-    keep = jax.random.bernoulli(key, jnp.float32(1 - rate), x.shape)
-    return jnp.where(keep, x / (1 - rate), 0)

@@ -15,7 +15,8 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from phi1_jax.config import ModelConfig
-from phi1_jax.model.attention import Attend, causal, drop
+from phi1_jax.model.attention import Attend, causal
+from phi1_jax.model.dropout import drop
 from phi1_jax.model.linear import Linear
 from phi1_jax.model.rope import rotate, rotation
 from phi1_jax.model.sharding import constrain

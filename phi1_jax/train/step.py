@@ -78,9 +78,6 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
 
     shardings = _state_shardings(mesh, param_shardings(mesh, abstract), optimizer, init)
 
-    # rbg is the faster one, but cannot be cut: every device would draw the bits of all of them.
-    dropout_bits = "rbg" if mesh.size == 1 else "threefry2x32"
-
     def row_sums(
         params: Any, tokens: jax.Array, loss_mask: jax.Array, key: jax.Array | None
     ) -> tuple[jax.Array, ...]:
@@ -114,7 +111,8 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         count = jnp.maximum(jnp.sum(batch.loss_mask), 1)
-        key = jax.random.fold_in(jax.random.key(config.seed, impl=dropout_bits), state.step)
+        # By name: other generators draw other bits on another number of devices.
+        key = jax.random.fold_in(jax.random.key(config.seed, impl="threefry2x32"), state.step)
         dropping = config.model.has_dropout
 
         def accumulate(carry: Any, item: Any) -> Any:

@@ -9,7 +9,8 @@ from flax import nnx
 
 from phi1_jax.config import MeshConfig, ModelConfig
 from phi1_jax.errors import UserError
-from phi1_jax.model.attention import KV, attention, causal, causal_attention, drop
+from phi1_jax.model.attention import KV, attention, causal, causal_attention
+from phi1_jax.model.dropout import drop
 from phi1_jax.model.phi import Phi, count_params
 from phi1_jax.model.sharding import make_mesh, platform_of, replicated
 
@@ -38,10 +39,6 @@ def random_params(config, seed=0, std=0.2):
 def build(config, params):
     graph, _ = nnx.split(nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0))), nnx.Param)
     return nnx.merge(graph, jax.tree.map(jnp.asarray, params))
-
-
-def random_key(seed):
-    return jax.random.key(seed, impl="rbg")  # as in training; it compiles fast
 
 
 def logits_of(config, params, tokens, key=None):
@@ -87,7 +84,7 @@ def test_recomputation_and_unrolling_change_nothing():
     tokens = np.arange(24).reshape(2, 12) % config.vocab_size
 
     def loss(params, config):
-        return jnp.square(build(config, params)(tokens, random_key(0))).mean()
+        return jnp.square(build(config, params)(tokens, jax.random.key(0))).mean()
 
     want, want_grads = jax.jit(jax.value_and_grad(loss), static_argnums=1)(params, config)
     for change in ({"remat": "dots"}, {"remat": "full", "scan_unroll": 2}):
@@ -98,18 +95,40 @@ def test_recomputation_and_unrolling_change_nothing():
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * float(np.abs(b).max()))
 
 
-def test_dropout():
-    x = jnp.ones((400, 500))
-    dropped = np.asarray(drop(x, 0.1, jax.random.key(0)))
-    assert abs((dropped == 0).mean() - 0.1) < 0.003
-    assert abs(dropped.mean() - 1) < 0.003
-    assert np.unique(dropped).tolist() == [0, np.float32(1 / 0.9)]
+def test_dropout_zeroes_as_many_independent_coins_would():
+    x = jnp.ones((4, 100, 512))
+    zeroed = []
+    for seed in range(2):
+        dropped = np.asarray(drop(x, 0.1, jax.random.key(seed))).reshape(400, 512)
+        assert np.unique(dropped).tolist() == [0, np.float32(1 / 0.9)]
+        coins = ((dropped == 0) - 0.1) / 0.3  # mean 0 and variance 1
+        zeroed.append(coins)
+        for each in (coins, coins.T):
+            n, others = each.shape[1], np.triu_indices(len(each), 1)
+            assert abs(coins.mean()) < 4 / np.sqrt(coins.size)
+            assert 0.8 < each.mean(1).std() * np.sqrt(n) < 1.2  # the same rate everywhere
+            pairs = (each @ each.T / n)[others]  # no two rows, and no two columns, are alike
+            assert abs(pairs.std() * np.sqrt(n) - 1) < 0.02 and abs(pairs).max() < 7 / np.sqrt(n)
+    first, second = zeroed
+    assert abs((first * second).mean()) < 4 / np.sqrt(first.size)
 
+
+def test_the_gradient_is_dropped_as_the_value_is():
+    x = jnp.linspace(1, 2, 60).reshape(6, 10)
+    y, pull = jax.vjp(lambda x: drop(x, 0.3, jax.random.key(0)), x)
+    np.testing.assert_allclose(pull(jnp.ones_like(x))[0], np.where(y, 1 / 0.7, 0), rtol=1e-6)
+    assert (
+        jax.eval_shape(lambda x: drop(x, 0.3, jax.random.key(0)), x.astype("bfloat16")).dtype
+        == "bfloat16"
+    )
+
+
+def test_dropout():
     config = dataclasses.replace(SHAPES[0], **DROPOUT, compute_dtype="float32")
     params = random_params(config)
     tokens = np.arange(40)[None] % config.vocab_size
     without = logits_of(config, params, tokens)
-    first, again, other = (logits_of(config, params, tokens, random_key(s)) for s in (1, 1, 2))
+    first, again, other = (logits_of(config, params, tokens, jax.random.key(s)) for s in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other) and not np.allclose(first, without)
 

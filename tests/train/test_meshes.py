@@ -12,6 +12,7 @@ from phi1_jax.model.sharding import make_mesh
 from phi1_jax.train.step import Batch, make_trainer
 
 MESHES = {
+    "one device": MeshConfig(1, 1, 1),
     "data": MeshConfig(8, 1, 1),
     "fsdp": MeshConfig(1, 8, 1),
     "tensor": MeshConfig(1, 1, 4),  # as many as the model has heads
