@@ -150,6 +150,8 @@ class DecodingPhi(Phi):
         positions_b1 = (lengths_b + index)[:, None]
         tables = rotation(config.max_seq_len, config.rotary_dim, config.rope_theta)
         cos_sin = (jnp.asarray(tables[0])[positions_b1], jnp.asarray(tables[1])[positions_b1])
+        # Looked up once, not again in each layer.
+        cos_sin = jax.lax.optimization_barrier(cos_sin)
         past_l = tuple(zip(cache, recent, strict=True))
         x_b1d, recent = self.forward(tokens_b[:, None], cos_sin, attend, past_l)
         return self.logits(x_b1d)[:, 0], recent
