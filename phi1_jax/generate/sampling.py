@@ -57,7 +57,8 @@ class Sampling:
         drawn = self.temperature > 0
         return Rule(
             drawn,
-            drawn and (self.top_k > 0 or self.top_p < 1),
+            drawn and self.top_k > 0,
+            drawn and self.top_p < 1,
             self.repetition_penalty != 1,
             (self.frequency_penalty, self.presence_penalty) != (0, 0),
             self.no_repeat_ngram_size,
@@ -77,7 +78,8 @@ class Rule(NamedTuple):
     """
 
     drawn: bool
-    filtered: bool
+    top_k: bool
+    top_p: bool
     penalised: bool
     counted: bool = False
     ngram: int = 0
@@ -145,8 +147,11 @@ def choose(rule: Rule, logits_bv: jax.Array, given: SamplerInput) -> tuple[jax.A
     if rule.drawn:
         greedy_b1, best_b = temperature == 0, jnp.argmax(scores_bv, axis=-1)
         scores_bv = jnp.maximum(scores_bv / jnp.where(greedy_b1, 1, temperature), LOWEST)
-        if rule.filtered:
-            scores_bv = keep_top(scores_bv, top_k[:, 0].astype(jnp.int32), top_p[:, 0])
+        scores_bv = keep_top(
+            scores_bv,
+            top_k[:, 0].astype(jnp.int32) if rule.top_k else None,
+            top_p[:, 0] if rule.top_p else None,
+        )
         keys_b = jax.random.wrap_key_data(given.keys_b, impl="threefry2x32")
         keys_b = jax.vmap(jax.random.fold_in)(keys_b, given.counts_b)
         shares_b = jax.vmap(lambda key: jax.random.uniform(key, dtype=jnp.float32))(keys_b)
@@ -183,19 +188,22 @@ def _at_share(weights_bv: jax.Array, shares_b: jax.Array) -> jax.Array:
     return jnp.sum(sums_bv <= marks_b[:, None], axis=-1)
 
 
-def keep_top(scores_bv: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
+def keep_top(scores_bv: jax.Array, top_k: jax.Array | None, top_p: jax.Array | None) -> jax.Array:
     """Keeps the `top_k` best scores (0: all), and of these the smallest set that holds `top_p`.
 
-    Both are one number, or one for each row. Scores equal to the last one kept are kept too; the
-    others become the lowest float.
+    Both are one number, or one for each row; None leaves that part out of the program. Scores
+    equal to the last one kept are kept too; the others become the lowest float.
     """
-    one_bv = jnp.ones_like(scores_bv)
-    least_b = jnp.where(top_k == 0, 0, _threshold(scores_bv, one_bv, top_k))
-    scores_bv = jnp.where(_ordered(scores_bv) >= least_b[:, None], scores_bv, LOWEST)
-    shares_bv = jax.nn.softmax(scores_bv, axis=-1)
-    # Rounded shares can sum to more than one.
-    least_b = jnp.where(top_p >= 1, 0, _threshold(scores_bv, shares_bv, top_p))
-    return jnp.where(_ordered(scores_bv) >= least_b[:, None], scores_bv, LOWEST)
+    if top_k is not None:
+        one_bv = jnp.ones_like(scores_bv)
+        least_b = jnp.where(top_k == 0, 0, _threshold(scores_bv, one_bv, top_k))
+        scores_bv = jnp.where(_ordered(scores_bv) >= least_b[:, None], scores_bv, LOWEST)
+    if top_p is not None:
+        shares_bv = jax.nn.softmax(scores_bv, axis=-1)
+        # Rounded shares can sum to more than one.
+        least_b = jnp.where(top_p >= 1, 0, _threshold(scores_bv, shares_bv, top_p))
+        scores_bv = jnp.where(_ordered(scores_bv) >= least_b[:, None], scores_bv, LOWEST)
+    return scores_bv
 
 
 def _threshold(scores_bv: jax.Array, weights_bv: jax.Array, goal: jax.Array) -> jax.Array:
