@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 
+from phi1_jax.model.dropout import keeps
 from phi1_jax.model.sharding import per_device
 
 try:
@@ -78,14 +79,6 @@ def flash_attention(
 def random_words(key: jax.Array, b: int, h: int, t: int) -> jax.Array:
     """uint32[b, 2, h, t]: one for each query and one for each key."""
     return jax.random.bits(key, (b, 2, h, t), jnp.uint32)
-
-
-def keeps(query: jax.Array, key: jax.Array, dropout: float) -> jax.Array:
-    """Whether dropout keeps the weights of queries and keys with these words; they broadcast."""
-    # The rounds of MurmurHash3's finalizer that reach the high bits.
-    x = (query ^ key) * jnp.uint32(0x85EBCA6B)
-    x = (x ^ (x >> 16)) * jnp.uint32(0xC2B2AE35)
-    return x >= jnp.uint32(round(dropout * 2**32))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))

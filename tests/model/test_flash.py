@@ -13,7 +13,8 @@ from phi1_jax.config import MeshConfig, ModelConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model import flash
 from phi1_jax.model.attention import causal, causal_attention
-from phi1_jax.model.flash import Tile, Tiles, flash_attention, keeps, random_words
+from phi1_jax.model.dropout import keeps
+from phi1_jax.model.flash import Tile, Tiles, flash_attention, random_words
 from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import activations_on, make_mesh
 
