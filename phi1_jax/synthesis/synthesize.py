@@ -11,6 +11,7 @@ from typing import Any
 
 from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.corpus.problems import Problem, write_problems
+from phi1_jax.errors import UserError
 from phi1_jax.llm_client import UnusableReplies
 from phi1_jax.sandbox import Verdict
 from phi1_jax.synthesis.exercises import to_document
@@ -81,6 +82,7 @@ def synthesize(
       not do what they state, whether kept or not.
     Raises:
       RuntimeError: a problem's canonical solution fails its test.
+      UserError: not one reply can be used.
     """
     check_benchmark(problems, run)
     if problems:
@@ -122,6 +124,11 @@ def synthesize(
     tried = verify(teacher.replies(count(exercises)), run, batch)
     n_exercises = write_documents(output / EXERCISES, measure(keep(tried)))
     write_documents(output / REJECTS, rejects.ordered())
+    if asked and not n_textbooks + n_exercises:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in rejects.counts.items())
+        raise UserError(
+            f"none of {asked.total()} replies can be used ({reasons}); see {output / REJECTS}"
+        )
     executed = max(verdicts.total(), 1)
     wrong = bad_sections + verdicts.total() - verdicts["doctest_passes"]
     return {

@@ -11,6 +11,7 @@ import pytest
 
 from phi1_jax.corpus.documents import read_documents
 from phi1_jax.corpus.problems import read_problems
+from phi1_jax.errors import UserError
 from phi1_jax.synthesis.offline_teacher import (
     OfflineTeacher,
     build_benchmark,
@@ -91,20 +92,28 @@ def test_keeps_what_holds_and_sets_the_rest_aside_with_its_reason_and_text(tmp_p
 
 
 def test_verdicts_of_the_sandbox_are_reasons(tmp_path):
-    verdicts = iter(["TIMEOUT", "INFRA", "TIMEOUT", "INFRA"])
-
     def run(programs):
-        for _ in programs:
-            yield Ended(next(verdicts))
+        for program in programs:
+            if "def three" in program:
+                yield from run_here([program])
+            else:
+                yield Ended("TIMEOUT" if "def one" in program else "INFRA")
 
-    texts = [good("one", 1), good("two", 2)]
-    report = synthesize(tmp_path, Scripted(texts), [], asked("one", "two"), [], run)
+    texts = [good("one", 1), good("two", 2), good("three", 3)]
+    report = synthesize(tmp_path, Scripted(texts), [], asked("one", "two", "three"), [], run)
     assert report["dropped"] == {"timeout": 1, "infra": 1}
-    assert report["teacher_error_rate"] == 0.5
+    assert report["teacher_error_rate"] == round(1 / 3, 4)
     assert report["verdicts"] == {
-        "off_format": 0, "parses": 1, "runs": 0, "doctest_passes": 0
+        "off_format": 0, "parses": 1, "runs": 0, "doctest_passes": 1
     }  # fmt: skip
-    assert report["out"]["exercises"] == 0
+    assert report["out"]["exercises"] == 1
+
+
+def test_nothing_that_can_be_used_is_an_error_that_names_the_reasons(tmp_path):
+    message = r"none of 2 replies can be used \(2 no_code_block\); see .*rejects"
+    with pytest.raises(UserError, match=message):
+        synthesize(tmp_path, Scripted(["No."] * 2), [], asked("one", "two"), [], run_here)
+    assert [d.text for d in read_documents(tmp_path / "rejects.jsonl.zst")] == ["No."] * 2
 
 
 def test_textbook_sections_carry_topic_and_audience_without_repeats(tmp_path):
