@@ -12,7 +12,7 @@ import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from phi1_jax.corpus.documents import Document
@@ -393,11 +393,20 @@ def _functions(tree: ast.AST) -> Iterator[tuple[_Function, bool]]:
             name = target.id if isinstance(target, ast.Name) else "_"
             body: list[ast.stmt] = [ast.Return(node.value.body)]
             yield ast.FunctionDef(name, node.value.args, body, []), False
-        # Only statements can hold a function; expressions, most of a tree, are passed over.
-        for field in ("finalbody", "orelse", "handlers", "cases", "body"):
-            inner = getattr(node, field, None)
-            if type(inner) is list:
-                stack += [(item, isinstance(node, ast.ClassDef)) for item in reversed(inner)]
+        kind: Any = type(node)
+        for field in _block_fields(kind):
+            inner = getattr(node, field, None) or []
+            stack += [(item, isinstance(node, ast.ClassDef)) for item in reversed(inner)]
+
+
+@cache
+def _block_fields(kind: type[ast.AST]) -> tuple[str, ...]:
+    """Where a node may hold statements; expressions, most of a tree, are passed over."""
+    if issubclass(kind, ast.expr):  # the body of a lambda is no block
+        return ()
+    return tuple(
+        f for f in ("finalbody", "orelse", "handlers", "cases", "body") if f in kind._fields
+    )
 
 
 def _is_name(node: ast.AST, name: str) -> bool:

@@ -24,15 +24,14 @@ def overlaps(
     Returns:
       int32[len(many), len(few)].
     """
-    row_few, gram_few = _grams(few, n, repeats)
+    of_few, of_many = _grams(few, n), _grams(many, n)
+    # What occurs in none of the few, nearly all of it, is left out before anything is sorted.
+    vocabulary = np.unique(of_few[1])
+    row_few, gram_few = _counted(*of_few, repeats)
+    known = _place(of_many[1], vocabulary)[1]
+    row_many, gram_many = _counted(of_many[0][known], of_many[1][known], repeats)
     vocabulary, column_few = np.unique(gram_few, return_inverse=True)
-    row_many, gram_many = _grams(many, n, repeats)
-    column_many = np.searchsorted(vocabulary, gram_many)
-    column_many[column_many == len(vocabulary)] = 0
-    if len(vocabulary):
-        known = vocabulary[column_many] == gram_many
-    else:
-        known = np.zeros(len(gram_many), bool)
+    column_many, known = _place(gram_many, vocabulary)
 
     def matrix(rows: np.ndarray, columns: np.ndarray, n_rows: int) -> sparse.csr_array:
         ones = np.ones(len(rows), np.int32)
@@ -45,7 +44,7 @@ def overlaps(
 
 def gram_counts(sequences: Sequence[np.ndarray], n: int, *, repeats: bool) -> np.ndarray:
     """The number of n-grams of each sequence, counted as `overlaps` counts them: int64[len]."""
-    rows, _ = _grams(sequences, n, repeats)
+    rows, _ = _counted(*_grams(sequences, n), repeats)
     return np.bincount(rows, minlength=len(sequences))
 
 
@@ -68,22 +67,24 @@ def match_rates(many: Sequence[array], few: Sequence[array]) -> np.ndarray:
     return rates
 
 
-def _grams(sequences: Sequence[np.ndarray], n: int, repeats: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(row, hashed gram) pairs; the k-th repeat of a gram in a row has a hash of its own."""
+def _grams(sequences: Sequence[np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray]:
+    """(row, hashed gram) pairs: int64 and uint64."""
     lengths = np.array([len(sequence) for sequence in sequences], np.int64)
-    if not lengths.sum():
+    if lengths.sum() < n:
         return np.empty(0, np.int64), np.empty(0, np.uint64)
     tokens = np.concatenate([np.asarray(s, np.uint32) for s in sequences]).astype(np.uint64)
     rows = np.repeat(np.arange(len(sequences)), lengths)
-    if len(tokens) < n:
-        return np.empty(0, np.int64), np.empty(0, np.uint64)
     size = len(tokens) - n + 1
     grams = np.zeros(size, np.uint64)
     for offset in range(n):
         grams = (grams ^ tokens[offset : offset + size]) * _MIX
         grams ^= grams >> np.uint64(29)
     whole = rows[:size] == rows[n - 1 :]
-    rows, grams = rows[:size][whole], grams[whole]
+    return rows[:size][whole], grams[whole]
+
+
+def _counted(rows: np.ndarray, grams: np.ndarray, repeats: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Each gram of a row once; or, with `repeats`, the k-th one with a hash of its own."""
     order = np.lexsort((grams, rows))
     rows, grams = rows[order], grams[order]
     fresh = np.r_[True, (rows[1:] != rows[:-1]) | (grams[1:] != grams[:-1])][: len(rows)]
@@ -92,3 +93,12 @@ def _grams(sequences: Sequence[np.ndarray], n: int, repeats: bool) -> tuple[np.n
     index = np.arange(len(rows))
     nth = index - np.maximum.accumulate(np.where(fresh, index, 0))
     return rows, grams + nth.astype(np.uint64) * _MIX
+
+
+def _place(grams: np.ndarray, vocabulary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each gram stands in a sorted vocabulary, and whether it is there at all."""
+    places = np.searchsorted(vocabulary, grams)
+    places[places == len(vocabulary)] = 0
+    if not len(vocabulary):
+        return places, np.zeros(len(grams), bool)
+    return places, vocabulary[places] == grams
