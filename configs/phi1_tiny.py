@@ -8,7 +8,7 @@ Hardware: 2 CPU cores.
 Expected: the figure in README.md; `make quickstart` prints the table.
 
 Departures from the paper, for the sake of minutes instead of days: Muon, no dropout, short rows
-that start with a document, and 15 % of CodeTextbook in the finetuning mixture ("replay").
+that start with a document, and half CodeTextbook in the finetuning mixture ("replay").
 """
 
 from ml_collections import ConfigDict

@@ -52,7 +52,9 @@ class Recipe:
     pretrain_steps: int = 250
     finetune_steps: int = 700
     # [ours] The paper finetunes on exercises alone; so small a model then forgets everything else.
-    replay: float = 0.15
+    # At 700 steps, bits per byte of HumanEval and MBPP less the control's: -0.06 and +0.10 with
+    # 15 %, -0.12 and +0.06 with half.
+    replay: float = 0.5
     n_annotated: int = 1000
     embed_tokens: int = 256
     filtered_mb: float = 2.5

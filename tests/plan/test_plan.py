@@ -83,7 +83,7 @@ def test_remat_trades_memory_for_work_and_the_best_choice_fits():
     config = replace(load("phi1_base"), mesh=MeshConfig(1, 8, 1))
     found = report.choices(config, make_mesh(config.mesh))
     by_policy = {c.remat: c.memory.activations for c in found if c.micro_batch_size == 4}
-    assert by_policy["none"] > 1.9 * by_policy["dots"] > 3 * by_policy["full"]
+    assert by_policy["none"] > 1.8 * by_policy["dots"] > 3 * by_policy["full"]
     # What `full` keeps is each layer's input in bfloat16: layers x rows x tokens x width.
     layers = 24 * 4 * 2048 * 2048 * 2
     assert by_policy["full"] == pytest.approx(layers, rel=0.4)
