@@ -16,10 +16,10 @@ figure21: $(VENV)/installed  ## the paper's Figure 2.1 on HumanEval and MBPP, wi
 	  --seeds=$(SEEDS) --workers=2 --allow_code_execution --public_pass_at_1 --publish $(ARGS)
 
 test: $(VENV)/installed-dev  ## every test that needs no other machine, in a process for each core
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(VENV)/installed-dev  ## without the tests marked slow
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 test-lm-eval: $(VENV)-lm-eval/installed  ## lm-eval and EvalPlus against our server and samples
 	$(VENV)-lm-eval/bin/python -m pytest tests_harnesses $(ARGS)
@@ -41,7 +41,7 @@ test-llama: $(VENV)-hf/installed  ## GGUF files in llama.cpp
 	$(VENV)-hf/bin/python -m pytest tests_hf/test_gguf.py $(ARGS)
 
 test-newest: $(VENV)-newest/installed  ## the tests with the newest of everything: PYTHON=python3.12
-	$(VENV)-newest/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(VENV)-newest/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 plan-gpu: $(VENV)-aot/installed  ## the plan from the GPU's own program: make plan-gpu ARGS="--config=..."
 	JAX_PLATFORMS=cpu $(VENV)-aot/bin/python launch/plan.py $(ARGS)

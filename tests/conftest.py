@@ -44,6 +44,12 @@ for number in (signal.SIGHUP, signal.SIGINT):
 REPOSITORY = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first: begun last, one of them would run on one core alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 class ByteTokenizer:
     """One id a byte, 256 for end of text: for tests that need a tokenizer but not a good one."""
 
