@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -187,6 +188,6 @@ def hyperparameters(config: RunConfig, n_parameters: int) -> dict[str, Any]:
 
 
 def _as_flag(source: Mapping[str, Any], alone: bool) -> str:
-    """As launch/train.py's --source takes it: code=shards/code:3."""
+    """As launch/train.py's --source takes it, without the folders above: code=shards_code:3."""
     share = f"{source['epochs']:g}x" if source["epochs"] else f"{source['weight']:g}"
-    return f"{source['name']}={source['path']}" + ("" if alone else f":{share}")
+    return f"{source['name']}={Path(source['path']).name}" + ("" if alone else f":{share}")

@@ -55,7 +55,7 @@ def hparams_page(logdir):
 
 def write_trial(run_dir, **changes):
     config = RunConfig()
-    sources = tuple(SourceConfig(name, f"shards/{name}") for name in ("code", "exercises"))
+    sources = tuple(SourceConfig(name, f"runs/shards_{name}") for name in ("code", "exercises"))
     data = dataclasses.replace(config.data, sources=sources)
     writer = MetricsWriter(run_dir)
     config = dataclasses.replace(config, data=data, **changes)
@@ -74,7 +74,7 @@ def test_hparams_shows_what_differs_then_the_main_ones_beside_loss_and_pass_at_1
     assert columns == ["Batch size", "Data", "Learning rate", "Parameters", "Seed"]
     assert curves[:3] == ["loss/train", "loss/validation", "pass@1/humaneval"]
     assert trials["base"].hparams["Data"].string_value == (
-        "code=shards/code:1 exercises=shards/exercises:1"
+        "code=shards_code:1 exercises=shards_exercises:1"
     )
     # Fields at their defaults in one of two runs count as different, main ones first.
     write_trial(tmp_path / "long", steps=50_000, optimizer=OptimizerConfig(b2=0.99))
