@@ -36,7 +36,8 @@ from phi1_jax.files import write_json
 SPLITS = "splits.json"
 # Texts -> float32[texts, d], each row of length 1.
 Embed = Callable[[Sequence[str]], np.ndarray]
-_CHUNK = 1000
+# Documents, and characters, that are compared at a time: long documents are spread over processes.
+_CHUNK, _CHUNK_CHARS = 1000, 700_000
 _Chunk = tuple[list[Document], np.ndarray | None]
 
 
@@ -236,8 +237,18 @@ def _chunks(
 ) -> Iterator[_Chunk]:
     documents = read_documents(corpus, columns=columns, skip=skip)
     documents = iter(tqdm(documents, desc=f"decontaminate {corpus.name}", unit="doc"))
-    while chunk := list(islice(documents, _CHUNK)):
+    while chunk := list(_first(documents)):
         yield chunk, embed([document.text for document in chunk]) if embed else None
+
+
+def _first(documents: Iterator[Document]) -> Iterator[Document]:
+    """The next documents, up to the limits of a chunk."""
+    n_chars = 0
+    for document in islice(documents, _CHUNK):
+        yield document
+        n_chars += len(document.text)
+        if n_chars >= _CHUNK_CHARS:
+            return
 
 
 def _digest_of_file(_: None, path: Path) -> str:

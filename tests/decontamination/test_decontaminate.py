@@ -383,7 +383,7 @@ def test_the_tool_prunes_reports_and_lists_the_nearest(tmp_path):
     assert (copy["similarity"], copy["document"]) == (1.0, "copy")
 
 
-def test_several_taus_give_a_corpus_each_and_the_papers_split(tmp_path):
+def test_several_taus_give_a_corpus_each_and_the_papers_split(tmp_path, monkeypatch):
     longer = body(*SOLUTION, "b = sorted(b)", "return sorted(b, reverse=True)")
     documents = [
         CLEAN[3],
@@ -392,14 +392,17 @@ def test_several_taus_give_a_corpus_each_and_the_papers_split(tmp_path):
         LEAKS["reordered_statements"][0],
         LEAKS["same_docstring_with_another_body"][0],
     ]
-    # More than one chunk, so that two workers have something to do.
     rest = [exercise(f"n{i}", f"Number {i}.", body(f"return {i}")) for i in range(1500)]
     write_documents(tmp_path / "c.jsonl", documents[:3] + rest + documents[3:])
     rules = Rules(taus=(1.0, 0.9, 0.75))
-    reports = [
-        decontaminate([tmp_path / "c.jsonl"], PROBLEMS, tmp_path / f"{n}", rules, workers=n)
-        for n in (1, 2)
-    ]
+    reports = []
+    # The second time in many chunks, so that two workers have something to do.
+    for workers, chunk_chars in ((1, 1 << 30), (2, 20_000)):
+        monkeypatch.setattr(decontaminate_module, "_CHUNK_CHARS", chunk_chars)
+        output = tmp_path / f"{workers}"
+        reports.append(
+            decontaminate([tmp_path / "c.jsonl"], PROBLEMS, output, rules, workers=workers)
+        )
     assert reports[0] == reports[1]
     for file in sorted((tmp_path / "1").rglob("*.*")):
         other = tmp_path / "2" / file.relative_to(tmp_path / "1")
