@@ -40,7 +40,9 @@ TAU = flags.DEFINE_list("tau", "1.0", "Match rates of syntax trees that count as
 MAX_DISTANCE = flags.DEFINE_float(
     "max_distance", None, "L2 distance of embeddings that counts as a leak; default none.", 0, 2
 )
-EMBEDDER = flags.DEFINE_string("embedder", None, "Run folder of a model to embed texts with.")
+EMBEDDER = flags.DEFINE_string(
+    "embedder", None, "Folder of a run, or of Hugging Face, to embed texts with."
+)
 WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", 1)
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
 

@@ -20,7 +20,7 @@ from phi1_jax.cli import script
 from phi1_jax.errors import UserError
 
 flags.adopt_module_key_flags(corpus)  # so that --help shows them
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run folder of the model.")
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a run, or of Hugging Face.")
 STEP = flags.DEFINE_integer("step", None, "Which checkpoint; the newest by default.", 0)
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the vectors.")
 MAX_TOKENS = flags.DEFINE_integer(

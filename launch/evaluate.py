@@ -62,7 +62,9 @@ FORM = flags.DEFINE_enum("prompt_form", MBPP_FORMS[0], MBPP_FORMS, "Of MBPP's pr
 OUTPUT = flags.DEFINE_string("output", None, "Folder for samples, results and summary.")
 ALLOW = flags.DEFINE_bool("allow_code_execution", False, "Yes, run model-written code here.")
 CHECKPOINT = flags.DEFINE_multi_string(
-    "checkpoint", [], "DIR, NAME=DIR or NAME=DIR@STEP of a model; repeatable."
+    "checkpoint",
+    [],
+    "DIR, NAME=DIR or NAME=DIR@STEP of a run, or a Hugging Face folder; repeatable.",
 )
 EVALUATION = DataclassFlags(EvaluationConfig)
 PLAN = DataclassFlags(SamplingPlan)

@@ -23,7 +23,7 @@ from absl import flags
 from phi1_jax.cli import script
 from phi1_jax.errors import UserError
 
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The run's folder.")
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a run, or of Hugging Face.")
 STEP = flags.DEFINE_integer("step", None, "Which of its checkpoints; the newest by default.", 0)
 PROMPT = flags.DEFINE_multi_string(
     "prompt",

@@ -25,7 +25,7 @@ try:
 except ImportError as error:
     raise SystemExit(f"error: {error}; install it: pip install 'phi1_jax[serve]'") from error
 
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The run's folder.")
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a run, or of Hugging Face.")
 STEP = flags.DEFINE_integer("step", None, "Which of its checkpoints; the newest by default.", 0)
 SERVE = DataclassFlags(
     ServeConfig, help={"model_name": "What clients call the model (default: the folder's name)."}

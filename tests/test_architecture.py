@@ -13,7 +13,7 @@ IMPORT_RULES: dict[str, set[str]] = {
     "sandbox": set(),
     "llm_client": set(),
     "unconventional": {"corpus"},
-    "cli": {"llm_client", "corpus"},
+    "cli": {"llm_client", "corpus", "interop"},
     "tokens": {"corpus"},
     "run": {"model"},
     "quality": {"corpus", "llm_client", "tokens", "model", "run"},

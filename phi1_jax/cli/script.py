@@ -18,6 +18,7 @@ from absl import app, flags
 from phi1_jax.config import USABLE_MEMORY, RunConfig
 from phi1_jax.config_dict import find_config, flatten, to_dict
 from phi1_jax.errors import UserError, as_commands, is_installed
+from phi1_jax.interop.as_run import as_run, is_hugging_face
 
 # Flags of free text, of URLs, and of Python files.
 _TEXT, _URLS, _FILES = (
@@ -25,6 +26,8 @@ _TEXT, _URLS, _FILES = (
     {"base_url"},
     {"config", "sources"},
 )
+# Flags of a model, one or several: DIR, or NAME=DIR.
+_MODELS = ("checkpoint", "embedder")
 # Fields of a config that are paths.
 _PATHS = {"path", "tokenizer", "init_from"}
 flags.DEFINE_bool("traceback", False, "Show the Python traceback of an input error.")
@@ -54,6 +57,7 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
                 f"unexpected argument {argv[1 + positional]!r}: options are given as --name=value"
             )
         try:
+            _name_runs()
             main(argv)
             sys.stdout.flush()
         except UserError as error:
@@ -263,6 +267,20 @@ def _resolve(argument: str, before: str) -> str:
         except UserError as error:
             raise UserError(f"--{name}={error}") from None
     return f"{flag}={value}" if equals else value
+
+
+def _name_runs() -> None:
+    """Puts a run's folder in the place of each Hugging Face folder that is named as a model."""
+    for flag in (flags.FLAGS[name] for name in _MODELS if name in flags.FLAGS):
+        if isinstance(flag.value, list):
+            flag.value = [_run_of(text) for text in flag.value]
+        elif flag.value:
+            flag.value = _run_of(flag.value)
+
+
+def _run_of(text: str) -> str:
+    name, equals, place = ("", "", text) if Path(text).is_dir() else text.partition("=")
+    return f"{name}{equals}{as_run(place)}" if is_hugging_face(Path(place)) else text
 
 
 def _local_path(text: str, shown: str) -> str:

@@ -1,0 +1,65 @@
+"""A Hugging Face folder where a run's folder is asked for."""
+
+import json
+import os
+import re
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from test_convert_script import converted, run  # noqa: F401
+
+from phi1_jax import load_model
+from phi1_jax.errors import UserError
+from phi1_jax.interop.as_run import as_run
+
+
+def test_a_folder_is_converted_once_and_again_when_a_file_changes(converted, tmp_path):  # noqa: F811
+    source = tmp_path / "phi"
+    shutil.copytree(converted / "hf", source)
+    first = as_run(source, tmp_path / "cache")
+    ours, theirs = (jax.tree.leaves(load_model(r)[1]) for r in (first, converted / "run"))
+    assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    written = (first / "config.json").stat().st_mtime_ns
+    assert as_run(str(source), tmp_path / "cache") == first
+    assert (first / "config.json").stat().st_mtime_ns == written
+    os.utime(source / "model.safetensors", ns=(0, 0))
+    assert as_run(source, tmp_path / "cache") != first
+    assert len(list((tmp_path / "cache").iterdir())) == 2  # nothing half done is left
+    assert as_run(first) == first
+
+
+def test_what_cannot_be_converted_is_an_error_and_leaves_nothing(converted, tmp_path, capfd):  # noqa: F811
+    source = tmp_path / "phi"
+    shutil.copytree(converted / "hf", source)
+    (source / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match="cannot be converted"):
+        as_run(source, tmp_path / "cache")
+    assert "tokenizer" in capfd.readouterr().err
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_scripts_take_either_folder(converted, monkeypatch, tmp_path):  # noqa: F811
+    monkeypatch.setenv("HOME", str(tmp_path))
+    flags = ["--prompt=def f(x):", "--max_new_tokens=8", "--json"]
+    folders = (converted / "hf", converted / "run")
+    of_hf, of_run = (run("generate", f"--checkpoint={folder}", *flags) for folder in folders)
+    assert of_hf == of_run
+    problem = {
+        "task_id": "t/0",
+        "prompt": "def f(x):\n",
+        "entry_point": "f",
+        "canonical_solution": "    return x\n",
+        "test": "def check(f):\n    assert f(1) == 1\n",
+    }
+    (tmp_path / "problems.jsonl").write_text(json.dumps(problem) + "\n")
+    output = run(
+        "evaluate",
+        *(f"--checkpoint={name}={converted / name}" for name in ("hf", "run")),
+        f"--benchmark={tmp_path / 'problems.jsonl'}",
+        "--metrics=solution_bits_per_byte",
+        f"--output={tmp_path / 'bits'}",
+    )
+    bits = re.findall(r"^(?:hf|run): ([\d.]+) bits per byte", output, re.MULTILINE)
+    assert len(bits) == 2 and bits[0] == bits[1]
