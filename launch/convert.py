@@ -82,46 +82,28 @@ def main(argv: Sequence[str]) -> None:
 
 
 def from_huggingface(source: Path, target: Path) -> int:
-    from phi1_jax.interop.config_json import read_config
-    from phi1_jax.interop.huggingface import check_size, read_folder, stored_dtype
-    from phi1_jax.interop.tokenizers import read_tokenizer
-    from phi1_jax.model.phi import count_params
-    from phi1_jax.run.checkpoint import TOKENIZER as FOLDER
-    from phi1_jax.run.checkpoint import write_model
+    from phi1_jax.interop.huggingface import import_run
 
-    config = read_config(source)
-    tokenizer = read_tokenizer(Path(TOKENIZER.value) if TOKENIZER.value else source, source)
-    check_size(tokenizer.vocab_size, config.vocab_size)
-    config, params = read_folder(source)
-    tokenizer.save(target / FOLDER)
     # Orbax warns that there is nothing to merge when it writes without its own archive format.
     logging.set_verbosity(logging.ERROR)
-    write_model(target, config, params, None, stored_dtype(source))
-    return count_params(config)
+    return import_run(source, target, _tokenizer())
 
 
 def to_huggingface(source: Path, target: Path) -> int:
     from phi1_jax.interop.huggingface import export_run
 
-    tokenizer = Path(TOKENIZER.value) if TOKENIZER.value else None
     max_bytes = MAX_FILE_MB.value * 10**6
-    return export_run(source, target, STEP.value, tokenizer, DTYPE.value, max_bytes)
+    return export_run(source, target, STEP.value, _tokenizer(), DTYPE.value, max_bytes)
 
 
 def to_gguf(source: Path, target: Path) -> int:
-    from phi1_jax.interop.gguf import write_gguf
-    from phi1_jax.interop.huggingface import check_size
-    from phi1_jax.interop.tokenizers import load_byte_pair
-    from phi1_jax.model.phi import count_params
-    from phi1_jax.run.checkpoint import TOKENIZER as FOLDER
-    from phi1_jax.run.checkpoint import load_model, read_model_config
+    from phi1_jax.interop.gguf import export_gguf
 
-    config = read_model_config(source)
-    tokenizer = load_byte_pair(Path(TOKENIZER.value) if TOKENIZER.value else source / FOLDER)
-    check_size(tokenizer.vocab_size, config.vocab_size)
-    config, params = load_model(source, STEP.value)
-    write_gguf(target, config, params, tokenizer, TYPE.value)
-    return count_params(config)
+    return export_gguf(source, target, STEP.value, _tokenizer(), TYPE.value)
+
+
+def _tokenizer() -> Path | None:
+    return Path(TOKENIZER.value) if TOKENIZER.value else None
 
 
 if __name__ == "__main__":

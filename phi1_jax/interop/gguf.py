@@ -11,7 +11,7 @@ from absl import logging
 
 from phi1_jax.config import ModelConfig
 from phi1_jax.errors import UserError
-from phi1_jax.interop.huggingface import places, take
+from phi1_jax.interop.huggingface import check_size, places, take
 from phi1_jax.tokens.byte_pair import BytePairTokenizer
 
 GgufType = Literal["f32", "f16", "q8_0"]
@@ -34,6 +34,36 @@ _TABLE = {
     if (theirs, kind) != ("token_embd", "bias")
 }
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+
+
+def export_gguf(
+    run_dir: Path,
+    path: Path,
+    step: int | None = None,
+    tokenizer_dir: Path | None = None,
+    kind: GgufType = "f16",
+) -> int:
+    """Writes a run's weights and tokenizer into one file.
+
+    Args:
+      step: the newest by default.
+      tokenizer_dir: the run's own by default.
+      kind: see `write_gguf`.
+    Returns:
+      The number of parameters.
+    Raises:
+      UserError: no such checkpoint, a tokenizer with more pieces than the model; see `write_gguf`.
+    """
+    from phi1_jax.interop.tokenizers import load_byte_pair
+    from phi1_jax.model.phi import count_params
+    from phi1_jax.run import checkpoint
+
+    config = checkpoint.read_model_config(run_dir)
+    tokenizer = load_byte_pair(tokenizer_dir or run_dir / checkpoint.TOKENIZER)
+    check_size(tokenizer.vocab_size, config.vocab_size)
+    config, params = checkpoint.load_model(run_dir, step)
+    write_gguf(path, config, params, tokenizer, kind)
+    return count_params(config)
 
 
 def write_gguf(

@@ -155,6 +155,29 @@ def write_folder(
     write_json(folder / "config.json", {**config_values(config), **special_ids, "dtype": dtype})
 
 
+def import_run(folder: Path, run_dir: Path, tokenizer_dir: Path | None = None) -> int:
+    """Makes a new run's folder of a Hugging Face folder; `export_run` is the way back.
+
+    Args:
+      tokenizer_dir: where the tokenizer's files are, if not in `folder`.
+    Returns:
+      The number of parameters.
+    Raises:
+      UserError: see `read_config`, `read_tokenizer`, `check_size` and `read_folder`.
+    """
+    from phi1_jax.interop.tokenizers import read_tokenizer
+    from phi1_jax.model.phi import count_params
+    from phi1_jax.run import checkpoint
+
+    config = read_config(folder)
+    tokenizer = read_tokenizer(tokenizer_dir or folder, folder)
+    check_size(tokenizer.vocab_size, config.vocab_size)
+    config, params = read_folder(folder)
+    tokenizer.save(run_dir / checkpoint.TOKENIZER)
+    checkpoint.write_model(run_dir, config, params, None, stored_dtype(folder))
+    return count_params(config)
+
+
 def export_run(
     run_dir: Path,
     folder: Path,

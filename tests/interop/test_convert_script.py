@@ -153,7 +153,6 @@ def test_generate_refuses_in_one_line(converted, tmp_path):
         ([run_flag], "give one of --prompt"),
         ([run_flag, f"--prompt_file={tmp_path / 'p.jsonl'}"], 'record 1 has no "prompt"'),
         ([f"--checkpoint={tmp_path}", "--prompt=x"], "not a run's folder"),
-        ([f"--checkpoint={converted / 'hf'}", "--prompt=x"], "launch/convert.py --from_hf="),
         # A mark of the byte order is no part of the first record.
         ([run_flag, f"--prompt_file={tmp_path / 'half.jsonl'}"], "prompt 0 is not text in UTF-8"),
         ([run_flag, f"--prompt_file={tmp_path / 'taken.jsonl'}", "--json"], 'a field "text"'),
