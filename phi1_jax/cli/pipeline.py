@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,6 +158,10 @@ class Pipeline:
         """
         (self.root / "stages").mkdir(parents=True, exist_ok=True)
         todo = self.closure(self.stages if names is None else names)
+        if workers > 1:
+            # What most others wait for comes first, or at the end one worker has all that is left.
+            waited_for = Counter(s.name for stage in todo for s in self.closure([stage.name]))
+            todo.sort(key=lambda stage: -waited_for[stage.name])
         began = told = time.perf_counter()
         started_any = False
         running: list[_Running] = []
