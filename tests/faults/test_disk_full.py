@@ -112,9 +112,16 @@ def test_retries_end(run_config, tmp_path):
 
 def full_in_the_middle(config, run_dir, act, undo):
     """A save begins, since the disk says that there is room, and fails. It shows within steps."""
+
+    def when_the_first_is_saved():
+        end = time.monotonic() + 60
+        while not run_folder.committed_steps(run_dir) and time.monotonic() < end:
+            time.sleep(0.05)
+        act()
+
     with pytest.raises(UserError, match=r"checkpoint 10 was not saved: .*step 0 is intact"):
         try:
-            train(config, run_dir, at_step(5, act), trace=True)
+            train(config, run_dir, at_step(5, when_the_first_is_saved), trace=True)
         finally:
             undo()
     assert read_trace(run_dir)[-1]["step"] < 30, "not an interval later"
