@@ -81,15 +81,17 @@ class Batch:
         """Lets waiting rows in where a quarter of the batch is free; False when all is done."""
         if self._is_open:
             self._reshape(self._n_rows(len(self.waiting) + sum(map(bool, self.rows))), self._slots)
-        free = deque(index for index, row in enumerate(self.rows) if row is None)
-        lets_in = self._is_open or 4 * len(free) >= len(self.rows)
-        n_entering = min(len(free), len(self.waiting)) if lets_in else 0
+        n_free = self.rows.count(None)
+        lets_in = self._is_open or 4 * n_free >= len(self.rows)
+        n_entering = min(n_free, len(self.waiting)) if lets_in else 0
         entering = [self.waiting.popleft() for _ in range(n_entering)]
         live = [row for row in (*self.rows, *entering) if row]
         if not live:
             return False
         slots = self._bucket(max(row.length for row in live) + self.steps)
         self._reshape(len(self.rows), slots if self._is_open else max(slots, self._slots))
+        # Only now: a batch of another shape has its rows in other places.
+        free = deque(index for index, row in enumerate(self.rows) if row is None)
         while entering:
             prompts, new, scores = self._prefill(entering)
             from_b = np.full(len(self.rows), -1, np.int32)

@@ -1,4 +1,5 @@
 import dataclasses
+from collections import deque
 
 import jax
 import jax.numpy as jnp
@@ -180,6 +181,35 @@ def test_an_open_batch_takes_rows_of_any_sampling_while_others_decode(generator)
     assert [found[number] for number in range(3)] == want
     assert sizes[:3] == [1, 4, 4] and sizes[-1] == 1  # on the CPU it has the rows that it needs
     assert generator.advance(opened) == []
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_rows_are_kept_when_the_cache_grows_for_longer_ones(
+    tiny_model, params, byte_tokenizer, is_open
+):
+    """Longer prompts enter in the places of rows that have ended, wherever these stood."""
+    config = dataclasses.replace(tiny_model, max_seq_len=512)
+    generator = Generator(config, params, byte_tokenizer, chunk_tokens=8)
+    lengths = [3, 5, 6, 8, 10, 120, 130, 135, 250, 260]
+    limits = [8, 150, 16, 90, 8, 24, 200, 8, 40, 16]
+    prompts = ["".join(chr(97 + (i * j) % 26) for j in range(n)) for i, n in enumerate(lengths)]
+    rows = [
+        batch.Row(i, 0, generator.tokenizer.encode(p), limit, stream_key(0, [], 0), Sampling(), ())
+        for i, (p, limit) in enumerate(zip(prompts, limits, strict=True))
+    ]
+    opened, found = generator.open_batch(3), {}
+    if not is_open:
+        opened = batch.Batch(opened._spec, opened._weights, deque(rows), 3, 8)
+        rows = []
+    while len(found) < len(prompts):
+        opened.waiting.extend(rows[:1])
+        rows = rows[1:]
+        advanced = generator.advance(opened)
+        assert advanced, f"only {sorted(found)} have ended"
+        found |= {row.prompt: p.completion.token_ids for row, p in advanced if p.completion}
+    for index, (prompt, limit) in enumerate(zip(prompts, limits, strict=True)):
+        [[alone]] = generator.generate([prompt], max_new_tokens=limit)
+        assert found[index] == alone.token_ids
 
 
 def test_options_take_effect(generator, greedy):
