@@ -267,12 +267,16 @@ def draw(result: Mapping[str, Any]) -> bytes:
 
     variants = result["variants"]
     measures = list(variants[result["baseline"]]["measures"])
+    n_columns = min(len(measures), 3)
+    n_rows = -(-len(measures) // n_columns)
     figure, axes = pyplot.subplots(
-        1, len(measures), figsize=(3.2 * len(measures), 1.4 + 0.35 * len(variants)), dpi=150,
-        sharey=True, squeeze=False, layout="constrained",
+        n_rows, n_columns, figsize=(3.4 * n_columns, n_rows * (0.9 + 0.3 * len(variants))),
+        dpi=150, sharey=True, squeeze=False, layout="constrained",
     )  # fmt: skip
     places = range(len(variants))
-    for axis, measure in zip(axes[0], measures, strict=True):
+    for axis in axes.flat[len(measures) :]:
+        axis.set_visible(False)
+    for axis, measure in zip(axes.flat, measures, strict=False):
         scale = 100 if "pass@" in measure else 1
         points = [variant["measures"][measure]["all"] for variant in variants.values()]
         value, low, high = (
