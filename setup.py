@@ -1,4 +1,4 @@
-"""The wheel also holds launch/ and configs/ as they are, for the command `phi1`; see setup.cfg."""
+"""The wheel holds launch/, configs/ and models/ too, for the command `phi1`; see setup.cfg."""
 
 from setuptools import find_packages, setup
 
@@ -10,5 +10,6 @@ SHIPPED = {
     "phi1_jax._repository.configs.ablations": "configs/ablations",
     "phi1_jax._repository.configs.sources": "configs/sources",
     "phi1_jax._repository.benchmarks": "benchmarks",
+    "phi1_jax._repository.models.phi1_tiny": "models/phi1_tiny",
 }
 setup(packages=[*find_packages(include=["phi1_jax*"]), *SHIPPED], package_dir=SHIPPED)

@@ -18,7 +18,7 @@ from absl import app, flags
 from phi1_jax.config import USABLE_MEMORY, RunConfig
 from phi1_jax.config_dict import find_config, flatten, to_dict
 from phi1_jax.errors import UserError, as_commands, is_installed
-from phi1_jax.interop.as_run import as_run, is_hugging_face
+from phi1_jax.interop.as_run import as_run
 
 # Flags of free text, of URLs, and of Python files.
 _TEXT, _URLS, _FILES = (
@@ -279,8 +279,10 @@ def _name_runs() -> None:
 
 
 def _run_of(text: str) -> str:
-    name, equals, place = ("", "", text) if Path(text).is_dir() else text.partition("=")
-    return f"{name}{equals}{as_run(place)}" if is_hugging_face(Path(place)) else text
+    name = text.partition("=")[0] + "=" if "=" in text and not Path(text).is_dir() else ""
+    place = text.removeprefix(name)
+    run = as_run(place)
+    return text if run == Path(place) else f"{name}{run}"
 
 
 def _local_path(text: str, shown: str) -> str:

@@ -26,12 +26,15 @@ def as_run(folder: Path | str, cache: Path = CACHE) -> Path:
     """The run's folder that `launch/convert.py --from_hf` makes of a folder; any other unchanged.
 
     It is made once in `cache`, and again when a file of the folder changes. Another process makes
-    it, so that nothing is decided here about JAX's devices.
+    it, so that nothing is decided here about JAX's devices. `models/phi1_tiny`, which comes with
+    the project, is found from any working directory.
 
     Raises:
       UserError: it cannot be converted; or the cache cannot be written.
     """
     folder = Path(folder)
+    if folder.parts[:1] == ("models",) and not folder.exists():
+        folder = REPOSITORY / folder
     if not is_hugging_face(folder):
         return folder
     folder = folder.resolve()

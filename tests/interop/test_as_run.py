@@ -63,3 +63,13 @@ def test_scripts_take_either_folder(converted, monkeypatch, tmp_path):  # noqa: 
     )
     bits = re.findall(r"^(?:hf|run): ([\d.]+) bits per byte", output, re.MULTILINE)
     assert len(bits) == 2 and bits[0] == bits[1]
+
+
+def test_the_model_that_comes_along_is_found_anywhere_and_writes_python(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    prompt = 'def keep_small(values):\n    """Return the values below 5, in the same order."""\n'
+    found = run("generate", "--checkpoint=models/phi1_tiny", f"--prompt={prompt}", "--json")
+    answer = json.loads(found)["text"]
+    assert "values" in answer and "return" in answer
+    compile(prompt + answer, "answer", "exec")
