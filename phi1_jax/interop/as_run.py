@@ -9,17 +9,10 @@ import sys
 from pathlib import Path
 
 from phi1_jax.errors import REPOSITORY, UserError
+from phi1_jax.files import read_json_if_whole
+from phi1_jax.run.folder import CONFIG, is_hugging_face
 
 CACHE = Path("~/.cache/phi1_jax/models")
-
-
-def is_hugging_face(folder: Path) -> bool:
-    """Whether the folder's config.json is a model's as transformers saves it."""
-    try:
-        values = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(values, dict) and "architectures" in values and "model" not in values
 
 
 def as_run(folder: Path | str, cache: Path = CACHE) -> Path:
@@ -35,7 +28,7 @@ def as_run(folder: Path | str, cache: Path = CACHE) -> Path:
     folder = Path(folder)
     if folder.parts[:1] == ("models",) and not folder.exists():
         folder = REPOSITORY / folder
-    if not is_hugging_face(folder):
+    if not is_hugging_face(read_json_if_whole(folder / CONFIG)):
         return folder
     folder = folder.resolve()
     files = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.iterdir())]

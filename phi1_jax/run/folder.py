@@ -82,12 +82,17 @@ def read_config(run_dir: Path) -> dict[str, Any]:
         hint = f"; it holds {', '.join(held)}: name {run_dir / held[0]}, say" if held else ""
         raise UserError(f"{run_dir} is not a run's folder: it has no {CONFIG}{hint}")
     values = read_json(run_dir / CONFIG)
-    if "architectures" in values or "n_embd" in values:
+    if is_hugging_face(values):
         raise UserError(
             f"{run_dir} is a Hugging Face folder, not a run's; first make one of it:"
             f" {launch_command('convert.py', f'--from_hf={run_dir}')} --to=DIR"
         )
     return values
+
+
+def is_hugging_face(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json is one of transformers, in the current or the older layout."""
+    return "architectures" in config or "n_embd" in config
 
 
 def step_folder(run_dir: Path, step: int) -> Path:

@@ -38,6 +38,9 @@ def test_what_cannot_be_converted_is_an_error_and_leaves_nothing(converted, tmp_
         as_run(source, tmp_path / "cache")
     assert "tokenizer" in capfd.readouterr().err
     assert not list((tmp_path / "cache").iterdir())
+    (source / "config.json").write_text('{"n_embd": 24}')  # the older layout is tried as well
+    with pytest.raises(UserError, match="cannot be converted"):
+        as_run(source, tmp_path / "cache")
 
 
 def test_scripts_take_either_folder(converted, monkeypatch, tmp_path):  # noqa: F811
