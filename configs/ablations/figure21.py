@@ -13,7 +13,8 @@ from phi1_jax.cli.recipe import Recipe
 
 
 def get_question(recipe: Recipe) -> Question:
-    # Four times the quickstart's steps, and as many exercises as half of those read once.
+    # Four times the quickstart's steps. Half of each batch is CodeTextbook, so that twice its
+    # exercises are read about once.
     recipe = replace(
         recipe,
         n_exercises=2 * recipe.n_exercises,
