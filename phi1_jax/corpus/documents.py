@@ -130,11 +130,13 @@ def list_files(path: Path, kind: str = "", skip: Skip | None = None) -> list[Pat
         `unreadable`, and of folders that are not entered: `linked_folder`, `virtual_environment`.
         Those of Git and caches are not told.
     Raises:
-      UserError: no such path, a folder without a file of a known format, or one with Python beside
-        data: a program that loads the data, or code that comes with its data.
+      UserError: no such path, a pipe, a folder without a file of a known format, or one with
+        Python beside data: a program that loads the data, or code that comes with its data.
     """
-    if path.exists() and not path.is_dir():
+    if path.is_file():
         return [path]
+    if path.exists() and not path.is_dir():  # some stages read twice, and a pipe may never end
+        raise UserError(f"{path}: is no file but a pipe or a device; write it to a file first")
     if not path.is_dir():
         raise UserError(f"{path}: no such file or folder")
     found: dict[str, list[Path]] = {"code": [], "data": [], "prose": [], "": []}

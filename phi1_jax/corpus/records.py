@@ -37,6 +37,7 @@ _JSON = (".jsonl", ".ndjson", ".json")
 FORMATS = (*_JSON, ".parquet")
 _WRITTEN = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 _ZSTD_LEVEL = 3
+_COMPRESSED_BYTES = 1 << 13
 _ZSTD_WINDOW_BYTES = 1 << 31  # what `zstd --long=31` writes; the library's default is 128 MB
 # A longer record is not read into memory.
 MAX_LINE_BYTES = 1 << 28
@@ -104,8 +105,8 @@ def read_numbered(
       path: .jsonl, .ndjson or .json (lines, or one array), each also .gz, .zst, .xz or .bz2; or
         .parquet.
       skip: told the name and reason of what cannot be read: `unreadable` (the file),
-        `damaged_archive` (from there on), `not_compressed` (plain text named .gz), `broken_json`,
-        `huge_record`, `not_utf8`, `unreadable_value`.
+        `damaged_archive` (from there on), `misnamed` (plain text named .gz, say, or the other way
+        round), `broken_json`, `huge_record`, `not_utf8`, `unreadable_value`.
       choose: given the columns of a parquet file, says which to read; None is all.
     Raises:
       UserError: another format, no such file; without `skip` also what `skip` would be told.
@@ -133,8 +134,8 @@ def read_numbered(
             rows = _read_json(path, leave_out)
         for last, record in rows:
             yield last, record
-    except _NotCompressedError as error:
-        leave_out(None, "not_compressed", error)
+    except _MisnamedError as error:
+        leave_out(None, "misnamed", error)
     except (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, _DamagedError) as error:
         leave_out(None, "damaged_archive", f"damaged after {unit} {last}: {error}")
     except OSError as error:
@@ -224,8 +225,8 @@ def _plain_decimal(value: Decimal) -> int | float | str | None:
     return float(value) if Decimal(repr(float(value))) == value else str(value)
 
 
-class _NotCompressedError(Exception):
-    """A file whose name promises an archive."""
+class _MisnamedError(Exception):
+    """A file whose name promises an archive that it is not, or hides the one that it is."""
 
 
 class _DamagedError(Exception):
@@ -288,7 +289,8 @@ def _read_json(path: Path, leave_out: _LeaveOut) -> Iterator[tuple[int, dict[str
 
 
 def _parse(data: bytes) -> Any:
-    return _DECODER.decode(data.decode())
+    # Each of several files that were joined may have begun with a mark.
+    return _DECODER.decode(data.removeprefix(codecs.BOM_UTF8).decode())
 
 
 def _parses(line: bytes) -> bool:
@@ -332,7 +334,8 @@ def _read_parquet(
                     else:
                         yield number, record
     except pyarrow.ArrowException as error:
-        raise _DamagedError(f"not a readable parquet file: {error}") from error
+        what = " ".join(str(error).split())  # some of Arrow's messages have several lines
+        raise _DamagedError(f"not a readable parquet file: {what}") from error
 
 
 def _read_row(batch: Any, index: int) -> dict[str, Any]:
@@ -354,23 +357,20 @@ def _read_row(batch: Any, index: int) -> dict[str, Any]:
 def _open_read(path: Path) -> Iterator[IO[bytes]]:
     suffix = path.suffix.lower()
     with path.open("rb") as raw:
-        if suffix not in _MAGIC:
-            yield raw
-            return
         head = raw.peek(6)
-        if head and not head.startswith(_MAGIC[suffix]):
-            kind = "plain text" if head.lstrip()[:1] in (b"{", b"[") else f"not {suffix[1:]} data"
-            raise _NotCompressedError(
-                f"ends in {path.suffix} but is {kind}; rename it to {path.stem}, or compress it"
-            )
-        if suffix == ".zst":
-            yield io.BufferedReader(_ZstdReader(raw), 1 << 20)
-        elif suffix == ".gz":
-            with gzip.open(raw) as archive:
-                yield cast(IO[bytes], archive)
+        held = next((s for s, magic in _MAGIC.items() if head.startswith(magic)), "")
+        if head and held != (suffix if suffix in _MAGIC else ""):
+            name = path.stem if suffix in _MAGIC else path.name
+            what = f"is not {suffix[1:]} data"
+            if held:
+                what = f"is {held[1:]} data; rename it to {name}{held}"
+            elif head.lstrip()[:1] in (b"{", b"["):
+                what = f"is plain text; rename it to {name}, or compress it"
+            raise _MisnamedError(f"ends in {path.suffix} but {what}")
+        if suffix in _MAGIC:
+            yield io.BufferedReader(_ArchiveReader(raw, _DECOMPRESSORS[suffix]), 1 << 20)
         else:
-            with (lzma.open if suffix == ".xz" else bz2.open)(raw) as archive:
-                yield cast(IO[bytes], archive)
+            yield raw
 
 
 @contextmanager
@@ -387,15 +387,24 @@ def _open_write(path: Path, suffix: str) -> Iterator[IO[bytes]]:
             yield raw
 
 
-class _ZstdReader(io.RawIOBase):
-    """Reads all frames of a file (each writer may add one) and misses no truncation.
+_DECOMPRESSORS: dict[str, Callable[[], Any]] = {
+    ".gz": lambda: zlib.decompressobj(16 + zlib.MAX_WBITS),
+    ".zst": lambda: zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES).decompressobj(),
+    ".xz": lzma.LZMADecompressor,
+    ".bz2": bz2.BZ2Decompressor,
+}
 
-    zstandard's own reader stops after the first frame by default, and takes the end of a
-    truncated file for the end of the text.
+
+class _ArchiveReader(io.RawIOBase):
+    """Reads all frames of a file (each writer may add one) and misses no damage.
+
+    The libraries' own readers take for the end of the text what is not: zstandard's the end of the
+    first frame or of a truncated file, bz2's and lzma's anything that follows a frame and is none.
     """
 
-    def __init__(self, raw: IO[bytes]) -> None:
+    def __init__(self, raw: io.BufferedReader, decompressor: Callable[[], Any]) -> None:
         self._raw = raw
+        self._new = decompressor
         self._frame: Any = None
         self._compressed = b""
         self._text = memoryview(b"")
@@ -405,14 +414,17 @@ class _ZstdReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._text:
-            self._compressed = self._compressed or self._raw.read(1 << 20)
+            # Little at a time: it may stand for a hundred thousand times as much.
+            self._compressed = self._compressed or self._raw.read(_COMPRESSED_BYTES)
+            if self._frame is None:  # zeros between frames, or behind the last, are padding
+                self._compressed = self._compressed.lstrip(b"\0")
+                if self._compressed:
+                    self._frame = self._new()
+                elif not self._raw.peek(1):
+                    return 0
+                continue
             if not self._compressed:
-                if self._frame is not None:
-                    raise EOFError("the last zstd frame is not complete")
-                return 0
-            if self._frame is None:
-                decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-                self._frame = decompressor.decompressobj()
+                raise EOFError("the last frame is not complete")
             self._text = memoryview(self._frame.decompress(self._compressed))
             self._compressed = self._frame.unused_data
             if self._frame.eof:

@@ -1,5 +1,6 @@
 import gzip
 import json
+import os
 from random import Random
 
 import pyarrow
@@ -137,9 +138,11 @@ def test_bad_input_is_one_clear_line(tmp_path):
     (tmp_path / "columns.jsonl").write_text('{"content": "a", "lang": "b"}\n')
     (tmp_path / "no.parquet").write_text("no")
     (tmp_path / "hollow").mkdir()
+    os.mkfifo(tmp_path / "pipe.jsonl")
     for name, message in (
         ("missing", "no such file or folder"),
         ("x.csv", "unknown format"),
+        ("pipe.jsonl", "is no file but a pipe"),
         ("empty.jsonl", "yields no document"),
         ("latin.jsonl", "line 1: not UTF-8$"),
         ("number.jsonl", r"yields no document \(not_text 1\)"),

@@ -126,14 +126,16 @@ def test_values_that_json_lacks():
     assert "nested deeper than 64 levels" in json.dumps(plain(deep))
 
 
+COMPRESS = {
+    ".gz": gzip.compress,
+    ".zst": zstandard.compress,
+    ".xz": lzma.compress,
+    ".bz2": bz2.compress,
+}
+
+
 def test_every_compression_and_case_is_read(tmp_path):
-    compress = {
-        ".gz": gzip.compress,
-        ".zst": zstandard.compress,
-        ".xz": lzma.compress,
-        ".bz2": bz2.compress,
-        "": lambda data: data,
-    }
+    compress = COMPRESS | {"": lambda data: data}
     array = json.dumps([RECORD, RECORD], indent=1).encode()
     for suffix, function in compress.items():
         for name, data in ((".jsonl", LINE * 2), (".NDJSON", LINE * 2), (".json", array)):
@@ -142,7 +144,7 @@ def test_every_compression_and_case_is_read(tmp_path):
             assert list(read_numbered(path)) == [(1, RECORD), (2, RECORD)], path
     (tmp_path / "one.json").write_text(json.dumps(RECORD, indent=2))
     assert list(read_records(tmp_path / "one.json")) == [RECORD]
-    (tmp_path / "lines.json").write_bytes(b"\xef\xbb\xbf" + LINE * 2)
+    (tmp_path / "lines.json").write_bytes((b"\xef\xbb\xbf" + LINE) * 2)
     assert list(read_records(tmp_path / "lines.json")) == [RECORD] * 2
     (tmp_path / "torn.json").write_bytes(b'{"text": \n' + LINE)
     skipped = []
@@ -165,7 +167,37 @@ def test_plain_text_named_as_an_archive_is_called_that(tmp_path):
     (tmp_path / "e.jsonl").write_bytes(LINE)
     skipped = []
     assert len(list(read_documents(tmp_path, skip=lambda *what: skipped.append(what)))) == 1
-    assert skipped == [("d.jsonl.gz", "not_compressed")]
+    assert skipped == [("d.jsonl.gz", "misnamed")]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("d.jsonl.zst", gzip.compress(LINE), r"but is gz data; rename it to d\.jsonl\.gz$"),
+        ("d.jsonl", zstandard.compress(LINE), r"but is zst data; rename it to d\.jsonl\.zst$"),
+        ("d.jsonl.xz", b"]\0\0\x80" + LINE, r"ends in \.xz but is not xz data$"),
+    ],
+)
+def test_an_archive_of_another_kind_is_called_that(tmp_path, name, data, message):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match=message):
+        list(read_records(tmp_path / name))
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_nothing_behind_the_first_frame_of_an_archive_goes_without_a_word(tmp_path, suffix):
+    """Joined archives are read whole, with padding between them; what is no archive is told."""
+    frame, path, skipped = COMPRESS[suffix](LINE), tmp_path / f"d.jsonl{suffix}", []
+    for between in (b"", b"\0" * 8, b"\0" * 30_000):
+        path.write_bytes(frame + between + frame + between)
+        assert list(read_numbered(path)) == [(1, RECORD), (2, RECORD)]
+    for rest in (b"garbage", b"\0" * 8 + LINE, frame[:-1]):
+        path.write_bytes(frame + rest + frame)
+        with pytest.raises(UserError, match=f"d.jsonl{suffix}: damaged after line [12]: "):
+            list(read_records(path))
+        found = list(read_records(path, lambda *what: skipped.append(what)))
+        assert found in ([RECORD], [RECORD] * 2)
+        assert skipped.pop() == (path.name, "damaged_archive") and not skipped
 
 
 def test_records_nested_too_deep_and_huge_numbers_are_told(tmp_path):
