@@ -38,8 +38,9 @@ _LEXEME = re.compile(
 _JOINS_STRINGS = re.compile(r"[\s,+\\()\[\]]*[rbfuRBFU]{0,2}")
 _ESCAPE = re.compile(r"\\(?:u([\da-fA-F]{4})|x([\da-fA-F]{2})|([\s\S]))")
 _ESCAPED = {"n": "\n", "t": "    ", "r": "", "f": " ", "v": " ", "b": " ", "a": " ", "\n": ""}
-# Escapes of any level, where only words matter.
+# Where only words matter: escapes of any level, and what marks words in HTML and Markdown.
 _NESTED_ESCAPE = re.compile(r"\\+(?:u[\da-fA-F]{4}|[nrt])?|&#?\w+;")
+_MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|\](?:\([^()\s]*\)|\[[^\[\]\n]*\])")
 # The head of a function, and before it what is not code: blanks, "# ", ">>> ", "+", a line number.
 _DEF = re.compile(r"""^([^A-Za-z_\n"']*)(?:async[ \t]+)?def[ \t]+\w""", re.MULTILINE)
 _MARKED_DEF = re.compile(r"""^[ \t]*[^A-Za-z_\s"'][^A-Za-z_\n"']*def[ \t]+\w""", re.MULTILINE)
@@ -75,6 +76,8 @@ def fingerprint_document(document: Document) -> Fingerprint:
     text = document.text
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.isascii():
+        text = text.replace("\xa0", " ")  # code copied from a page is indented by these
     tree = parse_python(text)
     lexemes = list(_comments_and_strings(text))
     words = [_BREAK]
@@ -117,6 +120,8 @@ def normalize_words(text: str) -> list[str]:
     """Lower-case words; numbers become "0", several in a row one "0"."""
     if "\\" in text or "&" in text:
         text = _NESTED_ESCAPE.sub(" ", text)
+    if "</" in text or "<br" in text or "](" in text or "][" in text:
+        text = _MARKUP.sub(" ", text)
     return ["0" if word[0] <= "9" else word for word in _WORD.findall(text.lower())]
 
 

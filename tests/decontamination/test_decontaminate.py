@@ -235,6 +235,7 @@ HIDDEN_CODE = {
     "Python 2 module": PYTHON_2 + method("self") + PYTHON_2,
     "tabs in what does not parse": (RENAMED + PYTHON_2).replace("    ", "\t"),
     "CRLF in what does not parse": (RENAMED + PYTHON_2).replace("\n", "\r\n"),
+    "spaces of a web page": RENAMED.replace(" ", "\xa0"),
     "signature over lines": PYTHON_2 + RENAMED.replace("(values)", "(\n    values,\n)"),
     "diff": "@@ -1 +1 @@\n" + lines(RENAMED, "+"),
     "quoted mail": "He wrote:\n" + lines(RENAMED, "> "),
@@ -251,6 +252,8 @@ HIDDEN_WORDS = {
     "value of a dictionary": f"TASKS = [{{'text': {TASK!r}, 'code': 1}}]\n",
     "string that is added to": f"x = {TASK[:23]!r}\nx += {TASK[23:]!r}\n",
     "what does not parse": f"{PYTHON_2}# {TASK}\n",
+    "HTML tags": f"<p>{TASK.replace('each', '<b>each</b>').replace(' and', '<br/>and')}</p>",
+    "Markdown links": TASK.replace("sort", "[sort](https://a.b/c-d)").replace("even", "[even][1]"),
     "HTML entities": f"<p>{TASK.replace(' ', '&nbsp;')}</p>",
 }
 
