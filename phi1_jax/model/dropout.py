@@ -1,6 +1,5 @@
 """Dropout whose mask is a hash, so that compiled code computes it where it is used."""
 
-import math
 from functools import partial
 
 import jax
@@ -15,9 +14,10 @@ def drop(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
     for all other axes. No mask reaches memory: the backward pass computes it again. (A random
     number for each element took four bytes in memory for each, written and read.)
     """
-    n, d = math.prod(x.shape[:-1]), x.shape[-1]
-    rows, columns = jnp.split(jax.random.bits(key, (n + d,), jnp.uint32), (n,))
-    rows = rows.reshape(*x.shape[:-1], 1)
+    # Drawn apart: devices that hold some of the rows draw these alone, and send nothing.
+    row_key, column_key = jax.random.split(key)
+    rows = jax.random.bits(row_key, (*x.shape[:-1], 1), jnp.uint32)
+    columns = jax.random.bits(column_key, x.shape[-1:], jnp.uint32)
     return jnp.where(keeps(rows, columns, rate), x / (1 - rate), 0)
 
 

@@ -59,6 +59,8 @@ def assert_well_cut(program: Program) -> None:
     assert large and all(c.asynchronous for c in large), [c for c in large if not c.asynchronous]
     gathered = [c for c in large if c.kind == "all-gather" and c.carries == "activations"]
     assert not gathered, gathered
+    # Such as the random words of dropout would be, were they drawn whole and then cut.
+    assert not [c for c in program.collectives if c.kind == "collective-permute"]
 
 
 def assert_matmuls_are_bf16(program: Program, fp32_share: float = 0.0) -> None:
