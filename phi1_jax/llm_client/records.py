@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from phi1_jax.errors import UserError
 
@@ -33,7 +34,11 @@ class ChatRequest:
 
     @classmethod
     def of(cls, system: str, user: str, **parameters: Any) -> "ChatRequest":
-        """The usual two messages; `parameters` are the other fields."""
+        """The usual two messages; `parameters` are the other fields.
+
+        Half surrogates in them, which cannot be sent, become escapes.
+        """
+        system, user = (t.encode("utf-8", "backslashreplace").decode() for t in (system, user))
         messages = ({"role": "system", "content": system}, {"role": "user", "content": user})
         return cls(messages, **parameters)
 
@@ -63,29 +68,33 @@ class Usage:
     output_tokens: int
 
 
-# What endpoints call the end of a reply: small letters and digits, with "_" between words.
+# What endpoints call the end of a reply: small letters and digits alone.
 _STOP = {
-    "stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed", "end", "done",
-    "finish", "finished", "normal", "success", "s", "eot", "eot_id", "im_end", "eos_found",
-    "end_of_text", "endoftext", "end_of_sequence", "endofsequence", "end_of_turn", "end_of_message",
-    "stop_token", "stop_str", "stop_string", "stop_word", "natural_stop",
+    "stop", "stopped", "eos", "eostoken", "eostokenid", "endturn", "stopsequence", "complete",
+    "completed", "end", "ended", "done", "finish", "finished", "normal", "success", "s", "eot",
+    "eotid", "imend", "eosfound", "endoftext", "endofsequence", "endofturn", "endofmessage",
+    "stoptoken", "stopstr", "stopstring", "stopword", "stopid", "naturalstop", "null", "none",
 }  # fmt: skip
 _LENGTH = {
-    "length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_new_tokens",
-    "max_length", "model_length", "token_limit", "model_context_window_exceeded",
+    "length", "maxtokens", "maxoutputtokens", "maxcompletiontokens", "maxnewtokens", "maxlength",
+    "maxcontextlength", "maxseqlen", "modellength", "tokenlimit", "truncated", "contextlength",
+    "contextlengthexceeded", "modelcontextwindowexceeded",
 }  # fmt: skip
 _REFUSED = {
-    "content_filter", "content_filtered", "refusal", "safety", "recitation", "blocklist",
-    "prohibited_content", "guardrail_intervened",
+    "contentfilter", "contentfiltered", "refusal", "refused", "safety", "recitation", "blocked",
+    "blocklist", "prohibitedcontent", "spii", "guardrailintervened",
 }  # fmt: skip
-FAILED = {"error", "server_error", "internal_error", "abort", "aborted", "cancelled", "failed"}
+_FAILED = {
+    "error", "servererror", "internalerror", "engineerror", "insufficientsystemresource",
+    "overloaded", "timeout", "timedout", "abort", "aborted", "cancelled", "canceled", "failed",
+}  # fmt: skip
 
 
 def plain_reason(finish_reason: str) -> str:
     """What an endpoint's word means: "stop", "length", "refusal", "error"; else the word itself."""
-    word = re.sub(r"[\W_]+", "_", finish_reason.lower()).strip("_").removeprefix("finish_reason_")
+    word = re.sub(r"[\W_]+", "", finish_reason.lower()).removeprefix("finishreason")
     for plain, words in (
-        ("stop", _STOP), ("length", _LENGTH), ("refusal", _REFUSED), ("error", FAILED)
+        ("stop", _STOP), ("length", _LENGTH), ("refusal", _REFUSED), ("error", _FAILED)
     ):  # fmt: skip
         if word in words:
             return plain
@@ -162,14 +171,16 @@ class LanguageModelConfig:
     def __post_init__(self) -> None:
         if not self.model:
             raise UserError("--model is missing: the endpoint's name of the model")
-        if not self.base_url.startswith(("http://", "https://")):
-            raise UserError(f"--base_url={self.base_url}: give a URL, http://localhost:8000/v1 say")
+        if not _is_url(self.base_url):
+            raise UserError(
+                f"--base_url={self.base_url!r}: give a URL, http://localhost:8000/v1 say"
+            )
         for name in ("usd_per_million_input", "usd_per_million_output", "max_retries"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"--{name}={getattr(self, name)}: must be finite, not negative")
         if self.concurrency < 1:
             raise UserError(f"--concurrency={self.concurrency}: at least 1 is needed")
-        if self.timeout_s <= 0:
+        if not self.timeout_s > 0:
             raise UserError(f"--request_timeout_s={self.timeout_s}: must be above 0")
         if self.budget_usd is not None and not (self.budget_usd >= 0 and self.priced):
             raise UserError(
@@ -191,6 +202,15 @@ class LanguageModelConfig:
     def max_usd(self, request: ChatRequest) -> float:
         """What one try can cost at most."""
         return self.usd(Usage(request.max_input_tokens, request.max_tokens))
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        valid = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:  # of a port or an IPv6 address
+        return False
+    return bool(valid) and text.isprintable() and " " not in text
 
 
 @dataclass(frozen=True)

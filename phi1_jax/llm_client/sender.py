@@ -27,6 +27,9 @@ FIRST_DELAY_S, MAX_DELAY_S = 0.5, 60.0
 MAX_RETRY_AFTER_S = 900.0
 # No request has so many; the books could not hold every number that JSON can.
 _TOO_MANY_TOKENS = 1 << 40
+_COUNTS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
+# Nothing was sent, or the answer is no text at all. By name: openai has changed its HTTP library.
+_NOT_BILLED = {"ConnectError", "ConnectTimeout", "UnsupportedProtocol", "DecodingError"}
 _RETRIED = {408, 409, 425, 429}
 _HOPELESS = {401, 403, 404}
 
@@ -57,9 +60,10 @@ class Sender:
         self._not_before = 0.0  # of time.monotonic: when a Retry-After ends, for all requests
         # Its own retries are off: each try must be in the books, and its Retry-After limits and
         # delays differ between releases.
+        timeout_s = settings.timeout_s
         self._client = openai.AsyncOpenAI(
             api_key=self._secret, base_url=self._settings.base_url,
-            timeout=self._settings.timeout_s, max_retries=0,
+            timeout=openai.Timeout(timeout_s, connect=timeout_s / 2), max_retries=0,
         )  # fmt: skip
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -104,14 +108,17 @@ class Sender:
                 return reply
             except openai.APIStatusError as error:
                 cache.end(number, 0.0)  # an error status is not billed
-                status, problem = error.status_code, self._masked(error)
+                words = _words(error.body) or error.body or error
+                status, problem = error.status_code, self._masked(words)
                 wait_s = retry_after_s(error.response.headers.get("retry-after"))
             except FailedReply as error:
                 cache.end(number, settings.usd(error.usage))
                 status, problem = error.status, self._masked(error)
             except (openai.APIConnectionError, TimeoutError) as error:
-                # It may have been answered, and billed: the try stays in the books.
                 cause = error.__cause__ or error
+                # Else it may have been answered, and billed: the try stays in the books.
+                if type(cause).__name__ in _NOT_BILLED:
+                    cache.end(number, 0.0)
                 problem = f"no reply: {type(cause).__name__} {self._masked(cause)}".strip()
             number = None
             if status != 200:
@@ -146,7 +153,7 @@ class Sender:
         )
         return response.content
 
-    def _masked(self, error: BaseException) -> str:
+    def _masked(self, error: object) -> str:
         text = " ".join(str(error).encode("utf-8", "replace").decode().split())[:500]
         return text.replace(self._secret, "***") if self._settings.api_key_env else text
 
@@ -169,12 +176,18 @@ def over_budget(settings: LanguageModelConfig, cache: Cache, request: ChatReques
 def _read_key(name: str) -> str:
     if not name:
         return "none"
-    if not os.environ.get(name):
+    key = os.environ.get(name, "").strip()  # a file's last newline, say
+    if not key:
         raise UserError(
             f"--api_key_env={name}: the environment variable is not set; put the key there, or "
             "give --api_key_env= for an endpoint without keys"
         )
-    return os.environ[name]
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(
+            f"--api_key_env={name}: the key there holds characters that no key has, such as "
+            "curly quotes or a line break; set it again"
+        )
+    return key
 
 
 def back_off_s(n_tries: int, chance: float) -> float:
@@ -199,8 +212,8 @@ def retry_after_s(header: str | None) -> float | None:
 def parse_body(body: bytes, request: ChatRequest) -> ChatReply:
     """Reads a completion.
 
-    Without a count from the endpoint, or with one that counts nothing (negative, infinite), usage
-    is the most that it can have been.
+    Without a count from the endpoint, or with one that counts nothing (negative, infinite, zero for
+    a text), usage is the most that it can have been.
 
     Raises:
       FailedReply: the body is an error or holds no completion, even with a status of success.
@@ -210,39 +223,35 @@ def parse_body(body: bytes, request: ChatRequest) -> ChatReply:
         answer = json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise FailedReply(f"the answer is not JSON: {raw}") from None
+    if isinstance(answer, list) and len(answer) == 1:  # as some wrap an error
+        (answer,) = answer
     if not isinstance(answer, dict):
         raise FailedReply(f"the answer is not a completion: {raw}")
-    counted = answer.get("usage")
-    counted = counted if isinstance(counted, dict) else {}
-    billed = Usage(
-        _count(counted.get("prompt_tokens"), 0), _count(counted.get("completion_tokens"), 0)
-    )
+    given = answer.get("usage")
+    given = given if isinstance(given, dict) else {}
+    sent, received = (given.get(names[0], given.get(names[1])) for names in _COUNTS)
+    billed = Usage(_count(sent, 0), _count(received, 0))
+    error = answer.get("error") or answer.get("errors")
     try:
         choice = answer["choices"][0]
-        message = choice["message"]
-        refusal, content = message.get("refusal"), message.get("content")
+        error = error or choice.get("error")
         reason = choice.get("finish_reason") or "stop"
-        reason = str(reason.get("type") if isinstance(reason, dict) else reason)
-        error = answer.get("error") or choice.get("error")
+        reason = str(reason.get("type", reason) if isinstance(reason, dict) else reason)
+        # A filter may leave no message at all.
+        message = choice.get("message") or ({} if plain_reason(reason) == "refusal" else None)
+        text, refusal = _read_message(message)
     except (LookupError, TypeError, AttributeError):
-        error = answer.get("error") or "no completion in it"
-        raise FailedReply(f"{_words(error)}: {raw}", _status(error), billed) from None
+        words = _words(error or answer) or "no completion in it"
+        raise FailedReply(f"{words}: {raw}", _status(error or answer), billed) from None
     if error or plain_reason(reason) == "error":
         raise FailedReply(f"{_words(error or reason)}: {raw}", _status(error), billed)
     if refusal:
         text, reason = str(refusal), "refusal"
-    elif isinstance(content, list):  # parts; only those of text are words for us
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        text = "".join(part for part in parts if isinstance(part, str))
-    elif content is None or isinstance(content, str):
-        text = content or ""
-    else:
-        raise FailedReply(f"its content is {type(content).__name__}: {raw}", usage=billed)
     if ChatReply(text, reason, billed).failed:
-        raise FailedReply(f"an empty reply without a token: {raw}")
+        raise FailedReply(f"an empty reply without a token: {raw}", usage=billed)
+    least = 1 if text.strip() else 0
     usage = Usage(
-        _count(counted.get("prompt_tokens"), request.max_input_tokens),
-        _count(counted.get("completion_tokens"), request.max_tokens),
+        _count(sent, request.max_input_tokens, least), _count(received, request.max_tokens, least)
     )
     try:
         (text + reason).encode()
@@ -251,16 +260,51 @@ def parse_body(body: bytes, request: ChatRequest) -> ChatReply:
     return ChatReply(text, reason, usage)
 
 
+def _read_message(message: Any) -> tuple[str, Any]:
+    """The text of a message, also where it comes in parts, and its refusal, if it is one.
+
+    Raises:
+      TypeError, AttributeError: it holds something else.
+    """
+    content, refusal = message.get("content"), message.get("refusal")
+    parts = content if isinstance(content, list) else [] if content is None else [content]
+    text = ""
+    for part in parts:
+        if not isinstance(part, str):
+            refusal = refusal or part.get("refusal")
+            if part.get("type", "text") not in ("text", "output_text"):
+                continue  # an image, say, or what it thought
+            part = part.get("text")
+            part = part.get("value") if isinstance(part, dict) else part
+        text += part
+    return text, refusal
+
+
 def _words(error: Any) -> str:
-    return str(error.get("message") or error) if isinstance(error, dict) else str(error)
+    """What an error says, wherever its endpoint puts that; "" if nowhere known."""
+    error = _first(error)
+    if isinstance(error, dict):
+        found = (error.get(name) for name in ("error", "errors", "message", "msg", "detail"))
+        return _words(next(filter(None, found), ""))
+    return str(error)
 
 
 def _status(error: Any) -> int:
     """The HTTP status that an error in a body names; 200, which is tried again, if it has none."""
-    code = error.get("code", error.get("status")) if isinstance(error, dict) else None
-    code = int(code) if isinstance(code, str) and code.isdecimal() and len(code) == 3 else code
-    return code if isinstance(code, int) and 400 <= code < 600 else 200
+    error = _first(error)
+    for name in ("code", "status", "status_code", "http_code"):
+        code = error.get(name) if isinstance(error, dict) else None
+        code = int(code) if isinstance(code, str) and code.isdecimal() and len(code) == 3 else code
+        if isinstance(code, int) and 400 <= code < 600:
+            return code
+    return 200
 
 
-def _count(given: Any, most: int) -> int:
-    return int(given) if type(given) in (int, float) and 0 <= given < _TOO_MANY_TOKENS else most
+def _first(error: Any) -> Any:
+    return error[0] if isinstance(error, list) and error else error
+
+
+def _count(given: Any, most: int, least: int = 0) -> int:
+    if isinstance(given, str) and given.isdecimal() and len(given) < 12:
+        given = int(given)
+    return int(given) if type(given) in (int, float) and least <= given < _TOO_MANY_TOKENS else most

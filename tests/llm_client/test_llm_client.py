@@ -138,6 +138,10 @@ def test_gives_up_on_one_request_and_goes_on_with_the_others(tmp_path):
         assert len(server.bodies) == 6  # only the failed one was asked again
 
 
+def error_in_body(**fields):
+    return Answer(json.dumps(fields).encode())
+
+
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
@@ -150,6 +154,10 @@ def test_gives_up_on_one_request_and_goes_on_with_the_others(tmp_path):
         ],
         (completion("text", "tool_calls"), "tool_calls"),
         (completion("text", "SAFETY"), "refused"),
+        (completion("text", "FinishReason.MAX_TOKENS"), "truncated"),
+        (completion("text", "contentFilter"), "refused"),
+        (completion([{"type": "refusal", "refusal": "I cannot."}]), "refused"),
+        (error_in_body(choices=[{"finish_reason": "content_filter"}]), "refused"),
         (completion(""), "empty"),
         (completion(None), "empty"),
         (completion(None, refusal="I cannot."), "refused"),
@@ -170,7 +178,8 @@ def test_what_cannot_be_used_says_so_and_is_not_paid_for_twice(answer, problem, 
 @pytest.mark.parametrize(
     "word",
     ["stop", None, "eos", "eos_token", "end_turn", "STOP", "COMPLETE", "stop_sequence",
-     "FINISH_REASON_STOP", "stop_token", "<|im_end|>", "</s>", "EndOfSequence",
+     "FINISH_REASON_STOP", "FinishReason.STOP", "endTurn", "stopped", "null", "stop_token",
+     "<|im_end|>", "</s>", "EndOfSequence",
      {"type": "stop", "matched": 2}],
 )  # fmt: skip
 def test_every_endpoints_word_for_a_whole_reply_is_understood(word, tmp_path):
@@ -180,14 +189,16 @@ def test_every_endpoints_word_for_a_whole_reply_is_understood(word, tmp_path):
 
 
 def test_the_text_parts_of_a_reply_are_its_text(tmp_path):
-    parts = [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]
-    with Server(lambda body: completion(parts)) as server:
-        ((_, reply),) = ask(server, tmp_path / "c", numbered(1))
-    assert (reply.text, reply.problem) == ("ab", "")
-
-
-def error_in_body(**fields):
-    return Answer(json.dumps(fields).encode())
+    thought = {"type": "reasoning", "text": "hm"}
+    image = {"type": "image"}
+    for parts in (
+        [{"type": "text", "text": "a"}, image, {"type": "text", "text": "b"}],
+        [thought, "a", {"type": "output_text", "text": {"value": "b", "annotations": []}}],
+        {"type": "text", "text": "ab"},
+    ):
+        with Server(lambda body: completion(parts)) as server:  # noqa: B023 (used within the loop)
+            ((_, reply),) = ask(server, tmp_path / f"{len(parts)}", numbered(1))
+        assert (reply.text, reply.problem) == ("ab", "")
 
 
 # Each with status 200.
@@ -207,12 +218,22 @@ FAILURES = {
     "nothing, said to be too long": completion("", "length", usage=(9, 0)),
     "nothing, not counted": completion(None, usage=None),
     "finish_reason error": completion("half a text", "error", usage=None),
+    "an interrupted reply": completion("half a te", "insufficient_system_resource", usage=None),
+    "a list with an error": Answer(b'[{"error": {"code": 503, "message": "full"}}]'),
+    "errors": error_in_body(success=False, errors=[{"code": 7000, "message": "No route"}]),
+    "no message": error_in_body(choices=[{"message": None, "finish_reason": "stop"}]),
+    "a stream": Answer(b'data: {"choices": [{"delta": {"content": "x"}}]}\n\ndata: [DONE]\n\n'),
+    "no content": Answer(b"", 204),
+    "no archive": Answer(b"garbage", headers={"Content-Encoding": "gzip"}),
     "content of another type": completion({"a": 1}),
 }
+# What its endpoint says that it counted is paid for.
+COUNTED = {"nothing, said to be too long": (9, 0), "content of another type": (10, 5)}
 
 
-@pytest.mark.parametrize("failed", FAILURES.values(), ids=FAILURES.keys())
-def test_a_failure_that_comes_as_an_answer_is_tried_again_and_never_cached(failed, tmp_path):
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_that_comes_as_an_answer_is_tried_again_and_never_cached(name, tmp_path):
+    failed = FAILURES[name]
     with Server(scripted(failed, failed, completion("at last"))) as server:
         ((_, reply),) = ask(server, tmp_path / "c", numbered(1))
         assert reply.text == "at last" and len(server.bodies) == 3
@@ -226,9 +247,9 @@ def test_a_failure_that_comes_as_an_answer_is_tried_again_and_never_cached(faile
             done = dict(model.complete(numbered(3)))
             bad = done[numbered(3)[1]]
             assert bad.problem == "error" and "2 tries" in bad.text
-            counted = 2 if failed is FAILURES["content of another type"] else 0
-            billed = (2 + counted) * (10 * 10e-6 + 5 * 100e-6)
-            assert model.cache.spent_usd == pytest.approx(billed)  # not the most that it can cost
+            billed = settings.usd(Usage(10, 5)) + settings.usd(Usage(*COUNTED.get(name, (0, 0))))
+            # Not the most that it can cost.
+            assert model.cache.spent_usd == pytest.approx(2 * billed)
     with Server(successor) as better:  # the right address
         done = dict(ask(better, tmp_path / "d", numbered(3)))
         assert done[numbered(3)[1]].text == "2" and len(better.bodies) == 1
@@ -283,7 +304,7 @@ def test_failures_in_a_cache_of_an_older_version_are_asked_again(tmp_path):
 
 @pytest.mark.parametrize("nonsense", [
     "Infinity", "-Infinity", "NaN", "1e400", "-1000000", "1e300", "9" * 40, '"many"', "null", "[]",
-    "true", None,
+    "true", "0", None,
 ])  # fmt: skip
 def test_a_count_that_counts_nothing_is_charged_as_the_most_it_can_be(nonsense, tmp_path):
     """The reply is kept, so that a run that goes on does not pay again; the books never shrink."""
@@ -306,6 +327,24 @@ def test_a_count_that_counts_nothing_is_charged_as_the_most_it_can_be(nonsense, 
 
 
 PRICES = {"usd_per_million_input": 10.0, "usd_per_million_output": 100.0}
+
+
+def test_counts_under_other_names_and_as_text_are_counts(tmp_path):
+    for count in ({"input_tokens": 9, "output_tokens": 4}, {"prompt_tokens": "9",
+                                                            "completion_tokens": "4"}):  # fmt: skip
+        body = json.loads(completion("x").body) | {"usage": count}
+        with Server(lambda _: error_in_body(**body)) as server:  # noqa: B023 (used within the loop)
+            ((_, reply),) = ask(server, tmp_path / min(count), numbered(1))
+        assert reply.usage == Usage(9, 4)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "nowhere.invalid"])
+def test_what_was_never_sent_is_not_paid_for(host, tmp_path):
+    settings = LanguageModelConfig("m", f"http://{host}/v1", "", max_retries=1, **PRICES)
+    with LanguageModel(settings, tmp_path / "c") as model:
+        with pytest.raises(UserError, match="every request failed; the last: no reply: Connect"):
+            list(model.complete(numbered(2)))
+        assert model.cache.spent_usd == 0
 
 
 def test_two_programs_at_once_share_one_budget(tmp_path):
@@ -415,6 +454,33 @@ def test_a_refused_key_or_model_stops_at_once_and_shows_no_key(status, tmp_path)
         assert "very-secret" not in str(error.value) and len(server.bodies) <= 2
 
 
+def test_a_key_that_cannot_be_sent_is_not_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", " sk-very-secret\n")  # as from a file
+    with Server(successor) as server:
+        ((_, reply),) = ask(server, tmp_path / "c", numbered(1))
+        assert reply.text == "1"
+        for key in ("\u201csk-very-secret\u201d", "sk-very\nsecret"):
+            monkeypatch.setenv("TEST_KEY", key)
+            with pytest.raises(UserError, match=r"TEST_KEY: .* no key has") as error:
+                ask(server, tmp_path / "d", numbered(1))
+            assert "secret" not in str(error.value)
+
+
+def test_half_surrogates_in_a_request_are_sent_as_escapes(tmp_path):
+    with Server(lambda body: body["messages"][1]["content"]) as server:
+        ((_, reply),) = ask(server, tmp_path / "c", [ChatRequest.of("s", "a\ud800")])
+    assert reply.text == "a\\ud800"
+
+
+def test_an_error_status_says_what_its_body_says(tmp_path):
+    for body in (b'{"error": "too long"}', b'{"detail": [{"msg": "too long"}]}', b"too long"):
+        with (
+            Server(lambda _: Answer(body, 400)) as server,  # noqa: B023 (used within the loop)
+            pytest.raises(UserError, match=r"HTTP 400: too long$"),
+        ):
+            ask(server, tmp_path / "c", numbered(1))
+
+
 def test_stops_when_nothing_succeeds(tmp_path):
     with Server(lambda body: failure(400, "no such parameter")) as server:
         with pytest.raises(UserError, match=r"10 requests in a row failed.*no such parameter"):
@@ -426,9 +492,13 @@ def test_wrong_settings_name_their_flag(tmp_path, monkeypatch):
     for settings, flag in [
         ({"model": ""}, "--model"),
         ({"base_url": "localhost:8000"}, "--base_url"),
+        ({"base_url": "http://localhost:80000/v1"}, "--base_url"),
+        ({"base_url": "http://[::1/v1"}, "--base_url"),
+        ({"base_url": "http://local host/v1"}, "--base_url"),
         ({"budget_usd": 1.0}, "--usd_per_million_input"),
         ({"concurrency": 0}, "--concurrency"),
         ({"timeout_s": 0}, "--request_timeout_s"),
+        ({"timeout_s": float("nan")}, "--request_timeout_s"),
         ({"usd_per_million_input": float("nan")}, "--usd_per_million_input"),
     ]:
         with pytest.raises(UserError, match=flag):
