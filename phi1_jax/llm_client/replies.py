@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-_THINK = r"(?:think|thinking|thought|reasoning)"
-_THOUGHT = re.compile(rf"\s*(?:<{_THINK}>)?(?:(?!<{_THINK}>).)*?</{_THINK}>", re.I | re.S)
-_OPEN_THOUGHT = re.compile(rf"\s*<{_THINK}>", re.I)
+# <think>, [THINK], <seed:think>, ...; and the same with a slash
+_TAG, _OF_THOUGHT = r"[<\[\u25c1]", r"(?:\w+:)?(?:think|thinking|thought|reasoning)[>\]\u25b7]"
+_OPEN = _TAG + _OF_THOUGHT
+_THOUGHT = re.compile(rf"\s*(?:{_OPEN})?(?:(?!{_OPEN}).)*?{_TAG}/{_OF_THOUGHT}", re.I | re.S)
+_OPEN_THOUGHT = re.compile(rf"\s*{_OPEN}", re.I)
 _FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^\n]*)")
 _PYTHON = re.compile(r"(?:i?python|py)[\d.]*|pycon|python-?repl", re.I)
 # "7", "7.0", "7/10", "7 out of 10"
-_NUMBER = r"(\d+)(?:\.0*)?(?:[\s*_]*(?:/|out\s+of|of)\s*(\d+)(?:\.0*)?)?"
+_NUMBER = r"(\d{1,9})(?:\.0*)?(?:[\s*_]*(?:/|out\s+of|of)[\s*_]*(\d{1,9})(?:\.0*)?)?"
 # An escape of JSON (group 1), or a backslash that begins none.
 _BACKSLASH = re.compile(r'\\(["\\/bfnrt]|u[\da-fA-F]{4})?')
 _WHOLE_NUMBER = re.compile(rf"\s*{_NUMBER}\s*")
@@ -119,11 +121,27 @@ def whole_number(value: Any, most: int) -> int | None:
 
 
 _GRADE = re.compile(
-    r"(?:^\W*(?:(?:the|my|final|overall)\s+)*grade\b|\bGRADE\s*:)"  # begins a line, or "GRADE:"
-    rf"(?:\W|is\b|boxed\b)*?(?<![\d.-]){_NUMBER}(?:\s+(?:points?|marks?)\b)?"
-    r"[^\w\n]*(?:\(.*|[,;:\u2013\u2014-](?![^\w\n]*\d).*)?$",  # "7 (a slip)", "7 - a slip"
+    r"(?:^(?:[^\w\n]|_)*(?:(?:the|my|final|overall)\s+)*grade\b|\bGRADE\s*:)"  # it begins a line
+    r"(?:\s*\([^()\n]*\))?"  # "Grade (out of 10): 7"
+    rf"(?:[\W_]|is\b|boxed\b)*?(?<![\d.-]){_NUMBER}(?:\s+(?:points?|marks?)\b)?"
+    # "7 (a slip)", "7 - a slip", "7</grade>"
+    r"(?:[^\w\n]|_)*(?:\(.*|[,;:\u2013\u2014-](?![^\w\n]*\d).*|(?<=<)[/|]?\w+[|>]*\s*)?$",
     re.M | re.I,
 )
+# In what was meant as JSON and is none: quotes within a text, single ones, a comma too many.
+_LOOSE_GRADE = re.compile(
+    rf"""\bgrade["'*]*\s*:\s*["'*]*{_NUMBER}["'*]*\s*,?\s*\}}""", re.IGNORECASE
+)
+
+
+def json_grade(text: str, most: int) -> int | None:
+    """The grade in a last field `grade` of what is JSON but for its quotes and commas.
+
+    Returns:
+      None if there is none, or several that differ.
+    """
+    grades = {whole_number(f"{f[1]}/{f[2] or most}", most) for f in _LOOSE_GRADE.finditer(text)}
+    return grades.pop() if len(grades) == 1 else None
 
 
 def last_line_grade(text: str, most: int) -> int | None:

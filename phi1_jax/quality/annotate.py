@@ -17,7 +17,12 @@ from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.corpus.records import Skip, SkipLog, write_records
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client import ChatRequest, LanguageModel, UnusableReplies
-from phi1_jax.llm_client.replies import json_objects, whole_number, without_thinking
+from phi1_jax.llm_client.replies import (
+    json_grade,
+    json_objects,
+    whole_number,
+    without_thinking,
+)
 from phi1_jax.quality.embeddings import document_key
 from phi1_jax.quality.rubric import ANNOTATOR, VALUE, WHY, Rubric
 
@@ -195,11 +200,15 @@ def request_for(document: Document) -> ChatRequest:
 
 def read_grade(reply: str) -> tuple[float, str] | None:
     """The value in [0, 1] and the reason in a reply; None if it has not exactly one grade."""
+    text = without_thinking(reply)
     found = {}
-    for answer in json_objects(without_thinking(reply)):
-        grade = whole_number(answer.get("grade"), MAX_GRADE)
+    answers = [answer for answer in json_objects(text) if "grade" in answer]
+    for answer in answers:
+        grade = whole_number(answer["grade"], MAX_GRADE)
         if grade is not None:
-            found[grade] = str(answer.get("why", ""))
+            found[grade] = str(answer.get("why") or "")
+    if not answers and (grade := json_grade(text, MAX_GRADE)) is not None:
+        found[grade] = ""
     ((grade, why),) = found.items() if len(found) == 1 else [(None, "")]
     return None if grade is None else (grade / MAX_GRADE, why)
 

@@ -50,6 +50,7 @@ def test_a_block_that_does_not_end_says_so():
         ("<think>\nmaybe\n</think>\n\n# Title", "# Title"),
         ("maybe\n</think>\nanswer", "answer"),
         ("<Thinking>a</Thinking>\n<think>b</think>c", "c"),
+        ("[THINK]a[/THINK]\n<seed:think>b</seed:think>c", "c"),
         ("<think>never ends", ""),
         ("no thought", "no thought"),
         ("The tag <think> and </think> in prose", "The tag <think> and </think> in prose"),
