@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
         skip = SkipLog(output / corpus.LEFT_OUT)
         with open_sandbox(Limits(cpu_s=CPU_S), WORKERS.value) as sandbox:
             report = write_with_errors(
-                corpus.read(skip), shares, output, sandbox.run, SEED.value, BATCH.value
+                corpus.read(skip), shares, output, sandbox.run, SEED.value, BATCH.value, skip
             )
         return {**report, "sandbox": sandbox.backend, **skip.report()}
 

@@ -47,6 +47,7 @@ _MARKED_DEF = re.compile(r"""^[ \t]*[^A-Za-z_\s"'][^A-Za-z_\n"']*def[ \t]+\w""",
 _TRIPLE = re.compile(r'"""|\'\'\'')
 _OWNERS = ("self", "cls")
 _MAX_NESTING = 3
+_MAX_INT_BITS = 10_000  # Python writes no integer of more than 4300 digits, but reads its hex
 _MAX_LINES = 500
 _MAX_REPAIRS = 5
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -255,7 +256,10 @@ def tree_tokens(function: _Function, is_method: bool = False) -> tuple[array, ar
             parts.append(name_of(node.id))
             return
         if cls is ast.Constant:
-            parts.append(_crc(f"C{node.value!r}"))
+            value = node.value
+            if type(value) is int and value.bit_length() > _MAX_INT_BITS:
+                value = hex(value)
+            parts.append(_crc(f"C{value!r}"))
             return
         if cls is ast.arg:
             if node is not dropped:

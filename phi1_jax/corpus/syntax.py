@@ -3,6 +3,9 @@
 import ast
 import warnings
 
+# What `ast` raises for a text that this interpreter cannot parse; some of it for deep nesting.
+UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
 
 def parse_quietly(text: str) -> ast.Module:
     """The syntax tree, without warnings: invalid escapes, say, are the author's affair.
@@ -19,7 +22,7 @@ def parse_python(text: str) -> ast.Module | None:
     """The syntax tree, or None if this interpreter cannot parse the text."""
     try:
         return parse_quietly(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except UNPARSABLE:
         return None
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.syntax import UNPARSABLE, parse_quietly
 from phi1_jax.llm_client.replies import python_blocks, without_thinking
 from phi1_jax.synthesis.replies import ReplyError, refuse_control_characters, refuse_refusals
 
@@ -72,8 +73,8 @@ def parse_exercise(text: str, metadata: Mapping[str, Any] | None = None) -> Exer
         raise ReplyError("no_code_block", "the code block does not end")
     source = blocks[0].code.strip("\n") + "\n"
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
+        tree = parse_quietly(source)
+    except UNPARSABLE as error:
         raise ReplyError("syntax_error", str(error)) from error
     *before, function = tree.body or [ast.Pass()]
     if not isinstance(function, ast.FunctionDef):
@@ -139,6 +140,6 @@ def _read_line(line: str, name: str) -> tuple[str, str] | None:
         try:
             ast.parse(found[1], mode="eval")
             return found[1], repr(ast.literal_eval(result))
-        except (ValueError, SyntaxError):
+        except (*UNPARSABLE, TypeError):
             continue
     return None

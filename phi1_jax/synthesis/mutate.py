@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.corpus.documents import Document, write_documents
+from phi1_jax.corpus.records import Skip, SkipLog
 from phi1_jax.corpus.syntax import last_function, parse_python
 from phi1_jax.errors import UserError
 from phi1_jax.synthesis.synthesize import EXERCISES
@@ -22,6 +23,7 @@ from phi1_jax.synthesis.verify import Run, verify
 KINDS = ("off_by_one", "wrong_branch", "wrong_value")
 # Edits that are tried on an exercise before it is left out.
 MAX_TRIES = 4
+_TOO_LARGE = 1 << 63  # of a number to be written in digits
 _OPPOSITE: dict[type[ast.AST], str] = {
     ast.Lt: ">=", ast.GtE: "<", ast.Gt: "<=", ast.LtE: ">", ast.Eq: "!=", ast.NotEq: "==",
     ast.In: "not in", ast.NotIn: "in", ast.Is: "is not", ast.IsNot: "is",
@@ -50,9 +52,12 @@ def edits(program: str, after: int) -> list[Edit]:
     """The edits of `KINDS` that keep a program's syntax.
 
     Args:
-      program: source that parses.
+      program: source; of what does not parse, or ends lines with "\\r" alone, there are none.
       after: bytes that stay, such as a prompt.
     """
+    tree = parse_python(program)
+    if tree is None or "\r" in program.replace("\r\n", ""):  # ast counts such lines, `starts` not
+        return []
     data = program.encode()
     starts = [0]
     for line in data.split(b"\n"):
@@ -69,9 +74,7 @@ def edits(program: str, after: int) -> list[Edit]:
     def edit(kind: str, start: int, end: int, text: str) -> None:
         changed = data[:start] + text.encode() + data[end:]
         if start >= after and changed != data:
-            try:
-                ast.parse(changed)
-            except SyntaxError:
+            if parse_python(changed.decode()) is None:
                 return
             in_while = any(first <= start < last for first, last in whiles)
             found.append(Edit(kind, start, end, text, in_while))
@@ -84,7 +87,6 @@ def edits(program: str, after: int) -> list[Edit]:
         at = start + len(gap[: gap.index(operator)].encode())
         edit(kind, at, at + len(operator.encode()), text)
 
-    tree = ast.parse(program)
     whiles = [span(node) for node in ast.walk(tree) if isinstance(node, ast.While)]
     conditions = {id(n.test) for n in ast.walk(tree) if isinstance(n, ast.If | ast.IfExp)}
     for node in ast.walk(tree):
@@ -104,7 +106,8 @@ def edits(program: str, after: int) -> list[Edit]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
             edit("wrong_value", *span(node), _NAMES[str(node.value)])
         elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-            edit("off_by_one", *span(node), repr(node.value + 1))
+            if abs(node.value) < _TOO_LARGE:
+                edit("off_by_one", *span(node), repr(node.value + 1))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             edit("wrong_value", *span(node), repr(node.value[:-1] or "x"))
         elif isinstance(node, ast.Name) and node.id in _NAMES:
@@ -196,22 +199,31 @@ def write_with_errors(
     run: Run,
     seed: int = 0,
     batch: int = 1,
+    skip: Skip | None = None,
 ) -> dict[str, Any]:
     """Writes the same exercises once for each share of wrong solutions, `wrong_0.25/` say.
 
     A file holds every exercise of which a wrong version was found, right or wrong; those that are
     wrong at one share are wrong at all larger ones.
 
+    Args:
+      skip: told of documents that are no exercises; see `phi1_jax.corpus.records.SkipLog`.
     Raises:
-      UserError: a document is no exercise, or none could be made wrong.
+      UserError: no document is an exercise, or none could be made wrong.
     """
-    right = list(documents)
-    for document in right:
-        if not document.metadata.get("prompt_chars") or not _entry_point(document):
-            raise UserError(
-                f"{document.id}: no exercise: its metadata has no prompt_chars, as that of"
-                " exercises has (docs/data.md), or its code has no function"
-            )
+    tell = skip or SkipLog()
+    right, other = [], ""
+    for document in documents:
+        if document.metadata.get("prompt_chars") and _entry_point(document):
+            right.append(document)
+        else:
+            other = document.id
+            tell(other, "no_exercise")
+    if other and not right:
+        raise UserError(
+            f"{other}: no exercise, nor is any other: its metadata has no prompt_chars, as that of"
+            " exercises has (docs/data.md), or its code has no function"
+        )
     wrong = make_wrong(right, run, seed, batch)
     pairs = [(a, b) for a, b in zip(right, wrong, strict=True) if b]
     if not pairs:

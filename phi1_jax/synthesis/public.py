@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.corpus.documents import Document, write_documents
-from phi1_jax.corpus.syntax import parse_python
+from phi1_jax.corpus.syntax import UNPARSABLE, parse_python
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client.replies import python_blocks
 from phi1_jax.sandbox import Outcome, Verdict
@@ -170,7 +170,7 @@ def _test(value: Any) -> str:
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             value = json.loads(value, strict=False)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ReplyError("test_syntax_error", str(error)) from error
     if isinstance(value, list):
         value = "\n".join(map(str, value))
@@ -180,5 +180,5 @@ def _test(value: Any) -> str:
 def _parse(code: str, reason: str) -> ast.Module:
     try:
         return ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except UNPARSABLE as error:
         raise ReplyError(reason, str(error)) from error

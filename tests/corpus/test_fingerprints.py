@@ -21,3 +21,9 @@ def test_trees_see_through_names_but_not_through_meaning():
     assert tokens_of("def f(a): return a.x") != tokens_of("def f(a): return a.y")
     # A name from outside is what it is.
     assert tokens_of("def f(a): return min(a)") != tokens_of("def f(a): return max(a)")
+
+
+def test_an_integer_that_python_does_not_write_is_a_constant():
+    large = "0x" + "f" * 10_000
+    assert tokens_of(f"def f(): return {large}") == tokens_of(f"def g(): return {large}")
+    assert tokens_of(f"def f(): return {large}") != tokens_of(f"def f(): return {large[:-1]}e")

@@ -72,6 +72,7 @@ def test_comments_and_inner_functions_stay_in_the_body():
         ("```python\ndef f(x):\n    return x\n", "no_code_block"),
         (fenced(PROMPT + SOLUTION) * 2, "several_code_blocks"),
         (fenced("def f(x:\n    pass\n"), "syntax_error"),
+        (fenced(PROMPT + "    return " + "-" * 100_000 + "1\n"), "syntax_error"),
         (fenced("x = '\0'\n"), "control_character"),
         (fenced(""), "no_function_last"),
         (fenced("import math\n"), "no_function_last"),

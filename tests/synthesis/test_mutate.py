@@ -117,9 +117,28 @@ def test_exercises_that_name_no_entry_point_are_made_wrong_too(sandbox):
     assert wrong and wrong.text != own.text
 
 
-def test_documents_that_are_no_exercises_are_refused(tmp_path):
-    with pytest.raises(UserError, match="plain: no exercise"):
-        write_with_errors([Document("plain", "x = 1", "code")], (1,), tmp_path, iter)
+def test_documents_that_are_no_exercises_are_left_out_unless_all_are(tmp_path, sandbox):
+    plain = Document("plain", "x = 1", "code")
+    with pytest.raises(UserError, match="plain: no exercise, nor is any other"):
+        write_with_errors([plain], (1,), tmp_path, iter)
+    skipped = []
+    report = write_with_errors(
+        [plain, EXERCISES[0]], (1,), tmp_path, sandbox.run, skip=lambda *what: skipped.append(what)
+    )
+    assert report["out"] == {"wrong_1": 1} and skipped == [("plain", "no_exercise")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    print x\n",
+        f"    return 0x{'f' * 10_000}\n",
+        f"    return {'-' * 100_000}x\n",
+        "    if x: return 1\r    return 2\n",
+    ],
+)
+def test_what_cannot_be_edited_has_no_edits(body):
+    assert edits("def f(x):\n" + body, 0) == []
 
 
 @pytest.mark.parametrize(
