@@ -38,7 +38,8 @@ def get_config() -> ConfigDict:
     config.optimizer.weight_decay = 0.1
     config.optimizer.warmup_steps = 20
     config.data.seq_len = 256  # nine prompts of ten in HumanEval and MBPP are longer than 128
-    config.data.global_batch_size = 8
+    # In so few steps their number counts: 8 rows reach no better scores with a third more tokens.
+    config.data.global_batch_size = 4
     config.data.loss_on = "all"
     config.data.packing = "documents"
     config.data.validation_rows = 0  # every row counts in so small a corpus

@@ -13,13 +13,14 @@ from phi1_jax.cli.recipe import Recipe
 
 
 def get_question(recipe: Recipe) -> Question:
-    # Four times the quickstart's steps. Half of each batch is CodeTextbook, so that twice its
-    # exercises are read about once.
+    # Five times the quickstart's tokens, in batches of 8 rows. Half of each is CodeTextbook, so
+    # that four times its exercises are read about once.
     recipe = replace(
         recipe,
-        n_exercises=2 * recipe.n_exercises,
-        pretrain_steps=4 * recipe.pretrain_steps,
-        finetune_steps=4 * recipe.finetune_steps,
+        overrides={**recipe.overrides, "data.global_batch_size": 8},
+        n_exercises=4 * recipe.n_exercises,
+        pretrain_steps=5 * recipe.pretrain_steps // 2,
+        finetune_steps=8 * recipe.finetune_steps // 3,
         n_samples=10,
     )
     corpora = {
