@@ -133,10 +133,14 @@ def load_question(path: Path, recipe: Recipe) -> Question:
         known = [file.stem for file in path.parent.glob("*.py")]
         names = f"; there are {', '.join(sorted(known))}" if known else ""
         raise UserError(f"--question: no such file {path}{did_you_mean(path.stem, known) or names}")
-    found = runpy.run_path(str(path))
-    if "get_question" not in found:
-        raise UserError(f"--question={path}: has no get_question(recipe)")
-    question = found["get_question"](recipe)
+    try:
+        found = runpy.run_path(str(path))
+        if "get_question" not in found:
+            raise UserError("has no get_question(recipe)")
+        question = found["get_question"](recipe)
+    except Exception as error:  # the user's code: anything can come out of it
+        what = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        raise UserError(f"--question={path}: {what}{error}") from error
     if not isinstance(question, Question):
         raise UserError(f"--question={path}: get_question() must return a Question")
     about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""

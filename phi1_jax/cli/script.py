@@ -3,6 +3,7 @@
 import ctypes
 import io
 import logging
+import math
 import os
 import re
 import select
@@ -100,10 +101,11 @@ def load_config(holder: flags.FlagHolder) -> dict[str, Any]:
         raise UserError(f"--{holder.name} is missing: --{holder.name}=configs/phi1_tiny.py, say")
     try:
         values = holder.value
+        is_config = isinstance(values, dict) or hasattr(values, "to_dict")
     except OSError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise UserError(f"--{holder.name}: {reason}") from error
-    if not isinstance(values, dict) and not hasattr(values, "to_dict"):
+    if not is_config:
         raise UserError(
             f"--{holder.name}: get_config() must return an ml_collections.ConfigDict, not a"
             f" {type(values).__name__}"
@@ -217,7 +219,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
                 flags.FLAGS[name].help = as_commands(flags.FLAGS[name].help or "")
         return app.parse_flags_with_usage(list(argv))
     try:
-        return flags.FLAGS([argv[0], *map(_resolve, argv[1:], argv)])
+        rest = flags.FLAGS([argv[0], *map(_resolve, argv[1:], argv)])
+        _refuse_values_that_say_nothing()
+        return rest
     except flags.UnrecognizedFlagError as error:
         fields = flatten(to_dict(RunConfig())) if "config" in flags.FLAGS else {}
         meant = [field for field in fields if error.flagname in field.rpartition(".")[2]]
@@ -242,6 +246,21 @@ def _parse(argv: Sequence[str]) -> list[str]:
                 problem = f"--{override[1]}: no such field in the config"
                 problem += f"; did you mean{hint}" if hint else ""
         _fail(f"{problem} (see --help)")
+
+
+def _refuse_values_that_say_nothing() -> None:
+    """Stops at a number that is none, and at an empty name: as a path it would be this folder.
+
+    Raises:
+      UserError: names the flag.
+    """
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        for value in flag.value if isinstance(flag.value, list) else [flag.value]:
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"--{name}={value}: give a finite number")
+            if value == "" and isinstance(flag.value, list) and name not in _TEXT:
+                raise UserError(f"--{name}=: is empty; give a value, or leave the flag out")
 
 
 def _resolve(argument: str, before: str) -> str:

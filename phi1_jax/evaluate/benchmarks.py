@@ -7,7 +7,6 @@ both, told apart by their keys.
 import ast
 import builtins
 import hashlib
-import json
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -128,7 +127,7 @@ def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Ben
         name, path = Path(name).name, Path(name)
     if path is None:
         raise UserError(f"--benchmark={name} needs --problems=FILE, your copy, or --download=DIR")
-    rows = _read_rows(path)
+    rows = list(read_records(path))
     if rows and "base_input" in rows[0]:
         if form != MBPP_FORMS[0]:
             raise UserError(
@@ -153,7 +152,7 @@ def read_humaneval(name: str, path: Path | None) -> list[Problem]:
     if name == "humaneval" and path is None:
         raise UserError("--benchmark=humaneval: give your copy, --benchmark=HumanEval.jsonl.gz")
     path = path if name == "humaneval" and path else Path(name)
-    return parse_problems(_read_rows(path), path)
+    return parse_problems(read_records(path), path)
 
 
 def read_for_comparison(name: str) -> list[Problem]:
@@ -331,21 +330,6 @@ def _shot(row: Mapping[str, Any], code: str | None = None) -> str:
 
 def _plain(text: str) -> str:
     return text.replace("\r\n", "\n")
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    """The records of JSON lines, or of one list as MBPP's sanitized file is."""
-    if path.suffix != ".json":
-        return list(read_records(path))
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{path}: must be one list of JSON objects")
-    return rows
 
 
 def download(name: str, folder: Path, timeout_s: float = 60.0) -> Path:

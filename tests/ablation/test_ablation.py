@@ -294,6 +294,21 @@ def test_intervals_agree_with_the_plain_bootstrap_and_with_theory():
     assert width == pytest.approx(1, abs=0.08)
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("def get_question(:\n", "SyntaxError: invalid syntax"),
+        ("import nowhere_at_all\n", "ModuleNotFoundError: No module named"),
+        ("x = 1\n", r"has no get_question\(recipe\)"),
+        ("def get_question(recipe):\n    return recipe.nothing\n", "AttributeError: "),
+    ],
+)
+def test_a_question_that_does_not_run_is_named(code, words, tmp_path):
+    (tmp_path / "mine.py").write_text(code)
+    with pytest.raises(UserError, match=rf"--question=\S+mine\.py: {words}"):
+        load_question(tmp_path / "mine.py", RECIPE)
+
+
 @pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
 def test_questions_that_come_along(path, tmp_path):
     asked = load_question(path, RECIPE)

@@ -20,6 +20,8 @@ def parse(monkeypatch, capsys):
         for name in ("output", "prompt", "base_url"):
             flags.DEFINE_string(name, None, "", flag_values=values)
         flags.DEFINE_multi_string("source", [], "", flag_values=values)
+        flags.DEFINE_multi_string("stop", [], "", flag_values=values)
+        flags.DEFINE_float("budget_mb", None, "", flag_values=values)
         config_flags.DEFINE_config_file("config", None, "", flag_values=values)
         monkeypatch.setattr(flags, "FLAGS", values)
         monkeypatch.setattr(sys, "argv", [str(REPOSITORY / "launch" / "train.py")])
@@ -72,6 +74,17 @@ def test_a_near_miss_is_answered(argument, words, parse):
     assert words in parse(argument)
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999"])
+def test_a_number_that_is_none_is_refused(number, parse):
+    assert "give a finite number" in parse(f"--budget_mb={number}")
+
+
+def test_an_empty_value_is_not_this_folder(parse):
+    """As `--source=$UNSET` gives it."""
+    assert "--source=: is empty" in parse("--source=")
+    assert parse("--stop=", "--output=").stop == [""]
+
+
 @pytest.mark.parametrize("name", ["phi1_tiny", "phi1_tiny.py", "configs/phi1_tiny.py"])
 def test_a_config_of_this_project_is_found_from_any_folder(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -82,6 +95,15 @@ def test_a_config_of_this_project_is_found_from_any_folder(name, tmp_path, monke
     (tmp_path / "phi1_tiny").touch()  # a file of the user's own comes first
     own = "--config=phi1_tiny" if name == "phi1_tiny" else f"--config={shipped}"
     assert script._resolve(f"--config={name}", "train.py") == own
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [("", "is an empty string"), (REPOSITORY, "Is a directory")]
+)
+def test_a_config_that_is_no_file_is_named(value, words, parse):
+    values = parse(f"--config={value}")
+    with pytest.raises(UserError, match=f"--config: .*{words}"):
+        script.load_config(Holder(values.config))
 
 
 class Holder:

@@ -110,10 +110,13 @@ def test_another_format_is_refused(tmp_path, content, message):
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r"mbpp\.jsonl: no such file"):
         mbpp(tmp_path / "mbpp.jsonl")
-    with pytest.raises(UserError, match=r"mbpp\.json: No such file"):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"deep\.json, line 1: nested too deep"):
+        mbpp(tmp_path / "deep.json")
+    with pytest.raises(UserError, match=r"mbpp\.json: no such file"):
         mbpp(tmp_path / "mbpp.json")
     (tmp_path / "mbpp.json").write_text("[1]")
-    with pytest.raises(UserError, match="must be one list of JSON objects"):
+    with pytest.raises(UserError, match="expected a JSON object, found int"):
         mbpp(tmp_path / "mbpp.json")
     with pytest.raises(UserError, match="needs --problems=FILE"):
         read_benchmark("humaneval", None)

