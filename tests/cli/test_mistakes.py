@@ -97,6 +97,7 @@ def test_a_config_of_this_project_is_found_from_any_folder(name, tmp_path, monke
     assert script._resolve(f"--config={name}", "train.py") == own
 
 
+@pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
 @pytest.mark.parametrize(
     ("value", "words"), [("", "is an empty string"), (REPOSITORY, "Is a directory")]
 )
