@@ -256,6 +256,8 @@ def _refuse_values_that_say_nothing() -> None:
     """
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
+        if not flag.present:
+            continue
         for value in flag.value if isinstance(flag.value, list) else [flag.value]:
             if isinstance(value, float) and not math.isfinite(value):
                 raise UserError(f"--{name}={value}: give a finite number")

@@ -22,6 +22,8 @@ def parse(monkeypatch, capsys):
         flags.DEFINE_multi_string("source", [], "", flag_values=values)
         flags.DEFINE_multi_string("stop", [], "", flag_values=values)
         flags.DEFINE_float("budget_mb", None, "", flag_values=values)
+        flags.DEFINE_list("k", "", "", flag_values=values)
+        values["k"].value = [""]  # as a default may stand
         config_flags.DEFINE_config_file("config", None, "", flag_values=values)
         monkeypatch.setattr(flags, "FLAGS", values)
         monkeypatch.setattr(sys, "argv", [str(REPOSITORY / "launch" / "train.py")])
