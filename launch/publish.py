@@ -8,7 +8,8 @@ README.md says what the model is, how it was trained, how it scores (launch/eval
 with intervals; those of other weights are refused) and its limits; DATA.md what it was trained on,
 under which licences, and what decontamination found, all as the stages recorded it. The folder also
 loads with AutoModelForCausalLM. The repository is private unless --noprivate; log in with
-`hf auth login`, or set HF_TOKEN.
+`hf auth login`, or set HF_TOKEN. Weights that were converted from elsewhere are refused: nothing is
+known of their training, and `hf upload me/phi FOLDER` takes their folder with its own card.
 """
 
 import os
@@ -70,6 +71,12 @@ def write(folder: Path, run_dir: Path, written: dict[str, object]) -> None:
 
     try:
         runs = read_runs(run_dir)
+        if not runs[-1].corpora:
+            raise UserError(
+                f"--checkpoint={CHECKPOINT.value}: converted weights, of whose training nothing is"
+                " recorded, so a card would be false; a Hugging Face folder goes to the Hub as it"
+                f" is, with the card it has: hf upload {REPO.value} FOLDER"
+            )
         scores = read_scores([Path(path) for path in SCORES.value], str(written["checkpoint"]))
         n_params = export_run(run_dir, folder, int(str(written["step"])), dtype=DTYPE.value)
         card = model_card(REPO.value, n_params, runs, scores, LICENCE.value)

@@ -127,6 +127,7 @@ def run_dir(tmp_path_factory):
     report = {"stage": "tokenize", "fingerprint": "g", "inputs": inputs, "in": {"documents": 40}}
     (root / "shards" / "report.json").write_text(json.dumps(report))
     params = nnx.to_pure_dict(nnx.state(Phi(MODEL, nnx.Rngs(0)), nnx.Param))
+    write_model(root / "from_elsewhere", MODEL, params, root / "tokenizer")
     for name, start in (("base", ""), ("phi", str(root / "base"))):
         write_model(root / name, MODEL, params, root / "tokenizer")
         config = json.loads((root / name / "config.json").read_text())
@@ -205,6 +206,15 @@ def test_what_the_hub_refuses_is_one_line_and_the_folder_stays(run_dir, hub, tmp
     assert "403" in done.stderr and (folder / "model.safetensors").exists()
 
 
+def test_a_hugging_face_folder_keeps_the_card_it_has(run_dir, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))  # of the converted copy
+    folder = tmp_path / "hub"
+    assert publish(run_dir, "--dry_run", f"--output={folder}").returncode == 0
+    done = publish(folder, "--dry_run", f"--output={tmp_path / 'again'}")
+    assert done.returncode == 2 and "a card would be false" in done.stderr
+    assert not (tmp_path / "again").exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -214,6 +224,7 @@ def test_what_the_hub_refuses_is_one_line_and_the_folder_stays(run_dir, hub, tmp
         (("--dry_run", "--scores={root}/shards"), "holds no summary.json"),
         (("--dry_run", "--output={root}/shards"), "holds other files than this checkpoint's"),
         (("--dry_run", "--checkpoint={root}/phi@3"), "has no checkpoint 3"),
+        (("--dry_run", "--checkpoint={root}/from_elsewhere"), "hf upload me/phi FOLDER"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(flags, words, run_dir, tmp_path):
