@@ -16,12 +16,14 @@ from conftest import random_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from phi1_jax import as_run
 from phi1_jax.generate.generator import Generator
 from phi1_jax.interop.huggingface import read_folder, write_folder
 from phi1_jax.interop.tokenizers import read_tokenizer, special_ids, write_tokenizer
 from phi1_jax.tokens.load import load_tokenizer
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
+BOX = Path(__file__).parents[1] / "models" / "phi1_tiny"
 TEXT = Path(json.__file__).read_text(encoding="utf-8")
 PROMPTS = ["<|im_start|>user\nhi<|im_end|>", "import  json\n\t\tx", "a<|im_start|> b"]
 FOUR = os.environ.get("TRANSFORMERS_4", ".venv-hf4/bin/python")
@@ -103,6 +105,17 @@ def test_a_folder_that_we_wrote_gives_our_tokens_and_texts(exported, python):
     folder, tokenizer, ours = exported
     theirs = use(python, folder / "out")
     assert theirs["version"].startswith("5" if python == sys.executable else "4")
+    compare(theirs, tokenizer, ours)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_model_in_the_box_gives_our_tokens_and_texts(python):
+    generator = Generator.from_checkpoint(as_run(BOX))
+    ours = [completion for (completion,) in generator.generate(PROMPTS, max_new_tokens=12)]
+    compare(use(python, BOX), generator.tokenizer, ours)
+
+
+def compare(theirs, tokenizer, ours):
     assert theirs["ids"] == [tokenizer.encode(prompt) for prompt in PROMPTS]
     assert theirs["completions"] == [completion.token_ids for completion in ours]
     assert theirs["batched"] == theirs["completions"]

@@ -18,6 +18,7 @@ def main(folder: str, prompts: list[str]) -> None:
         tokenizer.pad_token = tokenizer.eos_token
     model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
     assert not any(info.values()), info
+    model = model.float()  # version 5 keeps a folder's bfloat16, in which near ties fall either way
     completions = []
     for prompt in prompts:
         inputs = tokenizer(prompt, return_tensors="pt")
