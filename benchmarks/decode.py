@@ -1,18 +1,21 @@
 """Greedy generation from random prompts, end to end: prefill, cache, every token."""
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
-from benchmarks import baseline
+from benchmarks import baseline, llama_cpp
 from benchmarks.report import OURS, Options, Row, compare, roofline_rows
 from benchmarks.select_fastest import same_tokens, select_fastest
 from benchmarks.timing import rooflines, take_turns
-from phi1_jax.config import RunConfig
+from phi1_jax.config import ModelConfig, RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.generate.generator import Generator
 from phi1_jax.model.phi import Phi, compute_dtype
@@ -49,6 +52,8 @@ def measure(
 ) -> Iterator[Row]:
     """A case for each batch size; both sides get the same ids, and must answer with the same.
 
+    On a CPU llama.cpp is in the final beside the fastest way of torch, if it is installed.
+
     The floor is the time to read all weights once a token, and each row's cache, at the speed of
     the copy measured in the same run.
     """
@@ -79,6 +84,11 @@ def measure(
             )
             variants |= fastest
             theirs = dict.fromkeys(fastest, values)
+            if llama_cpp.is_installed() and jax.default_backend() == "cpu":
+                peer = llama(model, params, rows, prompt_tokens + new_tokens)
+                call = partial(peer.generate_together, prompts.tolist(), new_tokens)
+                theirs[llama_cpp.NAME] = check(llama_cpp.NAME, call())
+                variants[llama_cpp.NAME] = call
         timings = take_turns(variants, options.calls, block=2)
         bytes_a_step = _bytes_a_step(config, rows, prompt_tokens + new_tokens)
         floor_s = new_tokens * bytes_a_step / roofline["copy_bytes_per_s"]
@@ -95,6 +105,16 @@ def measure(
             },
         )
     yield from roofline_rows(roofline)
+
+
+def llama(model: ModelConfig, params: Any, rows: int, context: int) -> llama_cpp.LlamaCpp:
+    """llama.cpp with the same parameters, on the same cores."""
+    # On disk, not in a /tmp that may be memory.
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as folder:
+        path = Path(folder, "model.gguf")
+        llama_cpp.write_model(path, model, params)
+        # It has mapped the file into its memory, or read it, when it answers.
+        return llama_cpp.LlamaCpp(path, rows, context, len(os.sched_getaffinity(0)))
 
 
 def calls_of(

@@ -1,8 +1,9 @@
-"""lm-eval asks our server, and reads the likelihoods and texts that we have of the same model.
+"""lm-eval asks our server about HumanEval and MBPP, and reads the numbers and texts that we have.
 
-In an environment of its own: `make test-lm-eval`.
+Nothing is executed. In an environment of its own: `make test-lm-eval`.
 """
 
+import dataclasses
 import json
 import math
 import os
@@ -13,25 +14,24 @@ import threading
 import jax
 import pytest
 from flax import nnx
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from phi1_jax.config import ModelConfig
-from phi1_jax.corpus.problems import Problem
-from phi1_jax.evaluate.benchmarks import humaneval
-from phi1_jax.evaluate.bits_per_byte import solution_bits
+from phi1_jax.corpus.records import read_records
+from phi1_jax.evaluate.benchmarks import read_benchmark
+from phi1_jax.evaluate.bits_per_byte import solution_bits, summarize
+from phi1_jax.evaluate.problem_files import find_problems
 from phi1_jax.generate.generator import Generator
-from phi1_jax.interop.tokenizers import write_tokenizer
+from phi1_jax.interop.tokenizers import codegen, write_tokenizer
 from phi1_jax.model.phi import Phi
 from phi1_jax.serve.server import CompletionServer, ServeConfig, listen
-from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
-# No prompt ends in white space, which lm-eval would count with the solution.
-PAIRS = [
-    ('def add(a, b):\n    """Returns the sum."""', "\n    return a + b\n"),
-    ('def twice(text):\n    """Returns the text twice, é included."""', "\n    return 2 * text\n"),
-    ('def last(items):\n    """Returns the last."""', "\n    return items[-1]\n"),
-]
+NAMES = ("humaneval", "mbpp")
+KINDS = {"loglikelihood": "acc", "generate_until": "exact_match"}  # and a metric of it
+EVERY = 10  # of the problems, one
+MAX_NEW_TOKENS = 24
 TASK = """
-task: own_{kind}
+task: {name}_{kind}
 dataset_path: json
 dataset_kwargs: {{data_files: {{test: {data}}}}}
 test_split: test
@@ -39,35 +39,60 @@ output_type: {kind}
 doc_to_text: "{{{{prompt}}}}"
 doc_to_target: "{{{{solution}}}}"
 target_delimiter: ""
+metric_list: [{{metric: {metric}}}]
 """
 
 
 @pytest.fixture(scope="module")
-def generator():
-    # Apart, so that no token spans prompt and solution: lm-eval would leave it out.
-    tokenizer = train_tokenizer([text for pair in PAIRS for text in pair] * 20, 330)
+def benchmarks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("problems")
+    found = {name: read_benchmark(name, find_problems(name, None, folder)) for name in NAMES}
+    return {
+        name: dataclasses.replace(benchmark, tasks=benchmark.tasks[::EVERY])
+        for name, benchmark in found.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def tokenizer(benchmarks):
+    """By GPT-2's rules, as phi-1's own: then no token has letters or marks and a line's end."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=800, initial_alphabet=alphabet, show_progress=False)
+    texts = [task.prompt + task.solution for b in benchmarks.values() for task in b.tasks]
+    tokenizer.train_from_iterator(texts, trainer)
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    vocab = {**tokenizer.get_vocab(), "<|endoftext|>": 800}
+    return codegen(vocab, [tuple(merge) for merge in merges])
+
+
+@pytest.fixture(scope="module")
+def params(tokenizer):
     model = ModelConfig(
-        vocab_size=330,
+        vocab_size=tokenizer.vocab_size,
         n_layers=2,
         d_model=32,
         d_mlp=64,
         n_heads=4,
         rotary_dim=4,
-        max_seq_len=128,
+        max_seq_len=1024,
         attention_dropout=0.0,
         residual_dropout=0.0,
         compute_dtype="float32",
     )
     params = nnx.to_pure_dict(nnx.state(Phi(model, nnx.Rngs(1)), nnx.Param))
-    params = jax.tree.map(lambda x: x * 5 if x.ndim > 1 else x, params)
-    found = Generator(model, params, tokenizer, chunk_tokens=8)
-    found.params = params
-    return found
+    return model, jax.tree.map(lambda x: x * 5 if x.ndim > 1 else x, params)
+
+
+@pytest.fixture(scope="module")
+def generator(params, tokenizer):
+    return Generator(*params, tokenizer, chunk_tokens=8)
 
 
 @pytest.fixture(scope="module")
 def port(generator):
-    config = ServeConfig("tiny", port=0, batch_size=4)
+    config = ServeConfig("tiny", port=0)
     sock = listen(config)
     server = CompletionServer(generator, config, "key")
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
@@ -78,26 +103,30 @@ def port(generator):
 
 
 @pytest.fixture(scope="module")
-def samples(generator, port, tmp_path_factory):
-    """By kind of task, what lm-eval noted of each pair, in order."""
+def samples(benchmarks, tokenizer, generator, port, tmp_path_factory):
+    """By kind of task and benchmark, what lm-eval noted of each problem, in order."""
     folder = tmp_path_factory.mktemp("lm_eval")
-    generator.tokenizer.save(folder / "tokenizer")
-    write_tokenizer(folder / "tokenizer", folder / "hf", generator.config.max_seq_len)
-    data = folder / "pairs.jsonl"
-    data.write_text("".join(json.dumps({"prompt": p, "solution": s}) + "\n" for p, s in PAIRS))
+    length = generator.config.max_seq_len
+    tokenizer.save(folder / "tokenizer")
+    write_tokenizer(folder / "tokenizer", folder / "hf", length)
     (folder / "tasks").mkdir()
-    for kind in ("loglikelihood", "generate_until"):
-        task = TASK.format(kind=kind, data=data)
-        if kind == "generate_until":
-            task += 'generation_kwargs: {until: ["\\ndef"], max_gen_toks: 24, temperature: 0}\n'
-        (folder / "tasks" / f"{kind}.yaml").write_text(task)
-    model = f"model=tiny,tokenizer={folder / 'hf'},max_length=128,num_concurrent=3"
+    for name, benchmark in benchmarks.items():
+        data = folder / f"{name}.jsonl"
+        rows = ({"prompt": task.prompt, "solution": task.solution} for task in benchmark.tasks)
+        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        for kind, metric in KINDS.items():
+            task = TASK.format(name=name, kind=kind, data=data, metric=metric)
+            if kind == "generate_until":
+                values = {"until": benchmark.stop, "max_gen_toks": MAX_NEW_TOKENS, "temperature": 0}
+                task += f"generation_kwargs: {json.dumps(values)}\n"
+            (folder / "tasks" / f"{name}_{kind}.yaml").write_text(task)
+    model = f"model=tiny,tokenizer={folder / 'hf'},max_length={length},num_concurrent=8"
     done = subprocess.run(
         [
             *(sys.executable, "-m", "lm_eval", "--model", "local-completions"),
             "--model_args",
             f"base_url=http://127.0.0.1:{port}/v1/completions,{model}",
-            *("--tasks", "own_loglikelihood,own_generate_until"),
+            *("--tasks", ",".join(f"{name}_{kind}" for name in NAMES for kind in KINDS)),
             *("--include_path", str(folder / "tasks")),
             *("--output_path", str(folder / "out"), "--log_samples"),
         ],
@@ -107,25 +136,50 @@ def samples(generator, port, tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = {}
-    for kind in ("loglikelihood", "generate_until"):
-        (path,) = folder.glob(f"out/**/samples_own_{kind}_*.jsonl")
-        rows = sorted(map(json.loads, path.open()), key=lambda row: row["doc_id"])
-        found[kind] = [row["resps"][0][0] for row in rows]
+    for name, benchmark in benchmarks.items():
+        for kind in KINDS:
+            (path,) = folder.glob(f"out/**/samples_{name}_{kind}_*.jsonl")
+            rows = sorted(read_records(path), key=lambda row: row["doc_id"])
+            assert len(rows) == len(benchmark.tasks)
+            found[kind, name] = [row["resps"][0][0] for row in rows]
     return found
 
 
-def test_likelihoods_are_our_solution_bits_per_byte(generator, samples):
-    problems = [Problem(f"own/{i}", p, "f", s, "x") for i, (p, s) in enumerate(PAIRS)]
-    want = solution_bits(
-        humaneval(problems, "own"), generator.config, generator.params, generator.tokenizer
+def as_lm_eval(benchmark, config):
+    """What lm-eval makes of prompts and context.
+
+    It moves white space from a prompt's end to the solution, and keeps a token of the context free.
+    """
+    tasks = []
+    for task in benchmark.tasks:
+        prompt = task.prompt.rstrip()
+        solution = task.prompt[len(prompt) :] + task.solution
+        tasks.append(dataclasses.replace(task, prompt=prompt, solution=solution))
+    return (
+        dataclasses.replace(benchmark, tasks=tuple(tasks)),
+        dataclasses.replace(config, max_seq_len=config.max_seq_len - 1),
     )
-    for bits, (logprob, is_greedy) in zip(want, samples["loglikelihood"], strict=True):
-        ours = bits.bits / bits.n_bytes
-        assert -float(logprob) / math.log(2) / bits.n_bytes == pytest.approx(ours, abs=1e-3)
-        assert str(is_greedy) == "False"
 
 
-def test_texts_are_those_of_the_generator(generator, samples):
-    prompts = [prompt for prompt, _ in PAIRS]
-    want = generator.generate(prompts, max_new_tokens=24, stop=["\ndef"])
-    assert samples["generate_until"] == [c.text for (c,) in want]
+@pytest.mark.parametrize("name", NAMES)
+def test_likelihoods_are_our_solution_bits_per_byte(name, benchmarks, params, tokenizer, samples):
+    benchmark, config = as_lm_eval(benchmarks[name], params[0])
+    want = solution_bits(benchmark, config, params[1], tokenizer)
+    found = [-float(logprob) / math.log(2) for logprob, _ in samples["loglikelihood", name]]
+    for ours, bits in zip(want, found, strict=True):
+        assert bits / ours.n_bytes == pytest.approx(ours.bits / ours.n_bytes, abs=1e-3)
+    n_bytes = sum(ours.n_bytes for ours in want)
+    assert sum(found) / n_bytes == pytest.approx(summarize(want)["value"], abs=1e-3)
+    assert {is_greedy for _, is_greedy in samples["loglikelihood", name]} == {"False"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_are_those_of_the_generator(name, benchmarks, params, tokenizer, samples):
+    _, config = as_lm_eval(benchmarks[name], params[0])
+    want = Generator(config, params[1], tokenizer).generate(
+        [task.prompt for task in benchmarks[name].tasks],
+        max_new_tokens=MAX_NEW_TOKENS,
+        stop=benchmarks[name].stop,
+        on_overflow="left",
+    )
+    assert samples["generate_until", name] == [completion.text for (completion,) in want]

@@ -1,26 +1,31 @@
 """llama.cpp, its server as the wheel xllamacpp has it, generates from a GGUF file what we do."""
 
 import json
-import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from conftest import random_model
+from flax import nnx
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from benchmarks.llama_cpp import LlamaCpp, is_installed
+from configs import phi1_small
+from phi1_jax.config import RunConfig
+from phi1_jax.config_dict import from_dict
 from phi1_jax.generate.generator import Generator
 from phi1_jax.interop.gguf import write_gguf
 from phi1_jax.interop.huggingface import read_folder
 from phi1_jax.interop.tokenizers import codegen, from_sentencepiece
+from phi1_jax.model.phi import Phi
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
-try:
-    import xllamacpp
-except ImportError:
-    pytestmark = pytest.mark.skip(
-        reason="GGUF NOT COMPARED with llama.cpp: pip install xllamacpp (a wheel of 20 MB)"
-    )
+pytestmark = pytest.mark.skipif(
+    not is_installed(),
+    reason="GGUF NOT COMPARED with llama.cpp: pip install xllamacpp (a wheel of 20 MB)",
+)
 
 TEXT = Path(json.__file__).read_text(encoding="utf-8")
 PROMPTS = [
@@ -61,35 +66,6 @@ def both(request, tmp_path_factory):
     return folder, tokenizer, Generator(config, params, tokenizer)
 
 
-class LlamaCpp:
-    """llama.cpp's server on a file, asked over HTTP."""
-
-    def __init__(self, path):
-        params = xllamacpp.CommonParams()
-        params.model.path, params.n_ctx, params.n_parallel = str(path), 128, 1
-        params.port, params.warmup, params.verbosity = 0, False, -1
-        params.cpuparams.n_threads = 1
-        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        self._server = xllamacpp.Server(params)
-
-    def ask(self, path, **values):
-        request = urllib.request.Request(
-            f"{self._server.listening_address}/{path}",
-            json.dumps(values).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            return json.loads(reply.read())
-
-    def generate(self, ids, n_tokens, n_probs=1):
-        greedy = {"temperature": 0.0, "top_k": 1, "cache_prompt": False}
-        return self.ask(
-            "completion", prompt=ids, n_predict=n_tokens, n_probs=n_probs, return_tokens=True,
-            **greedy,
-        )  # fmt: skip
-
-
 def test_llama_cpp_tokenizes_as_we_do(both):
     folder, tokenizer, _ = both
     theirs = LlamaCpp(folder / "f32.gguf")
@@ -121,12 +97,52 @@ def test_llama_cpp_ends_where_we_do(both):
 
 def test_smaller_types_give_nearly_the_same_logits(both):
     folder, tokenizer, _ = both
-    ids, logprobs = tokenizer.encode(PROMPTS[0]), {}
-    for kind in ("f32", "f16", "q8_0"):
-        reply = LlamaCpp(folder / f"{kind}.gguf").generate(ids, 1, tokenizer.vocab_size)
-        (position,) = reply["completion_probabilities"]
-        found = {p["id"]: p["logprob"] for p in position["top_logprobs"]}
-        logprobs[kind] = np.array([found[i] for i in range(tokenizer.vocab_size)])
+    ids = tokenizer.encode(PROMPTS[0])
+    compare_types(
+        {
+            kind: first_logprobs(LlamaCpp(folder / f"{kind}.gguf"), ids, tokenizer)
+            for kind in ("f32", "f16", "q8_0")
+        }
+    )
+
+
+def first_logprobs(theirs, ids, tokenizer):
+    reply = theirs.generate(ids, 1, tokenizer.vocab_size)
+    (position,) = reply["completion_probabilities"]
+    found = {p["id"]: p["logprob"] for p in position["top_logprobs"]}
+    return np.array([found[i] for i in range(tokenizer.vocab_size)])
+
+
+def compare_types(logprobs):
     spread = logprobs["f32"].std()
     assert np.abs(logprobs["f16"] - logprobs["f32"]).max() < 0.02 * spread
     assert np.abs(logprobs["q8_0"] - logprobs["f32"]).max() < 0.2 * spread
+
+
+@pytest.mark.slow
+def test_350_million_random_parameters_give_the_same_tokens(tmp_path):
+    """Their values are those of float16, so that f32 and f16 files hold the same model."""
+    config = from_dict(RunConfig, phi1_small.get_config().to_dict()).model
+    config = replace(config, compute_dtype="float32")
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(
+        lambda: nnx.to_pure_dict(nnx.state(Phi(config, nnx.Rngs(0)), nnx.Param))
+    )
+    params = jax.tree.map(
+        lambda x: (0.03 * rng.standard_normal(x.shape, np.float32)).astype(np.float16), shapes
+    )
+    for norm in (params["blocks"]["norm"], params["final_norm"]):
+        norm["scale"] += np.float16(1)
+    assert sum(x.size for x in jax.tree.leaves(params)) > 350e6
+    tokenizer = bytes_of_gpt2()
+    ours = Generator(config, jax.tree.map(lambda x: x.astype(np.float32), params), tokenizer)
+    ((want,),) = ours.generate(PROMPTS[:1], max_new_tokens=32)
+    assert len(set(want.token_ids)) > 16
+    ids, logprobs = tokenizer.encode(PROMPTS[0]), {}
+    for kind in ("f32", "f16", "q8_0"):
+        write_gguf(tmp_path / "model.gguf", config, params, tokenizer, kind)
+        theirs = LlamaCpp(tmp_path / "model.gguf")
+        if kind != "q8_0":
+            assert theirs.generate(ids, 32)["tokens"] == want.token_ids
+        logprobs[kind] = first_logprobs(theirs, ids, tokenizer)
+    compare_types(logprobs)
