@@ -7,6 +7,7 @@ ARG EXTRAS=api,data,hf,hub,plots
 COPY . /source
 RUN pip install --no-cache-dir "/source[${EXTRAS}]" && rm -rf /source
 # Any user may run it, also one that the image does not know: caches go where all may write.
+RUN mkdir -m 777 /work
 ENV HOME=/tmp
 USER 1000:1000
 WORKDIR /work
