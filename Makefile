@@ -36,9 +36,9 @@ test-hf: $(VENV)-hf/installed  ## parity with transformers and torch, in their o
 test-hf4: $(VENV)-hf/installed $(VENV)-hf4/installed  ## exported folders in transformers 4 too
 	TRANSFORMERS_4=$(VENV)-hf4/bin/python $(VENV)-hf/bin/python -m pytest tests_hf/test_folders.py $(ARGS)
 
-test-llama: $(VENV)-hf/installed  ## GGUF files in llama.cpp
+test-llama: $(VENV)-hf/installed  ## GGUF files in llama.cpp, and its speed beside ours
 	$(VENV)-hf/bin/python -m pip install --quiet xllamacpp
-	$(VENV)-hf/bin/python -m pytest tests_hf/test_gguf.py $(ARGS)
+	$(VENV)-hf/bin/python -m pytest tests_hf/test_gguf.py tests_hf/test_benchmark_hf.py -k "gguf or test_decode" $(ARGS)
 
 test-newest: $(VENV)-newest/installed  ## the tests with the newest of everything: PYTHON=python3.12
 	$(VENV)-newest/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import llama_cpp
+
 REPOSITORY = Path(__file__).parents[1]
 SIZE = [
     "--config=configs/bench_cpu.py",
@@ -62,6 +64,7 @@ def test_decode(tmp_path):
         for attention in ("eager", "sdpa", "sdpa math"):
             assert f"torch eager, {cache} cache, {attention} (screening)" in names
     assert sum(row["ratio"] is not None for row in found) == 2
+    assert sum(row["variant"] == llama_cpp.NAME for row in found) == 2 * llama_cpp.is_installed()
 
 
 @pytest.mark.slow
