@@ -4,6 +4,7 @@ import json
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ class LlamaCpp:
         import xllamacpp
 
         params = xllamacpp.CommonParams()
-        params.model.path, params.n_ctx, params.n_parallel = str(path), rows * context, rows
+        params.model.path, params.n_parallel = str(path), rows
+        params.n_ctx = rows * (context + 1)  # it stops where one token more would not fit
         params.port, params.warmup, params.verbosity = 0, False, -1
         params.n_threads_http = rows + 1
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
@@ -71,10 +73,24 @@ def is_installed() -> bool:
 
 
 def write_model(path: Path, config: ModelConfig, params: Any) -> None:
-    """A GGUF file in float32, every row of whose embedding is a token."""
+    """A GGUF file in float32, every id of which is a token that does not end a text.
+
+    The token that does, and CodeGen's white space, come after them and are never the likeliest.
+    """
     from tokenizers import pre_tokenizers
 
-    vocab = {piece: i for i, piece in enumerate(pre_tokenizers.ByteLevel.alphabet())}
-    n_pieces = config.vocab_size - 1 - len(WHITE_SPACE)
-    vocab |= {f"unused {i}": i for i in range(len(vocab), n_pieces)}
-    write_gguf(path, config, params, codegen(vocab, []), "f32")
+    n, more = config.vocab_size, 1 + len(WHITE_SPACE)
+    # llama.cpp wants at least one merge.
+    pieces = [*pre_tokenizers.ByteLevel.alphabet(), "ab"]
+    pieces += [f"unused{i}" for i in range(len(pieces), n)]
+    tokenizer = codegen({piece: i for i, piece in enumerate(pieces)}, [("a", "b")])
+    head, table = params["head"], np.asarray(params["embed"]["table"])
+    longer = {
+        **params,
+        "embed": {"table": np.pad(table, ((0, more), (0, 0)))},
+        "head": {
+            "kernel": np.pad(np.asarray(head["kernel"]), ((0, 0), (0, more))),
+            "bias": np.pad(np.asarray(head["bias"]), (0, more), constant_values=-1e9),
+        },
+    }
+    write_gguf(path, replace(config, vocab_size=n + more), longer, tokenizer, "f32")
