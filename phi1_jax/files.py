@@ -22,6 +22,18 @@ def write_json(path: Path, value: Any) -> None:
     temporary.replace(path)
 
 
+def parse_json(text: str | bytes) -> Any:
+    """What a text of JSON says.
+
+    Raises:
+      ValueError: it is not JSON, not UTF-8, or nested too deep.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A file of one JSON object.
 
@@ -29,10 +41,10 @@ def read_json(path: Path) -> dict[str, Any]:
       UserError: it is not there, not JSON (empty, torn, not UTF-8, too deep), or no object.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise UserError(f"{path}: no such file") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{path} is damaged: not JSON ({error})") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} is damaged: not a JSON object")

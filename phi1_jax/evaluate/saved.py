@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.files import read_json_if_whole, write_json
+from phi1_jax.files import parse_json, read_json_if_whole, write_json
 
 SAMPLING, EXECUTION, BITS = "sampling.json", "execution.json", "bits_per_byte.json"
 DRAWN = ("samples.jsonl", SAMPLING)
@@ -18,7 +18,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Yields what an earlier run finished; nothing from the first damaged line on."""
     for line in path.read_bytes().split(b"\n") if path.exists() else []:
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:  # a kill struck in mid-line
             return
         if not isinstance(row, dict):

@@ -39,7 +39,7 @@ from phi1_jax.evaluate.saved import (
     sha256,
     write_rows,
 )
-from phi1_jax.files import write_json
+from phi1_jax.files import parse_json, write_json
 from phi1_jax.sandbox import Verdict
 
 DEFAULT_KS = (1, 10, 100)
@@ -317,7 +317,7 @@ def read_splits(path: Path, benchmark: Benchmark) -> list[Split]:
       UserError: another format, or a task of the benchmark that is not in exactly one part.
     """
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["splits"]
+        rows = parse_json(path.read_text(encoding="utf-8"))["splits"]
         splits = [
             Split(float(r["tau"]), frozenset(r["similar"]), frozenset(r["non_similar"]))
             for r in rows

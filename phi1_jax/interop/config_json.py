@@ -1,6 +1,5 @@
 """config.json of Hugging Face's phi folders, and the model that it describes."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from absl import logging
 from phi1_jax.config import ModelConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
+from phi1_jax.files import parse_json
 
 # The names that the first releases gave to the fields.
 _OLDER = {
@@ -54,7 +54,7 @@ def read_config(folder: Path) -> ModelConfig:
     if (folder / "adapter_config.json").exists():
         raise UserError(f"{folder} holds an adapter (LoRA); merge it into its model and save that")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{folder} is not a Hugging Face folder: it has no config.json") from error
     except ValueError as error:

@@ -1,6 +1,5 @@
 """safetensors files of a folder: read a tensor at a time, written a file at a time."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from phi1_jax.errors import UserError
-from phi1_jax.files import write_json
+from phi1_jax.files import parse_json, write_json
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -53,7 +52,7 @@ def find_tensors(folder: Path) -> dict[str, Stored]:
         files = [SINGLE]
     elif (folder / INDEX).exists():
         try:
-            names = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+            names = parse_json((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
             files = sorted(set(names.values()))
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(f"{folder / INDEX} is damaged; fetch it again") from error

@@ -8,7 +8,7 @@ from typing import Any
 from absl import logging
 
 from phi1_jax.errors import UserError
-from phi1_jax.files import write_json
+from phi1_jax.files import parse_json, write_json
 from phi1_jax.tokens.byte_pair import BytePairTokenizer
 from phi1_jax.tokens.load import load_tokenizer
 from phi1_jax.tokens.tokenizer import END_OF_TEXT, MODEL, TOKENIZER_JSON
@@ -84,7 +84,7 @@ def _read(path: Path) -> Any:
     """An object of JSON, or the text of another file."""
     try:
         text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else text
+        values = parse_json(text) if path.suffix == ".json" else text
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from error
     if path.suffix == ".json" and not isinstance(values, dict):
@@ -114,7 +114,7 @@ def _stop_ids(files: Mapping[str, Any], folder: Path) -> list[int]:
 
 def _read_pieces(folder: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
     try:
-        vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+        vocab = parse_json((folder / "vocab.json").read_text(encoding="utf-8"))
         text = (folder / "merges.txt").read_text(encoding="utf-8")
         lines = [line for line in text.split("\n") if line and not line.startswith("#version")]
         return vocab, [(left, right) for left, right in map(str.split, lines)]

@@ -5,7 +5,6 @@ with, for n documents, `key` uint64[n], `vector` float32[n, d], `tokens` and `by
 """
 
 import hashlib
-import json
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 
 from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
-from phi1_jax.files import write_json
+from phi1_jax.files import parse_json, write_json
 
 INFO = "embedder.json"
 
@@ -104,7 +103,7 @@ def embedder_of(folders: Sequence[Path]) -> str:
     found: dict[str, Path] = {}
     for folder in folders:
         try:
-            info = json.loads((folder / INFO).read_text(encoding="utf-8"))
+            info = parse_json((folder / INFO).read_text(encoding="utf-8"))
             found[str(info["fingerprint"])] = folder
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(f"{folder}: no {INFO}; make vectors with launch/embed.py") from error

@@ -4,7 +4,6 @@ It is kept as a skops archive, which holds no pickles; what it may hold is liste
 """
 
 import hashlib
-import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import skops.io
 from sklearn.ensemble import RandomForestClassifier
 
 from phi1_jax.errors import UserError
-from phi1_jax.files import write_json
+from phi1_jax.files import parse_json, write_json
 
 MODEL = "forest.skops"
 INFO = "forest.json"
@@ -95,7 +94,7 @@ def load_forest(folder: Path, embedder: str) -> Forest:
         scikit-learn, or one that was fitted on vectors of another embedder.
     """
     try:
-        info = json.loads((folder / INFO).read_text(encoding="utf-8"))
+        info = parse_json((folder / INFO).read_text(encoding="utf-8"))
         data = (folder / MODEL).read_bytes()
         fitted_on, expected = info["embedder"], info["sha256"]
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -6,7 +6,6 @@ your own.
 """
 
 import itertools
-import json
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.errors import UserError
+from phi1_jax.files import parse_json
 from phi1_jax.synthesis.teacher import DIFFICULTIES, TeacherRequest
 
 
@@ -95,7 +95,7 @@ def read_topics(path: Path) -> Topics:
       UserError: another shape, an empty list, or a word that no function name can hold.
     """
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"--topics={path}: not readable as JSON: {error}") from error
     try:

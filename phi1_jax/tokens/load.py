@@ -1,10 +1,10 @@
 """A saved tokenizer, of either kind."""
 
 import hashlib
-import json
 from pathlib import Path
 
 from phi1_jax.errors import UserError
+from phi1_jax.files import parse_json
 from phi1_jax.tokens.byte_pair import BytePairTokenizer
 from phi1_jax.tokens.sentencepiece_bpe import SentencePieceTokenizer
 from phi1_jax.tokens.tokenizer import END_OF_TEXT, INFO, MODEL, TOKENIZER_JSON, Tokenizer
@@ -18,7 +18,7 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
     """
     folder = Path(folder)
     try:
-        info = json.loads((folder / INFO).read_text(encoding="utf-8"))
+        info = parse_json((folder / INFO).read_text(encoding="utf-8"))
         name = {"sentencepiece": MODEL, "byte_pair": TOKENIZER_JSON}[info["kind"]]
         model = (folder / name).read_bytes()
         expected = info["fingerprint"]

@@ -78,6 +78,7 @@ def test_a_tree_of_your_own(tmp_path):
     ("text", "message"),
     [
         ("{", "not readable"),
+        ("[" * 100_000, "not readable as JSON: nested too deep"),
         ("[]", "docs/synthesis.md"),
         ('{"audiences": [], "areas": {}}', "no topic or no audience"),
         ('{"audiences": ["a"], "areas": {"s": {"topics": "case"}}}', "must be a list"),
