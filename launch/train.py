@@ -124,7 +124,11 @@ def run(config: RunConfig, evaluators: dict[str, Any]) -> dict[str, Any] | None:
 
 def build_evaluators(config: RunConfig, stack: ExitStack) -> dict[str, Any]:
     """What the flags ask to see while training; `stack` keeps the sandbox open."""
+    if not BENCHMARK.value:
+        script.refuse_unread([PROBLEMS, EVAL_METRICS], "is read with --eval_benchmark only")
     if not BENCHMARK.value and not SAMPLE_PROMPT.value:
+        unread = [MAX_NEW_TOKENS, BATCH_SIZE]
+        script.refuse_unread(unread, "is read with --eval_benchmark or --sample_prompt only")
         return {}
     from phi1_jax.evaluate.benchmarks import read_benchmark
     from phi1_jax.evaluate.evaluate import PASS_AT_K, EvaluationConfig

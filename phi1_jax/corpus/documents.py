@@ -428,8 +428,11 @@ def _to_document(row: Row, source: str | None, columns: Mapping[str, str]) -> Do
                 prompt += "\n"
             text = prompt + text
         metadata = {"test": value("test"), **metadata, "prompt_chars": len(prompt)}
-    elif not isinstance(cut := metadata.get("prompt_chars") or 0, int) or not 0 <= cut <= len(text):
-        raise _LeftOut("bad_prompt_chars")
+    elif metadata.get("prompt_chars") is not None:
+        cut = metadata["prompt_chars"]
+        if not (isinstance(cut, int | float) and 0 <= cut <= len(text) and cut == int(cut)):
+            raise _LeftOut("bad_prompt_chars")
+        metadata["prompt_chars"] = int(cut)  # 2.0 where a column holds nulls too
     metadata = {k: v for k, v in metadata.items() if v is not None or k not in _NULLABLE | fields}
     name, told = value("id"), source or value("source")
     return make_document(

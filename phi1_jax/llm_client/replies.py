@@ -12,7 +12,7 @@ _OPEN = _TAG + _OF_THOUGHT
 _THOUGHT = re.compile(rf"\s*(?:{_OPEN})?(?:(?!{_OPEN}).)*?{_TAG}/{_OF_THOUGHT}", re.I | re.S)
 _OPEN_THOUGHT = re.compile(rf"\s*{_OPEN}", re.I)
 _FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^\n]*)")
-_PYTHON = re.compile(r"(?:i?python|py)[\d.]*|pycon|python-?repl", re.I)
+_PYTHON = re.compile(r"(?:lang(?:uage)?-)?(?:[ci]?python|py)-?[\d.]*|pycon|python-?repl", re.I)
 # "7", "7.0", "7/10", "7 out of 10"
 _NUMBER = r"(\d{1,9})(?:\.0*)?(?:[\s*_]*(?:/|out\s+of|of)[\s*_]*(\d{1,9})(?:\.0*)?)?"
 # An escape of JSON (group 1), or a backslash that begins none.
@@ -36,7 +36,7 @@ class CodeBlock:
 
     @property
     def is_python(self) -> bool:
-        """Labelled as Python in one of the usual spellings: `Python`, `py3`, `python3.11`."""
+        """Labelled as Python in one of the usual spellings: `Python`, `py3`, `python-3.11`."""
         return bool(_PYTHON.fullmatch(self.label))
 
 

@@ -242,14 +242,17 @@ def test_odd_rows_among_good_ones_are_left_out_by_line(tmp_path, capsys):
         {"text": "d", "metadata": {"prompt_chars": None}},
         {"text": "e", "metadata": {"prompt_chars": 2}},
         {"text": "f\ud800", "id": "i\ud800", "source": "s\udce9"},
+        {"text": "gh", "metadata": {"prompt_chars": 1.0}},
     ]
     path = tmp_path / "d.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     documents = list(read_documents(path))
-    assert [d.text for d in documents] == ["a", "c", "d", "f\ufffd"]
-    assert [d.id for d in documents] == ["d.jsonl:1", "d.jsonl:5", "d.jsonl:6", "i\\ud800"]
+    assert [d.text for d in documents] == ["a", "c", "d", "f\ufffd", "gh"]
+    names = ["d.jsonl:1", "d.jsonl:5", "d.jsonl:6", "i\\ud800", "d.jsonl:9"]
+    assert [d.id for d in documents] == names
     assert documents[2].metadata == {}
     assert documents[3].metadata == {"normalizations": ["surrogates"]}
+    assert type(documents[4].metadata["prompt_chars"]) is int
     told = capsys.readouterr().err
     for line in (
         "d.jsonl:2 (missing_text)",
@@ -260,7 +263,7 @@ def test_odd_rows_among_good_ones_are_left_out_by_line(tmp_path, capsys):
         assert f"left out: {line}\n" in told
     # A column inside a record that is null in one row is null; one that no row has is an error.
     mapped = list(read_documents(path, None, {"text": "text", "b": "n.b"}, lambda *what: None))
-    assert [d.metadata.get("b") for d in mapped] == [1, None, None, None, None]
+    assert [d.metadata.get("b") for d in mapped] == [1, *5 * [None]]
     with pytest.raises(UserError, match=r"no column 'n\.c'; it has text, n\.\{b\}; .*--columns"):
         list(read_documents(path, None, {"c": "n.c"}, lambda *what: None))
 

@@ -33,7 +33,10 @@ def test_reads_signature_docstring_and_body_from_markdown():
     assert exercise.composition == () and exercise.metadata == {"model": "m"}
 
 
-@pytest.mark.parametrize("language", ["python", "py", "", "Python", "python3", "py3", " python"])
+@pytest.mark.parametrize(
+    "language",
+    ["python", "py", "", "Python", "python3", "py3", " python", "language-python", "python-3"],
+)
 def test_reads_any_fence_and_windows_line_ends(language):
     text = fenced(PROMPT + SOLUTION, language)
     assert parse_exercise(text.replace("\n", "\r\n")) == parse_exercise(text)
