@@ -89,15 +89,15 @@ if SCALE == "smoke":
 # other kinds. Smoke scale takes all, and half of them.
 
 # %%
-shares = [1, 0.5] if SCALE == "smoke" else [1, 0.5, 0.25, 0.125]
+shares = [1.0, 0.5] if SCALE == "smoke" else [1.0, 0.5, 0.25, 0.125]
 tokens = recipe.n_exercises * 150 // 16  # about 150 tokens an exercise
 corpora, variants = {"code_textbook": code_textbook()}, {}
 for share in shares:
-    name = f"kinds_{share:g}"
+    name = f"{KIND}s_{share:g}" if share < 1 else "all"
     select = Change("select_exercises.py", {"by": KIND, "kinds": share}, seeded=True)
     corpora[name] = Corpus(("exercises",), (select,), max_tokens=tokens)
     variants[name] = (pretrain(recipe), finetune(recipe, name))
-question = Question(recipe, corpora, variants, baseline="kinds_1")
+question = Question(recipe, corpora, variants, baseline="all")
 
 # %% [markdown]
 # ## What will run
