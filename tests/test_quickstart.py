@@ -62,7 +62,7 @@ def test_interrupted_resumed_and_reused(tmp_path):
     assert list(summary["pass_at_1"]) == models
     assert all(0 <= value <= 1 for value in summary["pass_at_1"].values())
     assert summary["n_problems"] == 12
-    assert summary["train_tokens"] == 4 * 30 * 8 * 256
+    assert summary["train_tokens"] == 4 * 30 * 4 * 256
     seconds = summary["stage_seconds"].values()
     assert max(seconds) < summary["total_seconds"] < sum(seconds)  # two stages at a time
     report = (root / "report.md").read_text()

@@ -12,11 +12,11 @@ from jax.sharding import Mesh
 from phi1_jax.config import USABLE_MEMORY, ModelConfig, RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import count_params
-from phi1_jax.model.sharding import make_mesh
 from phi1_jax.plan.machines import Gpu, gpu_devices
 from phi1_jax.plan.memory import REMAT, Memory, Remat, memory, micro_rows
 from phi1_jax.plan.program import Collective, Program, compile_step
 from phi1_jax.train.flops import flops_per_token, matmul_params
+from phi1_jax.train.step import training_mesh
 
 # What the paper says of 1.3B parameters on 8 A100: GPU-hours by tokens in 1e9 (section 2.3).
 PAPER_GPU_HOURS = {50: 770.0, 3: 56.0}
@@ -79,7 +79,7 @@ def plan_on(
         model = replace(config.model, compute_dtype=machine.gpu.compute_dtype)
         config = replace(config, model=model)
     n = machine.devices
-    mesh = make_mesh(config.mesh, gpu_devices(machine.gpu, n) if compiling else jax.devices()[:n])
+    mesh = training_mesh(config, gpu_devices(machine.gpu, n) if compiling else jax.devices()[:n])
     return plan(config, finetune, machine, mesh, compile_step(config, mesh) if compiling else None)
 
 

@@ -11,7 +11,6 @@ from jax.sharding import Mesh
 
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
-from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run import distributed
 from phi1_jax.run.checkpoint import Checkpointer
 from phi1_jax.run.folder import known_steps
@@ -33,7 +32,13 @@ from phi1_jax.train.resume import (
 from phi1_jax.train.run_lock import refuse_differences
 from phi1_jax.train.signals import stop_signal
 from phi1_jax.train.state_size import require_memory
-from phi1_jax.train.step import Trainer, count_micro_batches, make_trainer, on_device
+from phi1_jax.train.step import (
+    Trainer,
+    count_micro_batches,
+    make_trainer,
+    on_device,
+    training_mesh,
+)
 from phi1_jax.train.trace import Trace
 from phi1_jax.train.train_metrics import TRAIN_CURVES, TrainMetrics, hyperparameters
 from phi1_jax.train.validation import validation_evaluator
@@ -90,7 +95,7 @@ def train(
         writer.hyperparameters(run_dir.name, hyperparameters(config, n_parameters))
         record_start(config, run_dir, step, setup.identity, setup.changed)
         tracer.state(step, state)
-        metrics = TrainMetrics(config, writer, setup.loader.names, position, step)
+        metrics = TrainMetrics(config, writer, setup.loader.names, position, step, setup.mesh.size)
         saving = Saving(config, checkpointer, metrics, setup.loader, setup.identity, step)
         if step == 0:
             saving.save(step, state)
@@ -137,7 +142,7 @@ def _prepare(
     trace: bool,
 ) -> _Setup:
     """Opens the data and builds the step, and refuses what cannot work before a file is written."""
-    mesh = make_mesh(config.mesh)
+    mesh = training_mesh(config)
     micro_batches = count_micro_batches(config, mesh)
     loader = Loader(config.data, config.seed)
     if loader.vocab_size > config.model.vocab_size:

@@ -7,13 +7,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from absl import logging
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import Phi
-from phi1_jax.model.sharding import BATCH, activations_on, param_shardings, platform_of, replicated
+from phi1_jax.model.sharding import (
+    BATCH,
+    activations_on,
+    make_mesh,
+    param_shardings,
+    platform_of,
+    replicated,
+)
 from phi1_jax.train.optimizer import make_optimizer
 from phi1_jax.train.skip_step import Measured, SkipState, decide, new_skip_state
 
@@ -182,6 +190,23 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
             out_shardings=replicated(mesh),
         ),
     )
+
+
+def training_mesh(config: RunConfig, devices: list[jax.Device] | None = None) -> Mesh:
+    """The devices that a run trains on; with `mesh.data=-1` no more than a step has rows for.
+
+    On several hosts each device is needed, so that there too few rows are refused.
+    """
+    sizes, devices = config.mesh, devices or jax.devices()
+    rows_each = max(1, config.micro_batch_size) * sizes.fsdp
+    most = config.data.global_batch_size // rows_each * sizes.fsdp * sizes.tensor
+    if sizes.data == -1 and 0 < most < len(devices) and jax.process_count() == 1:
+        message = (
+            "%d of %d devices are used: config field data.global_batch_size=%d has no more rows"
+        )
+        logging.warning(message, most, len(devices), config.data.global_batch_size)
+        devices = devices[:most]
+    return make_mesh(sizes, devices)
 
 
 def count_micro_batches(config: RunConfig, mesh: Mesh) -> int:

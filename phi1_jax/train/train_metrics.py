@@ -39,6 +39,7 @@ class TrainMetrics:
         sources: Sequence[str],
         position: Mapping[str, Any],
         start: int,
+        n_devices: int,
     ) -> None:
         """Args:
         position: what was saved with step `start`; {} for a new run.
@@ -52,7 +53,7 @@ class TrainMetrics:
         self._rate = schedule(config.optimizer, config.optimizer.peak_learning_rate, config.steps)
         palm, causal = flops_per_token(config.model, config.data.seq_len)
         peak = config.peak_tflops * 1e12 or peak_flops(jax.devices()[0].device_kind)
-        self._peak = (peak or 1.0) * jax.device_count()
+        self._peak = (peak or 1.0) * n_devices
         self._mfu = {"mfu_palm": palm, "mfu_causal": causal} if peak else {}
         self._pending: list[dict[str, jax.Array]] = []
         self._loss: float | None = None

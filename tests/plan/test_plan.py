@@ -21,7 +21,7 @@ from phi1_jax.plan.machines import GPUS
 from phi1_jax.plan.memory import memory
 from phi1_jax.plan.program import compile_step, count_executions, read_computations, read_text
 from phi1_jax.train.state_size import state_bytes
-from phi1_jax.train.step import make_trainer
+from phi1_jax.train.step import make_trainer, training_mesh
 
 A100 = report.Machine(replace(GPUS["a100"], mfu=0.536), devices=8)
 PARAMS = 1_418_270_720
@@ -102,7 +102,7 @@ def test_remat_trades_memory_for_work_and_the_best_choice_fits():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_has_a_plan(name):
     config = load(name)
-    mesh = make_mesh(config.mesh, jax.devices()[:1] if name in FOR_ONE_DEVICE else None)
+    mesh = training_mesh(config, jax.devices()[:1] if name in FOR_ONE_DEVICE else None)
     needed = memory(config, mesh)
     assert 0 < needed.params < needed.total
     assert report.stages(config, load("phi1"), A100)[-1].gpu_hours > 0

@@ -158,7 +158,7 @@ def test_slow_steps_do_not_hold_up_a_signal(run_config, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "make_trainer", slow_trainer)
     monkeypatch.setattr(TrainMetrics, "after_step", add)
     one_device = make_mesh(MeshConfig(1, 1, 1), jax.devices()[:1])
-    monkeypatch.setattr(loop, "make_mesh", lambda config: one_device)
+    monkeypatch.setattr(loop, "training_mesh", lambda config: one_device)
     result = train(replace(run_config, steps=40, log_every_steps=40), tmp_path / "slow")
     assert result["step"] == 6 and not result["finished"]
     assert max(in_flight) == 1  # and so the devices always have one to do

@@ -11,7 +11,7 @@ from phi1_jax.errors import UserError
 from phi1_jax.model.sharding import make_mesh
 from phi1_jax.train.flops import flops_per_token, matmul_params, peak_flops
 from phi1_jax.train.optimizer import decays, make_optimizer, schedule
-from phi1_jax.train.step import Batch, make_trainer
+from phi1_jax.train.step import Batch, count_micro_batches, make_trainer, training_mesh
 
 
 def batch(rows=16, micro=1, seed=0, t=32) -> Batch:
@@ -47,6 +47,30 @@ def test_a_mesh_that_does_not_fit_is_refused(run_config):
     odd = replace(run_config, model=replace(run_config.model, vocab_size=265))
     with pytest.raises(UserError, match=r"tensor=8.* does not divide a dimension of 265"):
         make_trainer(odd, make_mesh(MeshConfig(1, 1, 8)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "micro", "sizes", "shape"),
+    [
+        (16, 0, MeshConfig(), (8, 1, 1)),
+        (4, 0, MeshConfig(), (4, 1, 1)),
+        (6, 2, MeshConfig(), (3, 1, 1)),
+        (4, 0, MeshConfig(-1, 1, 2), (4, 1, 2)),
+        (4, 0, MeshConfig(-1, 2, 2), (2, 2, 2)),
+        (2, 0, MeshConfig(-1, 2, 2), (1, 2, 2)),
+        (2, 0, MeshConfig(4, 2, 1), (4, 2, 1)),
+    ],
+)
+def test_fewer_rows_than_devices_take_fewer_devices(run_config, rows, micro, sizes, shape):
+    data = replace(run_config.data, global_batch_size=rows)
+    config = replace(run_config, data=data, mesh=sizes, micro_batch_size=micro)
+    mesh = training_mesh(config)
+    assert tuple(mesh.shape.values()) == shape
+    if rows >= shape[0] * shape[1]:
+        assert count_micro_batches(config, mesh) >= 1
+    else:  # it was asked for so many
+        with pytest.raises(UserError, match="must be a multiple of 8"):
+            count_micro_batches(config, mesh)
 
 
 def test_dropout_repeats_for_a_step_and_differs_between_steps(run_config):
