@@ -3,7 +3,7 @@
 Fails unless HumanEval was measured, and on each public benchmark the bits per byte of the solutions
 fall from raw code to CodeTextbook to CodeExercises, each difference with a 95 % interval that
 excludes 0. The goals are printed beside, met or short, and do not fail: in these minutes the model
-learns neither to solve the own exam nor to be 0.10 ahead of as many steps on CodeTextbook.
+does not learn to solve the own exam, nor is it 0.10 ahead of as many steps on CodeTextbook on MBPP.
 """
 
 import itertools

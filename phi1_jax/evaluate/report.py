@@ -123,7 +123,7 @@ def bar_chart(
         axis.set_title(title, fontsize=10)
         axis.tick_params(axis="x", labelsize=8)
         axis.margins(y=0.15)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, max(axis.get_ylim()[1], 1.0))  # where all are 0, too
         axis.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
