@@ -25,7 +25,7 @@ from absl import flags
 
 from phi1_jax.cli import script
 from phi1_jax.cli.dataclass_flags import DataclassFlags
-from phi1_jax.cli.recipe import Recipe, smoke
+from phi1_jax.cli.recipe import GUESSED_TOKENS_PER_S, Recipe, smoke
 from phi1_jax.errors import REPOSITORY, UserError
 
 QUESTION = flags.DEFINE_string("question", None, "Name in configs/ablations/, or a file.")
@@ -43,7 +43,10 @@ WORKERS = flags.DEFINE_integer("workers", 1, "Stages at once, here.", 1)
 SHARD = flags.DEFINE_string("shard", None, "I/N: every N-th run from the I-th on; I from 0.")
 SLURM = flags.DEFINE_integer("slurm", None, "Print an array job of so many shards, for sbatch.")
 TOKENS_PER_S = flags.DEFINE_float(
-    "tokens_per_s", 7_500, "Speed of training for --dry_run, until it was measured here.", 1
+    "tokens_per_s",
+    GUESSED_TOKENS_PER_S,
+    "Speed of training for --dry_run, until it was measured here.",
+    1,
 )
 SMOKE = flags.DEFINE_bool("smoke", False, "Some steps on little data: shows only that it runs.")
 CONFIG = flags.DEFINE_string("config", "phi1_tiny", "Config of every training run.")

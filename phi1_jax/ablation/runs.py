@@ -11,12 +11,12 @@ from typing import Any
 import phi1_jax
 from phi1_jax.ablation.question import Corpus, Question
 from phi1_jax.cli.pipeline import Pipeline, Stage
+from phi1_jax.cli.recipe import GUESSED_TOKENS_PER_S
 from phi1_jax.errors import REPOSITORY, UserError
 
 SCRIPTS = REPOSITORY / "launch"
 OWN = "own"
-# Until a stage of its kind was measured: what a stage without training takes, and tokens a second
-# of training, on 2 cores at the quickstart's size: 7,500 alone, 5,200 each of two at once.
+# What a stage without training takes, until one of its kind was measured.
 STAGE_S = 30.0
 
 
@@ -62,7 +62,7 @@ class Ablation:
         *,
         execute: Sequence[str] = (),
         scripts: Path | None = None,
-        tokens_per_s: float = 7_500,
+        tokens_per_s: float = GUESSED_TOKENS_PER_S,
     ) -> None:
         self.question, self.execute = question, execute
         self._tokens_per_s = tokens_per_s

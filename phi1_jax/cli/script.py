@@ -220,7 +220,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
         return app.parse_flags_with_usage(list(argv))
     try:
         rest = flags.FLAGS([argv[0], *map(_resolve, argv[1:], argv)])
-        _refuse_values_that_say_nothing()
+        _refuse_nan_and_empty()
         return rest
     except flags.UnrecognizedFlagError as error:
         fields = flatten(to_dict(RunConfig())) if "config" in flags.FLAGS else {}
@@ -248,8 +248,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
         _fail(f"{problem} (see --help)")
 
 
-def _refuse_values_that_say_nothing() -> None:
-    """Stops at a number that is none, and at an empty name: as a path it would be this folder.
+def _refuse_nan_and_empty() -> None:
+    """Stops at nan and infinity, and at an empty name: as a path it would be this folder.
 
     Raises:
       UserError: names the flag.

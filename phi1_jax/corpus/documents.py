@@ -136,7 +136,7 @@ def list_files(path: Path, kind: str = "", skip: Skip | None = None) -> list[Pat
     if path.is_file():
         return [path]
     if path.exists() and not path.is_dir():  # some stages read twice, and a pipe may never end
-        raise UserError(f"{path}: is no file but a pipe or a device; write it to a file first")
+        raise UserError(f"{path}: is a pipe or a device; write what it gives to a file first")
     if not path.is_dir():
         raise UserError(f"{path}: no such file or folder")
     found: dict[str, list[Path]] = {"code": [], "data": [], "prose": [], "": []}

@@ -142,7 +142,7 @@ def test_bad_input_is_one_clear_line(tmp_path):
     for name, message in (
         ("missing", "no such file or folder"),
         ("x.csv", "unknown format"),
-        ("pipe.jsonl", "is no file but a pipe"),
+        ("pipe.jsonl", "is a pipe or a device"),
         ("empty.jsonl", "yields no document"),
         ("latin.jsonl", "line 1: not UTF-8$"),
         ("number.jsonl", r"yields no document \(not_text 1\)"),
