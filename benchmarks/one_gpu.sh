@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# What one GPU does with phi-1, in eight minutes, the most telling first:
+# What one GPU does with phi-1, in eight minutes or as many as there are, the most telling first:
 #   benchmarks/one_gpu.sh RESULTS.jsonl [QUICKSTART]
 # in the environment of `make bench`, or any with jax[cuda], torch and transformers. QUICKSTART is a
-# folder of `make quickstart`; with it, phi1_colab is trained on its data.
+# folder of `make quickstart`; with it, phi1_colab is trained on its data, and scored on HumanEval
+# where PHI1_JAX_DATA names a folder with its problems.
 #
 # Every part has a limit of its own, and every measured row is kept at once. Called again with the
 # same file, it goes on with the parts that are not done. Variables: SECONDS_IN_ALL (480), PYTHON,
@@ -45,10 +46,15 @@ colab() {
         --config.data.global_batch_size=4 --config.micro_batch_size=0 --config.model.n_layers=1
         --config.model.d_model=32 --config.model.d_mlp=64 --config.model.n_heads=2
         --config.model.rotary_dim=8)
-    part "phi1_colab" 150 "$python" "$root/launch/train.py" \
+    part "phi1_colab" 200 "$python" "$root/launch/train.py" \
         --config="$root/configs/phi1_colab.py" --output="$output.colab" \
-        --source=code_exercises="$quickstart/shards_code_exercises" \
+        --source=code_textbook="$quickstart/shards_code_textbook:1" \
+        --source=code_exercises="$quickstart/shards_code_exercises:1" \
         --tokenizer="$quickstart/tokenizer" "${tiny[@]}"
+    [[ ${PHI1_JAX_DATA:-} ]] || return
+    part "phi1_colab, HumanEval" 60 "$python" "$root/launch/evaluate.py" --benchmark=humaneval \
+        --problems="$PHI1_JAX_DATA/HumanEval.jsonl.gz" --checkpoint=colab="$output.colab" \
+        --metrics=solution_bits_per_byte --output="$output.humaneval"
 }
 
 memory_mib=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | head -1)
@@ -70,6 +76,8 @@ small="--config=$root/configs/phi1_small_base.py --config.micro_batch_size=0 --c
 small+=" --config.model.remat=none --config.model.scan_unroll=20"
 no_dropout="--config.model.attention_dropout=0.0 --config.model.residual_dropout=0.0"
 dropout="--config.model.attention_dropout=0.1 --config.model.residual_dropout=0.1"
+flash=flash
+[[ ${SMOKE:-} ]] && flash=xla # it computes in half precision only
 torch="--baseline=torch --baseline_modes=compiled"
 [[ ${BASELINE:-torch} == none ]] && torch=
 # shellcheck disable=SC2086
@@ -79,21 +87,21 @@ torch="--baseline=torch --baseline_modes=compiled"
     benchmark "train 1.3B" 100 train $base --config.data.global_batch_size=$rows
     [[ $torch ]] && benchmark "train 1.3B, torch" 120 train $base --config.data.global_batch_size=$rows \
         $torch "--baseline_attentions=sdpa,sdpa cudnn" --noours
-    benchmark "train 1.3B, dropout, flash" 100 train $base $dropout \
-        --config.data.global_batch_size=$rows --config.model.attention=flash
+    benchmark "train 1.3B, dropout, flash" 150 train $base $dropout \
+        --config.data.global_batch_size=$rows --config.model.attention=$flash
     benchmark "decode 1.3B" 100 decode $base --batch=1 --batch=16 --batch=164
-    benchmark "train 350M" 80 train $small $no_dropout --config.data.global_batch_size=$small_rows
-    [[ $torch ]] && benchmark "decode 1.3B beside torch" 150 decode $base --batch=1 --batch=16 \
+    benchmark "train 350M" 120 train $small $no_dropout --config.data.global_batch_size=$small_rows
+    [[ $torch ]] && benchmark "decode 1.3B beside torch" 300 decode $base --batch=1 --batch=16 \
         --batch=164 $torch --baseline_attentions=sdpa --calls=4
-    [[ $torch ]] && benchmark "train 350M, torch" 100 train $small $no_dropout \
+    [[ $torch ]] && benchmark "train 350M, torch" 150 train $small $no_dropout \
         --config.data.global_batch_size=$small_rows $torch --baseline_attentions=sdpa --noours
     colab
     benchmark "train 1.3B, dropout, xla" 100 train $base $dropout --config.model.remat=dots \
         --config.data.global_batch_size=$rows --config.model.attention=xla
     benchmark "train 350M, dropout, flash" 80 train $small $dropout \
-        --config.data.global_batch_size=$small_rows --config.model.attention=flash
+        --config.data.global_batch_size=$small_rows --config.model.attention=$flash
     benchmark "train 1.3B, flash" 100 train $base --config.data.global_batch_size=$rows \
-        --config.model.attention=flash
+        --config.model.attention=$flash
     benchmark "train 1.3B, xla" 100 train $base --config.data.global_batch_size=$rows \
         --config.model.attention=xla --config.model.remat=dots
 }
