@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: quickstart figure21 test test-fast test-wheel test-lm-eval test-hf test-hf4 test-llama test-newest test-faults test-gpu-aot \
+.PHONY: quickstart figure21 test test-fast test-wheel test-notebooks test-lm-eval test-hf test-hf4 test-llama test-newest test-faults test-gpu-aot \
 	plan-gpu bench bench-smoke docs lint format type tensorboard clean
 
 quickstart: $(VENV)/installed  ## phi-1's whole pipeline at tiny scale on the CPU, in minutes
@@ -26,6 +26,9 @@ test-lm-eval: $(VENV)-lm-eval/installed  ## lm-eval and EvalPlus against our ser
 
 test-wheel: $(VENV)/installed-dev  ## the wheel, built and used in an empty environment
 	$(BIN)/python tests/check_wheel.py
+
+test-notebooks: $(VENV)/installed-dev  ## "Run all" where only Jupyter and JAX are: make test-notebooks ARGS=generate
+	$(BIN)/python tests/check_notebooks.py $(ARGS)
 
 test-faults: $(VENV)/installed-dev  ## kills, full disks, damaged files, lost processes
 	$(BIN)/python -m pytest tests/faults $(ARGS)

@@ -1,0 +1,58 @@
+"""Notebooks as Colab runs them, "Run all": `make test-notebooks`; needs `jupytext`.
+
+An empty folder, and an environment with Jupyter and JAX alone. The notebook clones this repository
+(its last commit), installs it, and runs to its end at smoke scale.
+"""
+
+import argparse
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import jupytext
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+NOTEBOOKS = REPOSITORY / "notebooks"
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("[a-z]*.ipynb"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(NAMES)}; all by default")
+    parser.add_argument("--python", default=sys.executable, help="Python of the environment.")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"no notebook is named {unknown.pop()}; there are {', '.join(NAMES)}")
+    with_address = runpy.run_path(str(NOTEBOOKS / "_address.py"))["with_address"]
+    # What this program's own environment holds must not be seen from there.
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+    environment["PHI1_JAX_SCALE"] = "smoke"
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.names or NAMES:
+            place = Path(folder, name)
+            run([options.python, "-m", "venv", place / "venv"], place, environment)
+            python = place / "venv" / "bin" / "python"
+            jupyter = ["jax", "nbconvert", "ipykernel"]
+            run([python, "-m", "pip", "install", "--quiet", *jupyter], place, environment)
+            script = (NOTEBOOKS / name).with_suffix(".py").read_text("utf-8")
+            notebook = jupytext.reads(with_address(script, name, str(REPOSITORY)), fmt="py:percent")
+            jupytext.write(notebook, place / f"{name}.ipynb")
+            convert = ["nbconvert", "--to=notebook", "--execute", "--inplace", f"{name}.ipynb"]
+            run([python, "-m", *convert], place, environment)
+            print(f"{name} runs where only Jupyter and JAX are", flush=True)
+
+
+def run(command: list[str | Path], folder: Path, environment: dict[str, str]) -> None:
+    """A command in `folder`; its failure ends this program."""
+    folder.mkdir(exist_ok=True)
+    print("$", " ".join([Path(command[0]).name, *map(str, command[1:])]), flush=True)
+    done = subprocess.run(command, cwd=folder, env=environment)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+if __name__ == "__main__":
+    main()
