@@ -8,8 +8,8 @@ Command:  python launch/train.py --config=configs/phi1_colab.py --output=runs/co
 Hardware: 1 x L4; on a T4, which has no bfloat16, add --config.model.compute_dtype=float32.
 Time:     6 minutes on an L4 and 2 hours on a T4, by launch/plan.py --machine=l4 and --machine=t4;
             870,000 tokens a second on an H200, after 90 s of compiling.
-Expected: after 709 steps, on eight times the quickstart's exercises, 1.43 bits per byte of
-            HumanEval's solutions (benchmarks/README.md); the quickstart's model has 1.65.
+Expected: after 709 steps, on eight times the quickstart's exercises, 6 of HumanEval's 164
+            problems greedily, and 1.43 bits per byte of the solutions (docs/scale.md).
 
 Departures from the paper as in configs/phi1_tiny.py: Muon, no dropout, a short context.
 """
