@@ -36,7 +36,7 @@ import os
 SCALE = os.environ.get("PHI1_JAX_SCALE", "full")  # @param ["smoke", "full"]
 CHECKPOINT = "models/phi1_tiny"  # @param {type: "string"}
 BENCHMARK = "humaneval"  # @param ["humaneval", "mbpp", "unconventional"] {allow-input: true}
-N_SAMPLES = 10  # @param {type: "integer"}
+N_SAMPLES = 4  # @param {type: "integer"}
 REPOSITORY = ""  # @param {type: "string"}
 OUTPUT = os.environ.get("PHI1_JAX_OUTPUT", "runs/notebook_generate")  # @param {type: "string"}
 
