@@ -38,6 +38,10 @@ class Recipe:
       overrides: of its fields, e.g. {"model.n_layers": 2}.
       source: raw code and prose; see launch/curate.py.
       public: public benchmarks: name -> file of problems.
+      n_problems: held out by the teacher.
+      pretrain_steps: on raw code, and on CodeTextbook.
+      finetune_steps: on the exercises, and of the control on CodeTextbook.
+      max_new_tokens: of a completion.
       filter_quality: False takes all curated code as `filtered`.
       validation_rows: of each source, for ablations' validation loss.
     """
@@ -47,7 +51,7 @@ class Recipe:
     public: Mapping[str, Path]
     source: Sequence[str] = ("stdlib", "prose")
     pool_mb: float = 8
-    n_exercises: int = 5_000  # the finetuning reads four of five of them
+    n_exercises: int = 5_000  # to ask for; the quickstart's finetuning reads four of five
     n_textbook_sections: int = 400  # a sixth of the filtered code, as in section 2 of the paper
     n_problems: int = 200
     tau: float = 0.9  # syntax trees this near to a public problem's go
