@@ -1,4 +1,4 @@
-"""Asks what data, size or optimizer do to a small model: one question, its variants, some seeds.
+"""Asks what data, size or optimizer does to a small model: one question, its variants, some seeds.
 
 Example: python launch/ablate.py --question=data_mix --output=runs/ablations/data_mix --dry_run
 Example: python launch/ablate.py --question=data_mix --output=runs/ablations/data_mix \\

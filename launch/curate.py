@@ -3,11 +3,12 @@
 Example: python launch/curate.py --source=stdlib --source=prose --output=runs/curate --budget_mb=8
 
 A source is `stdlib` (all code of the running interpreter's library), `prose` (its manual and
-module docstrings), a folder of code, a .jsonl, .jsonl.gz, .jsonl.zst or .parquet file, a folder of
-those, or hub:DATASET, streamed from the Hugging Face Hub; NAME=PATH names it, prose:PATH says that
-it is text for readers, not code; of a folder with both code and data, code:PATH takes the Python
-files and data:PATH the others. @NAME is a public data set with its column map, @NAME:PATH a copy
-of it on disk; configs/sources/public.py lists them and what each wants first.
+module docstrings), a folder of code, a file or folder of records (JSON lines, JSON or parquet,
+plain or compressed), pip:NAME==VERSION, apt:NAME, or hub:DATASET, streamed from the Hugging Face
+Hub. NAME=PATH names it; prose:PATH says that it is text for readers, not code. Of a folder with
+both code and data, code:PATH takes the Python files and data:PATH the others. @NAME is a public
+data set with its column map, @NAME:PATH a copy of it on disk; configs/sources/public.py lists them
+and what each wants first.
 
 On a cluster (the work folder must be visible to all machines; finished tasks are not run again):
   python launch/curate.py --source=@the_stack_dedup --output=/shared/curate --tasks=2000 \\

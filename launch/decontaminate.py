@@ -4,10 +4,10 @@ Example: python launch/decontaminate.py --corpus=runs/synth/exercises.jsonl.zst 
              --corpus=runs/synth/textbooks.jsonl.zst --benchmark=HumanEval.jsonl.gz \\
              --benchmark=mbpp.jsonl --tau=0.95,0.9,0.85,0.8 --output=runs/clean
 
-A document goes if its chain of primitives contains a problem's, if it shares a run of words with
-a problem's docstring, if one of its functions matches a problem's solution at a rate of at least
---tau (1: up to names and the order of statements), or if the embedding that the model --embedder
-gives it is within --max_distance of a problem's.
+A document goes if the chain of steps that its metadata states contains a problem's, if it shares a
+run of words with a problem's docstring, if one of its functions matches a problem's solution at a
+rate of at least --tau (1: up to names and the order of statements), or if the embedding that the
+model --embedder gives it is within --max_distance of a problem's.
 A benchmark is a file in HumanEval's format, MBPP's (either) or EvalPlus's, or `unconventional`.
 docs/decontamination.md says what is missed.
 

@@ -3,8 +3,8 @@
 Example: python launch/embed.py --corpus=runs/curate/filtered.jsonl.zst \\
              --checkpoint=runs/raw_code --output=runs/embed
 
-The checkpoint is a run of launch/train.py, or weights that launch/convert.py converted. All devices
-of the machine compute; on n machines, give each --shard=i/n and a folder of its own, and name all
+The checkpoint is a run of launch/train.py, or a Hugging Face folder of a phi model. All devices of
+the machine compute; on n machines, give each --shard=i/n and a folder of its own, and name all
 folders to launch/fit_quality.py and launch/filter.py. An interrupted run goes on where it was.
 """
 

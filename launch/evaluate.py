@@ -18,7 +18,7 @@ processes without files, network or other processes; tests run apart from it. No
 unless the reference solutions pass here and wrong ones fail. Each folder gets samples.jsonl (before
 any is executed), results.jsonl, bits_per_byte.jsonl and summary.json; an interrupted run goes on
 when the same command is given again. Exit status: 1 if the sandbox failed on a sample (verdict
-INFRA), which is then in no score.
+INFRA), which is then in no score. docs/evaluation.md also explains --robustness and --split.
 """
 
 import os

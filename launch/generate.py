@@ -4,7 +4,7 @@ One prompt:  python launch/generate.py --checkpoint=runs/mine --prompt='def add(
 Many:        python launch/generate.py --checkpoint=runs/mine --prompt_file=prompts.jsonl --json
 By hand:     python launch/generate.py --checkpoint=runs/mine --interactive
 
-A checkpoint is a run's folder, or one that launch/convert.py wrote from Hugging Face weights.
+A checkpoint is a run's folder, or a Hugging Face folder of a phi model.
 A prompt file is .jsonl with a "prompt" in each line (other fields come back with --json), or any
 other text, which is one prompt. With several devices the model is spread over them.
 """

@@ -3,10 +3,10 @@
   python launch/serve.py --checkpoint=runs/phi1 --port=8000
   curl localhost:8000/v1/completions -d '{"prompt": "def add(a, b):", "max_tokens": 32}'
 
-A checkpoint is a run's folder, or one that launch/convert.py wrote. Requests join the running
+A checkpoint is a run's folder, or a Hugging Face folder of a phi model. Requests join the running
 batch, and each gets the tokens that it would get alone. It listens on 127.0.0.1 unless --host says
-otherwise. Clients must send the key in --api_key_file, or in the variable PHI1_JAX_API_KEY, if
-there is one. docs/serve.md has more.
+otherwise. If --api_key_file or the variable PHI1_JAX_API_KEY holds a key, clients must send it.
+docs/serve.md has more.
 """
 
 import os
