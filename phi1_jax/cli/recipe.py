@@ -59,8 +59,8 @@ class Recipe:
     pretrain_steps: int = 400
     finetune_steps: int = 1050
     # [ours] The paper finetunes on exercises alone; so small a model then forgets everything else.
-    # Bits per byte of HumanEval and MBPP less the control's, one seed each: -0.15 and -0.02 with
-    # 30 %, -0.15 and -0.08 with half.
+    # Bits per byte of HumanEval and MBPP less the control's: -0.15 and -0.02 with 30 %, -0.15 and
+    # -0.08 with half; one run each, and two runs differ by up to 0.05 by chance.
     replay: float = 0.5
     n_annotated: int = 1000
     embed_tokens: int = 256

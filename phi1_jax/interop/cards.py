@@ -277,28 +277,27 @@ def _counts(value: Any) -> str:
 def _score_table(scores: Sequence[Mapping[str, Any]]) -> str:
     if not scores:
         return "None was given when this was written.\n"
-    rows = ["| benchmark | problems | metric | value | 95 % interval |", "|---|---|---|---|---|"]
+    rows = [
+        "| benchmark | problems | metric | samples | value | 95 % interval |",
+        "|---|---|---|---|---|---|",
+    ]
     for score in scores:
         start = f"| {_benchmark(score)[1]} | {score['n_tasks']} |"
         for k, v in score.get("pass_at_k", {}).items():
             interval = f"{v['low']:.1%} to {v['high']:.1%}"
-            rows.append(f"{start} pass@{k} | {v['value']:.1%} | {interval} |")
+            rows.append(f"{start} pass@{k} | {_samples(score)} | {v['value']:.1%} | {interval} |")
         if v := score.get("solution_bits_per_byte"):
             interval = f"{v['low']:.3f} to {v['high']:.3f}"
-            rows.append(f"{start} bits per byte of solutions | {v['value']:.3f} | {interval} |")
-    drawn = {
-        f"{c['n_samples']} for each problem, at temperature {c['temperature']}"
-        for score in scores
-        if "temperature" in (c := score.get("choices", {}))
-    }
-    return "\n".join([*rows, "", *(f"Samples: {text}." for text in sorted(drawn)), ""])
+            rows.append(f"{start} bits per byte of solutions | | {v['value']:.3f} | {interval} |")
+    return "\n".join([*rows, ""])
 
 
 def _result(score: Mapping[str, Any]) -> dict[str, Any] | None:
     """An entry of the Hub's model-index; pass@k alone, as its readers know no other."""
     type_, name = _benchmark(score)
+    how = f" ({samples})" if (samples := _samples(score)) else ""
     metrics = [
-        {"type": "pass@k", "name": f"pass@{k}", "value": round(v["value"], 4)}
+        {"type": "pass@k", "name": f"pass@{k}{how}", "value": round(v["value"], 4)}
         for k, v in score.get("pass_at_k", {}).items()
     ]
     if not metrics:
@@ -307,9 +306,19 @@ def _result(score: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"task": {"type": "text-generation"}, "dataset": dataset, "metrics": metrics}
 
 
+def _samples(score: Mapping[str, Any]) -> str:
+    """How many completions of a problem were drawn, and how; nothing where it is not recorded."""
+    choices = score.get("choices", {})
+    if "temperature" not in choices:
+        return ""
+    if not choices["temperature"]:
+        return "greedy"
+    return f"{choices['n_samples']} at temperature {choices['temperature']}"
+
+
 def _benchmark(score: Mapping[str, Any]) -> tuple[str, str]:
     name = str(score["benchmark"])
-    return _DATASETS.get(name, (Path(name).stem, Path(name).stem))
+    return _DATASETS.get(name, (Path(name).stem, Path(name).name))
 
 
 def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -173,10 +173,10 @@ def test_a_dry_run_writes_a_folder_with_cards_and_then_it_is_uploaded(run_dir, h
     assert card.data.license == "mit" and card.data.library_name == "transformers"
     (result,) = card.data.eval_results
     assert (result.dataset_name, result.metric_name, result.metric_value) == (
-        "HumanEval", "pass@1", 0.5061,
+        "HumanEval", "pass@1 (greedy)", 0.5061,
     )  # fmt: skip
     text = card.text
-    assert "| HumanEval | 164 | pass@1 | 50.6% | 42.7% to 57.9% |" in text
+    assert "| HumanEval | 164 | pass@1 | greedy | 50.6% | 42.7% to 57.9% |" in text
     assert "- **base**: 7 steps; mixture: code 100%.\n- **phi**: 7 steps" in text
     found = "- HumanEval.jsonl.gz, 164 problems: of 45 documents 5 dropped (ast 5); rules: ngram 13"
     data = (folder / "DATA.md").read_text()
