@@ -15,10 +15,8 @@ first, JAX_NUM_PROCESSES and JAX_PROCESS_ID set; --output is a folder that all o
 """
 
 import json
-import os
 import re
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -86,30 +84,30 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--profile_start={PROFILE_START.value}: the run ends at {config.steps}")
     if PROFILE_START.value and not PROFILE_STEPS.value:
         raise UserError("--profile_start needs --profile_steps: say how many steps to profile")
+    if not BENCHMARK.value:
+        script.refuse_unread([PROBLEMS, EVAL_METRICS], "is read with --eval_benchmark only")
+    if not BENCHMARK.value and not SAMPLE_PROMPT.value:
+        unread = [MAX_NEW_TOKENS, BATCH_SIZE]
+        script.refuse_unread(unread, "is read with --eval_benchmark or --sample_prompt only")
     refuse_unusable(METRICS_WRITERS.value)
-    with ExitStack() as stack:
-        # Before JAX starts its threads: the sandbox forks.
-        evaluators = build_evaluators(config, stack)
-        script.start_jax()
-        distributed.start()
-        result = run(config, evaluators)
-    if result is not None:
-        print(json.dumps(result))
+    script.start_jax()
+    import jax  # only here, so that --help and a wrong flag are answered at once
 
-
-def run(config: RunConfig, evaluators: dict[str, Any]) -> dict[str, Any] | None:
-    """Trains; returns the result, on the first process."""
-    import jax
-
+    from phi1_jax.evaluate.in_training import Watched, open_evaluators
     from phi1_jax.train.loop import train
-    from phi1_jax.train.run_lock import lock_run_dir
 
-    if evaluators and jax.process_count() > 1:
-        raise UserError(
-            "--eval_benchmark and --sample_prompt work in one process; evaluate the checkpoints of"
-            " a run on several with launch/evaluate.py"
-        )
-    with distributed.abort_all_on_failure(), lock_run_dir(Path(OUTPUT.value)):
+    watched = Watched(
+        benchmark=BENCHMARK.value,
+        problems=Path(PROBLEMS.value) if PROBLEMS.value else None,
+        metrics=EVAL_METRICS.value,
+        allow_code_execution=ALLOW.value,
+        prompts=SAMPLE_PROMPT.value,
+        max_new_tokens=MAX_NEW_TOKENS.value,
+        batch_size=BATCH_SIZE.value,
+    )
+    # Before JAX has devices and their threads: the sandbox forks.
+    with open_evaluators(config, Path(OUTPUT.value), watched) as evaluators:
+        distributed.start()
         result = train(
             config,
             Path(OUTPUT.value),
@@ -119,65 +117,8 @@ def run(config: RunConfig, evaluators: dict[str, Any]) -> dict[str, Any] | None:
             trace=TRACE.value,
             metrics_writers=METRICS_WRITERS.value,
         )
-    return result if jax.process_index() == 0 else None
-
-
-def build_evaluators(config: RunConfig, stack: ExitStack) -> dict[str, Any]:
-    """What the flags ask to see while training; `stack` keeps the sandbox open."""
-    if not BENCHMARK.value:
-        script.refuse_unread([PROBLEMS, EVAL_METRICS], "is read with --eval_benchmark only")
-    if not BENCHMARK.value and not SAMPLE_PROMPT.value:
-        unread = [MAX_NEW_TOKENS, BATCH_SIZE]
-        script.refuse_unread(unread, "is read with --eval_benchmark or --sample_prompt only")
-        return {}
-    from phi1_jax.evaluate.benchmarks import read_benchmark
-    from phi1_jax.evaluate.evaluate import PASS_AT_K, EvaluationConfig
-    from phi1_jax.evaluate.executor import TestExecutor
-    from phi1_jax.evaluate.in_training import benchmark_evaluator, samples_evaluator
-    from phi1_jax.evaluate.samples import SamplingPlan
-    from phi1_jax.sandbox import Limits, open_sandbox
-    from phi1_jax.tokens.load import load_tokenizer
-
-    if not config.eval_every_steps:
-        raise UserError("config field eval_every_steps=0: say how often, --config.eval_every_steps")
-    if not config.data.tokenizer:
-        raise UserError("--tokenizer is missing: completions are drawn with it")
-    tokenizer = load_tokenizer(Path(config.data.tokenizer))
-    # Longer ones would take the context from the prompts, which are cut from the left.
-    longest = min(SamplingPlan.max_new_tokens, max(1, config.model.max_seq_len // 2))
-    longest = MAX_NEW_TOKENS.value or longest
-    evaluators: dict[str, Any] = {}
-    if BENCHMARK.value:
-        metrics = EvaluationConfig(metrics=tuple(EVAL_METRICS.value)).metrics
-        if PASS_AT_K in metrics and not ALLOW.value:
-            raise UserError(
-                "--eval_benchmark runs model-written code: agree with --allow_code_execution, or"
-                " measure --eval_metrics=solution_bits_per_byte alone"
-            )
-        problems = Path(PROBLEMS.value) if PROBLEMS.value else None
-        if BENCHMARK.value in ("humaneval", "mbpp") and problems is None:
-            raise UserError(
-                f"--eval_benchmark={BENCHMARK.value} needs --eval_problems=FILE, your copy"
-            )
-        benchmark = read_benchmark(BENCHMARK.value, problems)
-        executor = None
-        if PASS_AT_K in metrics:
-            sandbox = stack.enter_context(open_sandbox(Limits(), os.cpu_count() or 1))
-            executor = TestExecutor(sandbox)
-            print(f"sandbox: {sandbox.backend}; {sandbox.limits}")
-            print(
-                f"the test executor on {benchmark.name}: {executor.self_check(benchmark)}",
-                flush=True,
-            )
-        plan = SamplingPlan(max_new_tokens=longest, batch_size=BATCH_SIZE.value, on_overflow="left")
-        evaluators[Path(benchmark.name).stem] = benchmark_evaluator(
-            benchmark, executor, config.model, tokenizer, Path(OUTPUT.value), plan, metrics
-        )
-    if SAMPLE_PROMPT.value:
-        evaluators["samples"] = samples_evaluator(
-            SAMPLE_PROMPT.value, config.model, tokenizer, longest
-        )
-    return evaluators
+    if jax.process_index() == 0:
+        print(json.dumps(result))
 
 
 def resolve(values: dict[str, Any]) -> dict[str, Any]:

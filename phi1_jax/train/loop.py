@@ -29,7 +29,7 @@ from phi1_jax.train.resume import (
     start,
     warn_of_new_rate,
 )
-from phi1_jax.train.run_lock import refuse_differences
+from phi1_jax.train.run_lock import lock_run_dir, refuse_differences
 from phi1_jax.train.signals import stop_signal
 from phi1_jax.train.state_size import require_memory
 from phi1_jax.train.step import (
@@ -69,20 +69,36 @@ def train(
       source), seconds, total_seconds and `finished`, False after a signal. A finished run that is
       started again keeps its own.
     Raises:
-      UserError: a setting that does not fit data, devices or the checkpoint in `run_dir`.
+      UserError: a setting that does not fit data, devices or the checkpoint in `run_dir`; another
+        run holds `run_dir`.
         Also if `max_skipped_steps` steps in a row were skipped; names their documents.
     """
-    run_dir = Path(run_dir)
     refuse_unusable(metrics_writers)
+    with distributed.abort_all_on_failure(), lock_run_dir(Path(run_dir)):
+        return _train(
+            config, Path(run_dir), evaluators or {}, allow_change, profile, trace, metrics_writers
+        )
+
+
+def _train(
+    config: RunConfig,
+    run_dir: Path,
+    evaluators: Mapping[str, Evaluator],
+    allow_change: Sequence[str],
+    profile: tuple[int | None, int],
+    trace: bool,
+    metrics_writers: Sequence[str],
+) -> dict[str, Any]:
+    """`train`, in a folder that is locked."""
     begin = time.perf_counter()
-    setup = _prepare(config, run_dir, evaluators or {}, allow_change, trace)
+    setup = _prepare(config, run_dir, evaluators, allow_change, trace)
     first = jax.process_index() == 0
     with (
         stop_signal() as stopped,  # outermost: a second signal must also end a save that hangs
         closing(Checkpointer(run_dir, config.checkpoint)) as checkpointer,
         closing(MetricsWriter(run_dir, enabled=first)) as writer,
         closing(Trace(run_dir, enabled=trace)) as tracer,
-        distributed.abort_all_on_failure(),
+        distributed.abort_all_on_failure(),  # innermost: closing may wait for a lost process
     ):
         step, state, position = start(config, setup.trainer, checkpointer, setup.identity)
         refuse_fewer_steps(config, run_dir, step)
@@ -142,6 +158,11 @@ def _prepare(
     trace: bool,
 ) -> _Setup:
     """Opens the data and builds the step, and refuses what cannot work before a file is written."""
+    if evaluators and jax.process_count() > 1:
+        raise UserError(
+            "--eval_benchmark and --sample_prompt work in one process; evaluate the checkpoints of"
+            " a run on several with launch/evaluate.py"
+        )
     mesh = training_mesh(config)
     micro_batches = count_micro_batches(config, mesh)
     loader = Loader(config.data, config.seed)

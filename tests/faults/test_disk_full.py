@@ -16,6 +16,7 @@ import pytest
 from phi1_jax.errors import UserError
 from phi1_jax.run import folder as run_folder
 from phi1_jax.run.checkpoint import load_model
+from phi1_jax.train import loop
 from phi1_jax.train.loop import train
 from phi1_jax.train.trace import read_trace
 
@@ -164,13 +165,17 @@ def same_weights(run_dir: Path, other: Path) -> None:
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
 
 
-def test_curves_that_cannot_be_written_change_no_bit(run_config, tmp_path):
-    plain = tmp_path / "plain"
+def test_curves_that_cannot_be_written_change_no_bit(run_config, tmp_path, monkeypatch):
+    plain, open_writer = tmp_path / "plain", loop.MetricsWriter
     train(run_config, plain, trace=True)
     for name in ("metrics.jsonl", "events.out.tfevents.0001"):
         run_dir = tmp_path / name
-        run_dir.mkdir()
-        (run_dir / name).symlink_to("/dev/full")
+
+        def on_a_full_disk(folder, name=name, **others):
+            (folder / name).symlink_to("/dev/full")
+            return open_writer(folder, **others)
+
+        monkeypatch.setattr(loop, "MetricsWriter", on_a_full_disk)
         assert train(run_config, run_dir, trace=True)["finished"]
         assert read_trace(run_dir) == read_trace(plain)
         same_weights(run_dir, plain)

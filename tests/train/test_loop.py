@@ -20,6 +20,7 @@ from phi1_jax.run.folder import damage
 from phi1_jax.train import loop, state_size
 from phi1_jax.train.flops import flops_per_token
 from phi1_jax.train.loop import train
+from phi1_jax.train.run_lock import lock_run_dir
 from phi1_jax.train.train_metrics import TrainMetrics
 
 EVEN = (2, 4, 6, 8, 10, 12)
@@ -35,6 +36,14 @@ def finished(run_config, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "whole"
     result = train(run_config, run)
     return run, result
+
+
+def test_a_folder_that_another_run_holds_is_refused(run_config, tmp_path):
+    """Also from Python, where no script holds the lock."""
+    with lock_run_dir(tmp_path):
+        with pytest.raises(UserError, match="another run"):
+            train(run_config, tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
 def test_a_run_trains_and_reports(run_config, finished):
@@ -216,10 +225,14 @@ def test_evaluators_become_curves_and_pages_and_their_trouble_stops_nothing(
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
 
 
-def test_an_unwritable_tensorboard_changes_nothing(run_config, finished, tmp_path):
-    run = tmp_path / "blocked"
-    run.mkdir()
-    (run / "events.out.tfevents.0001").mkdir()  # in the way
+def test_an_unwritable_tensorboard_changes_nothing(run_config, finished, tmp_path, monkeypatch):
+    run, open_writer = tmp_path / "blocked", loop.MetricsWriter
+
+    def blocked(*arguments, **others):
+        (run / "events.out.tfevents.0001").mkdir()  # in the way
+        return open_writer(*arguments, **others)
+
+    monkeypatch.setattr(loop, "MetricsWriter", blocked)
     assert train(run_config, run)["finished"]
     ours, theirs = load_model(run)[1], load_model(finished[0])[1]
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
