@@ -1,12 +1,13 @@
 """Notebooks as Colab runs them, "Run all": `make test-notebooks`; needs `jupytext`.
 
-An empty folder, and an environment with Jupyter and JAX alone. The notebook clones this repository
-(its last commit), installs it, and runs to its end at smoke scale.
+An empty folder, and an environment with Jupyter and JAX alone. The notebook clones a repository of
+these files, installs it, and runs to its end at smoke scale.
 """
 
 import argparse
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,8 @@ import jupytext
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = REPOSITORY / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("[a-z]*.ipynb"))
+LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "runs")
+GIT = ["git", "-c", "user.name=check", "-c", "user.email=check@localhost"]
 
 
 def main() -> None:
@@ -31,6 +34,11 @@ def main() -> None:
     environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     environment["PHI1_JAX_SCALE"] = "smoke"
     with tempfile.TemporaryDirectory() as folder:
+        # Of the files as they are, committed or not; the checkout itself may be no repository.
+        source = Path(folder, "source")
+        shutil.copytree(REPOSITORY, source, ignore=LEFT_OUT)
+        for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "all"]):
+            run([*GIT, *command], source, environment)
         for name in options.names or NAMES:
             place = Path(folder, name)
             run([options.python, "-m", "venv", place / "venv"], place, environment)
@@ -38,7 +46,7 @@ def main() -> None:
             jupyter = ["jax", "nbconvert", "ipykernel"]
             run([python, "-m", "pip", "install", "--quiet", *jupyter], place, environment)
             script = (NOTEBOOKS / name).with_suffix(".py").read_text("utf-8")
-            notebook = jupytext.reads(with_address(script, name, str(REPOSITORY)), fmt="py:percent")
+            notebook = jupytext.reads(with_address(script, name, str(source)), fmt="py:percent")
             jupytext.write(notebook, place / f"{name}.ipynb")
             convert = ["nbconvert", "--to=notebook", "--execute", "--inplace", f"{name}.ipynb"]
             run([python, "-m", *convert], place, environment)
