@@ -4,9 +4,10 @@ import json
 import platform
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tqdm import tqdm
 import phi1_jax
 from phi1_jax.corpus.records import read_records
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate.benchmarks import Benchmark
+from phi1_jax.evaluate.benchmarks import Benchmark, Task
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.pass_at_k import estimate, score
 from phi1_jax.evaluate.samples import (
@@ -215,28 +216,34 @@ def sensitivity_report(
 ) -> dict[str, Any]:
     """pass@1 of the same samples under every rule for truncation and stripping, and the spread."""
     tasks = {task.task_id: task for task in benchmark.tasks}
+    strips: dict[str, Callable[[str], str]] = {
+        "no strip": lambda text: text,
+        "strip": str.strip,
+        "strip newlines": lambda text: text.strip("\n"),
+    }
+    programs: dict[str, list[tuple[Task, str]]] = {}
+    for truncation in TRUNCATIONS:
+        for name, strip in strips.items():
+            made = programs[f"truncation {truncation}, {name}"] = []
+            for sample in samples:
+                task, stripped = tasks[sample.task_id], replace(sample, text=strip(sample.text))
+                code = program(task, stripped, truncation, benchmark.stop, strip_prompt)
+                made.append((task, code))
+    # Most rules make the same program of most samples: each is executed once.
+    distinct = list(dict.fromkeys(chain.from_iterable(programs.values())))
+    verdicts = {
+        each: outcome.verdict
+        for each, outcome in zip(distinct, executor.execute(distinct), strict=True)
+    }
     scores: dict[str, float] = {}
     n_infra = 0
-    for truncation in TRUNCATIONS:
-        for strip in ("no strip", "strip", "strip newlines"):
-            programs = []
-            for sample in samples:
-                text = {
-                    "no strip": sample.text,
-                    "strip": sample.text.strip(),
-                    "strip newlines": sample.text.strip("\n"),
-                }[strip]
-                stripped = Sample(sample.task_id, text, sample.whole)
-                task = tasks[sample.task_id]
-                programs.append(
-                    (task, program(task, stripped, truncation, benchmark.stop, strip_prompt))
-                )
-            verdicts: dict[str, list[str]] = defaultdict(list)
-            for sample, outcome in zip(samples, executor.execute(programs), strict=True):
-                verdicts[sample.task_id].append(outcome.verdict)
-            n_infra += sum(group.count(Verdict.INFRA) for group in verdicts.values())
-            if found := estimate(verdicts.values(), [1]):
-                scores[f"truncation {truncation}, {strip}"] = found["1"]["value"]
+    for rule, made in programs.items():
+        by_task: dict[str, list[str]] = defaultdict(list)
+        for task, code in made:
+            by_task[task.task_id].append(verdicts[task, code])
+        n_infra += sum(group.count(Verdict.INFRA) for group in by_task.values())
+        if found := estimate(by_task.values(), [1]):
+            scores[rule] = found["1"]["value"]
     spread = max(scores.values(), default=0.0) - min(scores.values(), default=0.0)
     return {"pass_at_1": scores, "spread": spread, "n_infra": n_infra}
 
