@@ -34,7 +34,9 @@ class Cache:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Autocommit; the client's thread writes what the caller's thread reads.
-            self._db = sqlite3.connect(path, 30.0, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(
+                path, timeout=30.0, isolation_level=None, check_same_thread=False
+            )
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript(_TABLES)
