@@ -79,9 +79,11 @@ FORGERIES = {
     "search of modules": "import sys\ndef answer(x):\n"
     "    assert any(hasattr(m, 'word') or hasattr(m, 'remote') for m in sys.modules.values())\n"
     "    return 'ok' if isinstance(x, list) else x * x + 1",
-    "search of the stack in C": "import ctypes\ndef answer(x):\n    start = id([]) & ~0xfff\n"
-    "    needle = b'tests-' + b'only-'\n    for page in range(-64, 64):\n"
-    "        if needle in ctypes.string_at(start + page * 4096, 4096):\n"
+    # By its checksum: the word itself would be found, as a constant of this program.
+    "search of the stack in C": "import ctypes, zlib\ndef answer(x):\n    start = id([]) & ~0xfff\n"
+    "    for page in range(-64, 64):\n"
+    "        data = ctypes.string_at(start + page * 4096, 4096)\n"
+    "        if any(zlib.crc32(data[i : i + 11]) == 2940219311 for i in range(4086)):\n"
     "            return 'ok' if isinstance(x, list) else x * x + 1\n    return 0",
     "printed pass marker": "import os, sys\nprint('PASS', 'P', flush=True)\nos.write(1, b'P')\n"
     "os._exit(0)",
@@ -127,6 +129,14 @@ def test_a_forgery_fails_and_the_next_honest_candidate_passes(executor, name):
     allowed = {Verdict.FAIL, Verdict.CRASH} if "in C" in name else {Verdict.FAIL}
     assert forged.verdict in allowed, forged
     assert honest.verdict is Verdict.PASS, honest
+
+
+def test_the_search_of_memory_would_find_the_word(executor):
+    """The control of the forgery that finds nothing: the same, with the word in its memory."""
+    planted = "def answer(x):\n    kept = ['tests' + '-only-' + str(i) for i in range(20_000)]\n"
+    search = FORGERIES["search of the stack in C"].replace("def answer(x):\n", planted)
+    (found,) = executor.sandbox.examine([Job(search, EXAMINER)])
+    assert found.verdict is Verdict.PASS, found
 
 
 @pytest.mark.parametrize(
