@@ -44,7 +44,7 @@ def tokenizer(files):
 def test_round_trip_is_exact_on_library_files_and_nasty_text(tokenizer, files):
     texts = [d.text for d in files] + NASTY
     rows = tokenizer.encode_batch(texts)
-    assert len(texts) > 200
+    assert len(texts) > 150  # of one level; the library shrinks
     for text, row in zip(texts, rows, strict=True):
         assert tokenizer.decode(row) == text
         assert tokenizer.eot_id not in row
