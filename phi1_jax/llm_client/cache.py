@@ -37,13 +37,19 @@ class Cache:
             self._db = sqlite3.connect(
                 path, timeout=30.0, isolation_level=None, check_same_thread=False
             )
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(_TABLES)
-            if "base_url" not in [row[1] for row in self._db.execute(_COLUMNS)]:
-                self._db.execute("ALTER TABLE replies ADD COLUMN base_url TEXT")  # an older file
-            self._spent, self._version = 0.0, None
-            self._count_others()
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                self._db.executescript(_TABLES)
+                if "base_url" not in [row[1] for row in self._db.execute(_COLUMNS)]:
+                    self._db.execute(
+                        "ALTER TABLE replies ADD COLUMN base_url TEXT"
+                    )  # an older file
+                self._spent, self._version = 0.0, None
+                self._count_others()
+            except sqlite3.Error:
+                self._db.close()
+                raise
         except (OSError, sqlite3.Error) as error:
             raise UserError(f"{path}: not usable as a cache of replies: {error}") from error
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -348,17 +349,21 @@ def test_what_was_never_sent_is_not_paid_for(host, tmp_path):
 
 
 def test_two_programs_at_once_share_one_budget(tmp_path):
-    ours, other = Cache(tmp_path / "c"), Cache(tmp_path / "c")
-    assert ours.begin("a", 3.0, 10.0) and other.begin("b", 3.0, 10.0)
-    assert ours.begin("c", 5.0, 10.0) is None and ours.spent_usd == 6
-    paid = other.begin("d", 4.0, 10.0)
-    other.end(paid, 1.0)
-    number = ours.begin("e", 3.0, 10.0)
-    with pytest.raises(UnicodeEncodeError):
-        ours.end(number, 2.0, "e", "m", ChatReply("\ud800", "stop"))
-    ours.end(number, 2.0, "e", "m", ChatReply("text", "stop"))  # the books are still open
-    assert ours.spent_usd == 9 == Cache(tmp_path / "c").spent_usd
-    assert other.find("e").text == "text"
+    with (
+        closing(Cache(tmp_path / "c")) as ours,
+        closing(Cache(tmp_path / "c")) as other,
+    ):
+        assert ours.begin("a", 3.0, 10.0) and other.begin("b", 3.0, 10.0)
+        assert ours.begin("c", 5.0, 10.0) is None and ours.spent_usd == 6
+        paid = other.begin("d", 4.0, 10.0)
+        other.end(paid, 1.0)
+        number = ours.begin("e", 3.0, 10.0)
+        with pytest.raises(UnicodeEncodeError):
+            ours.end(number, 2.0, "e", "m", ChatReply("\ud800", "stop"))
+        ours.end(number, 2.0, "e", "m", ChatReply("text", "stop"))  # the books are still open
+        with closing(Cache(tmp_path / "c")) as third:
+            assert ours.spent_usd == 9 == third.spent_usd
+        assert other.find("e").text == "text"
 
 
 def test_budget_is_a_hard_stop_that_counts_what_is_in_flight(tmp_path):
