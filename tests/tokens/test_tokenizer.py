@@ -32,7 +32,9 @@ NASTY = [
 
 @pytest.fixture(scope="module")
 def files():
-    paths = sorted(STDLIB.glob("*.py")) + sorted((STDLIB / "email").rglob("*.py"))
+    paths = sorted(STDLIB.glob("*.py"))
+    for package in ("email", "asyncio"):  # Python 3.13's library has fewer modules on its top level
+        paths += sorted((STDLIB / package).rglob("*.py"))
     return list(read_files(paths, STDLIB, "stdlib", None, pytest.fail))
 
 
@@ -44,7 +46,7 @@ def tokenizer(files):
 def test_round_trip_is_exact_on_library_files_and_nasty_text(tokenizer, files):
     texts = [d.text for d in files] + NASTY
     rows = tokenizer.encode_batch(texts)
-    assert len(texts) > 150  # of one level; the library shrinks
+    assert len(texts) > 200
     for text, row in zip(texts, rows, strict=True):
         assert tokenizer.decode(row) == text
         assert tokenizer.eot_id not in row
