@@ -25,6 +25,7 @@ def test_notebook_and_script_say_the_same(script):
     paired = jupytext.read(script)
     cells = [[(cell.cell_type, cell.source) for cell in book.cells] for book in (notebook, paired)]
     assert cells[0] == cells[1]
+    assert any(cell.get("outputs") for cell in notebook.cells), "a real run's outputs are missing"
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
