@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What one GPU does with phi-1, in eight minutes or as many as there are, the most telling first:
+# What one GPU does with phi-1, in eight minutes or SECONDS_IN_ALL, the most telling first:
 #   benchmarks/one_gpu.sh RESULTS.jsonl [QUICKSTART]
 # in the environment of `make bench`, or any with jax[cuda], torch and transformers. QUICKSTART is a
 # folder of `make quickstart`; with it, phi1_colab is trained on its data, and scored on HumanEval

@@ -28,7 +28,7 @@ def run(tmp_path):
         (tmp_path / name).chmod(0o755)
     (tmp_path / "run").mkdir()
 
-    def start(script, *arguments, finished="true", code=0, n_gpus=8):
+    def start(script, *arguments, finished="true", code=0, n_gpus=8, **variables):
         result = f' "finished": {finished},' if script == SBATCH else ""
         environment = {
             **os.environ,
@@ -41,6 +41,7 @@ def run(tmp_path):
             "N_GPUS": str(n_gpus),
             "SLURM_JOB_ID": "42",
             "SLURM_CPUS_PER_TASK": "32",
+            **variables,
         }
         done = subprocess.run(
             ["bash", script, *arguments], env=environment, capture_output=True, text=True
@@ -114,3 +115,12 @@ def test_one_gpu_does_the_other_parts_if_one_fails(run, tmp_path):
     assert len(log) > 5
     done, _ = run(ONE)
     assert done.returncode and "name a file" in done.stderr
+
+
+def test_one_gpu_s_smoke_mode_asks_a_cpu_for_nothing_that_only_a_gpu_has(run, tmp_path):
+    done, log = run(ONE, tmp_path / "rows.jsonl", SMOKE="1")
+    assert done.returncode == 0, done.stderr
+    small = [line for line in log if "compute_dtype=float32" in line]
+    assert len(small) > 5
+    # Flash attention computes in half precision only, and is refused.
+    assert not any("attention=flash" in line or "attention=cudnn" in line for line in small)
