@@ -8,17 +8,15 @@ import argparse
 import os
 import runpy
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import jupytext
+from check_wheel import LEFT_OUT, REPOSITORY, run
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = REPOSITORY / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("[a-z]*.ipynb"))
-LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "runs")
 GIT = ["git", "-c", "user.name=check", "-c", "user.email=check@localhost"]
 
 
@@ -30,36 +28,24 @@ def main() -> None:
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"no notebook is named {unknown.pop()}; there are {', '.join(NAMES)}")
     with_address = runpy.run_path(str(NOTEBOOKS / "_address.py"))["with_address"]
-    # What this program's own environment holds must not be seen from there.
-    environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
-    environment["PHI1_JAX_SCALE"] = "smoke"
+    os.environ["PHI1_JAX_SCALE"] = "smoke"
     with tempfile.TemporaryDirectory() as folder:
         # Of the files as they are, committed or not; the checkout itself may be no repository.
         source = Path(folder, "source")
         shutil.copytree(REPOSITORY, source, ignore=LEFT_OUT)
         for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "all"]):
-            run([*GIT, *command], source, environment)
+            run([*GIT, *command], source)
         for name in options.names or NAMES:
-            place = Path(folder, name)
-            run([options.python, "-m", "venv", place / "venv"], place, environment)
+            (place := Path(folder, name)).mkdir()
+            run([options.python, "-m", "venv", "venv"], place)
             python = place / "venv" / "bin" / "python"
-            jupyter = ["jax", "nbconvert", "ipykernel"]
-            run([python, "-m", "pip", "install", "--quiet", *jupyter], place, environment)
+            run([python, "-m", "pip", "install", "--quiet", "jax", "nbconvert", "ipykernel"], place)
             script = (NOTEBOOKS / name).with_suffix(".py").read_text("utf-8")
             notebook = jupytext.reads(with_address(script, name, str(source)), fmt="py:percent")
             jupytext.write(notebook, place / f"{name}.ipynb")
             convert = ["nbconvert", "--to=notebook", "--execute", "--inplace", f"{name}.ipynb"]
-            run([python, "-m", *convert], place, environment)
+            run([python, "-m", *convert], place)
             print(f"{name} runs where only Jupyter and JAX are", flush=True)
-
-
-def run(command: list[str | Path], folder: Path, environment: dict[str, str]) -> None:
-    """A command in `folder`; its failure ends this program."""
-    folder.mkdir(exist_ok=True)
-    print("$", " ".join([Path(command[0]).name, *map(str, command[1:])]), flush=True)
-    done = subprocess.run(command, cwd=folder, env=environment)
-    if done.returncode:
-        sys.exit(done.returncode)
 
 
 if __name__ == "__main__":

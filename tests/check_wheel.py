@@ -6,6 +6,7 @@ synthesize, tokenize, train, evaluate behind the sandbox, and generate.
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -57,7 +58,9 @@ def main() -> None:
 def run(command: list[str | Path], folder: Path) -> str:
     """Standard output of a command in `folder`; its failure ends this program."""
     print("$", " ".join([Path(command[0]).name, *map(str, command[1:])]), flush=True)
-    done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE)
+    # What this program's own environment finds must not be found from there.
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE)
     if done.returncode:
         sys.exit(f"{done.stdout[-3000:]}\nexit status {done.returncode}")
     return done.stdout
