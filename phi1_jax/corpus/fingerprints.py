@@ -34,9 +34,12 @@ _LEXEME = re.compile(
     r'"([^"\\\n]*(?:\\[\s\S][^"\\\n]*)*)"|'
     r"'([^'\\\n]*(?:\\[\s\S][^'\\\n]*)*)'"
 )
-# What may stand between two strings that are one text, and two comments.
-_JOINS_STRINGS = re.compile(r"[\s,+\\()\[\]]*[rbfuRBFU]{0,2}")
-_ESCAPE = re.compile(r"\\(?:u([\da-fA-F]{4})|x([\da-fA-F]{2})|([\s\S]))")
+# What may stand between two strings that are one text; possessive, or many comments take for ever.
+_JOINS_STRINGS = re.compile(r"(?:[\s,+\\()\[\]]|#[^\n]*+)*+[rbfuRBFU]{0,2}")
+_ESCAPE = re.compile(
+    r"\\(?:u([\da-fA-F]{4})|x([\da-fA-F]{2})|U(00(?:0[\da-fA-F]|10)[\da-fA-F]{4})|"
+    r"([0-7]{1,3})|([\s\S]))"
+)
 _ESCAPED = {"n": "\n", "t": "    ", "r": "", "f": " ", "v": " ", "b": " ", "a": " ", "\n": ""}
 # Where only words matter: escapes of any level, and what marks words in HTML and Markdown.
 _NESTED_ESCAPE = re.compile(r"\\+(?:u[\da-fA-F]{4}|[nrt])?|&#?\w+;")
@@ -44,6 +47,7 @@ _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|\](?:\([^()\s]*\)|\[[^\[\]\n]*\])")
 # The head of a function, and before it what is not code: blanks, "# ", ">>> ", "+", a line number.
 _DEF = re.compile(r"""^([^A-Za-z_\n"']*)(?:async[ \t]+)?def[ \t]+\w""", re.MULTILINE)
 _MARKED_DEF = re.compile(r"""^[ \t]*[^A-Za-z_\s"'][^A-Za-z_\n"']*def[ \t]+\w""", re.MULTILINE)
+_CELL_END = re.compile(r"\s*\|\s*$")
 _TRIPLE = re.compile(r'"""|\'\'\'')
 _OWNERS = ("self", "cls")
 _MAX_NESTING = 3
@@ -138,33 +142,34 @@ def _task_words(texts: list[str]) -> array:
 
 def _comments_and_strings(text: str) -> Iterator[str]:
     """Each comment and string; those that follow each other, as lines do, are one text."""
-    parts: list[str] = []
-    last: re.Match[str] | None = None
+    parts: dict[bool, list[str]] = {False: [], True: []}  # of the last comment, of the last string
+    ends = dict.fromkeys(parts, 0)
     for match in _LEXEME.finditer(text):
         kind = match.lastindex or 0
-        content = match[kind]
-        if kind > 1 and "\\" in content:
+        content, is_string = match[kind], kind > 1
+        if is_string and "\\" in content:
             content = _ESCAPE.sub(_unescape, content)
-        if last is not None:
-            gap = text[last.end() : match.start()]
-            if kind == 1 == last.lastindex:
-                joins = not gap.strip()
-            else:
-                joins = kind > 1 < (last.lastindex or 0) and bool(_JOINS_STRINGS.fullmatch(gap))
-            if not joins:
-                yield "".join(parts)
-                parts = []
-            elif kind == 1 or ("," in gap and not parts[-1].endswith("\n")):
-                parts.append("\n")
-        parts.append(content)
-        last = match
-    if parts:
-        yield "".join(parts)
+        found = parts[is_string]
+        if found:
+            gap = text[ends[is_string] : match.start()]
+            if not (_JOINS_STRINGS.fullmatch(gap) if is_string else not gap.strip()):
+                yield "".join(found)
+                found.clear()
+            elif not is_string or ("," in gap and not found[-1].endswith("\n")):
+                found.append("\n")
+        found.append(content)
+        ends[is_string] = match.end()
+    for found in parts.values():
+        if found:
+            yield "".join(found)
 
 
 def _unescape(match: re.Match[str]) -> str:
-    code = match[1] or match[2]
-    return chr(int(code, 16)) if code else _ESCAPED.get(match[3], match[3])
+    if code := match[1] or match[2] or match[3]:
+        return chr(int(code, 16))
+    if match[4]:
+        return chr(int(match[4], 8))
+    return _ESCAPED.get(match[5], match[5])
 
 
 def _all_code(
@@ -209,6 +214,8 @@ def _listings(text: str, marked: bool = False) -> Iterator[tuple[str, ast.Module
                 break
             found.append(rest)
             quotes += _TRIPLE.findall(rest)
+        if "|" in head[1]:  # a column of a table
+            found = [_CELL_END.sub("", other) for other in found]
         if parsed := _parse_leniently(found):
             yield parsed
             end = start + len(found)

@@ -239,6 +239,8 @@ HIDDEN_CODE = {
     "signature over lines": PYTHON_2 + RENAMED.replace("(values)", "(\n    values,\n)"),
     "diff": "@@ -1 +1 @@\n" + lines(RENAMED, "+"),
     "quoted mail": "He wrote:\n" + lines(RENAMED, "> "),
+    "column of a table": "| code |\n|---|\n"
+    + "".join(f"| {line:60} |\n" for line in RENAMED.splitlines()),
     "line numbers": "".join(f"{i:3} {line}\n" for i, line in enumerate(RENAMED.splitlines())),
 }  # fmt: skip
 HIDDEN_WORDS = {
@@ -249,6 +251,10 @@ HIDDEN_WORDS = {
     "JSON line": json.dumps({"task_id": "a", "prompt": PROBLEM.prompt, "passed": None}),
     "escapes in JSON in a string": repr(json.dumps([json.dumps(TASK.replace(" ", "\n"))])),
     "parts of a string": f"x = ({TASK[:30]!r} +\n     f'{TASK[30:]}')\n",
+    "parts with comments between": f"x = ({TASK[:30]!r}  # so\n # (it' so\n {TASK[30:]!r})\n",
+    "octal and long escapes": "x = '"
+    + TASK.replace("e", r"\145").replace("t", r"\U00000074")
+    + "'\n",
     "value of a dictionary": f"TASKS = [{{'text': {TASK!r}, 'code': 1}}]\n",
     "string that is added to": f"x = {TASK[:23]!r}\nx += {TASK[23:]!r}\n",
     "what does not parse": f"{PYTHON_2}# {TASK}\n",
