@@ -12,6 +12,11 @@ from typing import Any
 from phi1_jax.errors import UserError
 
 
+def cache_folder() -> Path:
+    """Where this project keeps what can be made or fetched again: in XDG_CACHE_HOME or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "phi1_jax"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON so that a reader sees either the old file or the whole new one."""
     temporary = path.with_name(path.name + ".tmp")

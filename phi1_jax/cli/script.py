@@ -19,6 +19,7 @@ from absl import app, flags
 from phi1_jax.config import USABLE_MEMORY, RunConfig
 from phi1_jax.config_dict import find_config, flatten, to_dict
 from phi1_jax.errors import UserError, as_commands, is_installed
+from phi1_jax.files import cache_folder
 from phi1_jax.interop.as_run import as_run
 
 # Flags of free text, of URLs, and of Python files.
@@ -33,7 +34,9 @@ _MODELS = ("checkpoint", "embedder")
 _PATHS = {"path", "tokenizer", "init_from"}
 flags.DEFINE_bool("traceback", False, "Show the Python traceback of an input error.")
 flags.DEFINE_string(
-    "compile_cache", "~/.cache/phi1_jax", "Folder for compiled programs; empty for none."
+    "compile_cache",
+    None,
+    "Folder for compiled programs; empty for none (default: phi1_jax in the user's cache).",
 )
 
 
@@ -168,10 +171,11 @@ def start_jax() -> None:
     # By itself JAX takes three quarters of a GPU. It refuses the variable's two names together.
     if "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ:
         os.environ.setdefault("XLA_CLIENT_MEM_FRACTION", str(USABLE_MEMORY))
-    if flags.FLAGS.compile_cache:
+    if flags.FLAGS.compile_cache != "":
         from phi1_jax.cli.compile_cache import use_compile_cache
 
-        use_compile_cache(Path(flags.FLAGS.compile_cache).expanduser())
+        given = flags.FLAGS.compile_cache
+        use_compile_cache(Path(given).expanduser() if given else cache_folder())
 
 
 def _keep_freed_memory() -> None:

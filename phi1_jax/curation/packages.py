@@ -7,7 +7,6 @@ its setup.
 
 import email
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -18,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from phi1_jax.errors import UserError
-from phi1_jax.files import read_json_if_whole, write_json
+from phi1_jax.files import cache_folder, read_json_if_whole, write_json
 
 _MAX_BYTES = 1 << 30  # unpacked
 _PIP = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--retries=1"]
@@ -56,7 +55,7 @@ def fetch_package(name: str, sha256: str = "") -> Package:
     if not re.fullmatch(pattern, spec, re.ASCII):
         example = "pip:toolz==1.2.0" if kind == "pip" else "apt:python3.11-doc"
         raise UserError(f"--source={name}: give one version, such as {example}")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "phi1_jax/packages"
+    cache = cache_folder() / "packages"
     record = cache / f"{kind}-{spec}.json"
     if found := read_json_if_whole(record):
         package = Package(**{**found, "folder": Path(found["folder"])})

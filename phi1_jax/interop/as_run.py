@@ -9,18 +9,16 @@ import sys
 from pathlib import Path
 
 from phi1_jax.errors import REPOSITORY, UserError
-from phi1_jax.files import read_json_if_whole
+from phi1_jax.files import cache_folder, read_json_if_whole
 from phi1_jax.run.folder import CONFIG, is_hugging_face
 
-CACHE = Path("~/.cache/phi1_jax/models")
 
-
-def as_run(folder: Path | str, cache: Path = CACHE) -> Path:
+def as_run(folder: Path | str, cache: Path | None = None) -> Path:
     """The run's folder that `launch/convert.py --from_hf` makes of a folder; any other unchanged.
 
-    It is made once in `cache`, and again when a file of the folder changes. Another process makes
-    it, so that nothing is decided here about JAX's devices. `models/phi1_tiny`, which comes with
-    the project, is found from any working directory.
+    It is made once in `cache` (by default models in the user's cache), and again when a file of the
+    folder changes. Another process makes it, so that nothing is decided here about JAX's devices.
+    `models/phi1_tiny`, which comes with the project, is found from any working directory.
 
     Raises:
       UserError: it cannot be converted; or the cache cannot be written.
@@ -33,7 +31,7 @@ def as_run(folder: Path | str, cache: Path = CACHE) -> Path:
     folder = folder.resolve()
     files = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.iterdir())]
     key = hashlib.sha256(json.dumps([str(folder), files]).encode()).hexdigest()[:12]
-    run = cache.expanduser() / f"{folder.name}-{key}"
+    run = (cache or cache_folder() / "models") / f"{folder.name}-{key}"
     if run.is_dir():
         return run
     part = run.with_name(f"{run.name}.{os.getpid()}")

@@ -120,7 +120,7 @@ def test_a_debian_package_is_prose(index, tmp_path):
     fake.write_text(f"#!/bin/sh\ncp {built} .\n")
     fake.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{tmp_path / 'bin'}:{packages.os.environ['PATH']}")
+        patch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
         source = parse_source("manual=apt:demo-doc")
     [document] = read_source(source, lambda *what: None)
     assert source.prose and document.text == "Chapter one.\n"

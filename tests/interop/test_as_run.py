@@ -44,7 +44,7 @@ def test_what_cannot_be_converted_is_an_error_and_leaves_nothing(converted, tmp_
 
 
 def test_scripts_take_either_folder(converted, monkeypatch, tmp_path):  # noqa: F811
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     flags = ["--prompt=def f(x):", "--max_new_tokens=8", "--json"]
     folders = (converted / "hf", converted / "run")
     of_hf, of_run = (run("generate", f"--checkpoint={folder}", *flags) for folder in folders)
@@ -66,10 +66,13 @@ def test_scripts_take_either_folder(converted, monkeypatch, tmp_path):  # noqa: 
     )
     bits = re.findall(r"^(?:hf|run): ([\d.]+) bits per byte", output, re.MULTILINE)
     assert len(bits) == 2 and bits[0] == bits[1]
+    caches = {path.name for path in (tmp_path / "phi1_jax").iterdir()}
+    assert "models" in caches and caches & {"checked", "unchecked"}  # the compile cache, too
 
 
 def test_the_model_that_comes_along_is_found_anywhere_and_writes_python(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
     prompt = 'def keep_small(values):\n    """Return the values below 5, in the same order."""\n'
     found = run("generate", "--checkpoint=models/phi1_tiny", f"--prompt={prompt}", "--json")
