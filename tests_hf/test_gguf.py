@@ -133,13 +133,13 @@ def test_350_million_random_parameters_give_the_same_tokens(tmp_path):
     )
     for norm in (params["blocks"]["norm"], params["final_norm"]):
         norm["scale"] += np.float16(1)
-    # So that the token read counts for as much as what the layers add, much the same for all.
-    params["embed"] = jax.tree.map(lambda x: x * np.float16(128), params["embed"])
+    # Large embeddings: else what the layers add, much the same for every input, decides alone.
+    params["embed"] = jax.tree.map(lambda x: x * np.float16(256), params["embed"])
     assert sum(x.size for x in jax.tree.leaves(params)) > 350e6
     tokenizer = bytes_of_gpt2()
     ours = Generator(config, jax.tree.map(lambda x: x.astype(np.float32), params), tokenizer)
     ((want,),) = ours.generate(PROMPTS[:1], max_new_tokens=32)
-    assert len(set(want.token_ids)) > 12  # of some 300: not one token over and over
+    assert len(set(want.token_ids)) > 16
     ids, logprobs = tokenizer.encode(PROMPTS[0]), {}
     for kind in ("f32", "f16", "q8_0"):
         write_gguf(tmp_path / "model.gguf", config, params, tokenizer, kind)

@@ -34,7 +34,8 @@ _LEXEME = re.compile(
     r'"([^"\\\n]*(?:\\[\s\S][^"\\\n]*)*)"|'
     r"'([^'\\\n]*(?:\\[\s\S][^'\\\n]*)*)'"
 )
-# What may stand between two strings that are one text; possessive, or many comments take for ever.
+# What may stand between two strings that are one text. The repetitions are possessive: with
+# backtracking the time would grow exponentially with the number of comments.
 _JOINS_STRINGS = re.compile(r"(?:[\s,+\\()\[\]]|#[^\n]*+)*+[rbfuRBFU]{0,2}")
 _ESCAPE = re.compile(
     r"\\(?:u([\da-fA-F]{4})|x([\da-fA-F]{2})|U(00(?:0[\da-fA-F]|10)[\da-fA-F]{4})|"

@@ -31,7 +31,7 @@ def as_run(folder: Path | str, cache: Path | None = None) -> Path:
     folder = folder.resolve()
     files = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.iterdir())]
     key = hashlib.sha256(json.dumps([str(folder), files]).encode()).hexdigest()[:12]
-    run = (cache or cache_folder() / "models") / f"{folder.name}-{key}"
+    run = (cache or cache_folder() / "models").expanduser() / f"{folder.name}-{key}"
     if run.is_dir():
         return run
     part = run.with_name(f"{run.name}.{os.getpid()}")
