@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.timing import matmul_size, take_turns
 from phi1_jax.config import ModelConfig, OptimizerConfig
 from phi1_jax.errors import UserError
 from phi1_jax.interop.huggingface import config_values, write_folder
@@ -234,6 +235,21 @@ def data_loader(tokens_n: np.ndarray, rows: int, seq_len: int) -> Iterator[Any]:
     loader = torch.utils.data.DataLoader(Rows(), rows, shuffle=True, drop_last=True)
     while True:
         yield from loader
+
+
+def matmul_flops(config: ModelConfig) -> float:
+    """FLOP/s of torch's matmul of the size and type that `timing.rooflines` takes for JAX's."""
+    import torch
+
+    n = matmul_size()
+    a, b = (torch.randn(n, n, dtype=_dtype(config), device=_device()) for _ in range(2))
+
+    def matmul() -> None:
+        torch.matmul(a, b)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    return 2 * n**3 / take_turns({"matmul": matmul}, calls=10)["matmul"].median_s
 
 
 def free() -> None:

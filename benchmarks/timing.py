@@ -59,13 +59,17 @@ def take_turns(
     return {name: Timing(first[name], tuple(times)) for name, times in seconds.items()}
 
 
+def matmul_size() -> int:
+    """The width of the square matrices whose product is a roofline."""
+    return 1024 if jax.default_backend() == "cpu" else 8192
+
+
 def rooflines(dtype: jnp.dtype) -> dict[str, float]:
     """What the device does at best, on random data: FLOP/s of a square matmul, bytes/s of a copy.
 
     A copy counts what it reads and what it writes.
     """
-    small = jax.default_backend() == "cpu"
-    n, n_bytes = (1024, 1 << 26) if small else (8192, 1 << 32)
+    n, n_bytes = matmul_size(), 1 << 26 if jax.default_backend() == "cpu" else 1 << 32
     key = jax.random.key(0, impl="rbg")
     a, b = (jax.random.normal(k, (n, n), dtype) for k in jax.random.split(key))
     x = jax.random.normal(key, (n_bytes // 4,), jnp.float32)

@@ -91,6 +91,9 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
         timings[OURS] = replace(timings[OURS], first_s=first_s)
     yield from compare(case, timings, values)
     yield from roofline_rows(roofline)
+    if options.baseline:  # where the two differ, no step can be as fast as its own matmuls allow
+        found = {"flops": baseline.matmul_flops(model)}
+        yield Row("roofline", "square matmul, torch", None, values=found)
 
 
 def our_step(

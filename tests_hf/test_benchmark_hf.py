@@ -52,6 +52,9 @@ def test_train(tmp_path):
     assert ours["ratio"] == ours["seconds"] / best["seconds"]
     assert ours["versions"]["torch"] and ours["versions"]["transformers"]
     assert ours["first_s"] > ours["seconds"]  # it compiles
+    matmuls = [row for row in found if row["variant"].startswith("square matmul")]
+    assert [row["variant"] for row in matmuls] == ["square matmul", "square matmul, torch"]
+    assert all(row["values"]["flops"] > 0 for row in matmuls)
 
 
 def test_decode(tmp_path):
