@@ -49,7 +49,7 @@ class Edit:
 
 
 def edits(program: str, after: int) -> list[Edit]:
-    """The edits of `KINDS` that keep a program's syntax.
+    """The edits of `KINDS`; a few may break the syntax, as within an f-string.
 
     Args:
       program: source; of what does not parse, or ends lines with "\\r" alone, there are none.
@@ -74,8 +74,6 @@ def edits(program: str, after: int) -> list[Edit]:
     def edit(kind: str, start: int, end: int, text: str) -> None:
         changed = data[:start] + text.encode() + data[end:]
         if start >= after and changed != data:
-            if parse_python(changed.decode()) is None:
-                return
             in_while = any(first <= start < last for first, last in whiles)
             found.append(Edit(kind, start, end, text, in_while))
 
@@ -143,9 +141,15 @@ def mutants(document: Document, seed: int) -> Iterator[Document]:
         order.append((place.in_while, turn[place.kind], kinds.index(place.kind)))
         turn[place.kind] += 1
     data = document.text.encode()
-    for _, place in sorted(zip(order, places, strict=True), key=lambda pair: pair[0])[:MAX_TRIES]:
+    n_tries = 0
+    for _, place in sorted(zip(order, places, strict=True), key=lambda pair: pair[0]):
         text = (data[: place.start] + place.text.encode() + data[place.end :]).decode()
+        if parse_python(text) is None:
+            continue
         yield replace(document, text=text, metadata={**document.metadata, "mutation": place.kind})
+        n_tries += 1
+        if n_tries == MAX_TRIES:
+            return
 
 
 def make_wrong(
