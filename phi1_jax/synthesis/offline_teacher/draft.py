@@ -264,11 +264,13 @@ class Draft:
       kind: of the result, a key of KINDS or "list", "dict", "tuple2", "none".
       notes: further sentences of the docstring.
       parts: the program's structure, which names and constants leave alone.
+      usual_names: no argument has a name that tells nothing of its kind.
       near, marks: numbers and characters on which the outcome turns, so that inputs have them.
     """
 
-    def __init__(self, topic: str, rng: random.Random):
+    def __init__(self, topic: str, rng: random.Random, usual_names: bool = False):
         self.rng = rng
+        self.usual_names = usual_names
         self.params: list[Param] = []
         self.lines: list[str] = []
         self.notes: list[str] = []
@@ -387,7 +389,7 @@ class Draft:
 
     def arg(self, kind: str, low: int = 0, high: int = 0) -> Value:
         known, draw, rng = KINDS[kind], self.rng.random(), self.rng
-        if draw < 0.6:
+        if draw < 0.6 or self.usual_names:
             name = self.name(*known.names)
         else:
             noun = rng.choice(words.NOUNS)
@@ -468,7 +470,10 @@ class Draft:
         else:
             assert self.source
             element, x, noun = self.source.element, self.slot("x").code, self.source.noun
-        kind, code, clause, many = self.rng.choice(PREDICATES[element])
+        while True:  # no condition twice: the second would hold for nothing, or for all
+            kind, code, clause, many = self.rng.choice(PREDICATES[element])
+            if f"if {kind}" not in self.parts or "#" in code or "$" in code:
+                break
         self.parts.append(f"if {kind}")
         if " " in x and "@ %" in code:
             x = f"({x})"

@@ -7,6 +7,7 @@ from typing import Any
 
 from phi1_jax.synthesis.offline_teacher import words
 from phi1_jax.synthesis.offline_teacher.draft import RESERVED, Draft
+from phi1_jax.synthesis.offline_teacher.layout import lay_out
 from phi1_jax.synthesis.offline_teacher.values import KINDS
 
 # How a task is written: the form of its examples, or as MBPP does, the tests below the task.
@@ -73,7 +74,9 @@ def draw_exercise(topic: str, rng: random.Random, form: str = "") -> Exercise:
       RuntimeError: none is found in a hundred, which is a fault of the grammar.
     """
     for _ in range(100):
-        draft = Draft(topic, rng)
+        drawn = form or rng.choices(list(FORMS), list(FORMS.values()))[0]
+        # MBPP's prompts do not name the arguments: there they are called what is usual.
+        draft = Draft(topic, rng, usual_names=drawn == "mbpp")
         name = _function_name(draft, rng)
         body = "".join(f"    {line}\n" if line else "\n" for line in draft.lines)
         body = body.replace("SELF", name)
@@ -81,7 +84,6 @@ def draw_exercise(topic: str, rng: random.Random, form: str = "") -> Exercise:
         function = load(f"def {name}({parameters}):\n{body}", name)
         examples = _examples(draft, function, rng)
         if examples:
-            drawn = form or rng.choices(list(FORMS), list(FORMS.values()))[0]
             return _write(draft, name, body, drawn, examples, rng)
     raise RuntimeError(f"topic {topic!r}: no program of it tells inputs apart")
 
@@ -189,7 +191,7 @@ def _write(
     examples: tuple[tuple[tuple[Any, ...], Any], ...],
     rng: random.Random,
 ) -> Exercise:
-    signature, imports = _signature(draft, name, rng)
+    signature, imports = _signature(draft, name, rng, 0.0 if form == "mbpp" else HINTED)
     if form == ">>>" and all(result is None for _, result in examples[:1]):
         form = "=="
     n = rng.choices((1, 2, 3), (0.3, 0.45, 0.25))[0]
@@ -203,7 +205,8 @@ def _write(
         task = _task(draft, rng, nameless=True, start=rng.choice(("Write a function to ",) * 3 + (
             "Write a python function to ",)))  # fmt: skip
         prompt = f'"""\n{task}\n' + "\n".join(tests) + '\n"""\n'
-        return Exercise(draft, name, form, prompt, imports + signature + body, examples, n)
+        solution = lay_out(signature + body, rng)
+        return Exercise(draft, name, form, prompt, solution, examples, n)
     stated = list(zip(calls, (repr(result) for _, result in examples[:n]), strict=False))
     lines = _wrap(_task(draft, rng, nameless=rng.random() < 0.15))
     if form == "none":
@@ -230,9 +233,9 @@ def _write(
     return Exercise(draft, name, form, prompt, body, examples, n)
 
 
-def _signature(draft: Draft, name: str, rng: random.Random) -> tuple[str, str]:
+def _signature(draft: Draft, name: str, rng: random.Random, hinted: float) -> tuple[str, str]:
     """The line with `def`, and the imports that its type hints need."""
-    if rng.random() >= HINTED:
+    if rng.random() >= hinted:
         return f"def {name}({', '.join(param.name for param in draft.params)}):\n", ""
     old = rng.random() < 0.6
     hints = [KINDS[p.kind].typing if old else KINDS[p.kind].annotation for p in draft.params]
