@@ -27,6 +27,7 @@ def get_config() -> ConfigDict:
     config.model.d_mlp = 2048
     config.model.n_heads = 8
     config.model.rotary_dim = 32
+    config.model.n_induction_heads = 0  # not yet tried at this size
     config.model.scan_unroll = 1
     config.optimizer.warmup_steps = 100
     config.data.seq_len = 512

@@ -32,6 +32,9 @@ class ModelConfig:
     rope_theta: float = 10_000.0
     layer_norm_eps: float = 1e-5
     init_std: float = 0.02
+    # Heads of each of the first two layers that begin as a circuit that copies (model/induction.py)
+    # [ours].
+    n_induction_heads: int = 0
     # bfloat16 [ours: the paper used fp16]; auto is bfloat16 on accelerators, float32 on CPU.
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     # auto is, on a GPU in bfloat16, cudnn; with dropout on attention, which cudnn has not, flash
@@ -67,6 +70,7 @@ class ModelConfig:
             self.rotary_dim,
             f"even and at most the head width {self.d_head}",
         )
+        self._check_induction_heads()
         for name in ("attention_dropout", "residual_dropout"):
             rate = getattr(self, name)
             _check(0 <= rate < 1, f"model.{name}", rate, "in [0, 1)")
@@ -97,6 +101,19 @@ class ModelConfig:
             "model.attention",
             self.attention,
             "xla, or model.attention_dropout=0: cudnn has no dropout",
+        )
+
+    def _check_induction_heads(self) -> None:
+        n = self.n_induction_heads
+        fits = 0 <= n <= self.n_heads // 2
+        room = n == 0 or (self.n_layers >= 2 and self.rotary_dim < self.d_head)
+        _check(
+            fits and room,
+            "model.n_induction_heads",
+            n,
+            f"0, or from 1 to half of model.n_heads={self.n_heads} with at least two layers"
+            f" (model.n_layers={self.n_layers}) and model.rotary_dim={self.rotary_dim} below the"
+            f" head width {self.d_head}",
         )
 
 

@@ -17,6 +17,7 @@ def get_question(recipe: Recipe) -> Question:
     variants = {}
     for name, (width, layers) in SIZES.items():
         config = {"d_model": width, "d_mlp": 4 * width, "n_layers": layers, "scan_unroll": layers}
+        config["n_induction_heads"] = 0  # one layer has no room for them
         fields = {f"model.{field}": value for field, value in config.items()}
         first, second = pretrain(recipe), finetune(recipe)
         variants[name] = (

@@ -263,7 +263,7 @@ class Recipe:
 def smoke(recipe: Recipe) -> Recipe:
     """The same at a scale that shows only that it runs, in seconds: scores mean nothing."""
     json = Path(sysconfig.get_paths()["stdlib"], "json")
-    model = {"n_layers": 1, "d_model": 64, "d_mlp": 128, "scan_unroll": 1, "vocab_size": 1024}
+    model = {"n_layers": 2, "d_mlp": 128, "scan_unroll": 1, "vocab_size": 1024}
     return replace(
         recipe,
         overrides={

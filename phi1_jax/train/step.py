@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
+from phi1_jax.model.induction import place_induction_heads
 from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import (
     BATCH,
@@ -81,6 +82,8 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
 
     def init() -> State:
         params = nnx.to_pure_dict(nnx.state(new_model(config.seed), nnx.Param))
+        if config.model.n_induction_heads:
+            params = place_induction_heads(config.model, params, jax.random.key(config.seed))
         skip = new_skip_state(config.skip_step, n_sources)
         return State(jnp.zeros((), jnp.int32), params, optimizer.init(params), skip)
 

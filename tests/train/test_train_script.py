@@ -28,6 +28,7 @@ PROBLEMS = [
 TRAIN = (
     "--config=configs/phi1_tiny.py", "--config.model.vocab_size=320", "--config.model.d_model=64",
     "--config.model.d_mlp=128", "--config.model.n_layers=1", "--config.model.scan_unroll=1",
+    "--config.model.n_induction_heads=0",
     "--config.model.max_seq_len=64", "--config.data.seq_len=63", "--config.data.loss_on=all",
     "--config.optimizer.warmup_steps=5", "--config.steps=200", "--config.log_every_steps=100",
     "--config.eval_every_steps=100",
