@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
                 "rope_theta": 10_000.0,
                 "layer_norm_eps": 1e-5,
                 "init_std": 0.02,
+                "n_induction_heads": 0,
                 "compute_dtype": "bfloat16",  # [ours]; the paper used fp16
                 "attention": "auto",
                 "remat": "dots",
