@@ -64,8 +64,8 @@ rows=4 small_rows=8
 size=()
 if [[ ${SMOKE:-} ]]; then
     size=(--calls=2 --new_tokens=4 --prompt_tokens=4)
-    for field in n_layers=1 n_induction_heads=0 scan_unroll=1 d_model=32 d_mlp=64 n_heads=2 rotary_dim=8 vocab_size=512 max_seq_len=64 \
-        compute_dtype=float32; do
+    for field in n_layers=1 n_induction_heads=0 scan_unroll=1 d_model=32 d_mlp=64 n_heads=2 rotary_dim=8 \
+        vocab_size=512 max_seq_len=64 compute_dtype=float32; do
         size+=("--config.model.$field")
     done
     size+=(--config.data.seq_len=16)

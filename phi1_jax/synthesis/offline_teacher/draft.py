@@ -264,7 +264,7 @@ class Draft:
       kind: of the result, a key of KINDS or "list", "dict", "tuple2", "none".
       notes: further sentences of the docstring.
       parts: the program's structure, which names and constants leave alone.
-      usual_names: no argument has a name that tells nothing of its kind.
+      usual_names: arguments have only the usual names of their kind.
       near, marks: numbers and characters on which the outcome turns, so that inputs have them.
     """
 
@@ -470,7 +470,7 @@ class Draft:
         else:
             assert self.source
             element, x, noun = self.source.element, self.slot("x").code, self.source.noun
-        while True:  # no condition twice: the second would hold for nothing, or for all
+        while True:  # none twice: what stands behind the second would never run
             kind, code, clause, many = self.rng.choice(PREDICATES[element])
             if f"if {kind}" not in self.parts or "#" in code or "$" in code:
                 break

@@ -1,8 +1,9 @@
 """Lays a program out as people do who follow no style guide, as in MBPP.
 
-Half of MBPP's bits lie in its layout: indents of two spaces or a tab, blanks at the ends of lines,
-parentheses around conditions. The shares are those of its training split (task ids 601 to 974, 374
-solutions), of which no more than these counts was used; its test split was not looked at.
+MBPP has indents of two spaces or a tab, blanks at the ends of lines, parentheses around conditions;
+a third of its characters are white space. The shares are those of its training split (task ids 601
+to 974, 374 solutions), of which no more than these counts was used; its test split was not looked
+at.
 """
 
 import random
