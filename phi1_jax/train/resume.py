@@ -69,6 +69,15 @@ def identity_of(config: RunConfig, loader: Loader) -> Identity:
     return json.loads(json.dumps(found))
 
 
+def _as_now(old: Identity, identity: Identity) -> Identity:
+    """An older identity with fields that are younger than it.
+
+    The default of a field that was added is what every run did before.
+    """
+    defaults = json.loads(json.dumps(flatten(to_dict(RunConfig()))))
+    return {name: defaults[name] for name in identity if name in defaults} | old
+
+
 def refuse_changes(
     run_dir: Path, identity: Identity, allow_change: Sequence[str] = ()
 ) -> dict[str, tuple[Any, Any]]:
@@ -84,14 +93,15 @@ def refuse_changes(
     Raises:
       UserError: another difference, named; a field that does not exist or cannot change.
     """
+    old = _recorded_identity(run_dir)
     for name in allow_change:
-        if not any(_within(field, name) for field in identity):
+        if not any(_within(field, name) for field in identity | (old or {})):
             raise UserError(
                 f"--allow_change={name}: no such field; {run_dir / IDENTITY} lists them"
             )
-    old = _recorded_identity(run_dir)
     if old is None:
         return {}
+    old = _as_now(old, identity)
     if committed_steps(run_dir) and _same_weights(old.get("init_from"), identity["init_from"]):
         identity["init_from"] = old["init_from"]
     changed = {
@@ -248,7 +258,7 @@ def go_on_reading(
     """
     if not position:
         return loader.go_on(0, {}, config.steps)
-    old = position["identity"]
+    old = _as_now(position["identity"], identity)
     changed = {name for name in old.keys() | identity.keys() if old.get(name) != identity.get(name)}
     changed = {name for name in changed if name.startswith("data.") or name == "seed"}
     if "steps" in changed and any(source.epochs for source in config.data.sources):

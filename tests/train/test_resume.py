@@ -65,6 +65,20 @@ def test_every_change_is_refused_by_name(config, run, shards):
         train(config, run, allow_change=["speed"])
 
 
+def test_a_run_older_than_a_field_goes_on(config, run):
+    file = run / "identity.json"
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps(whole | {"model.gone": 1}))
+    with pytest.raises(UserError, match=r"changed .* model\.gone=None .was 1.*=model\.gone"):
+        train(config, run)
+    file.write_text(json.dumps({k: v for k, v in whole.items() if k != "model.n_induction_heads"}))
+    model = replace(config.model, n_induction_heads=1)
+    with pytest.raises(UserError, match=r"model\.n_induction_heads=1 \(was 0\)"):
+        train(replace(config, model=model), run)
+    assert train(config, run)["step"] == config.steps
+    assert json.loads(file.read_text()) == whole
+
+
 def with_sources(config, *sources):
     return replace(config, data=replace(config.data, sources=sources))
 
