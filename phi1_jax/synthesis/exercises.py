@@ -125,8 +125,8 @@ def read_examples(exercise: Exercise) -> tuple[tuple[str, str, dict[int, bool]],
 
 
 _STATED = re.compile(
-    r"\s*(?:assert |for example,? |e\.g\.,? )?(\w+\(.*\)) (?:==|➞|→|->|=>|is|gives|returns|should"
-    r" return) (.+)",
+    r"\s*(?:assert |for example,? |e\.g\.,? )?(\w+\(.*\))(?: ?== ?| (?:➞|→|->|=>|is|gives|returns|"
+    r"should return) )(.+)",
     re.IGNORECASE,
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from phi1_jax.synthesis.exercises import parse_exercise
+from phi1_jax.synthesis.exercises import parse_exercise, read_examples
 from phi1_jax.synthesis.offline_teacher import OfflineTeacher, plan_exercises
 from phi1_jax.synthesis.offline_teacher.layout import lay_out
 
@@ -28,10 +28,27 @@ def f(xs, sep, n=-1):
 
 
 @pytest.fixture(scope="module")
-def solutions():
+def exercises():
     replies = OfflineTeacher().replies(plan_exercises(6000, seed=0))
     made = [parse_exercise(reply.text, reply.metadata) for reply in replies]
-    return [e.solution for e in made if e.prompt.startswith('"""\nWrite a ')]
+    return [e for e in made if e.prompt.startswith('"""\nWrite a ')]
+
+
+@pytest.fixture(scope="module")
+def solutions(exercises):
+    return [e.solution for e in exercises]
+
+
+@pytest.fixture(scope="module")
+def training():
+    """MBPP's training split."""
+    path = DATA / "mbpp.jsonl"
+    if not path.exists():
+        pytest.skip(f"{path} is missing: name a folder that holds it in PHI1_JAX_DATA")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [row for row in rows if row["task_id"] > 600]
+    assert len(rows) == 374
+    return rows
 
 
 def shares(programs):
@@ -77,13 +94,54 @@ def test_a_layout_keeps_its_habits(solutions):
         assert all(indent == unit * (len(indent) // len(unit)) for indent in indents)
 
 
-def test_shares_are_those_of_mbpps_training_split(solutions):
-    path = DATA / "mbpp.jsonl"
-    if not path.exists():
-        pytest.skip(f"{path} is missing: name a folder that holds it in PHI1_JAX_DATA")
-    rows = map(json.loads, path.read_text().splitlines())
-    training = [row["code"].replace("\r\n", "\n") for row in rows if row["task_id"] > 600]
-    assert len(training) == 374
-    wanted, found = shares(training), shares(solutions)
+def shares_of_tests(problems):
+    """Of (function's name, its tests): shares of problems in %."""
+    count = dict.fromkeys(
+        ("one word", "two words", "three words", "capitals", "tight ==", "tight commas"), 0
+    )
+    with_commas = 0
+    for name, tests in problems:
+        n_words = len([word for word in name.split("_") if word])
+        for n, words in enumerate(("one word", "two words", "three words"), 1):
+            count[words] += n_words == n
+        count["capitals"] += name != name.lower()
+        count["tight =="] += all(")==" in test for test in tests)
+        commas = re.findall(r",( ?)", "".join(tests))
+        with_commas += bool(commas)
+        count["tight commas"] += commas.count("") > len(commas) / 2
+    found = {name: 100 * n / len(problems) for name, n in count.items()}
+    return found | {"tight commas": 100 * count["tight commas"] / with_commas}
+
+
+def assert_alike(wanted, found):
     for name, share in wanted.items():
         assert abs(found[name] - share) < 6, f"{name}: {found[name]:.0f}, {share:.0f} in MBPP"
+
+
+def test_shares_are_those_of_mbpps_training_split(solutions, training):
+    wanted = shares([row["code"].replace("\r\n", "\n") for row in training])
+    assert_alike(wanted, shares(solutions))
+
+
+def test_names_and_tests_are_like_those_of_mbpps_training_split(exercises, training):
+    theirs = []
+    for row in training:
+        defined = re.findall(r"def (\w+) *\(", row["code"])
+        tested = [name for name in defined if name in row["test_list"][0]]
+        theirs.append(
+            (*tested[:1], row["test_list"]) if tested else (defined[-1], row["test_list"])
+        )
+    ours = [(e.entry_point, re.findall("^assert .*", e.prompt, re.MULTILINE)) for e in exercises]
+    assert_alike(shares_of_tests(theirs), shares_of_tests(ours))
+
+
+def test_tests_keep_what_they_say(exercises):
+    for exercise in exercises[:200]:
+        stated = re.findall("^assert .*", exercise.prompt, re.MULTILINE)
+        assert len(read_examples(exercise)) == len(stated) > 0
+        for call, result, _ in read_examples(exercise):
+            line = call.removeprefix("print(repr(").removesuffix("))\n")
+            assert any(
+                ast.dump(ast.parse(test)) == ast.dump(ast.parse(f"assert {line} == {result}"))
+                for test in stated
+            )

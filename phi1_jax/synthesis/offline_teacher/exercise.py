@@ -7,7 +7,7 @@ from typing import Any
 
 from phi1_jax.synthesis.offline_teacher import words
 from phi1_jax.synthesis.offline_teacher.draft import RESERVED, Draft
-from phi1_jax.synthesis.offline_teacher.layout import lay_out
+from phi1_jax.synthesis.offline_teacher.layout import draw_length, lay_out, lay_out_tests, spell
 from phi1_jax.synthesis.offline_teacher.values import KINDS
 
 # How a task is written: the form of its examples, or as MBPP does, the tests below the task.
@@ -77,7 +77,7 @@ def draw_exercise(topic: str, rng: random.Random, form: str = "") -> Exercise:
         drawn = form or rng.choices(list(FORMS), list(FORMS.values()))[0]
         # MBPP's prompts do not name the arguments: there they are called what is usual.
         draft = Draft(topic, rng, usual_names=drawn == "mbpp")
-        name = _function_name(draft, rng)
+        name = _name_in_mbpps_manner(draft, rng) if drawn == "mbpp" else _function_name(draft, rng)
         body = "".join(f"    {line}\n" if line else "\n" for line in draft.lines)
         body = body.replace("SELF", name)
         parameters = ", ".join(param.name for param in draft.params)
@@ -161,11 +161,31 @@ def _examples(
     return tuple(found[place] for *_, place in sorted(order))
 
 
+def _words_said(draft: Draft) -> list[str]:
+    """The words for what is returned that could stand in a name, in order."""
+    return [w for w in _DROP_MARKS.sub(" ", draft.said.lower()).split() if w not in _STOP]
+
+
+def _name_in_mbpps_manner(draft: Draft, rng: random.Random) -> str:
+    """A name of words of the task, as MBPP's tests call it: the prompt has it there only."""
+    said = _words_said(draft)
+    while True:
+        n = draw_length(rng)
+        start = rng.randrange(max(len(said) - n, 0) + 1)
+        chosen = said[start : start + n]
+        chosen += rng.choices(words.NOUNS, k=n - len(chosen))
+        if n > 1 and rng.random() < 0.5:
+            chosen[0] = rng.choice(words.VERBS)
+        name = spell(chosen, rng)
+        if name not in draft.taken and name not in RESERVED:
+            return name
+
+
 def _function_name(draft: Draft, rng: random.Random) -> str:
     """A name of what is returned, or of the vocabulary; it hides nothing."""
+    said = _words_said(draft)
     while True:
         share = rng.random()
-        said = [w for w in _DROP_MARKS.sub(" ", draft.said.lower()).split() if w not in _STOP]
         verb = rng.choice(words.VERBS)
         if draft.form == "whether" and share < 0.5:
             verb = rng.choice(("is", "has", "check", "are", "all", "any"))
@@ -204,7 +224,7 @@ def _write(
         tests = [f"assert {calls[i]} == {examples[i][1]!r}" for i in range(n)]
         task = _task(draft, rng, nameless=True, start=rng.choice(("Write a function to ",) * 3 + (
             "Write a python function to ",)))  # fmt: skip
-        prompt = f'"""\n{task}\n' + "\n".join(tests) + '\n"""\n'
+        prompt = f'"""\n{task}\n' + "\n".join(lay_out_tests(tests, rng)) + '\n"""\n'
         solution = lay_out(signature + body, rng)
         return Exercise(draft, name, form, prompt, solution, examples, n)
     stated = list(zip(calls, (repr(result) for _, result in examples[:n]), strict=False))
