@@ -8,7 +8,7 @@ Hardware: 2 CPU cores.
 Expected: the figure in README.md; `make quickstart` prints the table.
 
 Departures from the paper, for the sake of minutes instead of days: Muon, no dropout, short rows
-that start with a document, half CodeTextbook in the finetuning mixture ("replay"), and heads that
+that start with a document, 30 % CodeTextbook in the finetuning mixture ("replay"), and heads that
 can copy from the start.
 """
 
