@@ -112,7 +112,11 @@ def write_tensors(folder: Path, tensors: Iterable[Tensor], max_file_bytes: int) 
         name = f"model-{number:05}-of-{len(groups):05}.safetensors" if len(groups) > 1 else SINGLE
         # safetensors 0.8 writes an array that is not in C order as it lies in memory, so wrongly.
         arrays = {t.name: np.require(t.make(), t.dtype, ["C", "ENSUREARRAY"]) for t in group}
-        _library().numpy.save_file(arrays, folder / name, {"format": "pt"})  # transformers asks
+        file = folder / name
+        file.touch()
+        usual = file.stat().st_mode
+        _library().numpy.save_file(arrays, file, {"format": "pt"})  # transformers asks
+        file.chmod(usual)  # it may be the writer's alone after that
         names.update(dict.fromkeys(arrays, name))
     if len(groups) > 1:
         write_json(folder / INDEX, {"metadata": {"total_size": sum(sizes)}, "weight_map": names})

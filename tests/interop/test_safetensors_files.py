@@ -28,6 +28,8 @@ def write(folder, arrays, max_file_bytes=10**9):
 
 def test_the_library_reads_what_is_written(tmp_path):
     [path] = write(tmp_path, ARRAYS)
+    (tmp_path / "other").touch()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode  # others may read it too
     loaded = load_file(path)
     assert loaded.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
