@@ -128,9 +128,7 @@ def test_names_and_tests_are_like_those_of_mbpps_training_split(exercises, train
     for row in training:
         defined = re.findall(r"def (\w+) *\(", row["code"])
         tested = [name for name in defined if name in row["test_list"][0]]
-        theirs.append(
-            (*tested[:1], row["test_list"]) if tested else (defined[-1], row["test_list"])
-        )
+        theirs.append(([*tested, defined[-1]][0], row["test_list"]))
     ours = [(e.entry_point, re.findall("^assert .*", e.prompt, re.MULTILINE)) for e in exercises]
     assert_alike(shares_of_tests(theirs), shares_of_tests(ours))
 

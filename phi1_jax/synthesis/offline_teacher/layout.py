@@ -3,8 +3,8 @@
 MBPP has indents of two spaces or a tab, blanks at the ends of lines, parentheses around conditions;
 a third of its characters are white space. Its functions are called find_Min_Sum or
 max_sum_of_three, which the tests alone tell. The shares are those of its training split (task ids
-601 to 974, 374 problems), of which no more than these counts was used; its test split was not
-looked at.
+601 to 974, 374 problems). What a trained model answers to that split was read too, to see what it
+lacks; the test split was not looked at.
 """
 
 import random
