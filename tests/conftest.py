@@ -4,18 +4,13 @@ import os
 import signal
 from pathlib import Path
 
-
-def cpu_devices(count: int) -> str:
-    """XLA_FLAGS for `count` CPU devices that share a few busy cores."""
-    # XLA ends the whole process where one device comes 40 s after the others to a collective, as
-    # it can on a loaded machine or a full disk.
-    return (
-        f"--xla_force_host_platform_device_count={count} "
-        "--xla_cpu_collective_call_terminate_timeout_seconds=300"
-    )
-
-
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {cpu_devices(8)}"
+# XLA ends the whole process where one device comes 40 s after the others to a collective, as it can
+# on a loaded machine or a full disk.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_cpu_collective_call_terminate_timeout_seconds=300"
+    + " --xla_force_host_platform_device_count=8"
+)
 # A program's collectives block a thread each on every device: with a pool of two cores' size, eight
 # devices wait for each other for ever.
 os.environ["NPROC"] = "32"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from conftest import REPOSITORY, cpu_devices
+from conftest import REPOSITORY
 
 from phi1_jax.config import RunConfig
 from phi1_jax.run import folder as run_folder
@@ -47,7 +47,8 @@ def start(
     flags = [f"--config={file}", f"--output={run_dir}", f"--compile_cache={cache}", "--trace"]
     environment = {
         **os.environ,
-        "XLA_FLAGS": cpu_devices(devices),
+        # The last one holds.
+        "XLA_FLAGS": os.environ["XLA_FLAGS"] + f" --xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": str(REPOSITORY),
     }
     with run_dir.with_name(run_dir.name + ".log").open("a") as log:

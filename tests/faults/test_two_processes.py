@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, cpu_devices
+from conftest import REPOSITORY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from phi1_jax.run.checkpoint import damage
@@ -73,7 +73,8 @@ def start(
         environment = {
             **os.environ,
             "PYTHONPATH": str(REPOSITORY),
-            "XLA_FLAGS": cpu_devices(8 // n_processes),
+            "XLA_FLAGS": os.environ["XLA_FLAGS"]  # the last one holds
+            + f" --xla_force_host_platform_device_count={8 // n_processes}",
         }
         if n_processes > 1:
             environment |= {
