@@ -13,7 +13,8 @@ from conftest import REPOSITORY
 from phi1_jax.corpus.documents import Document, read_documents, write_documents
 from phi1_jax.errors import UserError
 from phi1_jax.sandbox import Limits, open_sandbox
-from phi1_jax.synthesis.mutate import KINDS, edits, make_wrong, mutants, write_with_errors
+from phi1_jax.synthesis.edits import KINDS, edits
+from phi1_jax.synthesis.mutate import make_wrong, mutants, write_with_errors
 
 PROMPT = 'def {name}(xs, k=1):\n    """Doc é.\n\n    >>> {call}\n    {result}\n    """\n'
 
