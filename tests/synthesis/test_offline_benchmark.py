@@ -1,6 +1,7 @@
 """The held-out problems: their tests accept their solutions and nothing trivial."""
 
 import ast
+import sys
 
 import pytest
 
@@ -8,6 +9,7 @@ from phi1_jax.corpus.problems import write_problems
 from phi1_jax.evaluate.benchmarks import read_benchmark
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.sandbox import open_sandbox
+from phi1_jax.synthesis.edits import edits
 from phi1_jax.synthesis.exercises import parse_exercise
 from phi1_jax.synthesis.offline_teacher import (
     OfflineTeacher,
@@ -47,6 +49,56 @@ def test_benchmark_tests_fail_every_trivial_solution(problems):
         names = [argument.arg for argument in function.args.args]
         for guess in (*names, "0", "1", "''", "[]", "{}", "True", "False", "None"):
             assert not passes(f"    return {guess}\n", problem), (problem, guess)
+
+
+def lines_run(function, calls):
+    """The lines of a function that some of the calls reach."""
+    reached = set()
+
+    def note(frame, event, _):
+        if event == "line" and frame.f_code.co_filename == "<problem>":
+            reached.add(frame.f_lineno)
+        return note
+
+    before = sys.gettrace()
+    sys.settrace(note)
+    try:
+        for arguments in calls:
+            function(*arguments)
+    finally:
+        sys.settrace(before)
+    return reached
+
+
+def test_the_tests_reach_every_line_of_the_solution(problems):
+    for problem in problems:
+        calls = [
+            [ast.literal_eval(argument) for argument in node.args]
+            for node in ast.walk(ast.parse(problem.test))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "candidate"
+        ]
+        program = problem.prompt + problem.canonical_solution
+        names = {}
+        exec(compile(program, "<problem>", "exec"), names)
+        code = {
+            node.lineno
+            for node in ast.walk(ast.parse(program))
+            if isinstance(node, ast.stmt) and not isinstance(node, ast.FunctionDef | ast.ImportFrom)
+        } - {ast.parse(program).body[-1].body[0].lineno}
+        assert code <= lines_run(names[problem.entry_point], calls), problem
+
+
+def test_the_tests_refuse_small_errors(problems):
+    """Bounds that are off by one, conditions that are turned round, other operators."""
+    n_tried = n_passed = 0
+    for problem in problems[::4]:
+        program = problem.prompt + problem.canonical_solution
+        for edit in edits(program, len(problem.prompt.encode())):
+            if not edit.in_while:
+                n_tried += 1
+                n_passed += passes(edit.apply(program).removeprefix(problem.prompt), problem)
+    assert n_tried > 200
+    assert n_passed < 0.1 * n_tried
 
 
 def test_the_test_executor_accepts_the_benchmark(problems, tmp_path):

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import random
 import re
 from collections import Counter, defaultdict
 
@@ -17,6 +18,7 @@ from phi1_jax.synthesis.offline_teacher import (
     plan_exercises,
     plan_textbooks,
 )
+from phi1_jax.synthesis.offline_teacher.exercise import draw_exercise, load
 from phi1_jax.synthesis.offline_teacher.textbooks import AUDIENCES
 from phi1_jax.synthesis.teacher import TeacherRequest
 
@@ -97,6 +99,26 @@ def test_every_topic_has_many_structures(made):
         found[exercise.composition[0]].add(exercise.composition)
     assert set(found) == set(TOPICS)
     assert all(len(compositions) > 15 for compositions in found.values())
+
+
+def test_each_branch_of_a_chain_can_be_taken():
+    """No second case lies within the first one, and something is left for the rest."""
+    numbers = [n / 2 for n in range(-120, 121)]
+    n_chains = 0
+    for seed in range(600):
+        made = draw_exercise("formulas", random.Random(seed), "none")
+        if made.composition[1] == "label" and made.draft.params[0].kind == "int":
+            values = [int(n) for n in numbers]
+        elif made.composition[1] == "label":
+            values = numbers
+        else:
+            continue
+        function = load(made.prompt + made.solution, made.name)
+        came_out = {function(value, *[4] * (len(made.draft.params) - 1)) for value in values}
+        words = set(re.findall(r"return '(\w+)'", made.solution))
+        assert came_out - {None, ""} == words - {""}, made.solution
+        n_chains += 1
+    assert n_chains > 30
 
 
 def test_the_same_seed_gives_the_same_texts_and_another_gives_others():

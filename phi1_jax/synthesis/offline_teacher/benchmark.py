@@ -1,9 +1,15 @@
 """Held-out problems in HumanEval's format, on compositions kept from training."""
 
+import ast
+import contextlib
 import random
+import sys
+from collections.abc import Hashable, Iterator
+from types import FrameType
 from typing import Any
 
 from phi1_jax.corpus.problems import Problem
+from phi1_jax.synthesis.edits import edits
 from phi1_jax.synthesis.offline_teacher.draft import TOPIC_WEIGHTS, TOPICS
 from phi1_jax.synthesis.offline_teacher.exercise import (
     Exercise,
@@ -13,15 +19,20 @@ from phi1_jax.synthesis.offline_teacher.exercise import (
 )
 
 _N_TESTS = 8
+_N_INPUTS = 100
 _MAX_CHARS = 120
+_MAX_LINES = 5_000  # of a program that an edit may have made endless
+_ENDS = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 _FORMS = (">>>", ">>>", "==", "➞", "prose")
 
 
 def build_benchmark(n_problems: int, seed: int) -> list[Problem]:
     """Problems of which no two have the same composition, and none contains another's.
 
-    Each problem's hidden tests have at least three different results (True and False for a test),
-    and one that differs from each argument, so that neither constants nor arguments pass.
+    Each problem's hidden tests see every condition hold and fail; they have at least three
+    different results (two where there are no more), and one that differs from each argument. So
+    neither constants nor arguments pass, nor does any of the small edits of `synthesis.edits` that
+    one of a hundred inputs tells from the solution.
     """
     rng = random.Random(f"benchmark {seed}")
     problems: list[Problem] = []
@@ -55,30 +66,146 @@ def _nested(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     return any(long[i : i + n] == short for i in range(len(long) - n + 1))
 
 
-def _draw_tests(exercise: Exercise, rng: random.Random) -> list[tuple[tuple[Any, ...], Any]]:
+_Test = tuple[tuple[Any, ...], Any]
+
+
+def _draw_tests(exercise: Exercise, rng: random.Random) -> list[_Test]:
     """Hidden (arguments, result) pairs, none of them stated; [] if they tell too little."""
     function = load(exercise.prompt + exercise.solution, exercise.name)
-    stated = {repr(arguments) for arguments, _ in exercise.examples[: exercise.stated]}
-    tests, seen = [], set(stated)
-    for attempt in range(4 * _N_TESTS):
+    seen = {repr(arguments) for arguments, _ in exercise.examples[: exercise.stated]}
+    inputs: list[_Test] = []
+    for attempt in range(_N_INPUTS):
         arguments = draw_arguments(exercise.draft, rng, rng.randint(1, 6) if attempt else 0)
         try:
             result = function(*arguments)
-        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError):
+        except _ENDS:
             continue
         if repr(arguments) in seen or max(len(repr(arguments)), len(repr(result))) > _MAX_CHARS:
             continue
         seen.add(repr(arguments))
-        tests.append((arguments, result))
-        if len(tests) == _N_TESTS:
-            break
+        inputs.append((arguments, result))
+    outcomes, reached = _outcomes(exercise, inputs)
+    if not outcomes <= set().union(*reached):
+        return []
+    shown = [one | more for one, more in zip(reached, _told_apart(exercise, inputs), strict=True)]
+    left = set().union(*shown)
+    chosen: list[int] = []
+    while left:  # each next one shows the most of what none before it does
+        chosen.append(max(range(len(inputs)), key=lambda place: len(shown[place] & left)))
+        left -= shown[chosen[-1]]
+    others = [place for place in range(len(inputs)) if place not in chosen]
+    chosen += others[: max(0, _N_TESTS - len(chosen))]
+    tests = [inputs[place] for place in sorted(chosen)]
     results = {repr(result) for _, result in tests}
-    enough = len(results) >= (2 if exercise.draft.kind == "bool" else 3)
     changed = all(
         any(repr(result) != repr(arguments[place]) for arguments, result in tests)
         for place in range(len(exercise.draft.params))
     )
-    return tests if len(tests) >= _N_TESTS // 2 and enough and changed else []
+    enough = len(tests) >= _N_TESTS // 2 and len(results) >= exercise.draft.n_results
+    return tests if enough and changed else []
+
+
+class _Noting(ast.NodeTransformer):
+    """Makes a program call NOTE(number, value) in the place of each condition and comparison."""
+
+    def __init__(self) -> None:
+        self.n_conditions = 0
+        self.noted: set[int] = set()
+
+    def _noted(self, test: ast.expr) -> ast.expr:
+        if isinstance(test, ast.Constant) or id(test) in self.noted:
+            return test
+        number = ast.Constant(self.n_conditions)
+        self.n_conditions += 1
+        noted = ast.Call(ast.Name("NOTE", ast.Load()), [number, test], [])
+        self.noted.add(id(noted))
+        return noted
+
+    def visit_Compare(self, node: Any) -> Any:
+        self.generic_visit(node)
+        return self._noted(node)
+
+    def visit_BoolOp(self, node: Any) -> Any:
+        self.generic_visit(node)
+        node.values = [self._noted(value) for value in node.values]
+        return node
+
+    def visit_If(self, node: Any) -> Any:
+        self.generic_visit(node)
+        node.test = self._noted(node.test)
+        return node
+
+    visit_IfExp = visit_While = visit_If
+
+    def visit_comprehension(self, node: Any) -> Any:
+        self.generic_visit(node)
+        node.ifs = [self._noted(test) for test in node.ifs]
+        return node
+
+
+def _outcomes(exercise: Exercise, inputs: list[_Test]) -> tuple[set[Hashable], list[set[Hashable]]]:
+    """What each condition can come out as, (number, bool), and what comes out for each input."""
+    noting = _Noting()
+    program = noting.visit(ast.parse(exercise.prompt + exercise.solution))
+    outcomes: set[Hashable] = set()
+
+    def note(number: int, value: Any) -> Any:
+        outcomes.add((number, bool(value)))
+        return value
+
+    function = load(ast.fix_missing_locations(program), exercise.name, NOTE=note)
+    reached = []
+    for arguments, _ in inputs:
+        outcomes.clear()
+        function(*arguments)
+        reached.append(set(outcomes))
+    return {(n, holds) for n in range(noting.n_conditions) for holds in (True, False)}, reached
+
+
+def _told_apart(exercise: Exercise, inputs: list[_Test]) -> list[set[Hashable]]:
+    """For each input the edits of the solution that it tells from it."""
+    program = exercise.prompt + exercise.solution
+    told: list[set[Hashable]] = [set() for _ in inputs]
+    for edit in edits(program, after=len(exercise.prompt.encode())):
+        if edit.in_while:
+            continue
+        try:
+            function = load(edit.apply(program), exercise.name)
+        except SyntaxError:
+            continue
+        for edits_told, (arguments, result) in zip(told, inputs, strict=True):
+            try:
+                with _limited_lines("while " in program):
+                    same = repr(function(*arguments)) == repr(result)
+            except Exception as error:  # whatever a wrong program does
+                edits_told.add(edit)
+                if isinstance(error, TimeoutError):
+                    break
+            else:
+                if not same:
+                    edits_told.add(edit)
+    return told
+
+
+@contextlib.contextmanager
+def _limited_lines(limited: bool) -> Iterator[None]:
+    """Raises TimeoutError where more than _MAX_LINES lines run."""
+    left = _MAX_LINES
+    before = sys.gettrace()
+
+    def count(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise TimeoutError
+        return count
+
+    if limited:
+        sys.settrace(count)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 def _write_check(tests: list[tuple[tuple[Any, ...], Any]]) -> str:

@@ -1,9 +1,11 @@
 """Draws a program from the grammar: its code and, with it, the words for what it does."""
 
 import builtins
+import functools
 import keyword
 import random
 import re
+import string
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +72,7 @@ class Value:
 class Source:
     """What a loop runs over; the words for its elements, and where they are."""
 
+    kind: str
     code: str
     element: str
     noun: str
@@ -132,6 +135,12 @@ class Rule:
     said: list[tuple[str, tuple[Any, ...], tuple[Any, ...]]] = field(default_factory=list)
     notes: list[tuple[bool, Line]] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether the second condition is asked where the first one fails, and a rest is left."""
+        lines = (line.parts[0] for variant in self.variants for line in variant)
+        return any(isinstance(part, str) and part.strip() == "elif" for part in lines)
 
 
 def _slots(text: str) -> dict[str, tuple[Any, ...]]:
@@ -243,6 +252,45 @@ _WITH_Q = {
 }
 
 
+# Values on which conditions are tried: of an element type, or narrower ones of a source.
+_VALUES: dict[str, Any] = {
+    "int": range(-40, 41),
+    "float": [n / 4 for n in range(-60, 61)],
+    "str": [
+        start + text[:n] for start in ("", "a", "X", "7", "o\u0020")
+        for text in ("bcdcbcdcbcdc", "FGHGFGHGFGHG", "1 b-C 1 b-C") for n in range(12)
+    ],
+    "char": string.ascii_letters + string.digits + " .,-",
+    "digits": range(10), "lengths": range(13), "divisors": range(1, 41), "range": range(41),
+    "lower": string.ascii_lowercase + string.digits + " .,-",
+}  # fmt: skip
+_LITERAL = re.compile(r"'[^']+'")
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _decide(tests: tuple[str, ...], values: str) -> bool:
+    """Whether each condition holds for some value for which none before it does, and none for some.
+
+    Args:
+      tests: conditions on "@"; what depends on an argument is taken to hold at times.
+      values: a key of _VALUES.
+    """
+    left = list(_VALUES[values])
+    if values == "str":
+        marks = [eval(text) for test in tests for text in _LITERAL.findall(test)]
+        left += [made for mark in marks for made in (mark, mark + "xyz", "xyz" + mark)]
+    for test in tests:
+        holds = eval(f"lambda _: {test.replace('@', '_')}", {})  # without our own names
+        try:
+            others = [value for value in left if not holds(value)]
+        except NameError:
+            return True
+        if len(others) == len(left):
+            return False
+        left = others
+    return bool(left)
+
+
 @dataclass
 class Param:
     """An argument: its name, a key of KINDS, and for numbers the range that makes sense."""
@@ -266,6 +314,8 @@ class Draft:
       parts: the program's structure, which names and constants leave alone.
       usual_names: arguments have only the usual names of their kind.
       near, marks: numbers and characters on which the outcome turns, so that inputs have them.
+      vain: whether a branch is never taken, or always.
+      n_results: how many different results are asked of its examples.
     """
 
     def __init__(self, topic: str, rng: random.Random, usual_names: bool = False):
@@ -276,6 +326,9 @@ class Draft:
         self.notes: list[str] = []
         self.near: list[int] = []
         self.marks: list[str] = []
+        # What is tested, of which of _VALUES, and how, with "@" for it.
+        self.tests: list[tuple[str, str, str]] = []
+        self.guard: tuple[str, str] | None = None  # an argument, and the test
         self.taken: set[str] = set()
         self.max_params = rng.choices((1, 2, 3), (0.5, 0.4, 0.1))[0]
         self.source: Source | None = None
@@ -286,6 +339,20 @@ class Draft:
         rule = rng.choices(rules, cum_weights=weights)[0]
         self.parts = [topic, rule.name]
         self._write(rule)
+        self.vain = self._is_vain(rule.is_chain)
+        code = "\n".join(self.lines)
+        n_labels = sum(self.env[name].code in code for name in "WUT" if name in self.env)
+        self.n_results = 2 if self.kind == "bool" or n_labels == 2 else 3
+
+    def _is_vain(self, is_chain: bool) -> bool:
+        chains: list[tuple[str, str, list[str]]] = []
+        for tested, values, test in self.tests:
+            if is_chain and chains and chains[-1][0] == tested:
+                chains[-1][2].append(test)
+            else:
+                guard = [self.guard[1]] if self.guard and self.guard[0] == tested else []
+                chains.append((tested, values, [*guard, test]))
+        return not all(_decide(tuple(tests), values) for _, values, tests in chains)
 
     def _write(self, rule: Rule) -> None:
         rng, self.slots, self.sizes = self.rng, rule.slots, rule.sizes
@@ -452,7 +519,7 @@ class Draft:
                 self.slot(slot)
         if any(setup):
             self.lines.append(self.render(setup, False))
-        made = Source(self.render(code, False), element, self.render(noun, True),
+        made = Source(kind, self.render(code, False), element, self.render(noun, True),
                       self.render(where, True))  # fmt: skip
         self.parts += [f"{element} {kind}", *map(str, self.labels.values())]
         self.env, self.labels, self.slots, self.sizes = kept
@@ -467,9 +534,11 @@ class Draft:
             return Value("True" if name[0] == "P" else "False")
         if len(given) > 1:
             element, x, noun = given[0], ":".join(given[1:]), f"{_ONE[given[0]]}s"
+            values = element
         else:
             assert self.source
             element, x, noun = self.source.element, self.slot("x").code, self.source.noun
+            values = self.source.kind if self.source.kind in _VALUES else element
         while True:  # none twice: what stands behind the second would never run
             kind, code, clause, many = self.rng.choice(PREDICATES[element])
             if f"if {kind}" not in self.parts or "#" in code or "$" in code:
@@ -477,7 +546,9 @@ class Draft:
         self.parts.append(f"if {kind}")
         if " " in x and "@ %" in code:
             x = f"({x})"
-        code, clause, many = self._filled((code, clause, many), x, noun)
+        code, clause, many = self._filled((code, clause, many), "@", noun)
+        self.tests.append((x, values, code))
+        code = code.replace("@", x)
         return Value(code, clause, many)
 
     _draw_Q = _draw_P
@@ -651,6 +722,7 @@ class Draft:
         if self.kind == "str" and self.rng.random() < 0.2:
             default = repr(self.rng.choice(("empty", "none", "invalid", "nothing", "error")))
         self.parts.append("guard")
+        self.guard = name, code.replace("{A}", "@")
         self.lines[:0] = [f"if {code.replace('{A}', name)}:", f"    return {default}"]
         said = said.replace("{A}", f"«{name}»")
         self.notes.append(self.rng.choice((

@@ -1,5 +1,6 @@
 """One exercise: a program, its name and signature, the task in words, and examples that ran."""
 
+import ast
 import random
 import re
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class Exercise:
 
 
 def draw_exercise(topic: str, rng: random.Random, form: str = "") -> Exercise:
-    """Draws programs until one tells inputs apart, and writes its task.
+    """Draws programs until one needs all its parts and tells inputs apart, and writes its task.
 
     Args:
       form: a key of FORMS; by default drawn.
@@ -82,15 +83,14 @@ def draw_exercise(topic: str, rng: random.Random, form: str = "") -> Exercise:
         body = body.replace("SELF", name)
         parameters = ", ".join(param.name for param in draft.params)
         function = load(f"def {name}({parameters}):\n{body}", name)
-        examples = _examples(draft, function, rng)
+        examples = () if draft.vain else _examples(draft, function, rng)
         if examples:
             return _write(draft, name, body, drawn, examples, rng)
     raise RuntimeError(f"topic {topic!r}: no program of it tells inputs apart")
 
 
-def load(source: str, name: str) -> Any:
-    """The function that a program defines."""
-    names: dict[str, Any] = {}
+def load(source: str | ast.Module, name: str, **names: Any) -> Any:
+    """The function that a program defines, which may use `names`."""
     exec(compile(source, "<exercise>", "exec"), names)
     return names[name]
 
@@ -104,7 +104,9 @@ def draw_arguments(draft: Draft, rng: random.Random, size: int) -> tuple[Any, ..
             top = max(param.high, 1)
             value: Any = rng.randint(param.low, top) if rng.random() < 0.9 else rng.randint(0, top)
         else:
-            value = KINDS[param.kind].draw(rng, draft.near, size)
+            # Two lists are not always of one length.
+            own_size = rng.randint(1, 6) if values and size and rng.random() < 0.3 else size
+            value = KINDS[param.kind].draw(rng, draft.near, own_size)
         values.append(value)
         if param.kind in ("letter", "sep"):
             marks.append(value)
@@ -149,7 +151,7 @@ def _examples(
             shown.add(text)
             found.append((arguments, result))
     results = {repr(result) for _, result in found}
-    if len(found) < 4 or len(results) < (2 if draft.kind == "bool" else 3):
+    if len(found) < 4 or len(results) < draft.n_results:
         return ()
     # What is said first should show something: an empty or repeated result comes last.
     told: set[str] = set()
