@@ -13,13 +13,13 @@ from phi1_jax.cli.recipe import Recipe
 
 
 def get_question(recipe: Recipe) -> Question:
-    # Six times the quickstart's tokens, in batches of 8 rows; the exercises are read once.
+    # Five times the quickstart's tokens, in batches of 8 rows; the exercises are read once.
     recipe = replace(
         recipe,
         overrides={**recipe.overrides, "data.global_batch_size": 8},
-        n_exercises=8 * recipe.n_exercises,
+        n_exercises=6 * recipe.n_exercises,
         pretrain_steps=5 * recipe.pretrain_steps // 2,
-        finetune_steps=7 * recipe.finetune_steps // 2,
+        finetune_steps=8 * recipe.finetune_steps // 3,
         n_samples=10,
     )
     corpora = {
