@@ -16,7 +16,7 @@ from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark, read_benchmark
 from phi1_jax.evaluate.bits_per_byte import read_results
-from phi1_jax.evaluate.pass_at_k import pass_at_k
+from phi1_jax.evaluate.pass_at_k import alike_interval, pass_at_k
 from phi1_jax.evaluate.saved import read_rows
 from phi1_jax.files import read_json, write_json
 from phi1_jax.run.folder import scores
@@ -91,6 +91,8 @@ def estimate(
         values = values - np.asarray([[run[task][0] for task in tasks] for run in baseline])
     by_seed = values.sum(1) / weights.sum()
     low, high = interval(values, weights)
+    if low == high and len(tasks) > 1:  # shares of solved problems, often of none
+        low, high = alike_interval(low, len(tasks), least=-1.0 if baseline else 0.0)
     found: dict[str, Any] = {"value": float(by_seed.mean()), "low": low, "high": high}
     if not baseline:
         found |= {"by_seed": [float(v) for v in by_seed], "n_problems": len(tasks)}

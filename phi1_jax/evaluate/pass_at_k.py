@@ -45,6 +45,19 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def alike_interval(value: float, n: int, least: float = 0.0) -> tuple[float, float]:
+    """95% bounds of a share that is the same on all n problems: the binomial's.
+
+    There every resample is alike too, and the bootstrap finds no width; but what 0 of 164 show may
+    be 2.2 %.
+
+    Args:
+      least: what the value can be: 0, or -1 of a difference.
+    """
+    unseen = 1 - 0.025 ** (1 / n)
+    return max(least, value - unseen), min(1.0, value + unseen)
+
+
 def score(verdicts: Iterable[Sequence[str]], ks: Sequence[int]) -> dict[str, Any]:
     """pass@k, and in words why one of `ks` cannot be estimated.
 
@@ -94,9 +107,12 @@ def estimate(verdicts: Iterable[Sequence[str]], ks: Sequence[int]) -> dict[str, 
     for k in ks:
         if executed and k <= min(map(len, executed)):
             values = _values(executed, k)
+            value = sum(values) / len(values)
             low, high = bootstrap_interval(values)
+            if low == high:
+                low, high = alike_interval(value, len(values))
             found[str(k)] = {
-                "value": sum(values) / len(values), "low": low, "high": high,
+                "value": value, "low": low, "high": high,
                 "infra_as_failure": sum(_values(groups, k)) / len(groups),
             }  # fmt: skip
     return found

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from phi1_jax.evaluate.pass_at_k import bootstrap_interval, pass_at_k
+from phi1_jax.evaluate.pass_at_k import alike_interval, bootstrap_interval, estimate, pass_at_k
 
 
 def test_equals_the_share_of_draws_with_a_right_sample():
@@ -50,6 +50,17 @@ def test_interval_of_a_share_is_the_binomial_one():
     assert high == pytest.approx(0.6 + 1.96 * np.sqrt(0.24 / 100), abs=0.012)
     assert (low, high) == bootstrap_interval(values)
     assert bootstrap_interval([0.0] * 9) == (0.0, 0.0)
+
+
+def test_a_share_of_none_or_all_may_still_be_another():
+    """Clopper and Pearson's bounds: with them 2.5 % of samples would all come out so."""
+    low, high = alike_interval(0.0, 164)
+    assert low == 0 and (1 - high) ** 164 == pytest.approx(0.025)
+    assert alike_interval(1.0, 164) == pytest.approx((1 - high, 1.0))
+    assert alike_interval(0.0, 164, least=-1.0) == pytest.approx((-high, high))
+    found = estimate([["FAIL"]] * 164, [1])["1"]
+    assert (found["value"], found["low"], found["high"]) == (0, 0, pytest.approx(high))
+    assert estimate([["PASS"]] * 163 + [["FAIL"]], [1])["1"]["high"] == 1.0
 
 
 def test_interval_covers_the_truth_about_95_times_in_100():
