@@ -123,7 +123,8 @@ def bar_chart(
         axis.set_title(title, fontsize=10)
         axis.tick_params(axis="x", labelsize=8)
         axis.margins(y=0.15)
-        axis.set_ylim(0, max(axis.get_ylim()[1], 1.0))  # where all are 0, too
+        # Up to 10 % at least: what is next to nothing should look like it.
+        axis.set_ylim(0, max(axis.get_ylim()[1], scale / 10))
         axis.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
