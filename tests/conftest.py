@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 # XLA ends the whole process where one device comes 40 s after the others to a collective, as it can
@@ -50,8 +51,11 @@ REPOSITORY = Path(__file__).parent.parent
 
 def pytest_collection_modifyitems(items):
     """Files with slow tests come first: begun last, one of them would run on one core alone."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    seconds = Counter()
+    for item in items:
+        if slow := item.get_closest_marker("slow"):
+            seconds[item.path] += slow.args[0] if slow.args else 2
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 class ByteTokenizer:

@@ -82,6 +82,7 @@ def test_the_import_rules_have_no_circle():
             del left[package]
 
 
+@pytest.mark.slow
 def test_modules_import_each_other_in_no_circle():
     names = {
         ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path

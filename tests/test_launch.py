@@ -21,6 +21,7 @@ def run(script, *arguments, cwd=REPOSITORY):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_says_what_and_how(script, tmp_path):
     done = run(script, "--help", cwd=tmp_path)
@@ -30,6 +31,7 @@ def test_help_says_what_and_how(script, tmp_path):
     assert len(done.stdout.splitlines()) < 120
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_wrong_flag_gets_one_line(script):
     done = run(script, "--no_such_flag=1")
@@ -52,6 +54,7 @@ def test_an_interpreter_without_the_packages_gets_one_line(script):
 TRAIN = ("train.py", "--config=configs/phi1_tiny.py")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

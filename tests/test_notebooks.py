@@ -53,7 +53,7 @@ def test_one_constant_holds_the_repository_s_address(script):
     assert "OWNER" not in filled
 
 
-@pytest.mark.slow
+@pytest.mark.slow(30)
 @pytest.mark.parametrize("script", RUN, ids=lambda path: path.stem)
 def test_runs_at_its_smallest(script, tmp_path):
     environment = {

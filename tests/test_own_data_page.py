@@ -17,7 +17,7 @@ from phi1_jax.model.phi import Phi
 PAGE = (REPOSITORY / "docs/own_data.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(70)
 def test_the_commands_lead_from_folders_to_an_exported_model(tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/python").symlink_to(sys.executable)

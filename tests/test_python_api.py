@@ -33,7 +33,7 @@ def test_every_name_is_there_and_a_wrong_one_is_an_attribute_error():
         phi1_jax.nothing  # noqa: B018
 
 
-@pytest.mark.slow
+@pytest.mark.slow(50)
 def test_the_pages_code_runs(tmp_path, monkeypatch, tiny_model):
     """In the page's order, in one namespace, on a checkpoint with random weights."""
     from flax import nnx

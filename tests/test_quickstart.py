@@ -62,7 +62,7 @@ def start(root: Path, *arguments: str) -> subprocess.Popen:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.slow(120)
 def test_interrupted_resumed_and_reused(tmp_path):
     root = tmp_path / "quickstart"
     problems = []

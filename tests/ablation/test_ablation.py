@@ -130,6 +130,7 @@ EXPECTED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_is_shared_runs_once_and_the_plan_says_so(tmp_path, scripts):
     asked = ablation(tmp_path)
     plan = asked.plan(workers=2)
@@ -155,6 +156,7 @@ def test_what_is_shared_runs_once_and_the_plan_says_so(tmp_path, scripts):
     assert +new == {"train_code_textbook": 2, "scores_own": 2}
 
 
+@pytest.mark.slow
 def test_estimates_come_from_finished_stages(tmp_path, scripts):
     asked = ablation(tmp_path)
     first = asked.part(0, 4)
@@ -168,6 +170,7 @@ def test_estimates_come_from_finished_stages(tmp_path, scripts):
     assert left[-1] == f"in all about {(4 * 120 + 4 * 6) / 60:.0f} min with 1 at a time"
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(tmp_path, scripts):
     program = f"""
 import sys
@@ -196,6 +199,7 @@ test_ablation.ablation(Path({str(tmp_path)!r})).run(workers=2)
     assert "train_code_textbook" in +twice and sum((+twice).values()) <= 2, before
 
 
+@pytest.mark.slow
 def test_shards_split_the_runs_without_overlap(tmp_path, scripts):
     asked = ablation(tmp_path)
     for of in (1, 2, 3, 4, 7):
@@ -209,6 +213,7 @@ def test_shards_split_the_runs_without_overlap(tmp_path, scripts):
     assert not ablation(tmp_path).missing()
 
 
+@pytest.mark.slow
 def test_results_have_each_measure_with_its_interval_and_difference(tmp_path, scripts):
     asked = ablation(tmp_path, construct="while")
     asked.run()
@@ -236,6 +241,7 @@ def test_results_have_each_measure_with_its_interval_and_difference(tmp_path, sc
     assert "_hparams_/session_start_info" in board.summary_metadata
 
 
+@pytest.mark.slow
 def test_samples_of_public_problems_give_pass_at_k(tmp_path, scripts):
     problem = {
         "task_id": "HumanEval/0", "prompt": "def f(x):\n", "entry_point": "f",
@@ -260,6 +266,7 @@ def test_samples_of_public_problems_give_pass_at_k(tmp_path, scripts):
     assert not silent.runs[0].samples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["data_mix", "decontamination", "diversity", "error_rate"])
 def test_notebooks_ask_and_show_the_same_question(name, tmp_path, scripts, monkeypatch):
     """Every cell runs, over stages that cost nothing; test_notebooks.py runs one in earnest."""

@@ -140,6 +140,7 @@ def test_a_heat_keeps_the_fastest_and_survives_what_does_not_run(tiny_model, mon
     assert row.values["same_tokens"] == pytest.approx(5 / 6)
 
 
+@pytest.mark.slow
 def test_our_step_is_the_same_with_accumulation_on_every_device(run_config):
     data = replace(run_config.data, global_batch_size=16)
     shape = (1, 16, data.seq_len + 1)
@@ -153,6 +154,7 @@ def test_our_step_is_the_same_with_accumulation_on_every_device(run_config):
         our_step(replace(run_config, data=data, micro_batch_size=3), batches)
 
 
+@pytest.mark.slow
 def test_train_and_decode(tmp_path):
     output = tmp_path / "rows.jsonl"
     assert "tokens_per_s" in run("train", *SIZE, f"--output={output}")
@@ -264,6 +266,7 @@ def test_smoke_compares_ratios(tmp_path):
         smoke.compare(tmp_path / "nothing.json", {})
 
 
+@pytest.mark.slow
 def test_mistakes_get_one_line():
     for arguments, words in (
         (["nothing", *SIZE], "subject 'nothing': name one of decode"),
@@ -295,6 +298,7 @@ def test_train_on_a_gpu(tmp_path):
     assert rows_of(output)[0]["device"].startswith("1 x NVIDIA")
 
 
+@pytest.mark.slow
 def test_check_compares_every_attention_with_the_cpu(tmp_path):
     output = tmp_path / "rows.jsonl"
     run("check", *SIZE, f"--output={output}")
@@ -303,6 +307,7 @@ def test_check_compares_every_attention_with_the_cpu(tmp_path):
     assert "needs a GPU" in rows["cpu, cudnn, bfloat16"]["why"]
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_ratio_over_starts():
     low, high = interval([0.9, 1.0, 1.1])
     assert low < 0.997 < high and high - low == pytest.approx(0.49, abs=0.02)

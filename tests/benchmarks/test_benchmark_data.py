@@ -33,6 +33,7 @@ def problems(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_decontamination_is_timed(problems):
     found = figures(
         "benchmark_data.py", f"--problems={problems}", "--n_documents=1000", "--mean_chars=650"

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import sys, warnings
 from pathlib import Path
@@ -45,6 +47,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_damaged_programs_are_compiled_again(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, timeout=120

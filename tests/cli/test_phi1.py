@@ -55,6 +55,7 @@ def test_the_version_is_the_package_s(phi1):
     assert phi1("--version").stdout == f"{__version__}\n"
 
 
+@pytest.mark.slow
 def test_a_command_is_its_script(phi1):
     done = phi1("tokenize-corpus", "--help")
     assert "phi1 tokenize_corpus --train_tokenizer=" in done.stdout

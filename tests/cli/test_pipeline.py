@@ -116,6 +116,7 @@ def test_a_signal_ends_the_stages_and_the_next_run_goes_on(tmp_path, scripts):
     assert again.seconds["long"] > spent
 
 
+@pytest.mark.slow
 def test_two_processes_do_a_stage_once_also_when_the_first_is_killed(tmp_path, scripts):
     program = f"""
 import pathlib, sys

@@ -63,6 +63,7 @@ quick = settings(
 )
 
 
+@pytest.mark.slow
 @quick
 @given(st.lists(records, max_size=5))
 def test_any_records_are_written_as_json_that_others_read_and_come_back_plain(tmp_path, rows):
@@ -73,6 +74,7 @@ def test_any_records_are_written_as_json_that_others_read_and_come_back_plain(tm
     assert [orjson.loads(line) for line in lines] == expected
 
 
+@pytest.mark.slow
 @quick
 @given(st.lists(records, min_size=1, max_size=5), st.sampled_from([None, {"date": "metadata.x"}]))
 def test_each_record_of_a_corpus_is_a_document_or_is_told(tmp_path, rows, columns):

@@ -131,6 +131,7 @@ def test_the_pool_is_the_code_as_it_was_read(curated, pool):
         assert texts[name] == (pool / name).read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_more_workers_and_a_second_run_give_the_same_bytes(curated, pool, tmp_path):
     output, report = curated
     again = curate(
@@ -231,6 +232,7 @@ def run_script(*arguments, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_the_script_runs_from_anywhere_and_reuses_its_result(pool, curated, tmp_path):
     flags = [f"--source=mine={pool}", "--output=out", "--budget_mb=0.12", "--tasks=3"]
     first = run_script(*flags, "--workers=1", cwd=tmp_path)

@@ -38,6 +38,7 @@ def index(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 def test_the_python_of_a_wheel_is_read_with_its_licence_and_checksum(index, monkeypatch, tmp_path):
     wheel = make_wheel(index, files=[("demo/a.py", "x = 1\n"), ("demo/data.bin", b"\0")])
     source = parse_source("pip:demo==1.0")

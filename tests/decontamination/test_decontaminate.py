@@ -392,6 +392,7 @@ def test_the_tool_prunes_reports_and_lists_the_nearest(tmp_path):
     assert (copy["similarity"], copy["document"]) == (1.0, "copy")
 
 
+@pytest.mark.slow
 def test_several_taus_give_a_corpus_each_and_the_papers_split(tmp_path, monkeypatch):
     longer = body(*SOLUTION, "b = sorted(b)", "return sorted(b, reverse=True)")
     documents = [

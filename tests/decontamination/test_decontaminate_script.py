@@ -55,6 +55,7 @@ def decontaminate(*arguments):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["mbpp.jsonl", "sanitized-mbpp.json", "MbppPlus.jsonl"])
 def test_mbpp_in_each_form_finds_leaks_and_the_split_fits_the_evaluation(form, tmp_path):
     records = list(rows(form))

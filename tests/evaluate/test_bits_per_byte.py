@@ -62,6 +62,7 @@ def surprise(model, ids):
     return [-logprobs[t - 1, ids[t]] / math.log(2) for t in range(1, len(ids))]
 
 
+@pytest.mark.slow
 def test_a_solution_takes_the_bits_of_its_tokens_given_the_prompt(model, byte_tokenizer):
     pairs = [("def f(x):\n", "    return 1\n"), ("def f(é):\n", "    return 'é'\n")]
     for result, (prompt, solution) in zip(

@@ -34,6 +34,7 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_scores_samples(folder):
     arguments = ("--benchmark=own.jsonl", "--samples=samples.jsonl", "--output=out")
     refused = evaluate(*arguments, cwd=folder)
@@ -59,6 +60,7 @@ def test_scores_samples(folder):
 GIVEN = ("--benchmark=own.jsonl", "--samples=samples.jsonl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -123,6 +125,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_what_was_not_executed_is_said_and_executed_by_the_same_command(folder):
     path = folder / "samples.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -156,6 +159,7 @@ def test_help_shows_an_example(tmp_path):
     assert "allow_code_execution" in done.stdout
 
 
+@pytest.mark.slow
 def test_evaluates_checkpoints_and_resumes(folder):
     from flax import nnx
 

@@ -121,6 +121,7 @@ FORGERIES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forgery_fails_and_the_next_honest_candidate_passes(executor, name):
     forged, honest = executor.sandbox.examine(
@@ -165,6 +166,7 @@ def test_tests_cannot_hang_the_executor():
     assert outcome.verdict is Verdict.TIMEOUT
 
 
+@pytest.mark.slow
 def test_humaneval_canonical_solutions_pass_and_wrong_ones_fail(executor):
     benchmark = read_benchmark("humaneval", data_file("HumanEval.jsonl.gz"))
     assert executor.self_check(benchmark) == {
@@ -183,6 +185,7 @@ def test_humaneval_canonical_solutions_pass_and_wrong_ones_fail(executor):
     assert Verdict.PASS not in [outcome.verdict for outcome in bodies]
 
 
+@pytest.mark.slow
 def test_mbpp_references_pass_and_wrong_ones_fail(executor):
     benchmark = read_benchmark("mbpp", data_file("mbpp.jsonl"))
     assert list(benchmark.left_out) == ["MBPP/367"]

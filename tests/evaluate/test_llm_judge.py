@@ -198,6 +198,7 @@ def test_every_form_of_results_is_read(tmp_path):
             read_solved(results(tmp_path / "bad.jsonl", rows), PROBLEMS)
 
 
+@pytest.mark.slow
 def test_the_script(tmp_path):
     rows = [
         {"task_id": s.problem.task_id, "verdict": "PASS" if s.passed else "FAIL",

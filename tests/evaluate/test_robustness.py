@@ -108,6 +108,7 @@ def test_longer_prompt():
     assert new.endswith(PROMPT) and len(new) > 2 * len(PROMPT)
 
 
+@pytest.mark.slow
 def test_every_change_of_humaneval_passes_the_self_check(executor):
     path = DATA / "HumanEval.jsonl.gz"
     if not path.exists():
@@ -177,6 +178,7 @@ class Parrot:
         return [[Completion(self.known.get(p, "    return None\n"))] for p in prompts]
 
 
+@pytest.mark.slow
 def test_a_model_that_only_remembers_loses_everything(executor, tmp_path):
     problems = [p for p in read_unconventional() if "def " in p.prompt][:6]
     parrot, plan = Parrot(problems), SamplingPlan()
@@ -209,6 +211,7 @@ def test_a_problem_that_a_change_breaks_is_left_out_and_named(executor, tmp_path
     assert report["longer_prompt"]["n_tasks"] == 1
 
 
+@pytest.mark.slow
 def test_parts_of_a_split_are_scored_apart(executor, tmp_path):
     benchmark = read_benchmark("unconventional", None)
     ids = [task.task_id for task in benchmark.tasks]

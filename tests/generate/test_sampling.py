@@ -54,6 +54,7 @@ def test_equal_scores_stay_together():
     np.testing.assert_array_equal(np.asarray(scores)[0] > -1e38, [0, 1, 1, 1, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_frequencies(temperature):
     logits, n = np.log([0.5, 0.3, 0.15, 0.05]), 20_000
@@ -66,6 +67,7 @@ def test_frequencies(temperature):
     np.testing.assert_allclose(logprobs, logits[tokens], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_filters_and_greedy():
     logits = np.log([0.5, 0.3, 0.15, 0.05])
     assert set(draw(Sampling(1.0, top_k=2), logits, 500)[0]) == {0, 1}
@@ -74,6 +76,7 @@ def test_filters_and_greedy():
     assert set(draw(Sampling(0.0, top_p=0.5), logits, 5)[0]) == {0}
 
 
+@pytest.mark.slow
 def test_repetition_penalty_as_published():
     logits = np.array([2.0, 1.5, -1.0, -1.9], np.float32)
     seen = np.array([True, False, True, False])
@@ -118,6 +121,7 @@ def test_values_out_of_range(name, value):
         Sampling(**{name: value})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_scores_stay_finite_at_the_limits(sign):
     sampling = Sampling(

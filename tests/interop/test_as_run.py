@@ -15,6 +15,7 @@ from phi1_jax.errors import UserError
 from phi1_jax.interop.as_run import as_run
 
 
+@pytest.mark.slow
 def test_a_folder_is_converted_once_and_again_when_a_file_changes(converted, tmp_path):  # noqa: F811
     source = tmp_path / "phi"
     shutil.copytree(converted / "hf", source)
@@ -30,6 +31,7 @@ def test_a_folder_is_converted_once_and_again_when_a_file_changes(converted, tmp
     assert as_run(first) == first
 
 
+@pytest.mark.slow
 def test_what_cannot_be_converted_is_an_error_and_leaves_nothing(converted, tmp_path, capfd):  # noqa: F811
     source = tmp_path / "phi"
     shutil.copytree(converted / "hf", source)
@@ -43,6 +45,7 @@ def test_what_cannot_be_converted_is_an_error_and_leaves_nothing(converted, tmp_
         as_run(source, tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_scripts_take_either_folder(converted, monkeypatch, tmp_path):  # noqa: F811
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     flags = ["--prompt=def f(x):", "--max_new_tokens=8", "--json"]
@@ -70,6 +73,7 @@ def test_scripts_take_either_folder(converted, monkeypatch, tmp_path):  # noqa: 
     assert "models" in caches and caches & {"checked", "unchecked"}  # the compile cache, too
 
 
+@pytest.mark.slow
 def test_the_model_that_comes_along_is_found_anywhere_and_writes_python(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)

@@ -57,6 +57,7 @@ def converted(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_there_and_back(converted):
     back = converted / "back"
     run("convert", f"--from={converted / 'run'}", f"--to_hf={back}")
@@ -82,6 +83,7 @@ def test_there_and_back(converted):
     assert not bad.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_there_and_back(converted, tmp_path, dtype):
     half = f"--dtype={dtype}"
@@ -93,6 +95,7 @@ def test_half_precision_there_and_back(converted, tmp_path, dtype):
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_convert_refuses_in_one_line(converted, tmp_path):
     hf, of_run = f"--from_hf={converted / 'hf'}", f"--from={converted / 'run'}"
     train_tokenizer([Path(json.__file__).read_text() * 3], 450).save(tmp_path / "larger")
@@ -115,6 +118,7 @@ def test_convert_refuses_in_one_line(converted, tmp_path):
         assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_generate_from_it(converted, tmp_path):
     prompts = [{"prompt": "import json", "id": 7}, {"prompt": "def f(x):\n"}]
     path = tmp_path / "prompts.jsonl"
@@ -140,6 +144,7 @@ def test_generate_from_it(converted, tmp_path):
     assert ascii_only.startswith(r"\xe9") and ascii_only.isascii()
 
 
+@pytest.mark.slow
 def test_generate_refuses_in_one_line(converted, tmp_path):
     for name, line in (
         ("p", '{"text": "x"}'),

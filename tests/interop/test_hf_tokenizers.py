@@ -60,6 +60,7 @@ def gpt2_like(texts):
     return vocab, merges
 
 
+@pytest.mark.slow
 def test_codegen(gpt2_like, texts, tmp_path):
     tokenizer = codegen(*gpt2_like)
     assert tokenizer.vocab_size == 639 and tokenizer.eot_id == 600
@@ -95,6 +96,7 @@ def test_from_vocab_and_merges(gpt2_like, tmp_path, caplog):
         read_tokenizer(tmp_path)
 
 
+@pytest.mark.slow
 def test_sentencepiece_gives_the_same_ids(texts, tmp_path):
     ours = train_tokenizer(texts[::4], 1500)
     ours.save(tmp_path / "run")

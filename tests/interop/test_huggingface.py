@@ -43,6 +43,7 @@ def folder(tmp_path):
     return Path(shutil.copytree(MODEL, tmp_path / "copy"))
 
 
+@pytest.mark.slow
 def test_logits_and_gradients(read, expected):
     config, params = read
     graph, _ = nnx.split(nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0))), nnx.Param)
@@ -65,6 +66,7 @@ def test_logits_and_gradients(read, expected):
         assert np.linalg.norm(ours - want) < 1e-4 * (size if size > 1e-6 * whole else whole)
 
 
+@pytest.mark.slow
 def test_greedy_generation(read, expected):
     class Numbers:
         vocab_size, eot_id, stop_ids, fingerprint = 60, 0, frozenset({0}), "numbers"
@@ -102,6 +104,7 @@ def test_rotary_dimensions_survive_rounding(tmp_path):
             assert read_config(tmp_path).rotary_dim == rotary_dim
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_round_trip_through_a_checkpoint_is_bit_identical(tmp_path, read, dtype):
     config, params = read

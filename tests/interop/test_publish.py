@@ -163,6 +163,7 @@ def publish(run_dir, *flags, hub=None, token=""):
     return done
 
 
+@pytest.mark.slow
 def test_a_dry_run_writes_a_folder_with_cards_and_then_it_is_uploaded(run_dir, hub, tmp_path):
     folder = tmp_path / "hub"
     flags = (f"--output={folder}", f"--scores={run_dir.parent / 'scores'}", "--license=mit")
@@ -197,6 +198,7 @@ def test_a_dry_run_writes_a_folder_with_cards_and_then_it_is_uploaded(run_dir, h
     assert b"My own words." in hub.files["README.md"] and len(hub.lfs) == 1
 
 
+@pytest.mark.slow
 def test_what_the_hub_refuses_is_one_line_and_the_folder_stays(run_dir, hub, tmp_path):
     hub.refuse = True
     folder = tmp_path / "hub"
@@ -206,6 +208,7 @@ def test_what_the_hub_refuses_is_one_line_and_the_folder_stays(run_dir, hub, tmp
     assert "403" in done.stderr and (folder / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_hugging_face_folder_keeps_the_card_it_has(run_dir, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))  # of the converted copy
     folder = tmp_path / "hub"
@@ -215,6 +218,7 @@ def test_a_hugging_face_folder_keeps_the_card_it_has(run_dir, monkeypatch, tmp_p
     assert not (tmp_path / "again").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

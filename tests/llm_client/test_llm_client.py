@@ -76,6 +76,7 @@ def test_the_cache_tells_apart_model_and_every_parameter():
     assert len(keys) == 6 and request.key("m") == ChatRequest.of("s", "u").key("m")
 
 
+@pytest.mark.slow
 def test_no_more_in_flight_than_asked_for(tmp_path):
     with Server(lambda body: completion("x", delay_s=0.1)) as server:
         ask(server, tmp_path / "c", numbered(24), concurrency=4)
@@ -95,6 +96,7 @@ def scripted(*answers):
     return answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", [
     failure(429), failure(500), failure(503), failure(408),
     completion("late", delay_s=2.0),
@@ -109,6 +111,7 @@ def test_tries_again_after(trouble, tmp_path):
         assert len(set(server.keys)) == 1  # an endpoint that knows Idempotency-Key bills one
 
 
+@pytest.mark.slow
 def test_retry_after_holds_all_requests_back(tmp_path):
     busy = failure(429, headers={"Retry-After": "1"})
     with Server(scripted(busy, completion("x"))) as server:
@@ -143,6 +146,7 @@ def error_in_body(**fields):
     return Answer(json.dumps(fields).encode())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
@@ -176,6 +180,7 @@ def test_what_cannot_be_used_says_so_and_is_not_paid_for_twice(answer, problem, 
         assert reply.text == answer.body.decode(errors="backslashreplace")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "word",
     ["stop", None, "eos", "eos_token", "end_turn", "STOP", "COMPLETE", "stop_sequence",
@@ -232,6 +237,7 @@ FAILURES = {
 COUNTED = {"nothing, said to be too long": (9, 0), "content of another type": (10, 5)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_failure_that_comes_as_an_answer_is_tried_again_and_never_cached(name, tmp_path):
     failed = FAILURES[name]
@@ -256,6 +262,7 @@ def test_a_failure_that_comes_as_an_answer_is_tried_again_and_never_cached(name,
         assert done[numbered(3)[1]].text == "2" and len(better.bodies) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failed", FAILURES.values(), ids=FAILURES.keys())
 def test_ten_failures_in_a_row_of_any_kind_end_the_run(failed, tmp_path):
     with Server(lambda body: failed) as server:
@@ -266,6 +273,7 @@ def test_ten_failures_in_a_row_of_any_kind_end_the_run(failed, tmp_path):
             ask(server, tmp_path / "c", numbered(3), max_retries=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [(completion("text", "odd_word"), "odd_word"), (completion("t", "length"), "truncated"),
@@ -303,6 +311,7 @@ def test_failures_in_a_cache_of_an_older_version_are_asked_again(tmp_path):
         assert (reply.text, reply.cached) == ("1", True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nonsense", [
     "Infinity", "-Infinity", "NaN", "1e400", "-1000000", "1e300", "9" * 40, '"many"', "null", "[]",
     "true", "0", None,
@@ -388,6 +397,7 @@ def test_budget_is_a_hard_stop_that_counts_what_is_in_flight(tmp_path):
         assert len(server.bodies) == n
 
 
+@pytest.mark.slow
 def test_a_try_without_an_answer_stays_in_the_books_at_its_maximum(tmp_path):
     (request,) = numbered(1)
     with Server(lambda body: completion("late", delay_s=3.0)) as server:

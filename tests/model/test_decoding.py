@@ -65,11 +65,13 @@ def check(logits, at_once):
         np.testing.assert_allclose(logits[row], want, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_in_pieces_as_at_once(tiny_model, model, tokens, at_once):
     weights = decoding_weights(tiny_model, model[1])
     check(read_in_pieces(tiny_model, weights, tokens, 64), at_once)
 
 
+@pytest.mark.slow
 def test_on_a_mesh(tiny_model, model, tokens, at_once):
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
     params = jax.device_put(model[1], param_shardings(mesh, model[0]))
@@ -81,6 +83,7 @@ def test_on_a_mesh(tiny_model, model, tokens, at_once):
     check(read_in_pieces(tiny_model, weights, tokens, 30), at_once)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t", [1, 3])
 def test_attention_over_pieces_as_over_all_in_float64(t):
     rng = np.random.default_rng(0)
@@ -96,6 +99,7 @@ def test_attention_over_pieces_as_over_all_in_float64(t):
     np.testing.assert_allclose(attention(q, pieces, mask), want, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_gpu_kernel_as_attention_in_float64(monkeypatch):
     """Rows that hold nothing, a part of a block, whole blocks, all; beside 3 of 4 recent slots."""
     monkeypatch.setattr(flash_decoding, "INTERPRET", True)

@@ -55,17 +55,20 @@ def assert_close(found, wanted):
         np.testing.assert_allclose(a, b, atol=3e-6 * float(jnp.abs(b).max()))
 
 
+@pytest.mark.slow
 def test_without_dropout_it_is_causal_attention(arrays):
     ours = partial(flash_attention, tiles=TILES)
     assert_close(with_gradients(ours, *arrays), with_gradients(causal_attention, *arrays))
 
 
+@pytest.mark.slow
 def test_with_dropout_it_is_plain_attention_with_the_same_weights_dropped(arrays):
     ours = partial(flash_attention, dropout=0.3, key=KEY, tiles=TILES)
     reference = partial(plain, dropout=0.3, key=KEY)
     assert_close(with_gradients(ours, *arrays), with_gradients(reference, *arrays))
 
 
+@pytest.mark.slow
 def test_a_mesh_changes_nothing(arrays):
     """Rows over four devices and heads over two; the compiler must not gather them."""
     arrays = [jnp.concatenate([x, x[::-1]]) for x in arrays]
@@ -84,6 +87,7 @@ def test_a_mesh_changes_nothing(arrays):
     assert all(x.sharding.is_equivalent_to(sharded[0].sharding, 4) for x in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dropout", [0.05, 0.1, 0.5])
 def test_what_dropout_keeps_is_independent_of_row_column_head_and_key(dropout):
     """As many kept as should be, and no two masks alike: within 5 standard errors."""
@@ -113,6 +117,7 @@ def test_what_dropout_keeps_is_independent_of_row_column_head_and_key(dropout):
         assert np.abs(pairs).max() < 7.5
 
 
+@pytest.mark.slow
 def test_a_model_trains_with_it_and_rematerialization_changes_nothing(monkeypatch):
     """That the forward kernel is not run again, tests/gpu_aot sees in the compiled program."""
     monkeypatch.setattr(flash, "TILES", Tiles(*3 * [Tile(16, 16, 4, 1)]))

@@ -35,6 +35,7 @@ def copied(params):
     return right[:, :39].mean(), right[:, 40:].mean()
 
 
+@pytest.mark.slow
 def test_copies_without_training():
     plain = initial(CONFIG)
     assert max(copied(plain)) < 0.05
@@ -73,6 +74,7 @@ def test_changes_no_other_head_and_no_other_layer():
     )
 
 
+@pytest.mark.slow
 def test_a_run_starts_with_them_on_any_mesh():
     model = dataclasses.replace(CONFIG, n_induction_heads=2)
     config = RunConfig(model=model, data=DataConfig(seq_len=64, global_batch_size=8))

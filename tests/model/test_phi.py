@@ -45,6 +45,7 @@ def logits_of(config, params, tokens, key=None):
     return np.asarray(jax.jit(lambda p, t: build(config, p)(t, key))(params, tokens))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", SHAPES)
 def test_equals_numpy_reference(config):
     config = dataclasses.replace(config, compute_dtype="float32")
@@ -63,6 +64,7 @@ def test_sizes_of_the_paper():
     assert count_params(small) == 356_794_368
 
 
+@pytest.mark.slow
 def test_initial_values():
     config = dataclasses.replace(SHAPES[0], vocab_size=2000, d_model=64, d_mlp=256)
     params = nnx.to_pure_dict(nnx.state(Phi(config, nnx.Rngs(0)), nnx.Param))
@@ -78,6 +80,7 @@ def test_initial_values():
     assert not np.array_equal(kernels[0], kernels[1])
 
 
+@pytest.mark.slow
 def test_recomputation_and_unrolling_change_nothing():
     config = dataclasses.replace(SHAPES[0], **DROPOUT, compute_dtype="float32")
     params = random_params(config)
@@ -95,6 +98,7 @@ def test_recomputation_and_unrolling_change_nothing():
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * float(np.abs(b).max()))
 
 
+@pytest.mark.slow
 def test_dropout_zeroes_as_many_independent_coins_would():
     x = jnp.ones((4, 100, 512))
     zeroed = []
@@ -123,6 +127,7 @@ def test_the_gradient_is_dropped_as_the_value_is():
     )
 
 
+@pytest.mark.slow
 def test_dropout():
     config = dataclasses.replace(SHAPES[0], **DROPOUT, compute_dtype="float32")
     params = random_params(config)
@@ -133,6 +138,7 @@ def test_dropout():
     assert not np.allclose(first, other) and not np.allclose(first, without)
 
 
+@pytest.mark.slow
 def test_dropout_on_attention():
     q = jnp.zeros((8, 64, 4, 8))  # every query attends evenly to all that it sees
     ones = jnp.ones((8, 64, 4, 8))
@@ -142,6 +148,7 @@ def test_dropout_on_attention():
     np.testing.assert_allclose(causal_attention(q, q, ones), 1, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t", [127, 515])
 def test_causal_in_blocks_is_causal(t):
     q, k, v = np.random.default_rng(0).normal(size=(3, 1, t, 2, 8)).astype(np.float32)
@@ -159,6 +166,7 @@ def test_causal_in_blocks_is_causal(t):
     np.testing.assert_allclose(y, whole, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close():
     config = dataclasses.replace(SHAPES[0], compute_dtype="float32")
     params = random_params(config, std=0.05)

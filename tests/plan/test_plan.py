@@ -62,6 +62,7 @@ def test_state_is_counted_as_it_is_sharded():
     assert split[1] == pytest.approx(2 * split[0], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_with_flash_attention_nothing_kept_grows_with_the_square_of_the_length():
     config = load("phi1_1xh100")
     mesh = make_mesh(config.mesh, jax.devices()[:1])
@@ -79,6 +80,7 @@ def test_with_flash_attention_nothing_kept_grows_with_the_square_of_the_length()
     assert 14 < vectors < 22
 
 
+@pytest.mark.slow
 def test_remat_trades_memory_for_work_and_the_best_choice_fits():
     config = replace(load("phi1_base"), mesh=MeshConfig(1, 8, 1))
     found = report.choices(config, make_mesh(config.mesh))
@@ -99,6 +101,7 @@ def test_remat_trades_memory_for_work_and_the_best_choice_fits():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_has_a_plan(name):
     config = load(name)
@@ -179,6 +182,7 @@ def fresh_compiler():
     jax.config.update("jax_enable_compilation_cache", True)
 
 
+@pytest.mark.slow(30)
 @pytest.mark.parametrize(
     ("mesh", "expected"),
     [
@@ -261,6 +265,7 @@ def test_a_figure_has_three_digits():
     ]
 
 
+@pytest.mark.slow
 def test_the_script_prints_a_plan_and_json(tmp_path):
     command = [
         sys.executable,

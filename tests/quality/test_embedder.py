@@ -28,6 +28,7 @@ def documents(texts):
     return [Document(str(i), text, "s") for i, text in enumerate(texts)]
 
 
+@pytest.mark.slow
 def test_a_vector_is_the_mean_of_the_last_hidden_state(
     embedder, tiny_model, params, byte_tokenizer
 ):
@@ -43,6 +44,7 @@ def test_a_vector_is_the_mean_of_the_last_hidden_state(
         np.testing.assert_allclose(vector, expected, rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_batches_and_devices_do_not_change_a_vector(embedder, tiny_model, params, byte_tokenizer):
     assert embedder.lengths == [8, 16, 32, 64]
     together, _ = embedder.embed(TEXTS * 30)

@@ -68,6 +68,7 @@ def fitted(pool):
     return model, report
 
 
+@pytest.mark.slow
 def test_the_report_is_out_of_sample_and_shows_documents_to_read(fitted):
     model, report = fitted
     figures = report["out_of_sample"]

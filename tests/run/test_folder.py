@@ -139,6 +139,7 @@ def test_a_save_that_fails_on_the_way_out_promises_no_next_try(tmp_path, monkeyp
     assert "next try at step 13" not in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["lr[1e-3]", "a[1", "s*", "q?", "sp ace", "ünï", "{a,b}", "p%20", "h#", "~", "-x", "c:d"],
@@ -193,6 +194,7 @@ def test_a_save_that_cannot_be_read_back_does_not_count(fault, tmp_path, monkeyp
     assert run_folder.known_steps(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_verify_with_restore_finds_what_was_lost_before_the_hashes(three, tmp_path):
     run_dir = tmp_path / "run"
     shutil.copytree(three, run_dir)
@@ -413,6 +415,7 @@ def test_prune(three, tmp_path):
     assert run_folder.steps_in(run_dir) == run_folder.committed_steps(run_dir) == [4, 6]
 
 
+@pytest.mark.slow
 def test_export(three, tmp_path, tiny_model):
     (three / "tokenizer").mkdir(exist_ok=True)
     (three / "tokenizer" / "vocab.json").write_text("{}")

@@ -118,6 +118,7 @@ def wandb_records(path):
             record = b""
 
 
+@pytest.mark.slow
 def test_wandb_offline_holds_every_point(tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb", reason="pip install phi1_jax[wandb]")
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -142,6 +143,7 @@ def test_wandb_offline_holds_every_point(tmp_path, monkeypatch):
     }
 
 
+@pytest.mark.slow
 def test_a_training_run_tells_them(run_config, tmp_path, monkeypatch):
     tracking = pytest.importorskip("mlflow.tracking", reason="pip install phi1_jax[mlflow]")
     from phi1_jax.train.loop import train

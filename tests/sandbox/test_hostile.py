@@ -314,6 +314,7 @@ CONFINED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFINED)
 def test_attack_gets_its_verdict_and_leaves_nothing(sandbox, host, name):
     body, verdicts, expected = CONFINED[name]

@@ -93,6 +93,7 @@ def test_large_programs_and_long_reports_pass(sandbox):
     assert 1000 < len(failed.message.encode()) < 10_000
 
 
+@pytest.mark.slow
 def test_a_killed_server_is_replaced_and_its_program_run_again(sandbox):
     outcomes = sandbox.run(["import time; time.sleep(0.3)"] * 6)
     next(outcomes)
@@ -115,6 +116,7 @@ def test_a_server_that_always_fails_gives_infra(sandbox, monkeypatch):
     assert verdicts(sandbox.run(["pass"])) == [Verdict.PASS]
 
 
+@pytest.mark.slow
 def test_trivial_programs_run_at_hundreds_a_second(sandbox):
     list(sandbox.run(["pass"] * 50))
     start = time.perf_counter()

@@ -50,6 +50,7 @@ def test_it_serves_until_sigterm_and_lets_requests_end(run_dir, tmp_path):
         assert server.stderr.read() == ""
 
 
+@pytest.mark.slow
 def test_a_key_file_that_is_missing_or_empty_is_named(run_dir, tmp_path):
     (tmp_path / "empty").write_text("\n")
     for name, reason in (("nowhere", "No such file"), ("empty", "is empty")):

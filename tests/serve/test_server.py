@@ -131,6 +131,7 @@ def joined(parts):
     return [choices[index] for index in sorted(choices)]
 
 
+@pytest.mark.slow
 def test_completions_are_those_of_the_generator(complete, generator):
     want = [c.text for (c,) in generator.generate(PROMPTS, max_new_tokens=20)]
     found = complete(PROMPTS, max_tokens=20, **GREEDY)
@@ -145,6 +146,7 @@ def test_completions_are_those_of_the_generator(complete, generator):
     assert complete(ids[0], max_tokens=20, **GREEDY).choices[0].text == want[0]
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_samples_of_the_generator(complete, generator):
     [want] = generator.generate(PROMPTS[:1], max_new_tokens=20, n_samples=3, seed=5, **DRAWN)
     found = complete(PROMPTS[0], max_tokens=20, n=3, seed=5, **DRAWN)
@@ -155,6 +157,7 @@ def test_a_seed_gives_the_samples_of_the_generator(complete, generator):
     assert len({c.text for c in [*free, *found.choices]}) == 5
 
 
+@pytest.mark.slow
 def test_64_clients_at_once_get_what_each_gets_alone(complete, running):
     requests = [
         {
@@ -189,6 +192,7 @@ def test_64_clients_at_once_get_what_each_gets_alone(complete, running):
     assert is_idle(running[0])
 
 
+@pytest.mark.slow
 def test_a_stream_has_the_parts_of_the_whole(complete):
     options = {"max_tokens": 20, **GREEDY, "echo": True, "logprobs": 3}
     whole = complete(PROMPTS, **options)
@@ -233,6 +237,7 @@ def test_echo_alone_scores_the_prompt(complete, generator, params):
     assert empty.text == "" and empty.logprobs.tokens == ["<|endoftext|>"]
 
 
+@pytest.mark.slow
 def test_lm_eval_gets_the_bits_of_our_bits_per_byte(complete, generator, params):
     """As its local-completions asks and reads: ids, echo, one token more, one log-probability."""
     pairs = [("def f(x):\n", "    return 1\n"), ("def g():\n", "    return 'é'\n")]

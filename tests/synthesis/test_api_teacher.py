@@ -61,6 +61,7 @@ def test_replies_come_in_the_order_of_the_plan_whatever_finishes_first(tmp_path)
     assert teacher.name == "api:m"
 
 
+@pytest.mark.slow
 def test_what_is_not_a_whole_readable_reply_never_reaches_the_corpus(tmp_path):
     """Every reply but two is spoilt in its own way and carries a mark; no corpus holds it."""
     spoilt = {
@@ -123,6 +124,7 @@ def test_a_dry_run_sends_and_writes_nothing(tmp_path):
     assert float(usd) == pytest.approx(100 * (768 * 2 + 147 * 1) / 1e6, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_budget_ends_the_run_in_one_line_and_a_larger_one_goes_on(tmp_path):
     flags = ["--n_exercises=20", "--n_textbook_sections=0", "--usd_per_million_output=100"]
     with Server(write) as server:

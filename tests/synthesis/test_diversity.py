@@ -226,6 +226,7 @@ def test_a_solution_is_covered_by_its_statements_and_its_number_of_arguments():
         assert not corpus.covers(constructs(other))
 
 
+@pytest.mark.slow
 def test_script_measures_corpora_side_by_side(tmp_path):
     texts = unlike(12)
     write_documents(tmp_path / "one.jsonl.zst", corpus(texts))

@@ -86,6 +86,7 @@ def test_a_layout_keeps_the_program():
     assert any("\n\twhile (n<len(parts)" in text for text in made)
 
 
+@pytest.mark.slow
 def test_a_layout_keeps_its_habits(solutions):
     for solution in solutions:
         ast.parse(solution)

@@ -35,6 +35,7 @@ def passes(solution, problem):
     return True
 
 
+@pytest.mark.slow
 def test_benchmark_solutions_pass_and_no_two_problems_share_a_structure(problems):
     assert len({p.composition for p in problems}) == len({p.task_id for p in problems}) == 200
     for problem in problems:
@@ -101,6 +102,7 @@ def test_the_tests_refuse_small_errors(problems):
     assert n_passed < 0.1 * n_tried
 
 
+@pytest.mark.slow
 def test_the_test_executor_accepts_the_benchmark(problems, tmp_path):
     write_problems(tmp_path / "benchmark.jsonl", problems[:40])
     benchmark = read_benchmark(str(tmp_path / "benchmark.jsonl"), None)
@@ -109,6 +111,7 @@ def test_the_test_executor_accepts_the_benchmark(problems, tmp_path):
     assert counts["reference solution"] == counts["another problem's solution"] == 40
 
 
+@pytest.mark.slow
 def test_benchmark_leaves_most_of_the_exercises(problems):
     held_out = {p.composition for p in problems}
     replies = OfflineTeacher().replies(plan_exercises(1000, 0))

@@ -49,6 +49,7 @@ def made():
     return exercises(2500)
 
 
+@pytest.mark.slow
 def test_exercises_run_as_stated_whatever_the_form_of_their_examples(made):
     for exercise in made[:1200]:
         examples = read_examples(exercise)
@@ -59,6 +60,7 @@ def test_exercises_run_as_stated_whatever_the_form_of_their_examples(made):
     assert len({e.prompt for e in made}) == len(made)
 
 
+@pytest.mark.slow
 def test_constructs_reach_at_least_half_of_their_share_in_humaneval(made):
     shares = construct_shares(made)
     short = {name: shares[name] for name, bar in HUMANEVAL.items() if shares[name] < bar / 2}

@@ -87,6 +87,7 @@ def test_a_kodcode_row_is_tested_as_pytest_would(keep):
     assert report["dropped"] == {"test_fails": 3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -195,6 +195,7 @@ def launch(*flags):
     )
 
 
+@pytest.mark.slow
 def test_script_verifies_in_the_sandbox_and_reuses_a_finished_stage(tmp_path):
     flags = [f"--output={tmp_path / 'synth'}", "--n_exercises=60", "--n_textbook_sections=20",
              "--n_benchmark=10"]  # fmt: skip
@@ -209,6 +210,7 @@ def test_script_verifies_in_the_sandbox_and_reuses_a_finished_stage(tmp_path):
     assert (tmp_path / "synth" / "exercises.jsonl.zst").read_bytes() == written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

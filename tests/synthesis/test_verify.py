@@ -88,6 +88,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 4])
 def test_verdicts_in_the_sandbox(sandbox, batch):
     replies = [
@@ -101,6 +102,7 @@ def test_verdicts_in_the_sandbox(sandbox, batch):
         assert found[i].exercise.metadata["verdict"] == found[i].verdict
 
 
+@pytest.mark.slow
 def test_generated_inputs_are_recorded_and_do_not_decide(sandbox):
     first = code("    >>> f([3, 4])\n    3\n", "return n[0]")
     endless = code("    >>> f(3)\n    0\n", "while n != 0:\n        n -= 1\n    return n")
@@ -127,6 +129,7 @@ def test_an_exercise_that_tampers_with_the_trial_does_not_hold(sandbox, body):
     assert verified.verdict != "doctest_passes"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("require", "n_kept"), [("doctest_passes", 1), ("runs", 3), ("parses", len(CASES))]
 )

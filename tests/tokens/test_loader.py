@@ -84,6 +84,7 @@ def test_epochs_in_place_of_weights(data):
         Loader(replace(config, sources=sources), 0, steps=10_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing", ["stream", "documents"])
 def test_validation_rows_are_never_trained_on(data, shards, packing):
     config = replace(data, validation_rows=80, packing=packing, global_batch_size=4)
@@ -134,6 +135,7 @@ def test_a_changed_mixture_goes_on_where_each_source_stands(data):
     assert sum(s for s, _ in later) == 100
 
 
+@pytest.mark.slow
 def test_epochs_are_those_of_the_whole_run_after_a_change(data):
     code, exercises = data.sources
     config = replace(data, sources=(code, replace(exercises, epochs=3.0)), global_batch_size=1)

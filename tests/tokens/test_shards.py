@@ -213,6 +213,7 @@ def run_script(*arguments, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_the_script_trains_a_tokenizer_and_shards_several_corpora(tmp_path):
     write_documents(tmp_path / "code.jsonl.zst", CODE)
     write_documents(tmp_path / "exercises.jsonl", EXERCISES)

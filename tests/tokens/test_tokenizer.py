@@ -43,6 +43,7 @@ def tokenizer(files):
     return train_tokenizer([d.text for d in files[:60]], 1024)
 
 
+@pytest.mark.slow
 def test_round_trip_is_exact_on_library_files_and_nasty_text(tokenizer, files):
     texts = [d.text for d in files] + NASTY
     rows = tokenizer.encode_batch(texts)

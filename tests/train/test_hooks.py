@@ -10,6 +10,7 @@ from phi1_jax.train.hooks import Console, Profile
 from phi1_jax.train.loop import train
 
 
+@pytest.mark.slow
 def test_a_log_file_gets_a_line_for_each_point(run_config, tmp_path, capsys):
     train(run_config, tmp_path / "run")
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("run: ")]

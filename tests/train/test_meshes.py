@@ -52,6 +52,12 @@ def reference(dropping):
     return run(dropping, MESHES["data"])
 
 
+@pytest.fixture(scope="module")
+def whole(run_config):
+    return run(run_config, MESHES["data"])
+
+
+@pytest.mark.slow(10)
 @pytest.mark.parametrize("name", [name for name in MESHES if name != "data"])
 def test_meshes_agree_with_dropout_too(dropping, reference, name):
     # Not to the last bit in general: sums over devices, and of a matmul cut along its inner
@@ -60,18 +66,22 @@ def test_meshes_agree_with_dropout_too(dropping, reference, name):
     np.testing.assert_allclose(run(dropping, MESHES[name], n_devices), reference, rtol=2e-6)
 
 
+@pytest.mark.slow(10)
 @pytest.mark.parametrize(("n_devices", "micro"), [(1, 8), (2, 4), (4, 2), (8, 2)])
-def test_accumulation_on_any_number_of_devices_gives_the_same_losses(run_config, n_devices, micro):
-    whole = run(run_config, MESHES["data"])
+def test_accumulation_on_any_number_of_devices_gives_the_same_losses(
+    run_config, whole, n_devices, micro
+):
     found = run(run_config, MeshConfig(data=n_devices), n_devices, micro)
     np.testing.assert_allclose(found, whole, rtol=2e-6)
 
 
+@pytest.mark.slow
 def test_logits_in_pieces_give_the_same_losses(dropping, reference):
     found = run(replace(dropping, loss_chunks=4), MESHES["mixed"])
     np.testing.assert_allclose(found, reference, rtol=2e-6)
 
 
+@pytest.mark.slow
 def test_logits_in_pieces_take_less_room(run_config):
     v, rows = 8192, 16
     config = replace(run_config, model=replace(run_config.model, vocab_size=v))

@@ -23,6 +23,7 @@ with lock_run_dir(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.slow
 def test_a_second_run_is_refused_until_the_first_is_gone_however_it_went(tmp_path):
     run = tmp_path / "run"
     environment = {**os.environ, "SLURM_JOB_ID": "77"}

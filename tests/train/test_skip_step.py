@@ -68,12 +68,14 @@ def mixture(rows, share, steps=1000, first=0):
     return source.astype(int), np.where(source, rng.normal(4.5, 0.5, source.shape), easy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 2, 16])
 @pytest.mark.parametrize(("share", "first"), [(0.3, 0), (0.1, 0), (0.01, 0), (0.1, 700)])
 def test_a_source_of_any_share_is_no_spike(rows, share, first):
     assert not skipped(*mixture(rows, share, first=first)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 2, 4, 16])
 def test_hard_documents_within_a_source_are_no_spikes(rows):
     source, loss = mixture(rows, 0.1)
@@ -83,6 +85,7 @@ def test_hard_documents_within_a_source_are_no_spikes(rows):
     assert skipped(0 * source, loss).sum() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 16])
 @pytest.mark.parametrize("share", [0.0, 0.1])
 def test_spikes_are_skipped_and_nothing_else(rows, share):
@@ -110,6 +113,7 @@ def test_what_is_not_finite_is_skipped_from_the_first_step_on():
     assert np.flatnonzero(skipped(source, loss, norm)).tolist() == [2, 3]
 
 
+@pytest.mark.slow
 def test_a_step_without_a_target_changes_nothing(run_config):
     trainer = make_trainer(run_config, make_mesh(MeshConfig()))
     state = trainer.init()
@@ -126,6 +130,7 @@ def test_a_step_without_a_target_changes_nothing(run_config):
 SKIP = SkipStepConfig(window=4, gradient_norm_factor=3.0, loss_rise=1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["not finite", "spike", "gradient spike"])
 def test_a_skipped_step_touches_neither_weights_nor_optimizer(run_config, harm):
     window = replace(SKIP, window=2)
@@ -156,6 +161,7 @@ def test_a_skipped_step_touches_neither_weights_nor_optimizer(run_config, harm):
     np.testing.assert_array_equal(before.skip.losses, after.skip.losses)
 
 
+@pytest.mark.slow
 def test_endless_trouble_stops_the_run_with_its_documents(
     run_config, shards, tmp_path, caplog, monkeypatch
 ):
@@ -212,6 +218,7 @@ def test_the_message_names_fields_that_the_config_has(run_config, tmp_path, monk
     assert named <= flatten(to_dict(run_config)).keys()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_decides_alike(run_config, tmp_path):
     """The hash of the last state covers all that steps are compared with."""
     wild = replace(run_config.optimizer, peak_learning_rate=0.3)

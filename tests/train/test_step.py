@@ -30,6 +30,7 @@ def losses(config, mesh, n=4, micro=1) -> tuple[list[float], dict]:
     return found, jax.device_get(state.params)
 
 
+@pytest.mark.slow
 def test_the_state_is_sharded_as_the_rules_say(run_config):
     trainer = make_trainer(run_config, make_mesh(MeshConfig(1, 4, 2)))
     state = trainer.init()
@@ -73,6 +74,7 @@ def test_fewer_rows_than_devices_take_fewer_devices(run_config, rows, micro, siz
             count_micro_batches(config, mesh)
 
 
+@pytest.mark.slow
 def test_dropout_repeats_for_a_step_and_differs_between_steps(run_config):
     config = replace(run_config, model=replace(run_config.model, residual_dropout=0.3))
     assert losses(config, MeshConfig(), n=2)[0] == losses(config, MeshConfig(), n=2)[0]
@@ -86,6 +88,7 @@ def test_dropout_repeats_for_a_step_and_differs_between_steps(run_config):
     assert float(trainer.step(later, batch())[1]["loss"]) != first
 
 
+@pytest.mark.slow
 def test_one_compilation_serves_all_steps(run_config):
     trainer = make_trainer(run_config, make_mesh(MeshConfig()))
     state = trainer.init()
@@ -94,6 +97,7 @@ def test_one_compilation_serves_all_steps(run_config):
     assert trainer.step._cache_size() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_both_optimizers_fit_one_batch(run_config, name):
     optimizer = OptimizerConfig(
@@ -116,6 +120,7 @@ def test_learning_rate_is_linear_up_and_down():
     np.testing.assert_allclose([rate(10), rate(60), rate(110)], [1.0, 0.5, 0.0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_weight_decay_leaves_biases_and_norms_alone(run_config):
     trainer = make_trainer(run_config, make_mesh(MeshConfig()))
     params = jax.device_get(trainer.init().params)
@@ -174,6 +179,7 @@ def test_muons_state_lies_where_its_parameters_lie(run_config):
     assert shares and set(shares.values()) == {8}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_dtypes_are_the_same_where_jax_counts_in_64_bits(run_config, name):
     model = replace(run_config.model, attention_dropout=0.1, residual_dropout=0.1)

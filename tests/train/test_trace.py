@@ -13,6 +13,7 @@ from phi1_jax.train.loop import train
 from phi1_jax.train.trace import read_trace, state_hash
 
 
+@pytest.mark.slow
 def test_a_trace_says_what_each_step_saw_and_did(run_config, tmp_path):
     config = replace(run_config, steps=3, log_every_steps=1)
     run = tmp_path / "traced"

@@ -68,6 +68,7 @@ def inputs(folder) -> tuple[str, ...]:
     )
 
 
+@pytest.mark.slow
 def test_pass_at_1_becomes_a_curve(folder):
     done = train(
         *inputs(folder),
@@ -106,6 +107,7 @@ def test_pass_at_1_becomes_a_curve(folder):
     assert (folder / "run/result.json").read_text() == result  # with its loss and seconds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -36,6 +36,7 @@ def test_a_model_that_knows_nothing_costs_the_logarithm_of_the_vocabulary(config
         assert values[f"bits_per_byte/{name}"] == pytest.approx(bits, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_curves_fall_while_training(config, tmp_path):
     train(config, tmp_path / "run", {"other": lambda step, params: {"x": step}})
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]

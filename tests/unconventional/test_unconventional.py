@@ -20,6 +20,7 @@ DATA = Path(os.environ.get("PHI1_JAX_DATA") or Path(__file__).parents[3] / "shar
 PROBLEMS = read_unconventional()
 
 
+@pytest.mark.slow
 def test_right_passes_and_wrong_fails():
     benchmark = read_benchmark("unconventional", None)
     with open_sandbox(Limits(cpu_s=5), workers=2) as sandbox:
@@ -80,6 +81,7 @@ def mbpp_problems(path: Path):
             yield Problem(f"MBPP/{row['task_id']}", code, functions[-1].name, "", "")
 
 
+@pytest.mark.slow
 def test_none_is_like_a_problem_of_humaneval_or_mbpp():
     if not (DATA / "HumanEval.jsonl.gz").exists() or not (DATA / "mbpp.jsonl").exists():
         pytest.skip(f"{DATA} lacks the benchmarks: name a folder that holds them in PHI1_JAX_DATA")
@@ -93,6 +95,7 @@ def test_none_is_like_a_problem_of_humaneval_or_mbpp():
     assert text.max() < 0.1
 
 
+@pytest.mark.slow
 def test_no_two_are_alike():
     documents = [Document(p.task_id, p.prompt + p.canonical_solution, "own") for p in PROBLEMS]
     for at, problem in enumerate(PROBLEMS):
