@@ -57,6 +57,7 @@ def test_the_commands_lead_from_folders_to_an_exported_model(tmp_path):
     assert (own / "exported/model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_the_table_of_sizes_is_right():
     rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \| ([\d.]+)M \| ([\d.]+)M \|$", PAGE, re.M)
     assert len(rows) == 6

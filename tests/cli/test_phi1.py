@@ -64,6 +64,7 @@ def test_a_command_is_its_script(phi1):
     assert phi1("train", "--help").returncode == done.returncode
 
 
+@pytest.mark.slow
 def test_a_config_has_a_name_in_an_empty_folder(phi1):
     """phi1_small builds on two others; the complaint is about what comes after it."""
     done = phi1("train", "--config=phi1_small", "--config.steps=7000")

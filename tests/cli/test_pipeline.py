@@ -67,6 +67,7 @@ def test_pipelines_that_share_a_folder_share_the_stages_in_which_they_agree(tmp_
     assert folders[0] != folders[1] and all(map(starts, folders))
 
 
+@pytest.mark.slow
 def test_stages_at_a_time_are_told_of_and_count_once(tmp_path, scripts, monkeypatch, capsys):
     monkeypatch.setattr("phi1_jax.cli.pipeline._PROGRESS_S", 0.2)
     pipeline = Pipeline(tmp_path / "runs", scripts)

@@ -184,6 +184,7 @@ def fill(state, megabytes):
     return int(np.ones(megabytes << 20, np.uint8).sum())
 
 
+@pytest.mark.slow
 def test_the_memory_of_workers_is_reported(tmp_path):
     items = [300, 1, 1, 1]
     report = run_stage(

@@ -17,6 +17,7 @@ def plain_distance(a, b):
     return row[-1]
 
 
+@pytest.mark.slow
 def test_match_rates_are_those_of_the_plain_table():
     rng = random.Random(0)
     many, few = [], []

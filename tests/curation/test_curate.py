@@ -89,6 +89,7 @@ def read_zst(path):
         return [json.loads(line) for line in file]
 
 
+@pytest.mark.slow
 def test_every_document_is_kept_or_excluded_with_its_reason(curated, pool):
     output, report = curated
     filtered = read_zst(output / "filtered.jsonl.zst")
@@ -150,6 +151,7 @@ def test_more_workers_and_a_second_run_give_the_same_bytes(curated, pool, tmp_pa
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.slow
 def test_pool_sample_min_quality_and_prose(pool, tmp_path):
     (tmp_path / "text").mkdir()
     manual = tmp_path / "text/manual.jsonl"
@@ -174,6 +176,7 @@ def test_pool_sample_min_quality_and_prose(pool, tmp_path):
     assert [d.text for d in filtered if d.source == "manual"] == lines
 
 
+@pytest.mark.slow
 def test_a_source_or_a_budget_that_leaves_nothing_stops_the_run(pool, tmp_path):
     hollow = tmp_path / "hollow"
     hollow.mkdir()

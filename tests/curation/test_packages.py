@@ -60,6 +60,7 @@ def test_the_python_of_a_wheel_is_read_with_its_licence_and_checksum(index, monk
     assert parse_source("pip:demo==1.0").path == source.path
 
 
+@pytest.mark.slow
 def test_nothing_leaves_the_folder_and_links_are_not_made(index, tmp_path):
     make_wheel(index, "1.1", [("../../../outside.py", "x = 1\n")])
     with pytest.raises(UserError, match=r"holds '\.\./\.\./\.\./outside\.py', outside its folder"):
@@ -128,6 +129,7 @@ def test_a_debian_package_is_prose(index, tmp_path):
     assert document.id == "usr/doc/a.rst.txt" and document.source == "manual"
 
 
+@pytest.mark.slow
 def test_a_package_of_the_real_index(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     try:

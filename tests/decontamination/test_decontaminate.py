@@ -273,6 +273,7 @@ def test_a_leak_is_found_wherever_it_hides(name):
     assert leak.task_ids == {measure: "bench/0"}
 
 
+@pytest.mark.slow
 def test_functions_of_the_library_are_hardly_ever_taken_for_a_problem():
     """Against real problems, at most 1 % of functions; they come with all their comments."""
     names = (

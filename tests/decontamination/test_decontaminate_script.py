@@ -91,6 +91,7 @@ def test_mbpp_in_each_form_finds_leaks_and_the_split_fits_the_evaluation(form, t
     assert split.similar | split.non_similar == {task.task_id for task in benchmark.tasks}
 
 
+@pytest.mark.slow
 def test_a_name_is_a_file_or_the_package_s_own_problems(tmp_path):
     write_documents(tmp_path / "c.jsonl", [Document("a", "x = 1\n", "x")])
     arguments = (f"--corpus={tmp_path / 'c.jsonl'}", f"--output={tmp_path / 'out'}")

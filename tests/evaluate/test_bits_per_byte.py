@@ -18,6 +18,8 @@ from phi1_jax.evaluate.in_training import benchmark_evaluator
 from phi1_jax.evaluate.samples import SamplingPlan
 from phi1_jax.model.phi import Phi
 
+pytestmark = pytest.mark.slow  # what all share takes seconds
+
 
 class PairTokenizer:
     """A byte an id, but for "): " and "\\n    ", so that a prompt's end joins its solution."""
@@ -62,7 +64,6 @@ def surprise(model, ids):
     return [-logprobs[t - 1, ids[t]] / math.log(2) for t in range(1, len(ids))]
 
 
-@pytest.mark.slow
 def test_a_solution_takes_the_bits_of_its_tokens_given_the_prompt(model, byte_tokenizer):
     pairs = [("def f(x):\n", "    return 1\n"), ("def f(é):\n", "    return 'é'\n")]
     for result, (prompt, solution) in zip(

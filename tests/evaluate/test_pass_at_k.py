@@ -63,6 +63,7 @@ def test_a_share_of_none_or_all_may_still_be_another():
     assert estimate([["PASS"]] * 163 + [["FAIL"]], [1])["1"]["high"] == 1.0
 
 
+@pytest.mark.slow
 def test_interval_covers_the_truth_about_95_times_in_100():
     generator = np.random.default_rng(1)
     covered = 0

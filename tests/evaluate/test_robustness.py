@@ -127,6 +127,7 @@ def test_every_change_of_humaneval_passes_the_self_check(executor):
         assert not bad, f"{name}: {bad}"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_prompts_and_they_parse():
     problems = read_unconventional()
     for name in TRANSFORMATIONS:

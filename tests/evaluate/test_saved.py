@@ -20,6 +20,7 @@ def executor():
         yield TestExecutor(sandbox)
 
 
+@pytest.mark.slow
 def test_a_text_as_completion_and_as_solution_are_two_programs(executor, tmp_path):
     assert score_samples(SOLVED, BENCHMARK, executor, tmp_path)["verdicts"] == {"PASS": 8}
     whole = [Sample(s.task_id, s.text, whole=True) for s in SOLVED]
@@ -77,6 +78,7 @@ def test_the_samples_of_a_folder_can_be_scored_in_it_under_another_rule(executor
     assert len(lines(tmp_path / "samples.jsonl")) == len(lines(tmp_path / "results.1.jsonl")) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["", "{", "[]", "null", "\udcff"])
 def test_damaged_settings_are_of_another_run(executor, tmp_path, damage):
     evaluate_model(Writer(), BENCHMARK, executor, tmp_path)

@@ -70,6 +70,7 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_greedy_evaluation(executor, tmp_path):
     writer = Writer(right=[1, 2, 3])
     summary = evaluate_model(writer, BENCHMARK, executor, tmp_path, model="writer")

@@ -16,6 +16,8 @@ from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import make_mesh, param_shardings
 from phi1_jax.run.checkpoint import write_model
 
+pytestmark = pytest.mark.slow  # what all share takes seconds
+
 # Of 1 to 44 tokens; the model's context has 64.
 PROMPTS = ["def f(x):", "x", "", "import os\nimport sys\n" * 2, "é" * 20, "    return " * 4]
 
@@ -54,7 +56,6 @@ def ids_of(results):
     return [[c.token_ids for c in samples] for samples in results]
 
 
-@pytest.mark.slow
 def test_greedy_is_the_best_token_of_the_uncached_model(tiny_model, params, generator, greedy):
     graph, _ = nnx.split(nnx.eval_shape(lambda: Phi(tiny_model, nnx.Rngs(0))), nnx.Param)
     read = jax.jit(lambda params, tokens: nnx.merge(graph, params)(tokens))
@@ -86,7 +87,6 @@ def test_end_of_text_ends(tiny_model, params, byte_tokenizer, greedy):
             assert short.token_ids == whole.token_ids
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 5])
 def test_greedy_does_not_depend_on_the_batch(generator, greedy, batch_size):
     found = generator.generate(PROMPTS, max_new_tokens=20, batch_size=batch_size)
@@ -109,7 +109,6 @@ def test_prompts_enter_the_cache_in_place(generator, greedy, monkeypatch):
     assert len(given_up) > 1 and all(given_up)
 
 
-@pytest.mark.slow
 def test_greedy_does_not_depend_on_company_chunks_or_refilling(
     tiny_model, params, byte_tokenizer, greedy
 ):
@@ -119,7 +118,6 @@ def test_greedy_does_not_depend_on_company_chunks_or_refilling(
     assert ids_of(found) == [ids_of(greedy)[i] for i in order]
 
 
-@pytest.mark.slow
 def test_greedy_on_eight_devices(tiny_model, state, byte_tokenizer, greedy):
     assert len(jax.devices()) == 8
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
@@ -147,7 +145,6 @@ def test_stop_strings_across_chunks(generator, greedy):
             assert stop not in generator.tokenizer.decode(found.token_ids[:-1])
 
 
-@pytest.mark.slow
 def test_samples_are_the_same_alone_and_together(generator, monkeypatch):
     read, prefill = [], batch.prefill
     monkeypatch.setattr(batch, "prefill", lambda *a: read.extend(a[3]) or prefill(*a))
@@ -162,7 +159,6 @@ def test_samples_are_the_same_alone_and_together(generator, monkeypatch):
     assert ids_of(other) != [texts[:1]]
 
 
-@pytest.mark.slow
 def test_an_open_batch_takes_rows_of_any_sampling_while_others_decode(generator):
     samplings = [
         Sampling(),
@@ -189,7 +185,6 @@ def test_an_open_batch_takes_rows_of_any_sampling_while_others_decode(generator)
     assert generator.advance(opened) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("is_open", [False, True])
 def test_rows_are_kept_when_the_cache_grows_for_longer_ones(
     tiny_model, params, byte_tokenizer, is_open
@@ -219,7 +214,6 @@ def test_rows_are_kept_when_the_cache_grows_for_longer_ones(
         assert found[index] == alone.token_ids
 
 
-@pytest.mark.slow
 def test_options_take_effect(generator, greedy):
     options = {"max_new_tokens": 20, "temperature": 3.0}
     one_left = generator.generate(PROMPTS, top_k=1, **options)
@@ -235,7 +229,6 @@ def test_options_take_effect(generator, greedy):
     assert ids_of(found) != ids_of(greedy)
 
 
-@pytest.mark.slow
 def test_prompts_too_long(generator):
     long = "0123456789" * 8
     with pytest.raises(UserError, match=r"prompt 1 has 80 tokens.*context of 64"):
@@ -252,7 +245,6 @@ def test_prompts_too_long(generator):
         generator.generate(["x"], max_new_tokens=64, on_overflow="left")
 
 
-@pytest.mark.slow
 def test_dtypes_and_tokens_are_the_same_where_jax_counts_in_64_bits(generator, params, greedy):
     with jax.enable_x64(True):
         sampling = {"temperature": 1.0, "top_p": 0.9, "repetition_penalty": 1.1}
@@ -309,7 +301,6 @@ def test_tokenizer_larger_than_the_model(tiny_model, params, byte_tokenizer):
         Generator(tiny_model, params, Larger())
 
 
-@pytest.mark.slow
 def test_from_checkpoint(tmp_path, tiny_model, params, greedy, monkeypatch, byte_tokenizer):
     (tmp_path / "tokenizer").mkdir()
     write_model(tmp_path / "run", tiny_model, params, tmp_path / "tokenizer")

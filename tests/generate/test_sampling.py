@@ -49,6 +49,7 @@ def test_keep_top_as_by_sorting(top_k, top_p):
         np.testing.assert_array_equal(score[stays], row[stays])
 
 
+@pytest.mark.slow
 def test_equal_scores_stay_together():
     scores = keep_top(jnp.array([[1.0, 3.0, 2.0, 2.0, 0.0]]), jnp.int32(2), None)
     np.testing.assert_array_equal(np.asarray(scores)[0] > -1e38, [0, 1, 1, 1, 0])
@@ -89,6 +90,7 @@ def test_repetition_penalty_as_published():
     np.testing.assert_allclose(np.bincount(found) / 20_000, want, atol=0.015)
 
 
+@pytest.mark.slow
 def test_frequency_and_presence_as_published():
     sampling = Sampling(frequency_penalty=0.5, presence_penalty=0.25)
     logits = np.array([2.0, 1.5, 1.0], np.float32)

@@ -375,6 +375,7 @@ def test_two_programs_at_once_share_one_budget(tmp_path):
         assert other.find("e").text == "text"
 
 
+@pytest.mark.slow
 def test_budget_is_a_hard_stop_that_counts_what_is_in_flight(tmp_path):
     requests = numbered(200, max_tokens=50)
     price = LanguageModelConfig("m", **PRICES)

@@ -15,6 +15,8 @@ from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import make_mesh
 from phi1_jax.train.step import make_trainer
 
+pytestmark = pytest.mark.slow  # what all share takes seconds
+
 CONFIG = ModelConfig(
     vocab_size=512, n_layers=3, d_model=128, d_mlp=512, n_heads=4, rotary_dim=16, max_seq_len=128,
     attention_dropout=0.0, residual_dropout=0.0, compute_dtype="float32",
@@ -35,7 +37,6 @@ def copied(params):
     return right[:, :39].mean(), right[:, 40:].mean()
 
 
-@pytest.mark.slow
 def test_copies_without_training():
     plain = initial(CONFIG)
     assert max(copied(plain)) < 0.05
@@ -74,7 +75,6 @@ def test_changes_no_other_head_and_no_other_layer():
     )
 
 
-@pytest.mark.slow
 def test_a_run_starts_with_them_on_any_mesh():
     model = dataclasses.replace(CONFIG, n_induction_heads=2)
     config = RunConfig(model=model, data=DataConfig(seq_len=64, global_batch_size=8))

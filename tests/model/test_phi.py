@@ -117,6 +117,7 @@ def test_dropout_zeroes_as_many_independent_coins_would():
     assert abs((first * second).mean()) < 4 / np.sqrt(first.size)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_dropped_as_the_value_is():
     x = jnp.linspace(1, 2, 60).reshape(6, 10)
     y, pull = jax.vjp(lambda x: drop(x, 0.3, jax.random.key(0)), x)

@@ -244,6 +244,7 @@ def test_this_machines_gpus_are_asked_of_the_driver(monkeypatch, tmp_path):
     assert machines.this_machine() is None
 
 
+@pytest.mark.slow
 def test_a_card_that_is_too_small_gets_what_fits():
     config, finetune = load("phi1_1xh100"), load("phi1")
 

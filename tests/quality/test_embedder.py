@@ -67,6 +67,7 @@ def test_the_fingerprint_knows_weights_and_limits(embedder, tiny_model, params, 
         Embedder(tiny_model, params, byte_tokenizer, max_tokens=65)
 
 
+@pytest.mark.slow
 def test_parts_resume_and_shards_make_up_the_whole(embedder, tmp_path, monkeypatch):
     corpus = documents([f"x = {i}\n" * (i % 7) for i in range(23)])
     whole = tmp_path / "whole"

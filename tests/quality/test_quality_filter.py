@@ -110,6 +110,7 @@ def test_measures_by_hand():
     assert figures["calibration_error"] == pytest.approx((0.1 + 0.2 + 0.6 + 0.1 + 0.6) / 5)
 
 
+@pytest.mark.slow
 def test_the_best_are_kept_under_a_budget_of_tokens(pool, fitted, tmp_path):
     root, worth = pool
     documents = list(read_documents(root / "pool.jsonl"))
@@ -216,6 +217,7 @@ def test_too_few_of_one_kind(pool):
         )
 
 
+@pytest.mark.slow
 def test_a_threshold_that_parts_nothing_and_prose_that_fills_the_budget_are_said(
     pool, fitted, tmp_path, capsys
 ):

@@ -88,6 +88,7 @@ def test_what_the_policy_does_not_keep_goes(tmp_path):
         assert not (run_dir / "checkpoints" / "discarded").exists()
 
 
+@pytest.mark.slow
 def test_a_step_scored_after_its_save_is_judged_at_the_next(tmp_path):
     config = CheckpointConfig(keep_last=1, best_metric="pass@1", best_mode="max")
     write(tmp_path, config, (1, 2, 3), "pass@1", ())
@@ -364,6 +365,7 @@ def script(*arguments: object, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_list_and_verify(three, tmp_path):
     run_dir = tmp_path / "run"
     shutil.copytree(three, run_dir)
@@ -385,6 +387,7 @@ def test_list_and_verify(three, tmp_path):
     assert "step 6: DAMAGED: its folder is missing" in script("verify", run_dir, code=1)
 
 
+@pytest.mark.slow
 def test_a_run_without_steps_says_so(three, tmp_path):
     shutil.copy(three / "config.json", tmp_path)
     assert "no checkpoint yet" in script("verify", tmp_path, code=1)
@@ -404,6 +407,7 @@ def test_prune_never_deletes_the_last_good_step(three, tmp_path):
     assert run_folder.steps_in(run_dir) == [4, 6] and run_folder.damage(run_dir, 4) == ""
 
 
+@pytest.mark.slow
 def test_prune(three, tmp_path):
     run_dir = tmp_path / "run"
     shutil.copytree(three, run_dir)
@@ -430,6 +434,7 @@ def test_export(three, tmp_path, tiny_model):
     assert "exists already" in script("export", three, f"--output={output}", code=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

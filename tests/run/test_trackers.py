@@ -82,6 +82,7 @@ def write_run(names, run_dir):
         writer.close()
 
 
+@pytest.mark.slow
 def test_mlflow_reads_it_back(tmp_path, monkeypatch):
     tracking = pytest.importorskip("mlflow.tracking", reason="pip install phi1_jax[mlflow]")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "store").as_uri())

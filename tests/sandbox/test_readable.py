@@ -73,6 +73,7 @@ def installed() -> list[Path]:
     return sorted(folders)
 
 
+@pytest.mark.slow
 def test_no_installed_package_can_be_read_or_imported(sandbox):
     modules = [p for folder in installed() for p in sorted(folder.glob("*/__init__.py"))[:20]]
     assert modules, "nothing is installed here, which says nothing"

@@ -20,6 +20,7 @@ def verdicts(outcomes):
     return [outcome.verdict for outcome in outcomes]
 
 
+@pytest.mark.slow
 def test_outcomes_keep_the_order_of_programs(sandbox):
     programs = [
         f"import time; time.sleep({0.05 * (i % 3 == 0)}); assert {i} % 4" for i in range(40)

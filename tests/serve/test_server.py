@@ -222,6 +222,7 @@ def test_stop_strings_end_a_completion(complete):
         assert joined(parts)[0]["text"] == choice.text
 
 
+@pytest.mark.slow
 def test_echo_alone_scores_the_prompt(complete, generator, params):
     from phi1_jax.generate.score import token_logprobs
 
@@ -337,6 +338,7 @@ BODIES = (
 )
 
 
+@pytest.mark.slow
 @given(BODIES)
 @settings(max_examples=150, deadline=None)
 def test_nonsense_gets_an_answer_and_harms_nothing(running, body):
@@ -416,6 +418,7 @@ def test_a_client_that_vanishes_frees_its_rows(running, stream):
     assert server._metrics.generated._value.get() == served  # it did not run to its end
 
 
+@pytest.mark.slow
 def test_a_slow_reader_holds_nothing_up(complete, running, monkeypatch):
     monkeypatch.setattr("phi1_jax.serve.server.SEND_TIMEOUT_S", 0.5)
     server, port = running
@@ -461,6 +464,7 @@ def test_a_failure_of_the_device_is_told_and_the_next_request_served(
     assert complete("x", max_tokens=1, **GREEDY).choices
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("timeout_s", [60, 0])
 def test_at_the_end_running_requests_end_or_are_told(generator, timeout_s):
     with serving(generator, shutdown_timeout_s=timeout_s) as (server, port):

@@ -108,6 +108,7 @@ def test_what_is_not_a_whole_readable_reply_never_reaches_the_corpus(tmp_path):
     assert "exercises: 12 requests, 0 of them answered already" in out
 
 
+@pytest.mark.slow
 def test_a_dry_run_sends_and_writes_nothing(tmp_path):
     with Server(write) as server:
         process = launch(

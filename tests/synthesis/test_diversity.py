@@ -134,6 +134,7 @@ def test_names_and_their_first_words():
     assert found["verbs"]["most_common"][0] == ["count", 3]
 
 
+@pytest.mark.slow
 def test_the_report_is_markdown_with_a_figure_and_fences_that_hold(tmp_path):
     documents = corpus([function("f", "return '```'")] * 3, topic="lists > filtering",
                        entry_point="f|g")  # fmt: skip

@@ -13,6 +13,8 @@ from phi1_jax.synthesis.exercises import parse_exercise, read_examples
 from phi1_jax.synthesis.offline_teacher import OfflineTeacher, plan_exercises
 from phi1_jax.synthesis.offline_teacher.layout import lay_out
 
+pytestmark = pytest.mark.slow  # what all share takes seconds
+
 DATA = Path(os.environ.get("PHI1_JAX_DATA") or Path(__file__).parents[3] / "shared/data")
 PROGRAM = """\
 def f(xs, sep, n=-1):
@@ -86,7 +88,6 @@ def test_a_layout_keeps_the_program():
     assert any("\n\twhile (n<len(parts)" in text for text in made)
 
 
-@pytest.mark.slow
 def test_a_layout_keeps_its_habits(solutions):
     for solution in solutions:
         ast.parse(solution)

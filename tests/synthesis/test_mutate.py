@@ -142,6 +142,7 @@ def test_what_cannot_be_edited_has_no_edits(body):
     assert edits("def f(x):\n" + body, 0) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "argument", "words"),
     [

@@ -40,6 +40,7 @@ def test_rows_cover_every_token_once_as_a_target(shards):
     assert len(stream) - 1 - len(targets) < 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_sources", [1, 2])
 def test_every_row_of_a_source_exactly_once_an_epoch(data, n_sources):
     loader = Loader(replace(data, sources=data.sources[:n_sources]), seed=3)
@@ -65,6 +66,7 @@ def test_order_is_a_function_of_seed_and_step(data):
     assert ids(reference) != ids(take(Loader(data, seed=2), 0, 10))
 
 
+@pytest.mark.slow
 def test_epochs_in_place_of_weights(data):
     once, twice = (len(rows.trained) for rows in Loader(data, 0).sources)
     sources = (replace(data.sources[0], epochs=1.0), replace(data.sources[1], epochs=2.0))

@@ -62,6 +62,7 @@ def test_one_text_encodes_as_in_a_batch_and_end_of_text_decodes_to_nothing(token
     )
 
 
+@pytest.mark.slow
 def test_training_is_deterministic_and_the_fingerprint_tells_models_apart(tokenizer, files):
     again = train_tokenizer([d.text for d in files[:60]], 1024)
     other = train_tokenizer([d.text for d in files[1:60]], 1024)

@@ -23,6 +23,8 @@ from phi1_jax.train.loop import train
 from phi1_jax.train.run_lock import lock_run_dir
 from phi1_jax.train.train_metrics import TrainMetrics
 
+pytestmark = pytest.mark.slow  # what all share takes seconds
+
 EVEN = (2, 4, 6, 8, 10, 12)
 
 
@@ -46,7 +48,6 @@ def test_a_folder_that_another_run_holds_is_refused(run_config, tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
-@pytest.mark.slow
 def test_a_run_trains_and_reports(run_config, finished):
     run, result = finished
     assert result["finished"] and result["step"] == 12
@@ -88,7 +89,6 @@ def test_kept_checkpoints_are_committed(finished):
     assert [damage(run, step) for step in steps] == ["", ""]
 
 
-@pytest.mark.slow(20)
 def test_a_killed_run_goes_on_bit_for_bit(run_config, finished, tmp_path):
     """A first process is stopped by SIGTERM in mid-run; a second one finishes."""
     whole, _ = finished
@@ -129,7 +129,6 @@ print(loop.train(config, run))
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
 
 
-@pytest.mark.slow
 def test_slow_steps_do_not_hold_up_a_signal(run_config, tmp_path, monkeypatch):
     """The host may be one step ahead of the devices, whatever the distance of log lines."""
     step_s, in_flight = 0.3, []
@@ -178,7 +177,6 @@ def test_slow_steps_do_not_hold_up_a_signal(run_config, tmp_path, monkeypatch):
     assert saved[-1] - signalled[0] < 3 * step_s + 1
 
 
-@pytest.mark.slow
 def test_a_flipped_bit_is_found_and_the_step_before_is_used(run_config, finished, tmp_path):
     import shutil
 
@@ -206,7 +204,6 @@ def test_a_vocabulary_that_is_too_small_is_refused(run_config, tmp_path):
         train(small, tmp_path / "small")
 
 
-@pytest.mark.slow
 def test_evaluators_become_curves_and_pages_and_their_trouble_stops_nothing(
     run_config, finished, tmp_path, caplog
 ):
@@ -230,7 +227,6 @@ def test_evaluators_become_curves_and_pages_and_their_trouble_stops_nothing(
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
 
 
-@pytest.mark.slow
 def test_an_unwritable_tensorboard_changes_nothing(run_config, finished, tmp_path, monkeypatch):
     run, open_writer = tmp_path / "blocked", loop.MetricsWriter
 
@@ -244,7 +240,6 @@ def test_an_unwritable_tensorboard_changes_nothing(run_config, finished, tmp_pat
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))
 
 
-@pytest.mark.slow
 def test_a_profile_is_recorded_and_changes_nothing(run_config, finished, tmp_path):
     run = tmp_path / "profiled"
     train(replace(run_config, peak_tflops=1e-3), run, profile=(3, 2))
@@ -287,7 +282,6 @@ def test_a_best_metric_without_a_curve_is_refused(run_config, tmp_path, metric, 
         train(config, tmp_path / "run")
 
 
-@pytest.mark.slow
 def test_a_best_metric_without_a_point_is_a_warning(run_config, tmp_path, caplog):
     checkpoint = replace(run_config.checkpoint, best_metric="own/pass@1", best_mode="max")
     config = replace(run_config, checkpoint=checkpoint, eval_every_steps=4)
@@ -297,7 +291,6 @@ def test_a_best_metric_without_a_point_is_a_warning(run_config, tmp_path, caplog
     assert said == [False, True, False, True]
 
 
-@pytest.mark.slow
 def test_a_signal_waits_for_one_evaluation_only(run_config, tmp_path, caplog):
     def slow(step, params):
         os.kill(os.getpid(), signal.SIGTERM)

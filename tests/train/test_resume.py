@@ -16,6 +16,8 @@ from phi1_jax.train.loop import train
 from phi1_jax.train.resume import record_start
 from phi1_jax.train.trace import read_trace
 
+pytestmark = pytest.mark.slow  # what all share takes seconds
+
 
 @pytest.fixture(scope="module")
 def config(run_config):
@@ -34,7 +36,6 @@ def run(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
 
 
-@pytest.mark.slow
 def test_every_change_is_refused_by_name(config, run, shards):
     code, exercises = config.data.sources
     changes = {
@@ -93,7 +94,6 @@ def test_paths_and_speed_may_change(config, run, shards, tmp_path):
     assert not (run / "changes.jsonl").exists()
 
 
-@pytest.mark.slow
 def test_steps_are_extended_and_the_change_is_recorded(config, run):
     longer = replace(config, steps=6)
     result = train(longer, run, allow_change=["steps"], trace=True)
@@ -113,7 +113,6 @@ def test_steps_are_extended_and_the_change_is_recorded(config, run):
         train(config, run)
 
 
-@pytest.mark.slow
 def test_an_extended_run_says_how_the_rate_leaps_and_may_warm_up_anew(config, run, caplog):
     with pytest.raises(UserError, match=r"steps=2: .* has taken 4 steps; give at least as many"):
         train(replace(config, steps=2, log_every_steps=1), run, allow_change=["steps"])
@@ -130,7 +129,6 @@ def test_an_extended_run_says_how_the_rate_leaps_and_may_warm_up_anew(config, ru
     assert "the learning rate goes from 0.005 to 0.0092 at step 9" in caplog.text
 
 
-@pytest.mark.slow
 def test_changed_data_goes_on_where_each_source_stands(config, run, caplog):
     """Batch size and weights change at step 4, the run is killed at 6 and goes on bit for bit."""
     code, exercises = config.data.sources
@@ -156,7 +154,6 @@ def test_changed_data_goes_on_where_each_source_stands(config, run, caplog):
     assert again == rows[4:]
 
 
-@pytest.mark.slow
 def test_finetuning_starts_from_the_weights(config, run, tmp_path):
     finetuning = replace(config, init_from=f"{run}@4", steps=2, seed=7)
     output = tmp_path / "finetuned"
@@ -173,7 +170,6 @@ def test_finetuning_starts_from_the_weights(config, run, tmp_path):
         train(deeper, tmp_path / "other")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("torn", [None, "", '{"seed": 0, "dat', "[3]"])
 def test_a_checkpoint_says_what_a_lost_identity_said(config, run, torn, caplog):
     whole = (run / "identity.json").read_text()
@@ -187,7 +183,6 @@ def test_a_checkpoint_says_what_a_lost_identity_said(config, run, torn, caplog):
     assert (run / "identity.json").read_text() == whole
 
 
-@pytest.mark.slow
 def test_a_run_outlives_the_weights_it_came_from(config, run, tmp_path):
     base = shutil.copytree(run, tmp_path / "base")
     finetuning = replace(config, init_from=f"{base}@4", steps=2, seed=7)
@@ -239,7 +234,6 @@ def test_the_runs_own_tokenizer_may_be_named(config, run, tmp_path):
         assert load_tokenizer(run / "tokenizer").fingerprint == load_tokenizer(named).fingerprint
 
 
-@pytest.mark.slow
 def test_tokens_are_counted_as_they_are_read(config, run):
     data = replace(config.data, global_batch_size=8, seq_len=16)
     longer = replace(config, data=data, steps=6)

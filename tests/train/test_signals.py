@@ -50,6 +50,7 @@ def test_the_first_is_a_request(number):
     assert received(number) == ("True", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_the_second_ends_the_process_whatever_the_first_was(first, second):

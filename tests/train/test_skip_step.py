@@ -107,6 +107,7 @@ def test_a_smaller_rise_of_all_rows_is_a_spike_too():
     np.testing.assert_array_equal(skipped(source, np.where(at[:, None], loss + 3, loss)), at)
 
 
+@pytest.mark.slow
 def test_what_is_not_finite_is_skipped_from_the_first_step_on():
     source, loss = mixture(4, 0.1, steps=6)
     loss[2, 1], norm = np.nan, np.array([1, 1, 1, np.inf, 1, 1])

@@ -21,6 +21,7 @@ def config(run_config):
     return replace(run_config, data=data, eval_every_steps=6)
 
 
+@pytest.mark.slow
 def test_a_model_that_knows_nothing_costs_the_logarithm_of_the_vocabulary(config, byte_tokenizer):
     trainer = make_trainer(config, make_mesh(MeshConfig()))
     loader = Loader(config.data, config.seed)
