@@ -257,7 +257,7 @@ _VALUES: dict[str, Any] = {
     "int": range(-40, 41),
     "float": [n / 4 for n in range(-60, 61)],
     "str": [
-        start + text[:n] for start in ("", "a", "X", "7", "o\u0020")
+        start + text[:n] for start in ("", "a", "X", "7", "o ")
         for text in ("bcdcbcdcbcdc", "FGHGFGHGFGHG", "1 b-C 1 b-C") for n in range(12)
     ],
     "char": string.ascii_letters + string.digits + " .,-",
