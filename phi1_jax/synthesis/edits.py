@@ -1,4 +1,4 @@
-"""Small edits that make a right program wrong."""
+"""Small edits that make most right programs wrong."""
 
 import ast
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ class Edit:
     in_while: bool
 
     def apply(self, program: str) -> str:
+        """The program that it was found in, edited."""
         data = program.encode()
         return (data[: self.start] + self.text.encode() + data[self.end :]).decode()
 

@@ -22,7 +22,7 @@ _N_TESTS = 8
 _N_INPUTS = 100
 _MAX_CHARS = 120
 _MAX_LINES = 5_000  # of a program that an edit may have made endless
-_ENDS = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+_NO_RESULT = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 _FORMS = (">>>", ">>>", "==", "➞", "prose")
 
 
@@ -31,8 +31,8 @@ def build_benchmark(n_problems: int, seed: int) -> list[Problem]:
 
     Each problem's hidden tests see every condition hold and fail; they have at least three
     different results (two where there are no more), and one that differs from each argument. So
-    neither constants nor arguments pass, nor does any of the small edits of `synthesis.edits` that
-    one of a hundred inputs tells from the solution.
+    neither constants nor arguments pass, nor does any of the small edits of `synthesis.edits`,
+    outside of a `while`, that one of a hundred inputs tells from the solution.
     """
     rng = random.Random(f"benchmark {seed}")
     problems: list[Problem] = []
@@ -78,7 +78,7 @@ def _draw_tests(exercise: Exercise, rng: random.Random) -> list[_Test]:
         arguments = draw_arguments(exercise.draft, rng, rng.randint(1, 6) if attempt else 0)
         try:
             result = function(*arguments)
-        except _ENDS:
+        except _NO_RESULT:
             continue
         if repr(arguments) in seen or max(len(repr(arguments)), len(repr(result))) > _MAX_CHARS:
             continue
@@ -167,7 +167,7 @@ def _told_apart(exercise: Exercise, inputs: list[_Test]) -> list[set[Hashable]]:
     program = exercise.prompt + exercise.solution
     told: list[set[Hashable]] = [set() for _ in inputs]
     for edit in edits(program, after=len(exercise.prompt.encode())):
-        if edit.in_while:
+        if edit.in_while:  # what never ends may also grow
             continue
         try:
             function = load(edit.apply(program), exercise.name)
