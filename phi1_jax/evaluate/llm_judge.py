@@ -18,7 +18,7 @@ from phi1_jax.corpus.problems import Problem
 from phi1_jax.corpus.records import read_records, write_records
 from phi1_jax.corpus.similarity import match_rates
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate.pass_at_k import bootstrap_interval
+from phi1_jax.evaluate.pass_at_k import share_interval
 from phi1_jax.evaluate.saved import sha256
 from phi1_jax.llm_client import ChatRequest, LanguageModel, UnusableReplies
 from phi1_jax.llm_client.replies import last_line_grade, without_thinking
@@ -218,8 +218,8 @@ def summary_table(summary: dict[str, Any]) -> str:
 
 def _percent(by_task: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     """The mean over tasks of each task's mean, in per cent, with its 95% interval."""
-    values = [100 * float(np.mean(scores)) for scores in by_task.values() if scores]
+    values = [float(np.mean(scores)) for scores in by_task.values() if scores]
     if not values:
         return {"percent": None, "n_tasks": 0}
-    low, high = bootstrap_interval(values)
-    return {"percent": float(np.mean(values)), "low": low, "high": high, "n_tasks": len(values)}
+    percent, low, high = (100 * share for share in (np.mean(values), *share_interval(values)))
+    return {"percent": float(percent), "low": low, "high": high, "n_tasks": len(values)}

@@ -58,6 +58,12 @@ def alike_interval(value: float, n: int, least: float = 0.0) -> tuple[float, flo
     return max(least, value - unseen), min(1.0, value + unseen)
 
 
+def share_interval(values: Sequence[float], least: float = 0.0) -> tuple[float, float]:
+    """95% bounds of the mean of shares, one of each problem: bootstrap, or `alike_interval`."""
+    low, high = bootstrap_interval(values)
+    return (low, high) if low < high else alike_interval(low, len(values), least)
+
+
 def score(verdicts: Iterable[Sequence[str]], ks: Sequence[int]) -> dict[str, Any]:
     """pass@k, and in words why one of `ks` cannot be estimated.
 
@@ -108,9 +114,7 @@ def estimate(verdicts: Iterable[Sequence[str]], ks: Sequence[int]) -> dict[str, 
         if executed and k <= min(map(len, executed)):
             values = _values(executed, k)
             value = sum(values) / len(values)
-            low, high = bootstrap_interval(values)
-            if low == high:
-                low, high = alike_interval(value, len(values))
+            low, high = share_interval(values)
             found[str(k)] = {
                 "value": value, "low": low, "high": high,
                 "infra_as_failure": sum(_values(groups, k)) / len(groups),

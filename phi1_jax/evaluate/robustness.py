@@ -19,7 +19,7 @@ from phi1_jax.corpus.problems import Problem, write_problems
 from phi1_jax.corpus.syntax import parse_quietly
 from phi1_jax.evaluate.benchmarks import humaneval
 from phi1_jax.evaluate.executor import TestExecutor
-from phi1_jax.evaluate.pass_at_k import bootstrap_interval
+from phi1_jax.evaluate.pass_at_k import share_interval
 from phi1_jax.evaluate.samples import Completes, SamplingPlan
 from phi1_jax.evaluate.scoring import evaluate_model, task_scores
 from phi1_jax.files import write_json
@@ -374,7 +374,7 @@ def drop(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, f
     if not both:
         return {"n_tasks": 0}
     differences = [before[task_id] - after[task_id] for task_id in both]
-    low, high = bootstrap_interval(differences)
+    low, high = share_interval(differences, least=-1.0)
     return {
         "n_tasks": len(both),
         "before": sum(before[task_id] for task_id in both) / len(both),

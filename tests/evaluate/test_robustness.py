@@ -163,6 +163,11 @@ def test_drop_is_paired():
     assert drop(before, {}) == {"n_tasks": 0}
 
 
+def test_where_no_problem_changes_the_drop_still_has_an_interval():
+    found = drop({f"t{i}": 0.0 for i in range(164)}, {f"t{i}": 0.0 for i in range(164)})
+    assert (found["low"], found["high"]) == (pytest.approx(-0.0222, abs=1e-4), -found["low"])
+
+
 @dataclass
 class Completion:
     text: str
