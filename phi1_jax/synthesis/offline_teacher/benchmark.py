@@ -106,45 +106,59 @@ def _draw_tests(exercise: Exercise, rng: random.Random) -> list[_Test]:
 
 
 class _Noting(ast.NodeTransformer):
-    """Makes a program call NOTE(number, value) in the place of each condition and comparison."""
+    """Makes a program call NOTE(number, value) in the place of each condition and comparison, and
+    RETURN(number, value) in that of what is returned.
+
+    Attributes:
+      outcomes: what can be noted: (number, bool) of a condition, (number, None) of a return.
+    """
 
     def __init__(self) -> None:
-        self.n_conditions = 0
+        self.n_noted = 0
         self.noted: set[int] = set()
+        self.outcomes: set[Hashable] = set()
 
-    def _noted(self, test: ast.expr) -> ast.expr:
-        if isinstance(test, ast.Constant) or id(test) in self.noted:
-            return test
-        number = ast.Constant(self.n_conditions)
-        self.n_conditions += 1
-        noted = ast.Call(ast.Name("NOTE", ast.Load()), [number, test], [])
+    def _noted(self, value: ast.expr, by: str, *outcomes: bool | None) -> ast.expr:
+        if id(value) in self.noted:
+            return value
+        self.outcomes |= {(self.n_noted, outcome) for outcome in outcomes}
+        noted = ast.Call(ast.Name(by, ast.Load()), [ast.Constant(self.n_noted), value], [])
+        self.n_noted += 1
         self.noted.add(id(noted))
         return noted
 
+    def _condition(self, test: ast.expr) -> ast.expr:
+        return test if isinstance(test, ast.Constant) else self._noted(test, "NOTE", True, False)
+
+    def visit_Return(self, node: Any) -> Any:
+        self.generic_visit(node)
+        node.value = self._noted(node.value or ast.Constant(None), "RETURN", None)
+        return node
+
     def visit_Compare(self, node: Any) -> Any:
         self.generic_visit(node)
-        return self._noted(node)
+        return self._condition(node)
 
     def visit_BoolOp(self, node: Any) -> Any:
         self.generic_visit(node)
-        node.values = [self._noted(value) for value in node.values]
+        node.values = [self._condition(value) for value in node.values]
         return node
 
     def visit_If(self, node: Any) -> Any:
         self.generic_visit(node)
-        node.test = self._noted(node.test)
+        node.test = self._condition(node.test)
         return node
 
     visit_IfExp = visit_While = visit_If
 
     def visit_comprehension(self, node: Any) -> Any:
         self.generic_visit(node)
-        node.ifs = [self._noted(test) for test in node.ifs]
+        node.ifs = [self._condition(test) for test in node.ifs]
         return node
 
 
 def _outcomes(exercise: Exercise, inputs: list[_Test]) -> tuple[set[Hashable], list[set[Hashable]]]:
-    """What each condition can come out as, (number, bool), and what comes out for each input."""
+    """What conditions and returns can come to, see `_Noting`, and what they do for each input."""
     noting = _Noting()
     program = noting.visit(ast.parse(exercise.prompt + exercise.solution))
     outcomes: set[Hashable] = set()
@@ -153,13 +167,18 @@ def _outcomes(exercise: Exercise, inputs: list[_Test]) -> tuple[set[Hashable], l
         outcomes.add((number, bool(value)))
         return value
 
-    function = load(ast.fix_missing_locations(program), exercise.name, NOTE=note)
+    def note_return(number: int, value: Any) -> Any:
+        outcomes.add((number, None))
+        return value
+
+    ast.fix_missing_locations(program)
+    function = load(program, exercise.name, NOTE=note, RETURN=note_return)
     reached = []
     for arguments, _ in inputs:
         outcomes.clear()
         function(*arguments)
         reached.append(set(outcomes))
-    return {(n, holds) for n in range(noting.n_conditions) for holds in (True, False)}, reached
+    return noting.outcomes, reached
 
 
 def _told_apart(exercise: Exercise, inputs: list[_Test]) -> list[set[Hashable]]:
