@@ -16,9 +16,9 @@ from phi1_jax.synthesis.offline_teacher.parts import MAPS, PREDICATES
 from phi1_jax.synthesis.offline_teacher.values import KINDS
 
 # How often a part that a rule does not need is there.
-_OPTIONAL = {"P": 0.62, "M": 0.5, "Q": 0.6}
+_OPTIONAL = {"P": 0.62, "M": 0.35, "Q": 0.6}
 _GUARDED = 0.24
-_ENDED = 0.4
+_ENDED = 0.25
 _INDEXED = 0.28
 _POOLS = {
     "r": ("result", "result", "res", "ans", "out", "output", "total", "answer"),
@@ -210,7 +210,7 @@ def _read_sections(text: str) -> dict[str, str]:
 _GRAMMAR = _read_sections(Path(__file__).with_name("grammar.txt").read_text(encoding="utf-8"))
 RULES = _read_rules(_GRAMMAR["rules"])
 TOPICS = tuple(dict.fromkeys(rule.topic for rule in RULES))
-TOPIC_WEIGHTS = (28, 11, 14, 9, 10, 10, 8, 9, 5, 3, 9, 6)
+TOPIC_WEIGHTS = (30, 11, 11, 7, 8, 17, 8, 8, 7, 3, 7, 8)
 _Weighted = tuple[list[Any], list[float]]  # and the weights, summed up
 
 
@@ -362,7 +362,7 @@ class Draft:
             if name[0] in "ABCS":
                 self.slot(name)
         n = len(rule.variants)
-        variant = rule.variants[0 if n == 1 or rng.random() < 0.62 else rng.randrange(1, n)]
+        variant = rule.variants[0 if n == 1 or rng.random() < 0.5 else rng.randrange(1, n)]
         self._index_instead(variant)
         lines = [
             self.render(line.parts, False)
@@ -540,7 +540,8 @@ class Draft:
             element, x, noun = self.source.element, self.slot("x").code, self.source.noun
             values = self.source.kind if self.source.kind in _VALUES else element
         while True:  # none twice: what stands behind the second would never run
-            kind, code, clause, many = self.rng.choice(PREDICATES[element])
+            rows, weights = PREDICATES[element]
+            kind, code, clause, many = self.rng.choices(rows, cum_weights=weights)[0]
             if f"if {kind}" not in self.parts or "#" in code or "$" in code:
                 break
         self.parts.append(f"if {kind}")
@@ -565,7 +566,8 @@ class Draft:
             element, x, wanted = self.source.element, self.slot("x").code, "".join(given)
             noun = "\0"
         while True:
-            name, kind, code, many, one = self.rng.choice(MAPS[element])
+            rows, weights = MAPS[element]
+            name, kind, code, many, one = self.rng.choices(rows, cum_weights=weights)[0]
             if not wanted or kind == wanted or (wanted == "num" and kind in ("int", "float")):
                 break
         self.parts.append(name)

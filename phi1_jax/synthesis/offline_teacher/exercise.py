@@ -308,7 +308,7 @@ def _task(draft: Draft, rng: random.Random, nameless: bool, start: str = "") -> 
                 items.append(described if nameless else f"{described} {param.name}")
             intro = ", ".join(items[:-1]) + (" and " if len(items) > 1 else "") + items[-1]
         text = template.replace("#", intro).replace("@", said)
-        if rng.random() < 0.24:
+        if rng.random() < 0.15:
             notes.insert(0, _story(draft, rng))
         if rng.random() < 0.12:
             param = rng.choice(draft.params)
