@@ -110,9 +110,11 @@ def code_textbook() -> Corpus:
     return Corpus(("filtered", "textbooks"))
 
 
-def pretrain(recipe: Recipe, corpus: str = "code_textbook") -> Phase:
+def pretrain(
+    recipe: Recipe, corpus: str = "code_textbook", config: Mapping[str, Any] | None = None
+) -> Phase:
     """The first phase of the paper, on CodeTextbook."""
-    return Phase({corpus: 1.0}, recipe.pretrain_steps)
+    return Phase({corpus: 1.0}, recipe.pretrain_steps, config or {})
 
 
 def finetune(

