@@ -42,7 +42,7 @@ PREDICATES = {
 1 ; ends_in ; abs(@) % 10 == # ; ends in the digit # ; ~ that end in the digit #
 1 ; digit_sum ; sum(int(d) for d in str(abs(@))) > # ; has a digit sum over # ; ~ with digit sum over #
 1 ; one_digit ; abs(@) < 10 ; has a single digit ; single-digit ~
-1 ; mirror ; str(@) == str(@)[::-1] ; reads the same backwards ; ~ that read the same backwards"""),
+1 ; mirror ; str(@) == str(@)[::-1] ; reads the same backwards ; ~ that read the same backwards"""),  # noqa: E501
     "float": _table("""\
 4 ; above ; @ > # ; is greater than # ; ~ greater than #
 3 ; below ; @ < # ; is less than # ; ~ less than #
@@ -131,7 +131,7 @@ MAPS = {
 3 ; count ; int ; @.count($) ; numbers of times that $ occurs in the ~ ; number of occurrences of $
 2 ; vowels ; int ; sum(c in 'aeiou' for c in @) ; numbers of vowels in the ~ ; number of vowels
 1 ; sorted ; str ; ''.join(sorted(@)) ; ~ with their letters sorted ; letters in sorted order
-1 ; distinct ; int ; len(set(@)) ; numbers of different letters in ~ ; number of different letters"""),
+1 ; distinct ; int ; len(set(@)) ; numbers of different letters in ~ ; number of different letters"""),  # noqa: E501
     "char": _table("""\
 5 ; upper ; char ; @.upper() ; ~ in upper case ; uppercase form
 4 ; lower ; char ; @.lower() ; ~ in lower case ; lowercase form
