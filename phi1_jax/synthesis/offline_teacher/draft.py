@@ -20,6 +20,7 @@ _OPTIONAL = {"P": 0.62, "M": 0.35, "Q": 0.6}
 _GUARDED = 0.24
 _ENDED = 0.25
 _INDEXED = 0.28
+_INVENTED = 0.25  # of the arguments with a name that is not usual
 _POOLS = {
     "r": ("result", "result", "res", "ans", "out", "output", "total", "answer"),
     "n": ("count", "count", "cnt", "n_found", "counter", "num_found"),
@@ -460,7 +461,9 @@ class Draft:
             name = self.name(*known.names)
         else:
             noun = rng.choice(words.NOUNS)
-            if known.annotation.startswith(("list", "tuple", "dict")):
+            if rng.random() < _INVENTED:
+                noun = words.invent(rng)
+            elif known.annotation.startswith(("list", "tuple", "dict")):
                 noun = words.plural(noun)
             name = self.name(f"{rng.choice(words.ADJECTIVES)}_{noun}" if draw > 0.88 else noun)
         self.params.append(Param(name, kind, low, high))

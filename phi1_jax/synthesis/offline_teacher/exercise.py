@@ -12,8 +12,10 @@ from phi1_jax.synthesis.offline_teacher.layout import draw_length, lay_out, lay_
 from phi1_jax.synthesis.offline_teacher.values import KINDS
 
 # How a task is written: the form of its examples, or as MBPP does, the tests below the task.
-FORMS = {">>>": 0.42, "==": 0.12, "➞": 0.06, "=>": 0.05, "prose": 0.10, "none": 0.10, "mbpp": 0.15}
+FORMS = {">>>": 0.36, "==": 0.11, "➞": 0.05, "=>": 0.05, "prose": 0.11, "none": 0.08, "mbpp": 0.24}
 HINTED = 0.42
+# Words of a function's name that no task and no vocabulary holds: in MBPP's manner, and else.
+_INVENTED, _INVENTED_ELSE = 0.3, 0.12
 _MAX_CHARS = 72
 _N_INPUTS = 7
 _LINE_CHARS = 84
@@ -178,6 +180,7 @@ def _name_in_mbpps_manner(draft: Draft, rng: random.Random) -> str:
         chosen += rng.choices(words.NOUNS, k=n - len(chosen))
         if n > 1 and rng.random() < 0.5:
             chosen[0] = rng.choice(words.VERBS)
+        chosen = [words.invent(rng) if rng.random() < _INVENTED else word for word in chosen]
         name = spell(chosen, rng)
         if name not in draft.taken and name not in RESERVED:
             return name
@@ -195,7 +198,9 @@ def _function_name(draft: Draft, rng: random.Random) -> str:
             start = rng.randrange(min(len(said), 3))
             about = "_".join(said[start : start + rng.randint(1, 2)])
             name = about if share < 0.12 and "_" in about else f"{verb}_{about}"
-        elif share < 0.8:
+        elif share < 0.55 + _INVENTED_ELSE:
+            name = rng.choice((f"{verb}_{words.invent(rng)}", words.invent(rng)))
+        elif share < 0.85:
             name = f"{verb}_{rng.choice(words.NOUNS)}"
         elif share < 0.95:
             name = f"{rng.choice(words.ADJECTIVES)}_{rng.choice(words.NOUNS)}"

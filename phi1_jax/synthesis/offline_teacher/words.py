@@ -95,6 +95,21 @@ def a(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeio" else f"a {noun}"
 
 
+_ONSETS = """b bl br c cl cr d dr f fl g gl gr h j k l m n p pl pr qu r s sk sl sm sn sp st str t th
+tr v w y z""".split()  # noqa: SIM905
+_CODAS = ["", "", "", *"nrlsmd", "st"]
+
+
+def invent(rng: random.Random) -> str:
+    """A word that no vocabulary has, so that it can only be copied, and piece by piece."""
+    if rng.random() < 0.3:
+        return rng.choice(NOUNS) + rng.choice(NOUNS)[: rng.randint(2, 5)]
+    return "".join(
+        rng.choice(_ONSETS) + rng.choice("aeiou") + rng.choice(_CODAS)
+        for _ in range(rng.randint(2, 3))
+    )
+
+
 def draw_word(rng: random.Random) -> str:
     """A word to stand in a text: mostly a noun, sometimes made of drawn letters."""
     number = rng.random()
