@@ -95,6 +95,16 @@ def test_mbpp_exercises_state_the_task_and_tests_above_the_function(made):
         assert f"def {exercise.entry_point}(" in exercise.solution
 
 
+def test_names_in_mbpps_manner_must_be_copied_from_the_tests(made):
+    """Half of them have a word that the task does not."""
+    mbpp = [e for e in made if e.prompt.startswith('"""\nWrite a ')]
+    n_copied = 0
+    for exercise in mbpp:
+        task = exercise.prompt.partition("\nassert")[0].lower()
+        n_copied += any(word.lower() not in task for word in exercise.entry_point.split("_"))
+    assert n_copied > 0.5 * len(mbpp)
+
+
 def test_every_topic_has_many_structures(made):
     found = defaultdict(set)
     for exercise in made:
