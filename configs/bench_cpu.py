@@ -1,6 +1,7 @@
 """The size at which this project's speed is compared with torch's on a CPU; not a recipe.
 
-Command:  python launch/benchmark.py all --config=configs/bench_cpu.py
+Command:  python launch/benchmark.py all --config=configs/bench_cpu.py --baseline=torch \\
+            --problems=HumanEval.jsonl.gz
 Hardware: 2 CPU cores.
 Expected: benchmarks/README.md.
 """

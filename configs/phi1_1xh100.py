@@ -23,6 +23,6 @@ def get_config() -> ConfigDict:
     config.model.remat = "none"
     # A scan copies what its backward pass needs into stacks and out again: a tenth of the step.
     config.model.scan_unroll = 24
-    config.checkpoint.every_steps = 100  # 80 minutes
+    config.checkpoint.every_steps = 100  # an hour
     config.micro_batch_size = 8  # 53 GB by the compiled program
     return config

@@ -1,4 +1,4 @@
-"""A phi-1 of 30M parameters for the GPU that Colab lends: a T4 (16 GB) or an L4 (24 GB).
+"""A phi-1 of 34M parameters for the GPU that Colab lends: a T4 (16 GB) or an L4 (24 GB).
 
 Command:  python launch/train.py --config=configs/phi1_colab.py --output=runs/colab \\
             --source=code_textbook=runs/quickstart/shards_code_textbook:1 \\
@@ -7,8 +7,9 @@ Command:  python launch/train.py --config=configs/phi1_colab.py --output=runs/co
           on the quickstart's data, or on shards of your own.
 Hardware: 1 x L4; on a T4, which has no bfloat16, add --config.model.compute_dtype=float32.
 Time:     6 minutes on an L4 and 2 hours on a T4, by launch/plan.py --machine=l4 and --machine=t4;
-            870,000 tokens a second on an H200, after 90 s of compiling.
-Expected: after 709 steps, on eight times the quickstart's exercises, 6 of HumanEval's 164
+            870,000 tokens a second on an H200 (with 27M parameters), after 90 s of compiling.
+Expected: with --config.model.vocab_size=2048, which the quickstart's tokenizer fills (27M
+            parameters), after 709 steps on eight times its exercises, 6 of HumanEval's 164
             problems greedily, and 1.43 bits per byte of the solutions (docs/scale.md).
 
 Departures from the paper as in configs/phi1_tiny.py: Muon, no dropout, a short context.

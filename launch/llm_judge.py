@@ -8,10 +8,11 @@ Examples:
       --model=NAME --usd_per_million_input=2 --usd_per_million_output=8 --budget_usd=5
                                         (first with --dry_run: requests, tokens, cost)
 
-Without --model: the share of hidden tests passed, and the likeness to the reference solution's
-syntax tree. With it also the grades, 0 to 10 after a short evaluation in words, by the rubric in
-phi1_jax/evaluate/llm_judge.py. Replies are cached beside the output: a killed run pays for
-nothing twice. Writes summary.json, with the paper's table beside, grades.jsonl and ungraded.jsonl.
+Without --model: the share of solutions that pass all hidden tests of their problem, and the
+likeness to the reference solution's syntax tree. With it also the grades, 0 to 10 after a short
+evaluation in words, by the rubric in phi1_jax/evaluate/llm_judge.py. Replies are cached beside the
+output: a killed run pays for nothing twice. Writes summary.json, with the paper's table beside,
+grades.jsonl and ungraded.jsonl.
 """
 
 from collections.abc import Sequence

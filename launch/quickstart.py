@@ -2,10 +2,10 @@
 
 Example: python launch/quickstart.py --output=runs/quickstart      (or: make quickstart)
 
-Every stage is one of the scripts beside this one; its command and output are in OUTPUT/stages/. A
-rerun reuses the stages whose inputs are unchanged, an interrupted one goes on, and --force starts
-over. The result is OUTPUT/report.md, summary.json, figure.png, samples.md, and curves for
-TensorBoard.
+Every stage is one of the scripts beside this one; its command and output are in OUTPUT/stages/, or
+on the terminal where one runs at a time (on a GPU). A rerun reuses the stages whose inputs are
+unchanged, an interrupted one goes on, and --force starts over. The result is OUTPUT/report.md,
+summary.json, figure.png, samples.md, and curves for TensorBoard.
 
 Four trained models are compared, and an untrained one: trained on raw code; on CodeTextbook; on
 CodeTextbook for as many tokens more as the last one is finetuned on (the control); and finetuned on

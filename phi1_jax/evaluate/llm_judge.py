@@ -96,7 +96,7 @@ def read_solved(results: Path, problems: Sequence[Problem]) -> list[Solved]:
 
 
 def offline_scores(solved: Sequence[Solved]) -> dict[str, Any]:
-    """Per cent of hidden tests passed, and of likeness to the reference solution.
+    """Per cent of solutions that pass all hidden tests, and of likeness to the reference solution.
 
     Likeness is 1 - edit distance / length of the two syntax trees, with local names numbered and
     statements as written or sorted, whichever is nearer; 0 if the program does not parse. It does
