@@ -2,8 +2,8 @@
 
 Fails unless HumanEval was measured, and on each public benchmark the bits per byte of the solutions
 fall from raw code to CodeTextbook to CodeExercises, each difference with a 95 % interval that
-excludes 0. The goals are printed beside, met or short, and do not fail: in these minutes the model
-does not learn to solve the own exam, nor is it 0.10 ahead of as many steps on CodeTextbook on MBPP.
+excludes 0, and CodeExercises is ahead of as many steps on CodeTextbook. The own exam's goal is
+printed, met or short, and does not fail: in these minutes the model does not learn to solve it.
 """
 
 import itertools
@@ -31,18 +31,17 @@ def main(path: Path) -> None:
         f"problems {n_problems} >= {MIN_PROBLEMS}": n_problems >= MIN_PROBLEMS,
         "bits per byte measured on humaneval": "humaneval" in summary["bits_per_byte"],
     }
-    goals = {f"own exam {score:.3f} >= {MIN_PASS_AT_1}": score >= MIN_PASS_AT_1}
     for benchmark, rows in change.items():
         for before, after in itertools.pairwise(LADDER):
             row = rows[after, before]
             text = f"{benchmark}: {after} - {before} {row['difference']:+.3f}, at most"
             checks[f"{text} {row['high']:+.3f} < 0"] = row["high"] < 0
         gain = -rows["code_exercises", "control"]["difference"]
-        goals[f"{benchmark}: gain over the control {gain:.3f} >= {MIN_GAIN}"] = gain >= MIN_GAIN
+        checks[f"{benchmark}: gain over the control {gain:.3f} >= {MIN_GAIN}"] = gain >= MIN_GAIN
     for text, ok in checks.items():
         print(f"{'ok' if ok else 'FAILED'}: {text}")
-    for text, ok in goals.items():
-        print(f"goal {'met' if ok else 'short'}: {text}")
+    met = score >= MIN_PASS_AT_1
+    print(f"goal {'met' if met else 'short'}: own exam {score:.3f} >= {MIN_PASS_AT_1}")
     for name, reason in summary["missing"].items():
         print(f"not measured: {name}: {reason}")
     # Reported, not judged: it depends on the machine and on what else runs there.
