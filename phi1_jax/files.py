@@ -1,13 +1,16 @@
-"""Files that are whole or not there, and copies of folders."""
+"""Files that are whole or not there, locks, and copies of folders."""
 
+import fcntl
 import filecmp
 import hashlib
 import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from phi1_jax.errors import UserError
 
@@ -17,14 +20,41 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "phi1_jax"
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write, which takes its name once it is whole; after an error it is gone."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut may leave the new name with no content
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON so that a reader sees either the old file or the whole new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())  # or a power cut may leave the new name with no content
-    temporary.replace(path)
+    with whole_file(path) as file:
+        file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def take_lock(file: IO[Any]) -> bool:
+    """Takes a file's lock until it is closed; False if another process has it.
+
+    The kernel takes it back however a process ends. Where the file system knows no locks, a warning
+    says so, and it counts as taken.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        message = f"warning: {file.name} cannot be locked ({error}): start no second run there"
+        print(message, file=sys.stderr)
+    return True
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -1,6 +1,5 @@
 """Pipelines of launch scripts: each stage is a command that is done once, resumed, and reused."""
 
-import fcntl
 import re
 import shlex
 import shutil
@@ -17,7 +16,7 @@ from typing import IO, Any
 
 from phi1_jax.cli.stage import fingerprint
 from phi1_jax.errors import UserError
-from phi1_jax.files import read_json_if_whole, write_json
+from phi1_jax.files import read_json_if_whole, take_lock, write_json
 
 # How a command ends that a signal ended: by itself, or as `script.run` ends it.
 _INTERRUPTED = (130, -signal.SIGINT, -signal.SIGTERM)
@@ -211,16 +210,12 @@ class Pipeline:
     def _start(self, stage: Stage, quiet: bool) -> "_Running | bool | None":
         """Starts a stage; True if it is finished, None if another process does it now."""
         lock = self._file(stage, "lock").open("a")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(lock):
             lock.close()
             if stage.name not in self._waiting:
                 print(f"{stage.name}: another process does it; waiting", flush=True)
             self._waiting.add(stage.name)
             return None
-        except OSError as error:
-            print(f"warning: {lock.name} cannot be locked ({error}): start no second run there")
         if self.is_finished(stage):
             lock.close()
             print(f"\n== {stage.name}: unchanged, reused" if not quiet else f"{stage.name}: reused")

@@ -3,22 +3,26 @@
 import hashlib
 import json
 import multiprocessing
+import os
 import resource
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import phi1_jax
 from phi1_jax.errors import UserError
-from phi1_jax.files import file_sha256, read_json_if_whole, write_json
+from phi1_jax.files import file_sha256, read_json_if_whole, take_lock, write_json
 
 REPORT = "report.json"
 MARKER = "stage.json"
 # Where a stage works, inside its folder: the last result stays until the new one is whole.
 UNFINISHED = "unfinished"
+_REMOVED = "removed.json"  # in UNFINISHED: the report of the result that is being replaced
+_LOCK = ".lock"
 
 
 def run_stage(
@@ -35,7 +39,7 @@ def run_stage(
 
     `folder` lies inside `output`. Once the work is done, what it wrote takes the place of the last
     result, the report last, so a folder with a report is a finished stage. A stage that was
-    interrupted, or whose inputs changed, starts over.
+    interrupted, or whose inputs changed, starts over. What else lies in `output` stays.
 
     Args:
       name: what the console calls the stage.
@@ -50,17 +54,65 @@ def run_stage(
       The report: `stage`, `fingerprint`, `inputs`, `seconds`, `peak_memory_mb` (of this process),
       `child_peak_memory_mb` (of the largest process it started) and what `work` returned.
     Raises:
-      UserError: `check_output` refuses the folder, or it cannot be made.
+      UserError: `check_output` refuses the folder, it cannot be made, it holds the result or the
+        unfinished work of other settings, or another process writes there.
     """
     check_output(name, output, inputs, flag)
     identity = fingerprint({"version": phi1_jax.__version__, "stage": name, **inputs})
-    folder = output / UNFINISHED
-    if (folder / REPORT).exists():  # it was killed as it replaced the last result
-        _move_up(output)
     last = read_json_if_whole(output / REPORT)
     if not force and last.get("fingerprint") == identity:
-        print(f"[{name}] unchanged, reused ({last['seconds']:.1f} s when it ran)", flush=True)
-        return last
+        return _reuse(name, last)
+    with _locked(name, output, flag):
+        return _run(name, output, inputs, identity, work, force, keep_partial, flag)
+
+
+def _reuse(name: str, last: dict[str, Any]) -> dict[str, Any]:
+    print(f"[{name}] unchanged, reused ({last['seconds']:.1f} s when it ran)", flush=True)
+    return last
+
+
+@contextmanager
+def _locked(name: str, output: Path, flag: str) -> Iterator[None]:
+    """Makes the folder and keeps other processes from it."""
+    path = output / _LOCK
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if not (output / MARKER).exists():
+            write_json(output / MARKER, {"stage": name})
+        file = path.open("a")
+    except OSError as error:
+        raise UserError(
+            f"--{flag}={output}: no folder can be made there: {error.strerror}"
+        ) from error
+    with file:
+        # Who has it removes it at the end: then this one has no name any more.
+        if not take_lock(file) or not os.fstat(file.fileno()).st_nlink:
+            raise UserError(
+                f"--{flag}={output}: another process writes there now; let it end, or name another"
+                " folder"
+            )
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _run(
+    name: str,
+    output: Path,
+    inputs: Mapping[str, Any],
+    identity: str,
+    work: Callable[[Path], dict[str, Any]],
+    force: bool,
+    keep_partial: bool,
+    flag: str,
+) -> dict[str, Any]:
+    folder = output / UNFINISHED
+    if (folder / REPORT).exists():
+        _replace_last(output)  # it was killed as it did so
+    last = read_json_if_whole(output / REPORT)
+    if not force and last.get("fingerprint") == identity:
+        return _reuse(name, last)
     # The same command on files that have changed replaces its result; another command does not.
     settings = json.loads(json.dumps(inputs, default=str))
     if not force and last and (differ := _differing(last.get("inputs"), settings)):
@@ -70,19 +122,19 @@ def run_stage(
         )
     if last:
         print(f"[{name}] replaces the result in {output} when it is done", flush=True)
-    started = read_json_if_whole(folder / MARKER).get("fingerprint")
-    if not keep_partial or started != identity:
+    begun = read_json_if_whole(folder / MARKER)
+    if not keep_partial or begun.get("fingerprint") != identity:
+        if keep_partial and "inputs" in begun:
+            differ = _differing(begun["inputs"], settings)
+            if differ and not force:
+                raise UserError(
+                    f"--{flag}={output} holds the unfinished work of other settings ({differ});"
+                    " give these to go on with it, name another folder, or drop it with --force"
+                )
+            print(f"[{name}] drops the unfinished work in {folder}: its inputs changed", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if not (output / MARKER).exists():
-            write_json(output / MARKER, {"stage": name})
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"--{flag}={output}: no folder can be made there: {error.strerror}"
-        ) from error
-    write_json(folder / MARKER, {"stage": name, "fingerprint": identity})
+    folder.mkdir(exist_ok=True)
+    write_json(folder / MARKER, {"stage": name, "fingerprint": identity, "inputs": settings})
     start = time.perf_counter()
     result = work(folder)
     own, largest_child = _peak_memory_mb()
@@ -95,9 +147,10 @@ def run_stage(
         "child_peak_memory_mb": largest_child,
         **result,
     }
-    _remove_last(output)
+    files = sorted(path.name for path in folder.iterdir() if path.name != MARKER)
+    write_json(folder / MARKER, {"stage": name, "files": files})
     write_json(folder / REPORT, report)
-    _move_up(output)
+    _replace_last(output)
     print(summary_line(report), flush=True)
     return report
 
@@ -121,7 +174,8 @@ def check_output(name: str, output: Path, reads: Any, flag: str = "output") -> N
                 f"--{flag}={output}: is, holds or lies in {path}, which is read; name another one"
             )
     # A run that was killed as it made the folder leaves the marker's temporary file alone.
-    if output.is_dir() and {path.name for path in output.iterdir()} - {MARKER + ".tmp"}:
+    litter = {MARKER + ".tmp", _LOCK}
+    if output.is_dir() and {path.name for path in output.iterdir()} - litter:
         owner = read_json_if_whole(output / MARKER).get("stage")
         if owner is None:
             raise UserError(f"--{flag}={output} holds other files; name a new or empty folder")
@@ -137,21 +191,30 @@ def _paths(value: Any) -> Iterator[Path]:
             yield from _paths(item)
 
 
-def _remove_last(output: Path) -> None:
-    (output / REPORT).unlink(missing_ok=True)  # first: what is left is not a finished stage
-    for path in output.iterdir():
-        if path.name == UNFINISHED or path.name == MARKER:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+def _replace_last(output: Path) -> None:
+    """Removes what the last result wrote, by its marker, and puts the finished one in its place."""
+    folder = output / UNFINISHED
+    if (output / REPORT).exists():
+        (output / REPORT).replace(folder / _REMOVED)  # what is left is not a finished stage
+    if (folder / _REMOVED).exists():
+        ours = {UNFINISHED, MARKER, _LOCK}
+        everything = [path.name for path in output.iterdir() if path.name not in ours]
+        for name in read_json_if_whole(output / MARKER).get("files", everything):
+            _remove(output / name)
+        (folder / _REMOVED).unlink()
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == REPORT):
+        target = output / path.name
+        if path.is_dir() or target.is_dir():  # a file takes another's place at once
+            _remove(target)
+        path.replace(target)
+    folder.rmdir()
 
 
-def _move_up(output: Path) -> None:
-    for path in sorted((output / UNFINISHED).iterdir(), key=lambda path: path.name == REPORT):
-        path.replace(output / path.name)
-    (output / UNFINISHED).rmdir()
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _differing(old: Any, new: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ from typing import IO, Any, cast
 import zstandard
 
 from phi1_jax.errors import UserError
+from phi1_jax.files import whole_file
 
 # Compression -> the bytes that its files start with (zstd also has frames to be skipped).
 _MAGIC = {
@@ -166,12 +167,10 @@ def open_records(path: Path) -> Iterator[Callable[[Mapping[str, Any] | bytes], N
     if not path.name.endswith(_WRITTEN):
         raise UserError(f"{path}: unknown format; end it in {', '.join(_WRITTEN)}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with _open_write(temporary, path.suffix) as file:
+    with whole_file(path) as raw, _compressed(raw, path.suffix) as file:
         yield lambda record: cast(
             None, file.write(record if isinstance(record, bytes) else encode_record(record))
         )
-    temporary.replace(path)
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
@@ -374,17 +373,17 @@ def _open_read(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _open_write(path: Path, suffix: str) -> Iterator[IO[bytes]]:
-    with path.open("wb") as raw:
-        if suffix == ".zst":
-            with zstandard.ZstdCompressor(level=_ZSTD_LEVEL).stream_writer(raw) as writer:
-                yield writer
-        elif suffix == ".gz":
-            # No name and no time in the header: the same records give the same bytes.
-            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as writer:
-                yield cast(IO[bytes], writer)
-        else:
-            yield raw
+def _compressed(raw: IO[bytes], suffix: str) -> Iterator[IO[bytes]]:
+    if suffix == ".zst":
+        compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
+        with compressor.stream_writer(raw, closefd=False) as writer:
+            yield cast(IO[bytes], writer)
+    elif suffix == ".gz":
+        # No name and no time in the header: the same records give the same bytes.
+        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as writer:
+            yield cast(IO[bytes], writer)
+    else:
+        yield raw
 
 
 _DECOMPRESSORS: dict[str, Callable[[], Any]] = {

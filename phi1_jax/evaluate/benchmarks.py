@@ -20,6 +20,7 @@ from phi1_jax.corpus.syntax import parse_quietly
 from phi1_jax.errors import UserError, did_you_mean
 from phi1_jax.evaluate.evalplus import examiner_of
 from phi1_jax.evaluate.saved import sha256
+from phi1_jax.files import whole_file
 
 # Where a completion of a function's body ends: at the next thing on the top level.
 HUMANEVAL_STOP = ("\ndef ", "\nclass ", "\nif ", "\nprint", "\n#", "\n@", "\n>>>")
@@ -360,7 +361,6 @@ def download(name: str, folder: Path, timeout_s: float = 60.0) -> Path:
         )
     folder.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        with whole_file(path) as copy:
+            copy.write(data)
     return path

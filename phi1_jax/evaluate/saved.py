@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.files import parse_json, read_json_if_whole, write_json
+from phi1_jax.files import parse_json, read_json_if_whole, whole_file, write_json
 
 SAMPLING, EXECUTION, BITS = "sampling.json", "execution.json", "bits_per_byte.json"
 DRAWN = ("samples.jsonl", SAMPLING)
@@ -28,11 +28,9 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Puts the rows in place of what `path` holds, at once."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    with whole_file(path) as file:
         # In ASCII: a completion may hold half a surrogate pair.
-        file.writelines(json.dumps(row) + "\n" for row in rows)
-    temporary.replace(path)
+        file.writelines(json.dumps(row).encode() + b"\n" for row in rows)
 
 
 def note_settings(path: Path, settings: Mapping[str, Any], files: Iterable[str]) -> None:

@@ -1,6 +1,5 @@
 """One run, one folder: nobody else writes there, all processes see it, all were given the same."""
 
-import fcntl
 import json
 import os
 import secrets
@@ -18,7 +17,7 @@ from absl import logging
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.errors import AllProcessesError, UserError
-from phi1_jax.files import read_json_if_whole
+from phi1_jax.files import read_json_if_whole, take_lock
 from phi1_jax.run import distributed
 from phi1_jax.run.folder import CHECKPOINTS, known_steps
 from phi1_jax.run.hashes import LITTER, names
@@ -132,17 +131,13 @@ def _refuse_other_files(run_dir: Path) -> bool:
 
 
 def _take(file: IO[str], run_dir: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not take_lock(file):
         who = read_json_if_whole(run_dir / LOCK)
         words = ", ".join(f"{name} {who[name]}" for name in ("host", "pid", "job") if name in who)
         raise UserError(
             f"--output={run_dir}: another run writes there now ({words or 'unknown'}); end that one"
             " first, or give another folder"
-        ) from None
-    except OSError as error:
-        logging.warning("%s cannot be locked (%s): start no second run there", run_dir, error)
+        )
 
 
 def _sees(run_dir: Path, nonce: str) -> bool:

@@ -1,9 +1,11 @@
+import contextlib
 import json
 import os
 
 import numpy as np
 import pytest
 
+from phi1_jax.cli import stage
 from phi1_jax.cli.stage import fingerprint, run_stage
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.errors import UserError
@@ -49,8 +51,9 @@ def test_an_interrupted_stage_is_not_finished(tmp_path):
     assert work.calls == 1
 
 
-def test_partial_work_is_kept_only_for_the_same_inputs(tmp_path):
-    output = tmp_path / "out"
+def test_partial_work_is_kept_only_for_the_same_inputs(tmp_path, capsys):
+    output, source = tmp_path / "out", tmp_path / "source"
+    source.write_text("one")
     seen = []
 
     def work(folder):
@@ -58,10 +61,91 @@ def test_partial_work_is_kept_only_for_the_same_inputs(tmp_path):
         (folder / "partial").touch()
         raise RuntimeError("killed")
 
-    for inputs in ({"n": 1}, {"n": 1}, {"n": 2}):
+    def run(n, **options):
+        inputs = {"n": n, "source": source}
         with pytest.raises(RuntimeError):
-            run_stage("demo", output, inputs, work, keep_partial=True)
-    assert seen == [False, True, False]
+            run_stage("demo", output, inputs, work, keep_partial=True, **options)
+
+    run(1)
+    run(1)
+    with pytest.raises(UserError, match=r"unfinished work of other settings \(n was 1\)"):
+        run_stage("demo", output, {"n": 2, "source": source}, work, keep_partial=True)
+    run(1)
+    assert "drops" not in capsys.readouterr().out
+    run(2, force=True)
+    source.write_text("two")
+    run(2)
+    assert seen == [False, True, True, False, False]
+    assert capsys.readouterr().out.count("drops the unfinished work") == 2
+
+
+def test_what_a_stage_did_not_write_stays(tmp_path):
+    output = tmp_path / "out"
+    run_stage("demo", output, {"n": 1}, Work())
+    (output / "run").mkdir()
+    (output / "run" / "checkpoint").touch()
+    (output / "notes.txt").touch()
+    run_stage("demo", output, {"n": 2}, lambda folder: {}, force=True)
+    names = sorted(path.name for path in output.iterdir())
+    assert names == ["notes.txt", "report.json", "run", "stage.json"]
+    assert (output / "run" / "checkpoint").exists()
+
+
+def write_folders(*names):
+    def work(folder):
+        for name in names:
+            (folder / name).mkdir()
+            (folder / name / "x").write_text(name)
+        return {"names": list(names)}
+
+    return work
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("moment", range(13))
+def test_killed_at_any_moment_of_replacing_the_last_result(moment, tmp_path, monkeypatch):
+    """The same command finishes it; nothing of the last result is left, and all else is."""
+    output = tmp_path / "out"
+    run_stage("demo", output, {"n": 1}, write_folders("a", "b"))
+    (output / "mine").touch()
+    left = moment
+
+    def counted(method):
+        def call(*arguments):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Killed
+            return method(*arguments)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "_remove", counted(stage._remove))
+        patch.setattr(type(output), "replace", counted(type(output).replace))
+        with contextlib.suppress(Killed):
+            run_stage("demo", output, {"n": 2}, write_folders("b", "c"), force=True)
+    again = write_folders("b", "c")
+    report = run_stage("demo", output, {"n": 2}, again, force=(output / "report.json").exists())
+    assert report["names"] == ["b", "c"]
+    names = sorted(path.name for path in output.iterdir())
+    assert names == ["b", "c", "mine", "report.json", "stage.json"]
+
+
+def test_two_processes_do_not_write_into_one_folder(tmp_path):
+    output = tmp_path / "out"
+
+    def work(folder):
+        with pytest.raises(UserError, match="another process writes there now"):
+            run_stage("demo", output, {"n": 2}, Work(), force=True)
+        return {}
+
+    run_stage("demo", output, {"n": 1}, work)
+    assert sorted(path.name for path in output.iterdir()) == ["report.json", "stage.json"]
+    run_stage("demo", output, {"n": 2}, Work(), force=True)
 
 
 def test_a_folder_with_other_files_is_not_emptied(tmp_path):
