@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from phi1_jax.corpus.arrays import is_whole
 from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
 from phi1_jax.quality.embedder import Embedded, Embedder
@@ -53,7 +54,7 @@ def embed_corpus(
             if number % n_shards != index:
                 continue
             n_here += len(batch)
-            if not part_path(output, number).exists():
+            if not is_whole(part_path(output, number), Part._fields):
                 started = embedder.start([document.text for document in batch])
                 finish()
                 waiting = number, batch, started

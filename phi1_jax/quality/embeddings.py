@@ -5,13 +5,13 @@ with, for n documents, `key` uint64[n], `vector` float32[n, d], `tokens` and `by
 """
 
 import hashlib
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from phi1_jax.corpus.arrays import read_arrays, write_arrays
 from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
 from phi1_jax.files import parse_json, write_json
@@ -37,10 +37,7 @@ def document_key(document: Document) -> int:
 
 def write_part(folder: Path, number: int, part: Part) -> None:
     """Writes a part so that a reader sees all of it or nothing."""
-    temporary = folder / f"part-{number:05d}.tmp"
-    with temporary.open("wb") as file:
-        np.savez(file, **part._asdict())
-    temporary.replace(part_path(folder, number))
+    write_arrays(part_path(folder, number), part._asdict())
 
 
 def part_path(folder: Path, number: int) -> Path:
@@ -60,13 +57,11 @@ def read_parts(folders: Sequence[Path]) -> Iterator[Part]:
             raise UserError(f"{folder}: no part-*.npz here; make them with launch/embed.py")
         for file in files:
             try:
-                with file.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
-                    part = Part(*(arrays[name] for name in Part._fields))
-            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                yield Part(*read_arrays(file, Part._fields))
+            except UserError as error:
                 raise UserError(
                     f"{file}: damaged, or not of launch/embed.py; run that again with --force"
                 ) from error
-            yield part
 
 
 def find_vectors(folders: Sequence[Path], documents: Iterable[Document]) -> np.ndarray:

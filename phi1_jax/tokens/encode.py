@@ -3,11 +3,12 @@
 import multiprocessing
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from phi1_jax.corpus.arrays import is_whole, read_arrays, write_arrays
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.errors import UserError
@@ -18,8 +19,7 @@ PART_CHARS = 4_000_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """The tokens of consecutive documents.
 
     Attributes:
@@ -55,17 +55,13 @@ def encode_parts(
     def items() -> Iterator[tuple[Path, list[Document], bool]]:
         for number, run in enumerate(_cut(documents, part_chars)):
             path = folder / f"{number:06d}.npz"
-            yield path, run, path.exists()
+            yield path, run, is_whole(path, Part._fields)
 
     for (path, run, done), part in ordered_map(_encode, tokenizer, items(), workers, 8):
         if part is None:
-            with np.load(path) as arrays:
-                part = Part(**arrays)
+            part = Part(*read_arrays(path, Part._fields))
         elif not done:
-            temporary = path.with_suffix(".tmp")
-            with temporary.open("wb") as file:
-                np.savez(file, **vars(part))
-            temporary.replace(path)
+            write_arrays(path, part._asdict())
         yield run, part
 
 

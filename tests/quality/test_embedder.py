@@ -87,6 +87,14 @@ def test_parts_resume_and_shards_make_up_the_whole(embedder, tmp_path, monkeypat
     report = embed_corpus(corpus, embedder, whole, documents_per_part=4)
     assert report["out"]["vectors"] == 23
     assert all(path.stat().st_mtime_ns == then for path, then in written.items())
+    torn, *kept = written
+    for damage in (b"", torn.read_bytes()[:100]):  # as a power cut may leave it
+        before = list(read_parts([whole]))
+        torn.write_bytes(damage)
+        embed_corpus(corpus, embedder, whole, documents_per_part=4)
+        for old, new in zip(before, read_parts([whole]), strict=True):
+            np.testing.assert_array_equal(old.key, new.key)
+        assert all(path.stat().st_mtime_ns == written[path] for path in kept)
     halves = [tmp_path / "0", tmp_path / "1"]
     for index, folder in enumerate(halves):
         folder.mkdir()

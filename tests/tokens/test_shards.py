@@ -188,10 +188,13 @@ def test_an_interrupted_run_goes_on_with_the_first_part_missing(tokenizer, tmp_p
     write_shards(CODE, tokenizer, tmp_path / "undisturbed", **cuts)
     with pytest.raises(KeyboardInterrupt):
         write_shards(CODE, Counting(tokenizer, 250), tmp_path / "b", **cuts)
+    parts = sorted((tmp_path / "b").rglob("*.npz"))
+    parts[0].write_bytes(b"")  # as a power cut may leave them
+    parts[1].write_bytes(parts[1].read_bytes()[:1000])
     rest = Counting(tokenizer)
     write_shards(CODE, rest, tmp_path / "b", **cuts, resume=True)
     n_per_part = 3000 / (sum(len(d.text) for d in CODE) / len(CODE))
-    assert 51 <= rest.encoded <= 51 + 1.5 * n_per_part < 150
+    assert 51 <= rest.encoded <= 51 + 3.5 * n_per_part < 250
     assert read_folder(tmp_path / "undisturbed") == read_folder(tmp_path / "b")
     # Unless it is asked to go on, a call starts over.
     again = Counting(tokenizer)
