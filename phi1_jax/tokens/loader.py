@@ -98,7 +98,7 @@ class Rows:
         return tokens, counts
 
     def _read_validation(self) -> tuple[np.ndarray, np.ndarray]:
-        eot = self.shards.manifest["eot_id"]
+        eot = self.shards.eot_id
         tokens, counts = self.read(self.validation)
         inside = np.zeros_like(counts)
         for rows in filter(len, self.spans):
@@ -122,7 +122,7 @@ def document_rows(shards: TokenShards, seq_len: int) -> np.ndarray:
     A document that is cut by the end of a row starts the next one; one that is longer than a row
     goes on in rows of its own.
     """
-    eot = shards.manifest["eot_id"]
+    eot = shards.eot_id
     ends = []
     offset = 0
     for tokens in shards.tokens:
@@ -182,7 +182,7 @@ class Loader:
                     f" data.seq_len={config.seq_len}{validation if config.validation_rows else ''}"
                 )
             self.sources.append(rows)
-        self.vocab_size = max(int(rows.shards.manifest["vocab_size"]) for rows in self.sources)
+        self.vocab_size = max(rows.shards.vocab_size for rows in self.sources)
         self.names = [source.name for source in config.sources]
         lengths = [len(rows.trained) for rows in self.sources]
         # What Grain shuffles are numbers of rows; the rows of a batch are read in one go.

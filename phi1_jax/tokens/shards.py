@@ -123,6 +123,7 @@ class TokenShards:
         self.folder = folder
         self.manifest = manifest
         self.n_tokens = int(manifest["n_tokens"])
+        self.vocab_size, self.eot_id = int(manifest["vocab_size"]), int(manifest["eot_id"])
         self.fingerprint = str(manifest["tokenizer"])
         names = [shard["tokens"]["file"] for shard in manifest["shards"]]
         self.tokens = [self._map(name, manifest["dtype"]) for name in names]
@@ -206,13 +207,20 @@ def open_shards(folder: Path, *, verify: bool = False) -> TokenShards:
     if manifest.get("version") != VERSION:
         found = manifest.get("version")
         raise UserError(f"{folder / MANIFEST}: version {found!r}, this code reads {VERSION}")
-    if verify:
-        parts = [part for shard in manifest["shards"] for part in shard.values()]
-        for part in [manifest["index"], *parts]:
-            file = folder / part["file"]
-            if not file.is_file() or file_sha256(file) != part["sha256"]:
-                raise UserError(f"{file}: missing or damaged; run tokenize_corpus again")
-    return TokenShards(folder, manifest)
+    try:
+        if verify:
+            parts = [part for shard in manifest["shards"] for part in shard.values()]
+            for part in [manifest["index"], *parts]:
+                file = folder / part["file"]
+                if not file.is_file() or file_sha256(file) != part["sha256"]:
+                    raise UserError(f"{file}: missing or damaged; run tokenize_corpus again")
+        return TokenShards(folder, manifest)
+    except UserError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{folder / MANIFEST} is damaged ({error!r}); run tokenize_corpus again"
+        ) from error
 
 
 def read_index(folder: Path) -> Iterator[dict[str, Any]]:

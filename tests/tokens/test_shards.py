@@ -109,6 +109,22 @@ def test_truncated_missing_and_unfinished_shards_are_refused(tokenizer, tmp_path
         open_shards(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"n_tokens": "x"}, {"shards": []}, {"shards": None}, {"shards": [3]}, {"shards": [{}]},
+     {"index": 5}, {"eot_id": None}, {"vocab_size": []}, {"dtype": 7}],
+    ids=str,
+)  # fmt: skip
+def test_a_manifest_of_other_types_is_named(change, tokenizer, tmp_path):
+    manifest = write_shards(CODE[:20], tokenizer, tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, **change}))
+    for verify in (True, False):
+        if not verify and change == {"index": 5}:
+            continue  # which is read only to verify
+        with pytest.raises(UserError, match=r"manifest\.json is damaged|expected a flat 7 array"):
+            open_shards(tmp_path, verify=verify)
+
+
 def test_counts_per_source_determinism_and_the_token_limit(tokenizer, tmp_path):
     one = write_shards([*CODE, *EXERCISES], tokenizer, tmp_path / "1")
     two = write_shards(iter([*CODE, *EXERCISES]), tokenizer, tmp_path / "2")
