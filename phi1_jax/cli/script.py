@@ -1,6 +1,7 @@
 """How every launch script starts: flags in, one clear line out when the input is wrong."""
 
 import ctypes
+import errno
 import io
 import logging
 import math
@@ -28,6 +29,7 @@ _TEXT, _URLS, _FILES = (
     {"base_url"},
     {"config", "sources"},
 )
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 # Flags of a model, one or several: DIR, or NAME=DIR.
 _MODELS = ("checkpoint", "embedder")
 # Fields of a config that are paths.
@@ -68,6 +70,11 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
             if flags.FLAGS.traceback:
                 raise
             _fail(str(error))
+        except Exception as error:
+            if flags.FLAGS.traceback or not (reason := _why_unwritable(error)):
+                raise
+            where = getattr(error, "filename", None) or "a file"
+            _fail(f"{where} cannot be written: {reason}; mend that and run the same command again")
         except KeyboardInterrupt:
             print("interrupted; run the same command again to go on", file=sys.stderr)
             sys.exit(130)
@@ -80,6 +87,16 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
     except BrokenPipeError:
         _leave_if_nobody_reads()
         raise
+
+
+def _why_unwritable(error: Exception) -> str:
+    """In words, if the disk is at fault: full, over a quota or a limit, read-only, or broken."""
+    full = "the disk is full"
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return full if error.errno == errno.ENOSPC else os.strerror(error.errno)
+    # As NumPy's tofile says it, and libraries in Rust.
+    says = r"\d+ requested and \d+ written|No space left on device"
+    return full if re.search(says, str(error)) else ""
 
 
 def make_folder(path: Path, flag: str) -> None:
@@ -253,7 +270,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _refuse_nan_and_empty() -> None:
-    """Stops at nan and infinity, and at an empty name: as a path it would be this folder.
+    """Stops at nan and infinity, and at an empty path, which would be this folder, also of NAME=.
 
     Raises:
       UserError: names the flag.
@@ -265,8 +282,12 @@ def _refuse_nan_and_empty() -> None:
         for value in flag.value if isinstance(flag.value, list) else [flag.value]:
             if isinstance(value, float) and not math.isfinite(value):
                 raise UserError(f"--{name}={value}: give a finite number")
-            if value == "" and isinstance(flag.value, list) and name not in _TEXT:
+            if name in _TEXT or not (isinstance(flag.value, list) or name in _MODELS):
+                continue
+            if value == "":
                 raise UserError(f"--{name}=: is empty; give a value, or leave the flag out")
+            if isinstance(value, str) and re.fullmatch(r"[\w.+-]*[=:]", value):
+                raise UserError(f"--{name}={value}: nothing stands behind {value!r}; name a path")
 
 
 def _resolve(argument: str, before: str) -> str:

@@ -51,6 +51,12 @@ def test_a_tilde_is_the_home_folder_in_every_flag(parse, monkeypatch):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("value", ["mine=", "code:", "prose:", "="])
+def test_nothing_behind_a_name_is_not_this_folder(value, parse):
+    assert f"--source={value}: nothing stands behind" in parse(f"--source={value}")
+    assert parse(f"--stop={value}").stop == [value]
+
+
 @pytest.mark.parametrize("value", ["gs://bucket/run", "s3://b", "x=hdfs://b", "file:///tmp/x"])
 def test_a_url_is_refused_at_once(value, parse, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
