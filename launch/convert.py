@@ -39,6 +39,7 @@ DTYPE = flags.DEFINE_enum(
     ("float32", "float16", "bfloat16"),
     "Of the weights in --to_hf; by default what --from_hf once read, float32 for trained weights.",
 )
+UNFINISHED = ".unfinished"
 MAX_FILE_MB = flags.DEFINE_integer("max_file_mb", 2000, "Larger models go into several files.", 1)
 
 
@@ -64,21 +65,35 @@ def main(argv: Sequence[str]) -> None:
         script.refuse_unread((TYPE,), "is for --to_gguf; leave it out")
     if work is from_huggingface:
         script.refuse_unread((STEP,), "is for --from; leave it out")
-    folder = target.parent if work is to_gguf else target
-    new = not folder.exists()
-    script.make_folder(folder, given[1].name)
-    if target.exists() if work is to_gguf else any(target.iterdir()):
+    is_folder, is_new = work is not to_gguf, not target.exists()
+    # All of it comes to its place once it is whole; what a kill left is made anew.
+    unfinished = target / UNFINISHED if is_folder else target.with_name(target.name + UNFINISHED)
+    free = is_new or (is_folder and target.is_dir() and not {*target.iterdir()} - {unfinished})
+    if not free:
         raise UserError(f"{target} exists already; name a new file or a new or empty folder")
+    script.make_folder(target if is_folder else target.parent, given[1].name)
     start = time.perf_counter()
     try:
-        n_params = work(source, target)
-    except BaseException:
-        # Half a folder or file would look like a whole one.
-        target.unlink(missing_ok=True) if work is to_gguf else shutil.rmtree(target, True)
-        if not new:
-            folder.mkdir(exist_ok=True)
-        raise
+        _remove(unfinished)
+        if is_folder:
+            unfinished.mkdir()
+        n_params = work(source, unfinished)
+        for path in unfinished.iterdir() if is_folder else ():
+            path.replace(target / path.name)
+        if not is_folder:
+            unfinished.replace(target)
+    finally:
+        _remove(unfinished)
+        if is_folder and is_new and not any(target.iterdir()):
+            target.rmdir()
     print(f"{target}: {n_params:,} parameters, {time.perf_counter() - start:.1f} s")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def from_huggingface(source: Path, target: Path) -> int:

@@ -31,17 +31,20 @@ def as_run(folder: Path | str, cache: Path | None = None) -> Path:
     folder = folder.resolve()
     files = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.iterdir())]
     key = hashlib.sha256(json.dumps([str(folder), files]).encode()).hexdigest()[:12]
-    run = (cache or cache_folder() / "models").expanduser() / f"{folder.name}-{key}"
+    # In a folder of its own, so that the model keeps its name.
+    place = (cache or cache_folder() / "models").expanduser() / key
+    run = place / folder.name
     if run.is_dir():
         return run
-    part = run.with_name(f"{run.name}.{os.getpid()}")
-    convert = [str(REPOSITORY / "launch" / "convert.py"), f"--from_hf={folder}", f"--to={part}"]
+    part = place.with_name(f"{key}.{os.getpid()}")
+    script = str(REPOSITORY / "launch" / "convert.py")
+    convert = [script, f"--from_hf={folder}", f"--to={part / folder.name}"]
     try:
         done = subprocess.run([sys.executable, *convert], stdout=subprocess.PIPE, text=True)
         if done.returncode:
             raise UserError(f"{folder}: this Hugging Face folder cannot be converted; see above")
         try:
-            part.rename(run)
+            part.rename(place)
         except OSError:
             if not run.is_dir():  # else another process was faster
                 raise

@@ -81,6 +81,14 @@ def test_there_and_back(converted):
     error = run("convert", f"--from_hf={MODEL}", f"--to={bad}", fails=True)
     assert error.startswith("error: ") and error.count("\n") == 1 and "tokenizer" in error
     assert not bad.exists()
+    # What a kill left is made anew, also in a folder that was there.
+    (bad / ".unfinished").mkdir(parents=True)
+    (bad / ".unfinished" / "config.json").touch()
+    run("convert", f"--from={converted / 'run'}", f"--to_hf={bad}")
+    assert {p.name for p in bad.iterdir()} == {p.name for p in back.iterdir()}
+    (converted / "m.gguf.unfinished").touch()
+    run("convert", f"--from={converted / 'run'}", f"--to_gguf={converted / 'm.gguf'}", "--type=f32")
+    assert not (converted / "m.gguf.unfinished").exists()
 
 
 @pytest.mark.slow
