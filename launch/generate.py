@@ -22,6 +22,7 @@ from absl import flags
 
 from phi1_jax.cli import script
 from phi1_jax.errors import UserError
+from phi1_jax.files import parse_json
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a run, or of Hugging Face.")
 STEP = flags.DEFINE_integer("step", None, "Which of its checkpoints; the newest by default.", 0)
@@ -155,7 +156,7 @@ def read_prompts(path: Path) -> list[dict[str, Any]]:
     records = []
     for number, line in enumerate(filter(str.strip, text.split("\n")), 1):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             valid = isinstance(record["prompt"], str)
         except (ValueError, KeyError, TypeError):
             valid = False

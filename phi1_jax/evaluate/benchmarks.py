@@ -16,7 +16,7 @@ from typing import Any
 from phi1_jax import unconventional
 from phi1_jax.corpus.problems import Problem, parse_problems
 from phi1_jax.corpus.records import read_records
-from phi1_jax.corpus.syntax import parse_quietly
+from phi1_jax.corpus.syntax import UNPARSABLE, parse_quietly
 from phi1_jax.errors import UserError, did_you_mean
 from phi1_jax.evaluate.evalplus import examiner_of
 from phi1_jax.evaluate.saved import sha256
@@ -200,9 +200,9 @@ def _helpers(problem: Problem) -> str:
     """The prompt without the function to write: its imports and the helpers that tests call."""
     try:
         tree = parse_quietly(problem.prompt + problem.canonical_solution)
-    except (SyntaxError, ValueError) as error:
+    except UNPARSABLE as error:
         raise UserError(
-            f"{problem.task_id}: its canonical solution is not Python: {error}"
+            f"{problem.task_id}: its canonical solution cannot be parsed: {error or 'too deep'}"
         ) from None
     end = len(problem.prompt.removesuffix("\n").split("\n"))  # as ast counts lines
     kept = [
@@ -216,7 +216,7 @@ def _helpers(problem: Problem) -> str:
 def _evalplus(rows: Sequence[Mapping[str, Any]], path: Path) -> Benchmark:
     """HumanEval+ or MBPP+."""
     of_mbpp = "assertion" in rows[0]
-    tasks = []
+    tasks: list[Task] = []
     for number, row in enumerate(rows, start=1):
         keys = ("task_id", "prompt", "canonical_solution", "entry_point")
         if bad := [key for key in keys if not isinstance(row.get(key), str)]:
@@ -225,6 +225,8 @@ def _evalplus(rows: Sequence[Mapping[str, Any]], path: Path) -> Benchmark:
                 "not EvalPlus's format"
             )
         task_id, prompt, code, entry = (row[key] for key in keys)
+        if any(task.task_id == task_id for task in tasks):
+            raise UserError(f"{path}, row {number}: task_id {task_id!r} occurs twice")
         try:
             examiner = examiner_of(row, prompt + code)
         except UserError as error:
@@ -250,19 +252,23 @@ def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str) -> Benchmark:
     for at, row in enumerate(rows, start=1):
         given = list(row)
         row.setdefault("text", row.get("prompt"))  # the sanitized file's name for it
+        row["test_imports"] = row.get("test_imports") or []
         task_id, tests = str(row.get("task_id")).rpartition("/")[2], row.get("test_list")
         good = {
             "text": isinstance(row["text"], str),
             "code": isinstance(row.get("code"), str),
-            "test_list": isinstance(tests, list) and all(isinstance(test, str) for test in tests),
+            "test_list": _is_texts(tests),
+            "test_imports": _is_texts(row["test_imports"]),
             "test_setup_code": isinstance(row.get("test_setup_code", ""), str),
-            "task_id": task_id.isdecimal(),
+            "task_id": task_id.isdecimal() and len(task_id) < 10,
         }
         for key in (key for key in good if not good[key]):
             raise UserError(
                 f"{path}, row {at}: not MBPP's format: {key!r} is {row.get(key)!r:.80}; "
                 f"the row has {', '.join(given)}"
             )
+        if int(task_id) in by_number:
+            raise UserError(f"{path}, row {at}: task_id {task_id} occurs twice")
         by_number[int(task_id)] = row
     shots = ""
     if form == "3-shot":
@@ -277,8 +283,8 @@ def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str) -> Benchmark:
             continue
         try:
             task = _mbpp_task(f"MBPP/{number}", by_number[number], shots)
-        except (SyntaxError, ValueError, TypeError) as error:
-            raise UserError(f"{path}, MBPP/{number}: {error}") from None
+        except UNPARSABLE as error:
+            raise UserError(f"{path}, MBPP/{number}: {error or 'too deep to parse'}") from None
         if reason := NOT_EXECUTABLE.get(task.task_id):
             left_out[task.task_id] = reason
         else:
@@ -289,8 +295,12 @@ def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str) -> Benchmark:
     return Benchmark("mbpp", f"mbpp {form}", stop, "stop", tuple(tasks), left_out)
 
 
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
 def _mbpp_task(task_id: str, row: Mapping[str, Any], shots: str) -> Task:
-    setup = "\n".join([*row.get("test_imports", []), _plain(row.get("test_setup_code", ""))])
+    setup = "\n".join([*row["test_imports"], _plain(row.get("test_setup_code", ""))])
     tests = f"{setup}\n" + "\n".join(map(_plain, row["test_list"])) + "\n"
     code = _plain(row["code"])
     names = _called(tests, code)

@@ -165,6 +165,19 @@ def write_results(path: Path, results: Sequence[SolutionBits]) -> None:
 
 
 def read_results(path: Path) -> list[SolutionBits]:
-    """What `write_results` wrote."""
-    rows = read_records(path)
-    return [SolutionBits(**{k: v for k, v in r.items() if k != "bits_per_byte"}) for r in rows]
+    """What `write_results` wrote.
+
+    Raises:
+      UserError: the file is not there, or damaged.
+    """
+    found = []
+    for number, row in enumerate(read_records(path), start=1):
+        row.pop("bits_per_byte", None)
+        try:
+            made = SolutionBits(**row)
+            if made.n_bytes < 1 or not math.isfinite(made.bits):
+                raise ValueError("no measure")
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path}, line {number} is damaged: {error}") from None
+        found.append(made)
+    return found

@@ -16,6 +16,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from phi1_jax.corpus.syntax import UNPARSABLE, parse_quietly
 from phi1_jax.errors import UserError
 
 # MBPP+ tasks whose answer is any order, or any value that is not None, as in EvalPlus itself.
@@ -59,11 +60,11 @@ def examiner_of(row: Mapping[str, Any], reference: str) -> str:
 def _first_call(assertion: str, entry: str) -> Sequence[Any] | None:
     """The literal arguments of the first call of `entry`."""
     try:
-        calls = (n for n in ast.walk(ast.parse(assertion)) if isinstance(n, ast.Call))
+        calls = (n for n in ast.walk(parse_quietly(assertion)) if isinstance(n, ast.Call))
         for call in calls:
             if isinstance(call.func, ast.Name) and call.func.id == entry:
                 return [ast.literal_eval(argument) for argument in call.args]
-    except (SyntaxError, ValueError):
+    except UNPARSABLE:
         pass
     return None
 

@@ -1,5 +1,6 @@
 """Evaluates checkpoints, or samples that exist already, on one benchmark."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,11 @@ class Checkpoint:
             self.path, self._step = run_folder.split_step(place)
         if not self.path.is_dir():
             raise UserError(f"--checkpoint={text}: {self.path} is not a folder")
+        if not re.fullmatch(r"[\w.+ -]*", self.name) or self.name in (".", ".."):
+            raise UserError(
+                f"--checkpoint={text}: {self.name!r} names a folder of the output: use letters,"
+                " digits and _ . + -"
+            )
         self._loaded: Any = None
         self._generator: Any = None
 
@@ -235,7 +241,15 @@ def measure_bits(checkpoint: Checkpoint, benchmark: Benchmark, folder: Path) -> 
     settings = {"model": checkpoint.identity, "benchmark": benchmark.fingerprint}
     path = folder / MEASURED[0]
     if read_settings(folder / BITS) == settings and path.exists():
-        return read_results(path)
+        try:
+            found = read_results(path)
+            if [made.task_id for made in found] == [task.task_id for task in benchmark.tasks]:
+                return found
+            reason = f"{path} is not of all problems"
+        except UserError as error:
+            reason = str(error)
+        print(f"{reason}; the solutions are measured again")
+        set_aside(folder, MEASURED, "a damaged file")
     note_settings(folder / BITS, settings, MEASURED)
     results = solution_bits(benchmark, *checkpoint.load())
     write_results(path, results)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.corpus.problems import Problem, write_problems
-from phi1_jax.corpus.syntax import parse_quietly
+from phi1_jax.corpus.syntax import UNPARSABLE, parse_quietly
 from phi1_jax.evaluate.benchmarks import humaneval
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.pass_at_k import share_interval
@@ -247,7 +247,7 @@ def _entry(problem: Problem) -> ast.FunctionDef:
     """The last definition of the entry point, as HumanEval's harness would find it."""
     try:
         tree = parse_quietly(problem.prompt + problem.canonical_solution)
-    except SyntaxError as error:
+    except UNPARSABLE as error:
         raise DoesNotApply(f"it does not parse: {error}") from None
     found = [
         n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == problem.entry_point

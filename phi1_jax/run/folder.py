@@ -16,7 +16,6 @@ be a link to, or the mount of, another file system, and a step in it a link.
 """
 
 import errno
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +27,7 @@ from absl import logging
 
 from phi1_jax.config import CheckpointConfig
 from phi1_jax.errors import UserError, launch_command
-from phi1_jax.files import read_json, write_json
+from phi1_jax.files import parse_json, read_json, write_json
 from phi1_jax.run.hashes import NOT_THERE, hashes, names, retry_io, sync
 
 CONFIG = "config.json"
@@ -307,7 +306,7 @@ def scores(run_dir: Path, curve: str) -> dict[int, float]:
         return {}
     for line in lines:
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             points[int(record["step"])] = float(record[curve])
         except (ValueError, KeyError, TypeError):  # another curve's line, or one that a kill tore
             continue

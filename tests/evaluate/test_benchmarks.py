@@ -95,7 +95,7 @@ def test_compressed_files_are_read(tmp_path):
         (json.dumps(row(11, test_list=["assert (1"])), "MBPP/11: '.' was never closed"),
         (json.dumps(row(11, code="\0")), "MBPP/11: .*null bytes"),
         (json.dumps(row(11, test_setup_code=5)), "MBPP's format: 'test_setup_code' is 5"),
-        (json.dumps(row(11, test_imports=[5])), "MBPP/11: sequence item 0: expected str"),
+        (json.dumps(row(11, test_imports=[5])), "not MBPP's format: 'test_imports' is"),
         (json.dumps(row(600)), "no task_id of the test split"),
         (json.dumps(row(11, test_list=["assert True"])), "MBPP/11: its tests call no function"),
     ],
@@ -135,6 +135,7 @@ def test_where_the_problems_are_is_asked_for():
     [
         ({"entry_point": None}, "plus.jsonl, row 2: no text under 'entry_point'"),
         ({"task_id": 5}, "plus.jsonl, row 2: no text under 'task_id'"),
+        ({"task_id": "H/1"}, "plus.jsonl, row 2: task_id 'H/1' occurs twice"),
         ({"atol": None}, "plus.jsonl, row 2: H/2: not EvalPlus's format .TypeError"),
     ],
 )
@@ -161,8 +162,42 @@ def test_humaneval_format_needs_a_body_that_parses(tmp_path):
     record = {"task_id": "a", "prompt": "def f(x):\n", "entry_point": "f",
               "canonical_solution": "return", "test": "def check(f): pass"}  # fmt: skip
     path = write(tmp_path / "own.jsonl", [record])
-    with pytest.raises(UserError, match="a: its canonical solution is not Python"):
+    with pytest.raises(UserError, match="a: its canonical solution cannot be parsed"):
         read_benchmark(str(path), None)
+
+
+@pytest.mark.parametrize(
+    "code", ["    return x" + " + 0" * 20_000, "    return " + "-" * 50_000 + "x"]
+)
+def test_code_that_is_nested_too_deep_is_named(tmp_path, code):
+    record = {"task_id": "a", "prompt": "def f(x):\n", "entry_point": "f",
+              "canonical_solution": code, "test": "def check(f): pass"}  # fmt: skip
+    with pytest.raises(UserError, match="a: its canonical solution cannot be parsed: "):
+        read_benchmark(str(write(tmp_path / "own.jsonl", [record])), None)
+    for change in ({"code": f"def add(x):\n{code}"}, {"test_list": [code.strip()]}):
+        path = write(tmp_path / "mbpp.jsonl", [row(11, **change)])
+        with pytest.raises(UserError, match="MBPP/11: "):
+            mbpp(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, "row 2: task_id 11 occurs twice"),
+        ({"task_id": "9" * 5000}, "row 2: not MBPP's format: 'task_id'"),
+        (
+            {"task_id": 12, "test_imports": "import math"},
+            "row 2: not MBPP's format: 'test_imports'",
+        ),
+        ({"task_id": 12, "test_imports": [1]}, "row 2: not MBPP's format: 'test_imports'"),
+    ],
+)
+def test_a_wrong_row_of_mbpp_is_named(tmp_path, change, message):
+    path = write(tmp_path / "mbpp.jsonl", [row(11), {**row(11), **change}])
+    with pytest.raises(UserError, match=message):
+        mbpp(path)
+    path = write(tmp_path / "mbpp.jsonl", [row(11), row(12, test_imports=None)])
+    assert len(mbpp(path).tasks) == 2
 
 
 def test_a_fingerprint_follows_every_choice(tmp_path):

@@ -180,6 +180,17 @@ def test_paired_differences_are_sharper_than_the_models_own_intervals():
         bits_per_byte.paired_differences({"a": results(hard), "b": results(hard)[1:]})
 
 
+@pytest.mark.parametrize(
+    "line", ['{"task_id": "T/0"}', '{"task_id": "T/0', "[1]", '{"a": 1}', ""]
+)  # fmt: skip
+def test_damaged_results_are_named(line, tmp_path):
+    path = tmp_path / "bits.jsonl"
+    bits_per_byte.write_results(path, results([1.0], (5,)))
+    path.write_text(path.read_text() + line + "\n" if line else '{"bits": NaN}\n')
+    with pytest.raises(UserError, match=r"bits\.jsonl, line"):
+        bits_per_byte.read_results(path)
+
+
 def test_results_are_saved_per_problem(tmp_path):
     some = results([200.0, 150.0, 300.0, 80.0] * 10)
     bits_per_byte.write_results(tmp_path / "bits.jsonl", some)

@@ -206,14 +206,21 @@ def test_evaluates_checkpoints_and_resumes(folder):
     assert difference["difference"] == pytest.approx(bits["b"] - bits["a"])
     assert "b - a: " in done.stdout
     # By itself the measure executes nothing, so nothing has to be allowed, and prompts may be long.
-    alone = evaluate(
+    measure = (
         "--benchmark=own.jsonl", "--checkpoint=a=lr=1e-3", "--output=bits",
-        "--metrics=solution_bits_per_byte", cwd=folder,
+        "--metrics=solution_bits_per_byte",
     )  # fmt: skip
+    alone = evaluate(*measure, cwd=folder)
     assert alone.returncode == 0, alone.stderr
     summary = json.loads((folder / "bits/a/summary.json").read_text())
     assert summary["solution_bits_per_byte"] == both["a"]["solution_bits_per_byte"]
     assert not (folder / "bits/a/samples.jsonl").exists() and "sandbox" not in alone.stdout
+    measured = folder / "bits/a/bits_per_byte.jsonl"
+    whole = measured.read_bytes()
+    measured.write_bytes(whole.splitlines(keepends=True)[0])  # of one problem alone
+    again = evaluate(*measure, cwd=folder)
+    assert "not of all problems; the solutions are measured again" in again.stdout
+    assert measured.read_bytes() == whole
     # A torn end, as after a kill: what was finished stays, the rest is drawn again, the same.
     rows = samples.splitlines(keepends=True)
     (folder / "out/a/samples.jsonl").write_bytes(b"".join(rows[:4]) + rows[4][:9])
@@ -231,3 +238,8 @@ def test_evaluates_checkpoints_and_resumes(folder):
     assert done.stderr.startswith("error: lr=1e-3: the prompt of own/long has ")
     assert "context of 64: cut it with --on_overflow=left" in done.stderr
     assert not (folder / "o").exists()
+    outside = evaluate(
+        "--benchmark=own.jsonl", "--checkpoint=../x=lr=1e-3", "--output=o",
+        "--metrics=solution_bits_per_byte", cwd=folder,
+    )  # fmt: skip
+    assert "'../x' names a folder of the output" in outside.stderr
