@@ -29,11 +29,15 @@ def paths() -> list[Path]:
     """The files and folders named.
 
     Raises:
-      UserError: none.
+      UserError: none, or one of them twice: its documents would count double.
     """
     if not CORPUS.value:
         raise UserError("--corpus is missing: name a folder or file of documents")
-    return [Path(corpus) for corpus in CORPUS.value]
+    found = {}
+    for path in map(Path, CORPUS.value):
+        if found.setdefault(path.resolve(), path) is not path:
+            raise UserError(f"--corpus={path}: is named twice; name it once")
+    return list(found.values())
 
 
 def inputs() -> dict[str, Any]:

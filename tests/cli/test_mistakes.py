@@ -1,13 +1,14 @@
 """Arguments as people type them, parsed as every script does; no process is started."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 from absl import flags
 from conftest import REPOSITORY
 from ml_collections import ConfigDict, config_flags
 
-from phi1_jax.cli import script
+from phi1_jax.cli import corpus_flags, script
 from phi1_jax.errors import UserError
 
 
@@ -149,3 +150,13 @@ def test_paths_in_a_config_are_local(monkeypatch):
         UserError, match=r"data.sources\[0\].path=gs://bucket/shards: this is a URL"
     ):
         script.load_config(Holder(values))
+
+
+def test_a_corpus_that_is_named_twice_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").symlink_to("a")
+    for names in (["a", "./a"], ["a", "b"]):
+        holder = SimpleNamespace(value=[str(tmp_path / name) for name in names])
+        monkeypatch.setattr(corpus_flags, "CORPUS", holder)
+        with pytest.raises(UserError, match="is named twice; name it once"):
+            corpus_flags.paths()
