@@ -45,6 +45,7 @@ def fit_and_report(
                 f"--annotated: document {document.id!r} has no {VALUE}; run launch/annotate.py"
             )
     values_n = np.array([document.metadata[VALUE] for document in documents])
+    asked = positive_share if positive_from is None else None
     if positive_from is None:
         positive_from = float(np.quantile(values_n, 1 - (positive_share or 0)))
     forest, votes_n = fit_forest(
@@ -58,6 +59,12 @@ def fit_and_report(
     save_forest(forest, output)
     annotator = ", ".join(sorted({str(d.metadata.get(ANNOTATOR)) for d in documents}))
     share = float((values_n >= positive_from).mean())
+    if asked is not None and abs(share - asked) > 0.1:
+        print(
+            f"warning: {share:.0%} of the documents have a value of {positive_from:g} or more, not"
+            f" {asked:.0%}, since many have the same; --positive_from=N says which values are good",
+            file=sys.stderr,
+        )
     if not 0.1 <= share <= 0.9:
         which = "nearly everything" if share > 0.5 else "next to nothing"
         print(

@@ -18,6 +18,7 @@ from phi1_jax.quality.embeddings import Part, document_key, write_info, write_pa
 from phi1_jax.quality.filter import filter_corpus
 from phi1_jax.quality.forest import TRUSTED, fit_forest, load_forest, save_forest
 from phi1_jax.quality.report import fit_and_report, measure, plot
+from phi1_jax.quality.rubric import VALUE
 from phi1_jax.tokens.shards import read_index, write_shards
 
 N, WIDTH = 400, 16
@@ -215,6 +216,22 @@ def test_too_few_of_one_kind(pool):
         fit_forest(
             np.zeros((50, 2)), np.linspace(0, 1, 50), embedder="e", positive_from=0.99, n_trees=5
         )
+
+
+@pytest.mark.slow
+def test_a_share_that_equal_values_do_not_allow_is_said(pool, tmp_path, capsys):
+    root, _ = pool
+    documents = list(read_documents(root / "annotated.jsonl"))
+    alike = [
+        replace(d, metadata={**d.metadata, VALUE: float(i % 4 > 0)})
+        for i, d in enumerate(documents)
+    ]
+    write_documents(tmp_path / "annotated.jsonl", alike)
+    fit_and_report(
+        [tmp_path / "annotated.jsonl"], [root / "a", root / "b"], tmp_path / "out",
+        positive_share=0.3, n_trees=30, seed=0,
+    )  # fmt: skip
+    assert "have a value of 1 or more, not 30%" in capsys.readouterr().err
 
 
 @pytest.mark.slow
