@@ -228,7 +228,7 @@ def test_a_share_that_equal_values_do_not_allow_is_said(pool, tmp_path, capsys):
     ]
     write_documents(tmp_path / "annotated.jsonl", alike)
     fit_and_report(
-        [tmp_path / "annotated.jsonl"], [root / "a", root / "b"], tmp_path / "out",
+        [tmp_path / "annotated.jsonl"], [root / "a", root / "b"], tmp_path,
         positive_share=0.3, n_trees=30, seed=0,
     )  # fmt: skip
     assert "have a value of 1 or more, not 30%" in capsys.readouterr().err
