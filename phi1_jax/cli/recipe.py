@@ -70,6 +70,11 @@ class Recipe:
     filter_quality: bool = True
     validation_rows: int = 128
 
+    def tokens(self, steps: int) -> int:
+        """That so many steps of training read."""
+        data = load_config(self.config, self.overrides).data
+        return steps * data.global_batch_size * data.seq_len
+
     def add_data(self, pipeline: Pipeline) -> Data:
         """Raw code, textbooks and exercises, decontaminated; the tokenizer; the quality filter."""
         curated = pipeline.add(

@@ -9,8 +9,8 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
+from phi1_jax import files
 from phi1_jax.errors import UserError
-from phi1_jax.train import run_lock
 from phi1_jax.train.run_lock import lock_run_dir
 
 HOLD = """
@@ -62,13 +62,13 @@ def test_who_holds_the_folder_is_unknown_if_the_lock_does_not_say(tmp_path, torn
             pass
 
 
-def test_a_file_system_without_locks_costs_a_warning(tmp_path, monkeypatch, caplog):
+def test_a_file_system_without_locks_costs_a_warning(tmp_path, monkeypatch, capsys):
     def no_locks(*arguments):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(run_lock.fcntl, "flock", no_locks)
+    monkeypatch.setattr(files.fcntl, "flock", no_locks)
     with lock_run_dir(tmp_path):
-        assert "No locks available" in caplog.text
+        assert "No locks available" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("output", ["file", "file/run", "/proc/run"])
