@@ -33,7 +33,7 @@ def paths() -> list[Path]:
     """
     if not CORPUS.value:
         raise UserError("--corpus is missing: name a folder or file of documents")
-    found = {}
+    found: dict[Path, Path] = {}
     for path in map(Path, CORPUS.value):
         if found.setdefault(path.resolve(), path) is not path:
             raise UserError(f"--corpus={path}: is named twice; name it once")
