@@ -14,7 +14,6 @@ Neither torch nor transformers is needed.
 """
 
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from absl import flags, logging
 
 from phi1_jax.cli import script
 from phi1_jax.errors import UserError
+from phi1_jax.files import remove
 
 FROM_HF = flags.DEFINE_string("from_hf", None, "Hugging Face folder to read.")
 TO = flags.DEFINE_string("to", None, "New run folder to write.")
@@ -39,8 +39,8 @@ DTYPE = flags.DEFINE_enum(
     ("float32", "float16", "bfloat16"),
     "Of the weights in --to_hf; by default what --from_hf once read, float32 for trained weights.",
 )
-UNFINISHED = ".unfinished"
 MAX_FILE_MB = flags.DEFINE_integer("max_file_mb", 2000, "Larger models go into several files.", 1)
+UNFINISHED = ".unfinished"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
     script.make_folder(target if is_folder else target.parent, given[1].name)
     start = time.perf_counter()
     try:
-        _remove(unfinished)
+        remove(unfinished)
         if is_folder:
             unfinished.mkdir()
         n_params = work(source, unfinished)
@@ -83,17 +83,10 @@ def main(argv: Sequence[str]) -> None:
         if not is_folder:
             unfinished.replace(target)
     finally:
-        _remove(unfinished)
+        remove(unfinished)
         if is_folder and is_new and not any(target.iterdir()):
             target.rmdir()
     print(f"{target}: {n_params:,} parameters, {time.perf_counter() - start:.1f} s")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def from_huggingface(source: Path, target: Path) -> int:

@@ -41,6 +41,14 @@ def write_json(path: Path, value: Any) -> None:
         file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
+def remove(path: Path) -> None:
+    """Deletes a file, a link or a whole folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def take_lock(file: IO[Any]) -> bool:
     """Takes a file's lock until it is closed; False if another process has it.
 

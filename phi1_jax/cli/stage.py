@@ -15,7 +15,7 @@ from typing import Any
 
 import phi1_jax
 from phi1_jax.errors import UserError
-from phi1_jax.files import file_sha256, read_json_if_whole, take_lock, write_json
+from phi1_jax.files import file_sha256, read_json_if_whole, remove, take_lock, write_json
 
 REPORT = "report.json"
 MARKER = "stage.json"
@@ -200,21 +200,14 @@ def _replace_last(output: Path) -> None:
         ours = {UNFINISHED, MARKER, _LOCK}
         everything = [path.name for path in output.iterdir() if path.name not in ours]
         for name in read_json_if_whole(output / MARKER).get("files", everything):
-            _remove(output / name)
+            remove(output / name)
         (folder / _REMOVED).unlink()
     for path in sorted(folder.iterdir(), key=lambda path: path.name == REPORT):
         target = output / path.name
         if path.is_dir() or target.is_dir():  # a file takes another's place at once
-            _remove(target)
+            remove(target)
         path.replace(target)
     folder.rmdir()
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _differing(old: Any, new: dict[str, Any]) -> str:

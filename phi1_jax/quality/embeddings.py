@@ -57,11 +57,12 @@ def read_parts(folders: Sequence[Path]) -> Iterator[Part]:
             raise UserError(f"{folder}: no part-*.npz here; make them with launch/embed.py")
         for file in files:
             try:
-                yield Part(*read_arrays(file, Part._fields))
+                part = Part(*read_arrays(file, Part._fields))
             except UserError as error:
                 raise UserError(
                     f"{file}: damaged, or not of launch/embed.py; run that again with --force"
                 ) from error
+            yield part
 
 
 def find_vectors(folders: Sequence[Path], documents: Iterable[Document]) -> np.ndarray:

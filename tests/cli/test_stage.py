@@ -124,7 +124,7 @@ def test_killed_at_any_moment_of_replacing_the_last_result(moment, tmp_path, mon
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "_remove", counted(stage._remove))
+        patch.setattr(stage, "remove", counted(stage.remove))
         patch.setattr(type(output), "replace", counted(type(output).replace))
         with contextlib.suppress(Killed):
             run_stage("demo", output, {"n": 2}, write_folders("b", "c"), force=True)
