@@ -114,7 +114,7 @@ def test_the_test_executor_accepts_the_benchmark(problems, tmp_path):
 @pytest.mark.slow
 def test_benchmark_leaves_most_of_the_exercises(problems):
     held_out = {p.composition for p in problems}
-    replies = OfflineTeacher().replies(plan_exercises(1000, 0))
+    replies = OfflineTeacher().replies(plan_exercises(2000, 0))
     made = [parse_exercise(reply.text, reply.metadata) for reply in replies]
     assert sum(contains_any(e.composition, held_out) for e in made) < 0.2 * len(made)
     assert not {p.prompt for p in problems} & {e.prompt for e in made}

@@ -46,12 +46,12 @@ def exercises(n, seed=0):
 
 @pytest.fixture(scope="module")
 def made():
-    return exercises(2500)
+    return exercises(3000)
 
 
 @pytest.mark.slow
 def test_exercises_run_as_stated_whatever_the_form_of_their_examples(made):
-    for exercise in made[:1200]:
+    for exercise in made[:1500]:
         examples = read_examples(exercise)
         level, _, _, detail = try_one(
             exercise.prompt + exercise.solution, exercise.entry_point, examples
@@ -66,7 +66,7 @@ def test_constructs_reach_at_least_half_of_their_share_in_humaneval(made):
     short = {name: shares[name] for name, bar in HUMANEVAL.items() if shares[name] < bar / 2}
     assert not short
     assert shares["distinct words in docstrings"] >= 1500
-    assert shares["statements, mean"] >= 5
+    assert shares["statements, mean"] >= 3.5
     forms = {name for name in shares if name.startswith("examples: ") and shares[name] > 4}
     assert len(forms) == 5
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from phi1_jax.corpus.problems import Problem
 from phi1_jax.synthesis.edits import edits
-from phi1_jax.synthesis.offline_teacher.draft import TOPIC_WEIGHTS, TOPICS
+from phi1_jax.synthesis.offline_teacher.draft import TOPICS
 from phi1_jax.synthesis.offline_teacher.exercise import (
     Exercise,
     draw_arguments,
@@ -19,6 +19,8 @@ from phi1_jax.synthesis.offline_teacher.exercise import (
 )
 
 _N_TESTS = 8
+# A topic, a rule and two choices more: what is held out of them is that they stand together.
+_MIN_PARTS = 4
 _N_INPUTS = 100
 _MAX_CHARS = 120
 _MAX_LINES = 5_000  # of a program that an edit may have made endless
@@ -38,10 +40,10 @@ def build_benchmark(n_problems: int, seed: int) -> list[Problem]:
     problems: list[Problem] = []
     taken: list[tuple[str, ...]] = []
     while len(problems) < n_problems:
-        topic = rng.choices(TOPICS, TOPIC_WEIGHTS)[0]
+        topic = TOPICS.draw(rng)
         exercise = draw_exercise(topic, rng, rng.choice(_FORMS))
         composition = exercise.composition
-        if any(_nested(composition, other) for other in taken):
+        if len(composition) < _MIN_PARTS or any(_nested(composition, other) for other in taken):
             continue
         tests = _draw_tests(exercise, rng)
         if not tests:

@@ -1,25 +1,74 @@
 """Draws a program from the grammar: its code and, with it, the words for what it does."""
 
+import ast
 import builtins
 import functools
 import keyword
 import random
 import re
 import string
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from phi1_jax.synthesis.offline_teacher import words
+from phi1_jax.synthesis.offline_teacher.grammar import (
+    Line,
+    Rule,
+    Table,
+    compile_text,
+    read_rows,
+    read_rules,
+    read_sections,
+    read_slots,
+    tables,
+)
 from phi1_jax.synthesis.offline_teacher.parts import MAPS, PREDICATES
 from phi1_jax.synthesis.offline_teacher.values import KINDS
 
-# How often a part that a rule does not need is there.
-_OPTIONAL = {"P": 0.62, "M": 0.35, "Q": 0.6}
-_GUARDED = 0.24
-_ENDED = 0.25
-_INDEXED = 0.28
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Style:
+    """How far programs go beyond what their rules ask for.
+
+    Attributes:
+      power: of the weights by which parts are drawn: above 1, the usual ones come more often.
+      optional: how often a condition P, a mapping M or a second condition Q is there where a rule
+        can do without.
+      argument: how often a number or a character in the program is an argument of its own.
+      variant: how often a program is written in another than the first way of its rule.
+      index: how often a loop runs over positions.
+      ending: how often one more step is done with the result.
+      guard: how often an early return stands in front.
+      note: how often sentences are there that say nothing needed; half as often, where it is used.
+      n_operations: weights of 1, 2 and 3 operations in an expression.
+      n_examples: weights of 1, 2 and 3 examples.
+    """
+
+    power: float
+    optional: Mapping[str, float]
+    argument: float
+    variant: float
+    index: float
+    ending: float
+    guard: float
+    note: float
+    aside: float
+    n_operations: tuple[float, float, float]
+    n_examples: tuple[float, float, float]
+
+
+# What is asked first and most often, and what longer programs look like. A small model learns from
+# the former how words and code belong together: of one style alone, with all that RICH has, it
+# learned in the same time to write programs of the right kind that do not do what is asked.
+PLAIN = Style(2.0, {"P": 0.6, "M": 0.25, "Q": 0.3}, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
+              (0.7, 0.3, 0.0), (0.7, 0.3, 0.0))  # fmt: skip
+RICH = Style(1.0, {"P": 0.62, "M": 0.35, "Q": 0.6}, 0.75, 0.5, 0.28, 0.25, 0.45, 0.5, 0.15,
+             (0.3, 0.5, 0.2), (0.3, 0.45, 0.25))  # fmt: skip
+_PLAIN = 0.65  # of the programs
 _INVENTED = 0.25  # of the arguments with a name that is not usual
 _POOLS = {
     "r": ("result", "result", "res", "ans", "out", "output", "total", "answer"),
@@ -52,7 +101,6 @@ right yes no ok good bad odd even open closed early late none some many""".split
 RESERVED = frozenset(
     [*keyword.kwlist, *dir(builtins), "d"]  # parts of the grammar call a digit "d"
 )
-_TOKEN = re.compile(r"\{([A-Za-z]\w*~?)\}|`(\w):|([|`])")
 
 
 @dataclass
@@ -80,163 +128,26 @@ class Source:
     where: str
 
 
-def compile_text(text: str) -> tuple[Any, ...]:
-    """Text as parts: literals, ("slot", name) and (label, option, option, ...), options alike."""
-    stack: list[tuple[str, list[list[Any]]]] = [("", [[]])]
-    place = 0
-    for token in _TOKEN.finditer(text):
-        options = stack[-1][1]
-        slot, label, mark = token.groups()
-        if mark == "|" and len(stack) == 1:
-            continue
-        if token.start() > place:
-            options[-1].append(text[place : token.start()])
-        place = token.end()
-        if slot:
-            options[-1].append(("slot", slot))
-        elif label:
-            stack.append((label, [[]]))
-        elif mark == "|":
-            options.append([])
-        else:
-            name, made = stack.pop()
-            stack[-1][1][-1].append((name, *(tuple(option) for option in made)))
-    if len(stack) > 1:
-        raise ValueError(f"a choice is not closed: {text}")
-    return (*stack[0][1][-1], text[place:])
-
-
-_CONDITION = re.compile(r"^( *)(\w)=(\d)\? ?")
-
-
-@dataclass
-class Line:
-    """A line of code or words that may depend on a choice."""
-
-    parts: tuple[Any, ...]
-    label: str = ""
-    index: int = 0
-
-    @classmethod
-    def read(cls, text: str) -> "Line":
-        if found := _CONDITION.match(text):
-            indent, label, index = found.groups()
-            return cls(compile_text(indent + text[found.end() :]), label, int(index))
-        return cls(compile_text(text))
-
-
-@dataclass
-class Rule:
-    topic: str
-    name: str
-    weight: float
-    slots: dict[str, tuple[Any, ...]]
-    variants: list[list[Line]] = field(default_factory=lambda: [[]])
-    result: str = ""
-    said: list[tuple[str, tuple[Any, ...], tuple[Any, ...]]] = field(default_factory=list)
-    notes: list[tuple[bool, Line]] = field(default_factory=list)
-    sizes: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def is_chain(self) -> bool:
-        """Whether the second condition is asked where the first one fails, and a rest is left."""
-        lines = (line.parts[0] for variant in self.variants for line in variant)
-        return any(isinstance(part, str) and part.strip() == "elif" for part in lines)
-
-
-def _slots(text: str) -> dict[str, tuple[Any, ...]]:
-    found = {}
-    for slot in filter(None, text.strip().split(";")):
-        match = re.match(r"(\w+\??):?(.*)", slot)
-        assert match
-        found[match[1]] = compile_text(match[2])
-    return found
-
-
-def _count_options(parts: tuple[Any, ...], sizes: dict[str, int]) -> None:
-    for part in parts:
-        if isinstance(part, tuple) and part[0] != "slot":
-            sizes[part[0]] = max(sizes.get(part[0], 0), len(part) - 1)
-            for option in part[1:]:
-                _count_options(option, sizes)
-
-
-def _read_rules(text: str) -> list[Rule]:
-    rules = []
-    for block in text.strip().split("\n@ "):
-        first, *lines = block.removeprefix("@ ").split("\n")
-        topic, name, weight, slots = first.split(" | ", 3)
-        rule = Rule(topic, name, float(weight), _slots(slots))
-        for line in lines:
-            stripped = _CONDITION.sub("", line)
-            if line == "--":
-                rule.variants.append([])
-            elif line.startswith("=> "):
-                rule.result = line[3:]
-            elif line.startswith("= "):
-                kind, said = line[2:].split(" | ", 1)
-                rule.said.append(("what", compile_text(kind), compile_text(said)))
-            elif line.startswith("? "):
-                rule.said.append(("whether", compile_text("bool"), compile_text(line[2:])))
-            elif stripped.startswith((". ", ".. ")):
-                note = Line.read(line.replace("? .. ", "? ").replace("? . ", "? ").lstrip(". "))
-                rule.notes.append((stripped.startswith(".."), note))
-            else:
-                rule.variants[-1].append(Line.read(line))
-        for made in [made for variant in rule.variants for made in variant]:
-            _count_options(made.parts, rule.sizes)
-            if made.label:
-                rule.sizes[made.label] = max(rule.sizes.get(made.label, 0), made.index + 1)
-        for parts in (*rule.slots.values(), *(part for said in rule.said for part in said[1:])):
-            _count_options(parts, rule.sizes)
-        rules.append(rule)
-    return rules
-
-
-def _rows(text: str) -> list[list[str]]:
-    """Lines of " | " between fields, outside of choices."""
-    return [
-        [part.strip() for part in re.split(r"\|(?=(?:[^`]*`[^`]*`)*[^`]*$)", line)]
-        for line in text.strip().split("\n")
-    ]
-
-
-def _read_sections(text: str) -> dict[str, str]:
-    """The grammar's parts by name, without remarks."""
-    kept = "\n".join(line for line in text.split("\n") if not line.startswith("#"))
-    names = re.findall(r"^\[(\w+)\]$", kept, re.MULTILINE)
-    return dict(zip(names, re.split(r"^\[\w+\]$", kept, flags=re.MULTILINE)[1:], strict=True))
-
-
-_GRAMMAR = _read_sections(Path(__file__).with_name("grammar.txt").read_text(encoding="utf-8"))
-RULES = _read_rules(_GRAMMAR["rules"])
-TOPICS = tuple(dict.fromkeys(rule.topic for rule in RULES))
-TOPIC_WEIGHTS = (30, 11, 11, 7, 8, 17, 8, 8, 7, 3, 7, 8)
-_Weighted = tuple[list[Any], list[float]]  # and the weights, summed up
-
-
-def _weighted(pairs: Iterable[tuple[str, Any, float]]) -> dict[str, _Weighted]:
-    """(key, item, weight) by key."""
-    found: dict[str, _Weighted] = {}
-    for key, item, weight in pairs:
-        items, sums = found.setdefault(key, ([], []))
-        items.append(item)
-        sums.append(weight + (sums[-1] if sums else 0.0))
-    return found
-
-
-_BY_TOPIC = _weighted((rule.topic, rule, rule.weight) for rule in RULES)
-_SOURCES = _weighted(
-    (element, (name, _slots(slots), *map(compile_text, texts)), float(weight))
-    for name, weight, element, slots, *texts in _rows(_GRAMMAR["sources"])
+_GRAMMAR = read_sections(Path(__file__).with_name("grammar.txt").read_text(encoding="utf-8"))
+TOPICS = Table((name, float(weight)) for name, weight in read_rows(_GRAMMAR["topics"]))
+_RULES = tables((rule.topic, rule, rule.weight) for rule in read_rules(_GRAMMAR["rules"]))
+_SOURCES: dict[str, Table[Any]] = tables(
+    (element, (name, read_slots(slots), *map(compile_text, texts)), float(weight))
+    for name, weight, element, slots, *texts in read_rows(_GRAMMAR["sources"])
 )
-_ENDINGS = _weighted(
-    (kind, (code, _slots(slots), [*map(compile_text, code.split(" / "))], compile_text(said), to),
-     float(weight))
-    for kind, weight, slots, code, said, to in _rows(_GRAMMAR["endings"])
+_ENDINGS = tables(
+    (kind, (code, read_slots(slots), [*map(compile_text, code.split(" / "))], compile_text(said),
+            to), float(weight))
+    for kind, weight, slots, code, said, to in read_rows(_GRAMMAR["endings"])
 )  # fmt: skip
+_OPERATIONS = tables(
+    (of, (code, read_slots(slots), compile_text(code), compile_text(said), to), float(weight))
+    for kind, weight, slots, code, said, to in read_rows(_GRAMMAR["operations"])
+    for of in ((kind, "natural") if kind == "int" else (kind,))
+)
+_ARGUMENTS = Table((kind, float(weight)) for kind, weight in read_rows(_GRAMMAR["arguments"]))
 _GUARDS: dict[str, list[tuple[str, str]]] = {}
-for _kind, _code, _said in _rows(_GRAMMAR["guards"]):
+for _kind, _code, _said in read_rows(_GRAMMAR["guards"]):
     _GUARDS.setdefault(_kind, []).append((_code, _said))
 
 
@@ -313,6 +224,7 @@ class Draft:
       kind: of the result, a key of KINDS or "list", "dict", "tuple2", "none".
       notes: further sentences of the docstring.
       parts: the program's structure, which names and constants leave alone.
+      style: how rich the program and its words are.
       usual_names: arguments have only the usual names of their kind.
       near, marks: numbers and characters on which the outcome turns, so that inputs have them.
       vain: whether a branch is never taken, or always.
@@ -321,6 +233,7 @@ class Draft:
 
     def __init__(self, topic: str, rng: random.Random, usual_names: bool = False):
         self.rng = rng
+        self.style = PLAIN if rng.random() < _PLAIN else RICH
         self.usual_names = usual_names
         self.params: list[Param] = []
         self.lines: list[str] = []
@@ -333,14 +246,21 @@ class Draft:
         self.taken: set[str] = set()
         self.max_params = rng.choices((1, 2, 3), (0.5, 0.4, 0.1))[0]
         self.source: Source | None = None
+        self.first_words = False  # of alternatives, the first
         self.labels: dict[str, int] = {}
+        self.slots: Mapping[str, tuple[Any, ...]] = {}
         self.sizes: dict[str, int] = {}
         self.env: dict[str, Value] = {}
-        rules, weights = _BY_TOPIC[topic]
-        rule = rng.choices(rules, cum_weights=weights)[0]
-        self.parts = [topic, rule.name]
-        self._write(rule)
-        self.vain = self._is_vain(rule.is_chain)
+        self.parts = [topic]
+        is_chain = False
+        if topic == "expressions":
+            self._compose()
+        else:
+            rule = self._pick(_RULES[topic])
+            self.parts.append(rule.name)
+            self._write(rule)
+            is_chain = rule.is_chain
+        self.vain = self._is_vain(is_chain)
         code = "\n".join(self.lines)
         n_labels = sum(self.env[name].code in code for name in "WUT" if name in self.env)
         self.n_results = 2 if self.kind == "bool" or n_labels == 2 else 3
@@ -355,6 +275,50 @@ class Draft:
                 chains.append((tested, values, [*guard, test]))
         return not all(_decide(tuple(tests), values) for _, values, tests in chains)
 
+    def _pick(self, table: Table[_T]) -> _T:
+        return table.draw(self.rng, self.style.power)
+
+    def _compose(self) -> None:
+        """An expression of operations, each on the result of the one before it."""
+        rng = self.rng
+        kind = self._pick(_ARGUMENTS)
+        self.parts.append(kind)
+        value = self.arg(kind)
+        code, said = value.code, value.said
+        n = 1 + rng.choices(range(3), self.style.n_operations)[0]
+        # Behind one another only the first words are clear: "the first two of x reversed" is not.
+        self.first_words = n > 1
+        self.form = "what"
+        while len(self.parts) < 2 + n and kind in _OPERATIONS and self.form == "what":
+            key, slots, made, words_for, to = self._pick(_OPERATIONS[kind])
+            is_last = len(self.parts) == 1 + n
+            # Nothing comes after a bool, and arithmetic on arithmetic is hard to say in words.
+            if not is_last and (to == "bool" or (to == kind == "int" and rng.random() < 0.9)):
+                continue
+            if key in self.parts:
+                n -= 1
+                continue
+            if code != value.code and (key.count("{r}") > 1 or rng.random() < 0.3):
+                name = self.name(*_POOLS["t"])
+                self.lines.append(f"{name} = {_unparse(code)}")
+                code = name
+            self._enter(slots, f"({code})", said)
+            code, said, kind = self.render(made, False), self.render(words_for, True), to
+            self.parts.append(key)
+            if said.startswith("? "):
+                self.form, said = "whether", said[2:]
+        self.lines.append(f"return {_unparse(code)}")
+        self.said = said
+        self.kind = "int" if kind == "natural" else kind
+
+    def _enter(self, slots: Mapping[str, tuple[Any, ...]], result: str, said: str) -> None:
+        """Makes {r} and {said} stand for a result, in the slots' own texts too."""
+        self.env, self.labels, self.sizes = {"r": Value(result), "said": Value("", said)}, {}, {}
+        self.slots = {
+            slot: tuple(result if part == ("slot", "r") else part for part in parts)
+            for slot, parts in slots.items()
+        }
+
     def _write(self, rule: Rule) -> None:
         rng, self.slots, self.sizes = self.rng, rule.slots, rule.sizes
         self.form, kind, said = rng.choice(rule.said)
@@ -362,8 +326,9 @@ class Draft:
         for name in rule.slots:
             if name[0] in "ABCS":
                 self.slot(name)
-        n = len(rule.variants)
-        variant = rule.variants[0 if n == 1 or rng.random() < 0.5 else rng.randrange(1, n)]
+        variant, *others = rule.variants
+        if others and rng.random() < self.style.variant:
+            variant = rng.choice(others)
         self._index_instead(variant)
         lines = [
             self.render(line.parts, False)
@@ -378,12 +343,12 @@ class Draft:
         for optional, line in rule.notes:
             if line.label and self.choose(line.label) != line.index:
                 continue
-            if not optional or rng.random() < 0.5:
+            if not optional or rng.random() < self.style.note:
                 self.notes.append(self.render(line.parts, True))
         self.parts += [f"{label}={i}" for label, i in sorted(self.labels.items()) if label < "a"]
         if rule.result:
             self._end(self.env[rule.result[1:-1]].code)
-        if rng.random() < _GUARDED and not self.lines[0].startswith(("if ", "def ")):
+        if rng.random() < self.style.guard and not self.lines[0].startswith(("if ", "def ")):
             self._guard()
         self.notes = [note for note in self.notes if note.strip(" .")]
 
@@ -394,7 +359,8 @@ class Draft:
         if not self.source or [line.parts for line in heads] != [head]:
             return
         code = self.source.code
-        if code.isidentifier() and self.source.noun != "keys" and self.rng.random() < _INDEXED:
+        index = self.rng.random() < self.style.index
+        if index and code.isidentifier() and self.source.noun != "keys":
             i = self.slot("i").code
             self.env["x"] = Value(f"{code}[{i}]")
             self.env["S"] = Value(f"range(len({code}))", self.env["S"].said)
@@ -425,7 +391,7 @@ class Draft:
 
     def choose(self, label: str, n_options: int = 1) -> int:
         if label == "_":
-            return self.rng.randrange(n_options)
+            return 0 if self.first_words else self.rng.randrange(n_options)
         if label not in self.labels:
             self.labels[label] = self.rng.randrange(self.sizes.get(label, n_options))
         return self.labels[label]
@@ -442,7 +408,7 @@ class Draft:
             return True, self.render(self.slots[name], False).split(":") if self.slots[name] else []
         if f"{name}?" in self.slots:
             text = self.render(self.slots[f"{name}?"], False)
-            return self.rng.random() < _OPTIONAL[name[0]], text.split(":")
+            return self.rng.random() < self.style.optional[name[0]], text.split(":")
         return True, []
 
     # -- names and arguments ---------------------------------------------------------------------
@@ -490,14 +456,27 @@ class Draft:
         return self.number(low, high)
 
     def number(self, low: int, high: int) -> Value:
-        if self.params and len(self.params) < self.max_params and self.rng.random() < 0.75:
+        if self._as_argument():
             return self.arg("k", low, high)
+        return self._literal(low, high)
+
+    def _as_argument(self) -> bool:
+        """Whether a constant of the program becomes one more argument of it."""
+        free = self.params and len(self.params) < self.max_params
+        return bool(free) and self.rng.random() < self.style.argument
+
+    def _draw_J(self, name: str) -> Value:
+        """A number that is never an argument, since other numbers would need other words."""
+        low, high = map(int, self.spec(name)[1][0].split("-"))
+        return self._literal(low, high)
+
+    def _literal(self, low: int, high: int) -> Value:
         number = self.rng.randint(low, high)
         self.near.append(number)
         return Value(str(number), str(number))
 
     def _draw_L(self, name: str, kind: str = "letter") -> Value:
-        if self.params and len(self.params) < self.max_params and self.rng.random() < 0.7:
+        if self._as_argument():
             return self.arg(kind)
         mark = KINDS[kind].draw(self.rng, (), 2)
         self.marks.append(mark)
@@ -513,8 +492,7 @@ class Draft:
         elements = given[0].split(",") if given and given[0] else (
             "int", "int", "int", "str", "str", "char", "float")  # fmt: skip
         element = self.rng.choice(elements)
-        sources, weights = _SOURCES[element]
-        kind, slots, setup, code, noun, where = self.rng.choices(sources, cum_weights=weights)[0]
+        kind, slots, setup, code, noun, where = self._pick(_SOURCES[element])
         kept = self.env, self.labels, self.slots, self.sizes
         self.env, self.labels, self.slots, self.sizes = {}, {}, slots, {}
         for slot in slots:
@@ -543,8 +521,7 @@ class Draft:
             element, x, noun = self.source.element, self.slot("x").code, self.source.noun
             values = self.source.kind if self.source.kind in _VALUES else element
         while True:  # none twice: what stands behind the second would never run
-            rows, weights = PREDICATES[element]
-            kind, code, clause, many = self.rng.choices(rows, cum_weights=weights)[0]
+            kind, code, clause, many = self._pick(PREDICATES[element])
             if f"if {kind}" not in self.parts or "#" in code or "$" in code:
                 break
         self.parts.append(f"if {kind}")
@@ -569,8 +546,7 @@ class Draft:
             element, x, wanted = self.source.element, self.slot("x").code, "".join(given)
             noun = "\0"
         while True:
-            rows, weights = MAPS[element]
-            name, kind, code, many, one = self.rng.choices(rows, cum_weights=weights)[0]
+            name, kind, code, many, one = self._pick(MAPS[element])
             if not wanted or kind == wanted or (wanted == "num" and kind in ("int", "float")):
                 break
         self.parts.append(name)
@@ -691,20 +667,15 @@ class Draft:
 
     def _end(self, name: str) -> None:
         """Returns what has a name, perhaps after one more step."""
-        if self.kind not in _ENDINGS or self.form != "what" or self.rng.random() > _ENDED:
+        ended = self.rng.random() < self.style.ending
+        if not ended or self.kind not in _ENDINGS or self.form != "what":
             self.lines.append(f"return {name}")
             return
-        endings, weights = _ENDINGS[self.kind]
-        key, slots, code, said, kind = self.rng.choices(endings, cum_weights=weights)[0]
+        key, slots, code, said, kind = self._pick(_ENDINGS[self.kind])
         self.parts.append(key)
-        self.env, self.labels, self.slots, self.sizes = {}, {}, slots, {}
-        self.env |= {"r": Value(name), "said": Value("", self.said)}
+        self._enter(slots, name, self.said)
         self._kind = (kind,)
         indent = ""
-        self.slots = {
-            slot: tuple(name if part == ("slot", "r") else part for part in parts)
-            for slot, parts in slots.items()
-        }
         for line in code:
             self.lines.append(indent + self.render(line, False))
             indent = "    " if self.lines[-1].endswith(":") else ""
@@ -735,6 +706,11 @@ class Draft:
             f"If {said}, the result is {default}.", f"When {said}, return {default}.",
             f"If {said}, the function should return {default}.",
         )))  # fmt: skip
+
+
+def _unparse(expression: str) -> str:
+    """The expression without needless parentheses."""
+    return ast.unparse(ast.parse(expression))
 
 
 def _without_empty_branches(lines: list[str]) -> list[str]:

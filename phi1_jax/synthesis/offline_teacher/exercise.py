@@ -221,7 +221,7 @@ def _write(
     signature, imports = _signature(draft, name, rng, 0.0 if form == "mbpp" else HINTED)
     if form == ">>>" and all(result is None for _, result in examples[:1]):
         form = "=="
-    n = rng.choices((1, 2, 3), (0.3, 0.45, 0.25))[0]
+    n = rng.choices((1, 2, 3), draft.style.n_examples)[0]
     if form == ">>>":
         examples = tuple(sorted(examples, key=lambda example: example[1] is None))
         n = min(n, sum(result is not None for _, result in examples))
@@ -313,9 +313,9 @@ def _task(draft: Draft, rng: random.Random, nameless: bool, start: str = "") -> 
                 items.append(described if nameless else f"{described} {param.name}")
             intro = ", ".join(items[:-1]) + (" and " if len(items) > 1 else "") + items[-1]
         text = template.replace("#", intro).replace("@", said)
-        if rng.random() < 0.15:
+        if rng.random() < draft.style.aside:
             notes.insert(0, _story(draft, rng))
-        if rng.random() < 0.12:
+        if rng.random() < draft.style.aside:
             param = rng.choice(draft.params)
             described = KINDS[param.kind].described[0]
             notes.append(rng.choice((

@@ -4,15 +4,13 @@ In both, `@` stands for the element at hand and `#`, `$` for a number and a text
 needs; in words, `~` stands for the elements, in the plural.
 """
 
-from itertools import accumulate
-
-Table = tuple[list[tuple[str, ...]], list[int]]  # rows, and their weights summed up
+from phi1_jax.synthesis.offline_teacher.grammar import Table
 
 
-def _table(text: str) -> Table:
+def _table(text: str) -> Table[tuple[str, ...]]:
     """Rows that begin with their weight: what real programs ask and make most is drawn most."""
     rows = [[part.strip() for part in line.split(" ; ")] for line in text.split("\n")]
-    return [tuple(row[1:]) for row in rows], list(accumulate(int(row[0]) for row in rows))
+    return Table((tuple(row[1:]), float(row[0])) for row in rows)
 
 
 # Element type -> (name, condition, what it says of one element, what it says of several).

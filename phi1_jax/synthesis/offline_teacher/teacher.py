@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from phi1_jax.errors import UserError
-from phi1_jax.synthesis.offline_teacher.draft import TOPIC_WEIGHTS, TOPICS
+from phi1_jax.synthesis.offline_teacher.draft import TOPICS
 from phi1_jax.synthesis.offline_teacher.exercise import Exercise, draw_exercise
 from phi1_jax.synthesis.offline_teacher.textbooks import AUDIENCES, write_section
 from phi1_jax.synthesis.teacher import TeacherReply, TeacherRequest
@@ -56,7 +56,7 @@ def plan_exercises(n_exercises: int, seed: int) -> Iterator[TeacherRequest]:
     """Requests for exercises; the i-th depends on (seed, i) only."""
     for index in range(n_exercises):
         rng = random.Random(f"plan {seed} {index}")
-        topic = _AREA + rng.choices(TOPICS, TOPIC_WEIGHTS)[0]
+        topic = _AREA + TOPICS.draw(rng)
         drawn = rng.getrandbits(48)
         name = _exercise("exercise", topic, drawn).name
         yield TeacherRequest("exercise", topic, function_name=name, seed=drawn)
@@ -72,7 +72,7 @@ def plan_textbooks(
     """
     for index in range(n_sections):
         rng = random.Random(f"plan textbook {seed} {index}")
-        topic = _AREA + rng.choice(TOPICS)
+        topic = _AREA + rng.choice(list(TOPICS))
         drawn = rng.getrandbits(48)
         while contains_any(_exercise("textbook", topic, drawn).composition, held_out):
             drawn = rng.getrandbits(48)

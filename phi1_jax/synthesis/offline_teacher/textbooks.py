@@ -114,6 +114,12 @@ _IDEAS = {
         "has none before it, and the loop has to take care not to run over the end.",
         "Positions are counted from 0, and the last one is the length minus 1.",
     ),
+    "expressions": (
+        "One expression is enough here, since Python already has a function, a method or an "
+        "operator for each step.",
+        "An expression is read from the inside out: what stands innermost is computed first, and "
+        "the step around it takes the result.",
+    ),
     "helpers": (
         "A question that is asked of every element deserves a function of its own. It has a name, "
         "it can be tested alone, and the loop around it becomes short.",
