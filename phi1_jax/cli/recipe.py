@@ -51,7 +51,7 @@ class Recipe:
     public: Mapping[str, Path]
     source: Sequence[str] = ("stdlib", "prose")
     pool_mb: float = 8
-    n_exercises: int = 5_000  # to ask for; the quickstart's finetuning reads each about once
+    n_exercises: int = 7_000  # to ask for; the quickstart's finetuning reads each about once
     n_textbook_sections: int = 400  # a sixth of the filtered code, as in section 2 of the paper
     n_problems: int = 200
     tau: float = 0.9  # syntax trees this near to a public problem's go

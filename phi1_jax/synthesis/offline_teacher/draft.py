@@ -64,11 +64,11 @@ class Style:
 # What is asked first and most often, and what longer programs look like. A small model learns from
 # the former how words and code belong together: of one style alone, with all that RICH has, it
 # learned in the same time to write programs of the right kind that do not do what is asked.
-PLAIN = Style(2.0, {"P": 0.6, "M": 0.25, "Q": 0.3}, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
+PLAIN = Style(2.0, {"P": 0.55, "M": 0.2, "Q": 0.25}, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
               (0.7, 0.3, 0.0), (0.7, 0.3, 0.0))  # fmt: skip
-RICH = Style(1.0, {"P": 0.62, "M": 0.35, "Q": 0.6}, 0.75, 0.5, 0.28, 0.25, 0.45, 0.5, 0.15,
+RICH = Style(1.0, {"P": 0.62, "M": 0.35, "Q": 0.6}, 0.75, 0.5, 0.28, 0.25, 0.5, 0.5, 0.15,
              (0.3, 0.5, 0.2), (0.3, 0.45, 0.25))  # fmt: skip
-_PLAIN = 0.65  # of the programs
+_PLAIN = 0.7  # of the programs
 _INVENTED = 0.25  # of the arguments with a name that is not usual
 _POOLS = {
     "r": ("result", "result", "res", "ans", "out", "output", "total", "answer"),
