@@ -11,7 +11,7 @@ from phi1_jax.ablation.question import Change, Corpus, Question, code_textbook, 
 from phi1_jax.cli.recipe import Recipe
 
 # Of an exercise of the offline teacher, in the tokenizer of the recipe.
-TOKENS_PER_EXERCISE = 150
+TOKENS_PER_EXERCISE = 116
 KINDS = (("program", 1.0), ("program", 0.5), ("program", 0.25), ("program", 0.125),
          ("name", 0.5), ("name", 0.25), ("name", 0.125))  # fmt: skip
 
