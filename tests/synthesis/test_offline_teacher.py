@@ -2,9 +2,11 @@
 
 import ast
 import builtins
+import copy
 import random
 import re
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +20,14 @@ from phi1_jax.synthesis.offline_teacher import (
     plan_exercises,
     plan_textbooks,
 )
-from phi1_jax.synthesis.offline_teacher.exercise import draw_exercise, load
+from phi1_jax.synthesis.offline_teacher import draft as draft_module
+from phi1_jax.synthesis.offline_teacher.draft import Draft
+from phi1_jax.synthesis.offline_teacher.exercise import draw_arguments, draw_exercise, load
+from phi1_jax.synthesis.offline_teacher.grammar import read_rules, read_sections
 from phi1_jax.synthesis.offline_teacher.textbooks import AUDIENCES
 from phi1_jax.synthesis.teacher import TeacherRequest
 
+GRAMMAR = Path(draft_module.__file__).with_name("grammar.txt")
 # Shares of functions in HumanEval, in %, from the published problems; see docs/synthesis.md.
 HUMANEVAL = {
     "two or more arguments": 27,
@@ -168,3 +174,61 @@ def test_textbook_sections_show_code_that_runs_and_results_that_hold():
             assert repr(eval(call, names)) == result
         assert len(text) - len(code) > 0.5 * len(text) and text.startswith("# ")
         assert not re.search(r"«|»|\bDO\b|\{\w+\}", re.sub(r"`[^`]*`", "", text))
+
+
+def _drawn_function(topic, seed):
+    """A program of a topic, what is said of it with arguments by their place, and its draft."""
+    draft = Draft(topic, random.Random(seed))
+    names = [param.name for param in draft.params]
+    said = " ".join([draft.form, draft.said, *draft.notes])
+    for place, name in enumerate(names):
+        said = said.replace(f"«{name}»", f"«{place}»")
+    body = "".join(f"    {line}\n" for line in draft.lines).replace("SELF", "drawn")
+    return load(f"def drawn({', '.join(names)}):\n{body}", "drawn"), said, draft
+
+
+def _outcome(function, arguments):
+    try:
+        return repr(function(*copy.deepcopy(arguments)))
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        return type(error).__name__
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("topic", list(TOPICS))
+def test_the_same_words_always_mean_the_same_program(topic):
+    """Nothing that a program does is left unsaid, and no words can be read in two ways."""
+    first = {}
+    n_compared = 0
+    for seed in range(3000):
+        function, said, draft = _drawn_function(topic, seed)
+        other = first.setdefault((said, tuple(param.kind for param in draft.params)), function)
+        rng = random.Random(seed)
+        for _ in range(12 if other is not function else 0):
+            arguments = draw_arguments(draft, rng, rng.randint(0, 5))
+            assert _outcome(function, arguments) == _outcome(other, arguments), (said, draft.lines)
+        n_compared += other is not function
+    assert n_compared > 100
+
+
+def test_a_label_has_as_many_words_as_ways():
+    """Else two words run into one another, or one of them is never said."""
+
+    def count(parts, found):
+        for part in parts:
+            if isinstance(part, tuple) and part[0] != "slot":
+                found[part[0]].add(len(part) - 1)
+                for option in part[1:]:
+                    count(option, found)
+
+    sections = read_sections(GRAMMAR.read_text(encoding="utf-8"))
+    for rule in read_rules(sections["rules"]):
+        found = defaultdict(set)
+        for parts in (
+            *(line.parts for variant in rule.variants for line in variant),
+            *(parts for said in rule.said for parts in said[1:]),
+            *(line.parts for _, line in rule.notes),
+            *rule.slots.values(),
+        ):
+            count(parts, found)
+        assert all(len(sizes) == 1 for label, sizes in found.items() if label != "_"), rule.name
