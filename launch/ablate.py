@@ -41,7 +41,7 @@ PUBLIC_PASS = flags.DEFINE_bool(
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what would run and for how long, then stop.")
 WORKERS = flags.DEFINE_integer("workers", 1, "Stages at once, here.", 1)
 SHARD = flags.DEFINE_string("shard", None, "I/N: every N-th run from the I-th on; I from 0.")
-SLURM = flags.DEFINE_integer("slurm", None, "Print an array job of so many shards, for sbatch.")
+SLURM = flags.DEFINE_integer("slurm", None, "Print an array job of so many shards, for sbatch.", 1)
 TOKENS_PER_S = flags.DEFINE_float(
     "tokens_per_s",
     GUESSED_TOKENS_PER_S,

@@ -9,6 +9,7 @@ from absl import logging
 
 from phi1_jax.cli.pipeline import Pipeline
 from phi1_jax.config_dict import load_config
+from phi1_jax.errors import UserError
 
 # Of training the quickstart's model, alone on 2 cores; two at once read 5,200 each.
 GUESSED_TOKENS_PER_S = 7_500
@@ -44,6 +45,8 @@ class Recipe:
       max_new_tokens: of a completion.
       filter_quality: False takes all curated code as `filtered`.
       validation_rows: of each source, for ablations' validation loss.
+    Raises:
+      UserError: a number of them is too small.
     """
 
     config: Path
@@ -69,6 +72,14 @@ class Recipe:
     batch_size: int = 64  # completions drawn at once; 256 at once take half as long again
     filter_quality: bool = True
     validation_rows: int = 128
+
+    def __post_init__(self) -> None:
+        for name in ("n_exercises", "n_problems", "pretrain_steps", "finetune_steps",
+                     "max_new_tokens"):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name}={getattr(self, name)}: give 1 or more")
+        if self.validation_rows < 0:
+            raise UserError(f"--validation_rows={self.validation_rows}: give 0 or more")
 
     def tokens(self, steps: int) -> int:
         """That so many steps of training read."""

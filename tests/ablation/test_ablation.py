@@ -354,6 +354,15 @@ def test_a_question_that_cannot_work_is_refused(fields, words):
         replace(good, **fields)
 
 
+@pytest.mark.parametrize(
+    "fields", [{"n_exercises": -3}, {"finetune_steps": 0}, {"validation_rows": -1}]
+)
+def test_a_recipe_that_cannot_be_made_is_refused_before_it_begins(fields):
+    ((name, value),) = fields.items()
+    with pytest.raises(UserError, match=f"--{name}={value}: give"):
+        replace(RECIPE, **fields)
+
+
 def test_a_slurm_array_gives_each_task_its_shard(tmp_path):
     text = slurm_script(["launch/ablate.py", "--question=my file"], 4, tmp_path)
     assert "#SBATCH --array=0-3\n" in text
