@@ -109,17 +109,21 @@ class Recipe:
             "textbooks": written / "textbooks.jsonl.zst",
             "exercises": written / "exercises.jsonl.zst",
         }
-        for name, benchmarks in {"own": [own], "public": list(self.public.values())}.items():
+        for name, benchmarks, corpora in (
+            # Raw code was not written by the teacher who made the problems.
+            ("own", [own], ("textbooks", "exercises")),
+            ("public", list(self.public.values()), tuple(clean)),
+        ):
             if not benchmarks:
                 continue
             folder = pipeline.add(
                 f"decontaminate_{name}",
                 "decontaminate.py",
-                *(f"--corpus={path}" for path in clean.values()),
+                *(f"--corpus={clean[key]}" for key in corpora),
                 *(f"--benchmark={problems}" for problems in benchmarks),
                 f"--tau={1.0 if name == 'own' else self.tau:g}",
             )
-            clean = {key: folder / path.name for key, path in clean.items()}
+            clean |= {key: folder / clean[key].name for key in corpora}
         # On the synthetic text alone: with the library's code in the sample, 2,048 pieces do not
         # hold the words of the exercises whole (9 % of them are split, against 1.5 %).
         tokenizer = pipeline.add(
@@ -131,11 +135,11 @@ class Recipe:
             "--sample_mb=4",
             output_flag="train_tokenizer",
         )
-        corpora = {key: [path] for key, path in clean.items()}
-        corpora["exercises_as_written"] = [written / "exercises.jsonl.zst"]
-        data = Data(own, tokenizer, corpora)
+        files = {key: [path] for key, path in clean.items()}
+        files["exercises_as_written"] = [written / "exercises.jsonl.zst"]
+        data = Data(own, tokenizer, files)
         if self.filter_quality:
-            corpora["filtered"] = [self._add_filter(pipeline, data)]
+            files["filtered"] = [self._add_filter(pipeline, data)]
         return data
 
     def _add_filter(self, pipeline: Pipeline, data: Data) -> Path:
