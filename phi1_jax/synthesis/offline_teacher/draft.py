@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Style:
-    """How far programs go beyond what their rules ask for.
+    """How far programs and their words go beyond what the rules ask for; shares are of 1.
 
     Attributes:
       power: of the weights by which parts are drawn: above 1, the usual ones come more often.
@@ -40,10 +40,11 @@ class Style:
         can do without.
       argument: how often a number or a character in the program is an argument of its own.
       variant: how often a program is written in another than the first way of its rule.
-      index: how often a loop runs over positions.
+      index: how often a loop over a list runs over its positions.
       ending: how often one more step is done with the result.
       guard: how often an early return stands in front.
-      note: how often sentences are there that say nothing needed; half as often, where it is used.
+      note: how often a sentence of the rule stands that the task does not need.
+      aside: how often there is a story, and how often a sentence on an argument's kind.
       n_operations: weights of 1, 2 and 3 operations in an expression.
       n_examples: weights of 1, 2 and 3 examples.
     """
@@ -62,12 +63,18 @@ class Style:
 
 
 # What is asked first and most often, and what longer programs look like. A small model learns from
-# the former how words and code belong together: of one style alone, with all that RICH has, it
-# learned in the same time to write programs of the right kind that do not do what is asked.
-PLAIN = Style(2.0, {"P": 0.55, "M": 0.2, "Q": 0.25}, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
-              (0.7, 0.3, 0.0), (0.7, 0.3, 0.0))  # fmt: skip
-RICH = Style(1.0, {"P": 0.62, "M": 0.35, "Q": 0.6}, 0.75, 0.5, 0.28, 0.25, 0.5, 0.5, 0.15,
-             (0.3, 0.5, 0.2), (0.3, 0.45, 0.25))  # fmt: skip
+# the former how words and code belong together: from programs that were all rich it learnt, in the
+# same time, to write programs of the right kind that do not do what is asked.
+PLAIN = Style(
+    power=2.0, optional={"P": 0.55, "M": 0.2, "Q": 0.25}, argument=0.3, variant=0.0, index=0.0,
+    ending=0.0, guard=0.0, note=0.0, aside=0.0, n_operations=(0.7, 0.3, 0.0),
+    n_examples=(0.7, 0.3, 0.0),
+)  # fmt: skip
+RICH = Style(
+    power=1.0, optional={"P": 0.62, "M": 0.35, "Q": 0.6}, argument=0.75, variant=0.5, index=0.28,
+    ending=0.25, guard=0.5, note=0.5, aside=0.15, n_operations=(0.3, 0.5, 0.2),
+    n_examples=(0.3, 0.45, 0.25),
+)  # fmt: skip
 _PLAIN = 0.7  # of the programs
 _INVENTED = 0.25  # of the arguments with a name that is not usual
 _POOLS = {
