@@ -12,6 +12,7 @@ from phi1_jax.corpus.problems import Problem
 from phi1_jax.synthesis.edits import edits
 from phi1_jax.synthesis.offline_teacher.draft import TOPICS
 from phi1_jax.synthesis.offline_teacher.exercise import (
+    NO_RESULT,
     Exercise,
     draw_arguments,
     draw_exercise,
@@ -24,7 +25,6 @@ _MIN_PARTS = 4
 _N_INPUTS = 100
 _MAX_CHARS = 120
 _MAX_LINES = 5_000  # of a program that an edit may have made endless
-_NO_RESULT = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 _FORMS = (">>>", ">>>", "==", "➞", "prose")
 
 
@@ -80,7 +80,7 @@ def _draw_tests(exercise: Exercise, rng: random.Random) -> list[_Test]:
         arguments = draw_arguments(exercise.draft, rng, rng.randint(1, 6) if attempt else 0)
         try:
             result = function(*arguments)
-        except _NO_RESULT:
+        except NO_RESULT:
             continue
         if repr(arguments) in seen or max(len(repr(arguments)), len(repr(result))) > _MAX_CHARS:
             continue

@@ -16,6 +16,8 @@ FORMS = {">>>": 0.36, "==": 0.11, "➞": 0.05, "=>": 0.05, "prose": 0.11, "none"
 HINTED = 0.42
 # Words of a function's name that no task and no vocabulary holds: in MBPP's manner, and else.
 _INVENTED, _INVENTED_ELSE = 0.3, 0.12
+# What a program may answer to an argument that it is not made for; anything else is a fault of it.
+NO_RESULT = (ArithmeticError, LookupError, ValueError)
 _MAX_CHARS = 72
 _N_INPUTS = 7
 _LINE_CHARS = 84
@@ -140,20 +142,25 @@ def _related(first: Any, second: Any, rng: random.Random) -> Any:
 def _examples(
     draft: Draft, function: Any, rng: random.Random
 ) -> tuple[tuple[tuple[Any, ...], Any], ...]:
-    """Short inputs with what the function returns; nothing if it returns much the same for all."""
+    """Short inputs with what the function returns; nothing if it returns much the same for all, or
+    one of its arguments."""
     found, shown = [], set()
     for n in range(_N_INPUTS):
         arguments = draw_arguments(draft, rng, rng.randint(2, 5) if n else rng.randint(0, 2))
         try:
             result = function(*arguments)
-        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError):
+        except NO_RESULT:
             continue
         text = repr(arguments)
         if len(text) <= _MAX_CHARS and len(repr(result)) <= _MAX_CHARS and text not in shown:
             shown.add(text)
             found.append((arguments, result))
     results = {repr(result) for _, result in found}
-    if len(found) < 4 or len(results) < draft.n_results:
+    same = any(
+        all(result == arguments[place] for arguments, result in found)
+        for place in range(len(draft.params))
+    )
+    if len(found) < 4 or len(results) < draft.n_results or same:
         return ()
     # What is said first should show something: an empty or repeated result comes last.
     told: set[str] = set()
