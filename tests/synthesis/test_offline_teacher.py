@@ -44,6 +44,7 @@ HUMANEVAL = {
     "nested loops": 9,
     "while": 9,
     "elif": 5,
+    "helper functions": 9,
     "type hints": 37,
     "docstring of more than one sentence": 62,
     "statements, mean": 6,
