@@ -16,8 +16,8 @@ FIELDS = {"data.global_batch_size": 8}
 
 
 def get_question(recipe: Recipe) -> Question:
-    # Five times the quickstart's tokens of pretraining, four times those of finetuning; the exercises
-    # are read about once.
+    # Five times the quickstart's tokens of pretraining, four times those of finetuning; the
+    # exercises are read about once.
     recipe = replace(
         recipe,
         n_exercises=4 * recipe.n_exercises,
