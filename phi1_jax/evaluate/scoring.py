@@ -75,7 +75,8 @@ def evaluate_model(
     Args:
       output: gets samples.jsonl (before any is executed), results.jsonl and summary.json; a run
         that was interrupted goes on from what lies there.
-      model: identifies the weights.
+      model: identifies the weights; samples of others are set aside. By default the generator's
+        `fingerprint`, if it has one.
       ks: for pass@k; those above `plan.n_samples` are left out.
       sensitivity: also score the same samples under the other rules; see `sensitivity_report`.
       splits: score the two parts of each too.
@@ -83,6 +84,7 @@ def evaluate_model(
       UserError: the self-check fails on the benchmark.
     """
     output = Path(output)
+    model = model or getattr(generator, "fingerprint", "")
     executor.self_check(benchmark)
     start = time.perf_counter()
     samples = generate_samples(generator, benchmark, plan, output, model)

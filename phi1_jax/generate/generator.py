@@ -4,12 +4,16 @@ Rows of a fixed batch are refilled as completions end: prompts are read in order
 samples share one reading of their prompt, and all rows then decode a chunk of tokens at a time.
 """
 
+import functools
+import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from phi1_jax.config import ModelConfig
@@ -71,6 +75,16 @@ class Generator:
         self.mesh = mesh_of(params)
         self._spec = Spec(model_config, platform_of(params), self.mesh, tokenizer.vocab_size)
         self._weights = decoding_weights(model_config, params)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Changes when the weights do: a hash of those that this process holds."""
+        made = hashlib.sha256()
+        for leaf in jax.tree.leaves(self._weights):
+            for shard in leaf.addressable_shards:
+                if shard.replica_id == 0:
+                    made.update(np.ascontiguousarray(shard.data).tobytes())
+        return made.hexdigest()
 
     @classmethod
     def from_checkpoint(

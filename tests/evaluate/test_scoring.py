@@ -162,6 +162,16 @@ def test_execution_resumes_after_the_rows_it_finished(executor, tmp_path):
     assert [r["message"] for r in lines(path)][1:] == [""] * 7
 
 
+def test_samples_of_other_weights_are_set_aside_without_a_name(executor, tmp_path):
+    """In a notebook one trains on, and evaluates into the same folder."""
+    first, second = Writer(), Writer(right=[])
+    first.fingerprint, second.fingerprint = "a", "b"
+    evaluate_model(first, BENCHMARK, executor, tmp_path)
+    summary = evaluate_model(second, BENCHMARK, executor, tmp_path)
+    assert summary["pass_at_k"]["1"]["value"] == 0
+    assert (tmp_path / "samples.1.jsonl").exists()
+
+
 def test_samples_of_other_settings_are_set_aside(executor, tmp_path, capsys):
     evaluate_model(Writer(), BENCHMARK, executor, tmp_path, model="one")
     old = (tmp_path / "samples.jsonl").read_bytes()

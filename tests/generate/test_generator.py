@@ -72,6 +72,15 @@ def test_greedy_is_the_best_token_of_the_uncached_model(tiny_model, params, gene
         assert found.text == generator.tokenizer.decode(found.token_ids)
 
 
+def test_a_fingerprint_is_that_of_the_weights(tiny_model, params, byte_tokenizer, generator):
+    assert Generator(tiny_model, params, byte_tokenizer).fingerprint == generator.fingerprint
+    leaves, structure = jax.tree.flatten(params)
+    for place in (0, len(leaves) - 1):
+        changed = [leaf + 1e-3 if i == place else leaf for i, leaf in enumerate(leaves)]
+        other = Generator(tiny_model, jax.tree.unflatten(structure, changed), byte_tokenizer)
+        assert other.fingerprint != generator.fingerprint
+
+
 def test_end_of_text_ends(tiny_model, params, byte_tokenizer, greedy):
     class OtherEnd(type(byte_tokenizer)):
         stop_ids = frozenset({greedy[0][0].token_ids[9], 256})
