@@ -16,13 +16,12 @@ FIELDS = {"data.global_batch_size": 8}
 
 
 def get_question(recipe: Recipe) -> Question:
-    # Five times the quickstart's tokens of pretraining, four times those of finetuning; the
-    # exercises are read about once.
+    # Five times the quickstart's tokens; the exercises are read about once.
     recipe = replace(
         recipe,
-        n_exercises=4 * recipe.n_exercises,
+        n_exercises=5 * recipe.n_exercises,
         pretrain_steps=5 * recipe.pretrain_steps // 2,
-        finetune_steps=2 * recipe.finetune_steps,
+        finetune_steps=5 * recipe.finetune_steps // 2,
         n_samples=10,
     )
     corpora = {

@@ -54,13 +54,13 @@ class Recipe:
     public: Mapping[str, Path]
     source: Sequence[str] = ("stdlib", "prose")
     pool_mb: float = 8
-    n_exercises: int = 10_000  # to ask for; the quickstart's finetuning reads each about once
+    n_exercises: int = 8_000  # to ask for; the quickstart's finetuning reads each about once
     n_textbook_sections: int = 400  # a sixth of the filtered code, as in section 2 of the paper
     n_problems: int = 200
     tau: float = 0.9  # syntax trees this near to a public problem's go
     vocab_size: int = 2048
     pretrain_steps: int = 400
-    finetune_steps: int = 1400
+    finetune_steps: int = 1120
     # [ours] The paper finetunes on exercises alone; so small a model then forgets everything else.
     # `ablate.py --question=replay` measures the share.
     replay: float = 0.3
