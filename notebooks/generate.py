@@ -116,7 +116,7 @@ with open_sandbox() as sandbox:
         )
         output = root / f"temperature_{temperature}"
         summaries[temperature] = evaluate_model(
-            generator, benchmark, executor, output, plan, model=CHECKPOINT, ks=ks, sensitivity=True
+            generator, benchmark, executor, output, plan, ks=ks, sensitivity=True
         )
 
 # %%
