@@ -55,9 +55,10 @@ def gather(ablation: Ablation, name: str) -> dict[str, Any]:
             for group, tasks in {"all": None, **groups.get(measure.partition("/")[0], {})}.items():
                 kept = [task for task in mine[0] if tasks is None or task in tasks]
                 if kept:
-                    found = estimate(mine, kept)
+                    is_share = "/pass@" in measure
+                    found = estimate(mine, kept, is_share=is_share)
                     if variant != question.baseline:
-                        found["difference"] = estimate(mine, kept, theirs)
+                        found["difference"] = estimate(mine, kept, theirs, is_share)
                     measures[measure][group] = found
         variants[variant] = {
             "phases": [asdict(phase) for phase in phases],
@@ -77,13 +78,17 @@ def gather(ablation: Ablation, name: str) -> dict[str, Any]:
 
 
 def estimate(
-    runs: Sequence[_Values], tasks: Sequence[str], baseline: Sequence[_Values] = ()
+    runs: Sequence[_Values],
+    tasks: Sequence[str],
+    baseline: Sequence[_Values] = (),
+    is_share: bool = False,
 ) -> dict[str, Any]:
     """A measure over seeds and problems; with a baseline, the difference to it.
 
     Args:
       runs: the values of each seed.
       baseline: those of the same seeds; problems and seeds are drawn for both together.
+      is_share: each problem's value is a share, so the bounds are within 0 and 1, or -1 and 1.
     """
     mine = np.asarray([[run[task] for task in tasks] for run in runs])
     values, weights = mine[..., 0], mine[0, :, 1]
@@ -91,8 +96,11 @@ def estimate(
         values = values - np.asarray([[run[task][0] for task in tasks] for run in baseline])
     by_seed = values.sum(1) / weights.sum()
     low, high = interval(values, weights)
-    if low == high and len(tasks) > 1:  # shares of solved problems, often of none
-        low, high = alike_interval(low, len(tasks), least=-1.0 if baseline else 0.0)
+    if is_share:
+        least = -1.0 if baseline else 0.0
+        if low == high and len(tasks) > 1:  # often no problem is solved
+            low, high = alike_interval(low, len(tasks), least)
+        low, high = max(low, least), min(high, 1.0)
     found: dict[str, Any] = {"value": float(by_seed.mean()), "low": low, "high": high}
     if not baseline:
         found |= {"by_seed": [float(v) for v in by_seed], "n_problems": len(tasks)}
