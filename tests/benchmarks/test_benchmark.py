@@ -21,7 +21,7 @@ from benchmarks.report import OURS, Row, compare
 from benchmarks.select_fastest import same_tokens, select_fastest
 from benchmarks.starts import interval
 from benchmarks.timing import run_process, take_turns
-from benchmarks.train import our_step
+from benchmarks.train import our_step, sweep
 from phi1_jax.errors import UserError
 from phi1_jax.run.checkpoint import write_model
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
@@ -154,25 +154,23 @@ def test_our_step_is_the_same_with_accumulation_on_every_device(run_config):
         our_step(replace(run_config, data=data, micro_batch_size=3), batches)
 
 
+def check_ours(row):
+    low, high = row["spread_s"]
+    assert 0 < low <= row["seconds"] <= high < row["first_s"] * 2
+    assert row["versions"]["jax"] == jax.__version__ and row["date"] and row["device"]
+    assert row["config"]["model"]["d_model"] == 32 and row["ratio"] is None
+
+
 @pytest.mark.slow
-def test_train_and_decode(tmp_path):
+def test_decode(tmp_path):
     output = tmp_path / "rows.jsonl"
-    assert "tokens_per_s" in run("train", *SIZE, f"--output={output}")
-    run("decode", *SIZE, "--batch=3", "--prompt_tokens=4", "--new_tokens=5", f"--output={output}")
-    ours = [row for row in rows_of(output) if row["variant"] == OURS]
-    assert [row["case"] for row in ours] == [
-        "2 x 16, dropout 0",
-        "batch 3, 4 + 5 tokens",
-    ]
-    for row in ours:
-        low, high = row["spread_s"]
-        assert 0 < low <= row["seconds"] <= high < row["first_s"] * 2
-        assert row["versions"]["jax"] == jax.__version__ and row["date"] and row["device"]
-        assert row["config"]["model"]["d_model"] == 32 and row["ratio"] is None
-    tokens = 2 * 16 / ours[0]["seconds"]
-    assert ours[0]["values"]["tokens_per_s"] == pytest.approx(tokens)
-    rooflines = [row["variant"] for row in rows_of(output) if row["case"] == "roofline"]
-    assert rooflines == ["square matmul", "copy"] * 2
+    flags = ("--batch=3", "--prompt_tokens=4", "--new_tokens=5", f"--output={output}")
+    assert "tokens_per_s" in run("decode", *SIZE, *flags)
+    ours, *rooflines = rows_of(output)
+    assert (ours["case"], ours["variant"]) == ("batch 3, 4 + 5 tokens", OURS)
+    check_ours(ours)
+    assert [row["case"] for row in rooflines] == ["roofline"] * 2
+    assert [row["variant"] for row in rooflines] == ["square matmul", "copy"]
 
 
 @pytest.mark.slow
@@ -202,6 +200,9 @@ def test_all_goes_on_after_a_subject_that_fails(tmp_path, problems):
     }
     assert all(row["seconds"] > 0 for row in found if row["variant"] == OURS)
     by_case = {row["case"]: row for row in found}
+    train = by_case["512 x 16, dropout 0"]
+    check_ours(train)
+    assert train["values"]["tokens_per_s"] == pytest.approx(512 * 16 / train["seconds"])
     # Random weights end no completion: 164 and 2 completions of 4 tokens.
     for case, n_tokens in (("164 prompts, greedy, one batch", 656), ("1 prompts x 2 samples", 8)):
         row = by_case[case]
@@ -217,12 +218,23 @@ def test_all_goes_on_after_a_subject_that_fails(tmp_path, problems):
 
 
 @pytest.mark.slow
-def test_the_sweep_runs_each_set_of_flags(tmp_path):
-    output = tmp_path / "rows.jsonl"
-    run("train", *SIZE, "--sweep", "--calls=1", f"--output={output}")
-    found = [(row["variant"], row["case"]) for row in rows_of(output)]
-    names = ("defaults", "no command buffers", "no Triton matmuls", "neither")
-    assert found == [(name, "2 x 16, dropout 0") for name in names]
+def test_the_sweep_runs_each_set_of_flags(monkeypatch):
+    sets = {"defaults": "", "short vectors": "--xla_cpu_prefer_vector_width=128"}
+    monkeypatch.setattr("benchmarks.train.SWEEP", sets)
+    started = []
+
+    def start(command, env):
+        started.append(env)
+        return run_process(command, env)
+
+    monkeypatch.setattr("benchmarks.train.run_process", start)
+    monkeypatch.delenv("JAX_DISABLE_MOST_OPTIMIZATIONS")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    found = [(row.variant, row.case) for row in sweep([*SIZE, "--calls=1"])]
+    assert found == [(name, "2 x 16, dropout 0") for name in sets]
+    user = "--xla_cpu_enable_fast_math=false"
+    more = f"{user} --xla_cpu_prefer_vector_width=128"
+    assert [env["XLA_FLAGS"] for env in started] == [user, more]
 
 
 @pytest.mark.slow
