@@ -9,8 +9,8 @@ Hardware: 1 x L4; on a T4, which has no bfloat16, add --config.model.compute_dty
 Time:     6 minutes on an L4 and 2 hours on a T4, by launch/plan.py --machine=l4 and --machine=t4;
             870,000 tokens a second on an H200 (with 27M parameters), after 90 s of compiling.
 Expected: with --config.model.vocab_size=2048, which the quickstart's tokenizer fills (27M
-            parameters), after 709 steps on eight times its exercises, 6 of HumanEval's 164
-            problems greedily, and 1.43 bits per byte of the solutions (docs/scale.md).
+            parameters), after 709 steps on 40,000 exercises, 6 of HumanEval's 164 problems
+            greedily, and 1.43 bits per byte of the solutions (docs/scale.md).
 
 Departures from the paper as in configs/phi1_tiny.py: Muon, no dropout, a short context.
 """

@@ -1,9 +1,9 @@
 """Does finetuning bring out what the exercises do not contain?
 
 The paper (section 3): after finetuning on exercises the model is better also at what they lack.
-Here no exercise uses `while`, and CodeTextbook does. Scored apart: the problems whose solution uses
-it. Varies: before finetuning; after as many steps more on CodeTextbook; after finetuning without
-`while`; with it. Fixed: pretraining, steps.
+In one variant no exercise uses `while`, and CodeTextbook does. Scored apart: the problems whose
+solution uses it. Varies: before finetuning; after as many steps more on CodeTextbook; after
+finetuning without `while`; with it. Fixed: pretraining, steps.
 """
 
 from dataclasses import replace
