@@ -136,7 +136,7 @@ def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Ben
             )
         return _evalplus(rows, path)
     if name == "mbpp" or (any_format and rows and "test_list" in rows[0]):
-        return _mbpp(rows, path, form)
+        return _mbpp(rows, path, form, name)
     return humaneval(parse_problems(rows, path), name)
 
 
@@ -238,11 +238,12 @@ def _evalplus(rows: Sequence[Mapping[str, Any]], path: Path) -> Benchmark:
     return Benchmark(name, f"evalplus {name}", stop, truncation, tuple(tasks))
 
 
-def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str) -> Benchmark:
-    """MBPP's test split (task ids 11 to 510).
+def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str, name: str) -> Benchmark:
+    """MBPP's test split (task ids 11 to 510), or all rows of a file in its format.
 
     Args:
-      rows: of mbpp.jsonl or sanitized-mbpp.json.
+      rows: of mbpp.jsonl or sanitized-mbpp.json, or one's own.
+      name: "mbpp" asks for the test split, and so does the published file under any name.
       form: "docstring" shows the task and its tests in a docstring, zero-shot; "3-shot" is the
         prompt of Austin et al. 2021 with task ids 2, 3, 4 as examples.
     """
@@ -277,22 +278,27 @@ def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str) -> Benchmark:
                 f"{path}: the 3-shot prompt needs task_id {missing[0]}, not in the file"
             )
         shots = "".join(_shot(by_number[i], _plain(by_number[i]["code"])) for i in _MBPP_SHOTS)
+    # The sanitized rows, of which the split lacks some, say where they are from.
+    if by_number.keys() >= set(_MBPP_TEST) or (rows and "source_file" in rows[0]):
+        name = "mbpp"
     tasks, left_out = [], {}
-    for number in _MBPP_TEST:
+    for number in _MBPP_TEST if name == "mbpp" else by_number:
         if number not in by_number:
             continue
         try:
             task = _mbpp_task(f"MBPP/{number}", by_number[number], shots)
         except UNPARSABLE as error:
             raise UserError(f"{path}, MBPP/{number}: {error or 'too deep to parse'}") from None
-        if reason := NOT_EXECUTABLE.get(task.task_id):
+        if name == "mbpp" and (reason := NOT_EXECUTABLE.get(task.task_id)):
             left_out[task.task_id] = reason
+        elif shots and number in _MBPP_SHOTS:
+            left_out[task.task_id] = "it is an example in the prompt"
         else:
             tasks.append(task)
     if not tasks:
         raise UserError(f"{path}: holds no task_id of the test split, 11 to 510")
     stop = MBPP_3_SHOT_STOP if form == "3-shot" else MBPP_DOCSTRING_STOP
-    return Benchmark("mbpp", f"mbpp {form}", stop, "stop", tuple(tasks), left_out)
+    return Benchmark(name, f"mbpp {form}", stop, "stop", tuple(tasks), left_out)
 
 
 def _is_texts(value: Any) -> bool:

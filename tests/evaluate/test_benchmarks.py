@@ -73,6 +73,17 @@ def test_sanitized_mbpp_is_a_list_with_other_names(tmp_path):
     assert task.examiner.startswith("add = remote('add')\nimport math\n")
 
 
+def test_a_file_of_ones_own_in_mbpps_format_keeps_every_row(tmp_path):
+    path = write(tmp_path / "own.jsonl", [row(i) for i in (2, 367, 3, 11, 9000, 4)])
+    own = read_benchmark(str(path), None)
+    numbers = [2, 367, 3, 11, 9000, 4]
+    assert [task.task_id for task in own.tasks] == [f"MBPP/{i}" for i in numbers]
+    assert own.name == "own.jsonl" and not own.left_out
+    three = read_benchmark(str(path), None, "3-shot")
+    assert [task.task_id for task in three.tasks] == ["MBPP/367", "MBPP/11", "MBPP/9000"]
+    assert set(three.left_out) == {"MBPP/2", "MBPP/3", "MBPP/4"}
+
+
 def test_compressed_files_are_read(tmp_path):
     line = json.dumps(row(11)).encode()
     for suffix, data in (("gz", gzip.compress(line)), ("zst", zstandard.compress(line))):
