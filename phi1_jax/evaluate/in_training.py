@@ -18,7 +18,7 @@ from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.samples import SamplingPlan
 from phi1_jax.evaluate.saved import read_rows
 from phi1_jax.evaluate.scoring import evaluate_model
-from phi1_jax.generate.generator import Generator
+from phi1_jax.generate.generator import Generator, check_prompts
 from phi1_jax.sandbox import Limits, open_sandbox
 from phi1_jax.tokens.load import load_tokenizer
 from phi1_jax.tokens.tokenizer import Tokenizer
@@ -27,6 +27,7 @@ from phi1_jax.tokens.tokenizer import Tokenizer
 Evaluator = Callable[[int, Any], dict[str, float | str]]
 
 _SHOWN = 5  # problems whose completions are shown
+SAMPLES, VALIDATION = "samples", "validation"  # the other evaluators of a run
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def open_evaluators(
     if not watched.benchmark and not watched.prompts:
         yield {}
         return
+    check_prompts(watched.prompts)
     if not config.eval_every_steps:
         raise UserError("config field eval_every_steps=0: say how often, --config.eval_every_steps")
     if not config.data.tokenizer:
@@ -70,6 +72,11 @@ def open_evaluators(
     # Longer ones would take the context from the prompts, which are cut from the left.
     longest = min(SamplingPlan.max_new_tokens, max(1, config.model.max_seq_len // 2))
     longest = watched.max_new_tokens or longest
+    if longest >= config.model.max_seq_len:
+        raise UserError(
+            f"--eval_max_new_tokens={longest}: the model's context of {config.model.max_seq_len}"
+            " must hold a prompt, too"
+        )
     evaluators: dict[str, Evaluator] = {}
     with ExitStack() as stack:
         if watched.benchmark:
@@ -84,14 +91,29 @@ def open_evaluators(
             plan = SamplingPlan(
                 max_new_tokens=longest, batch_size=watched.batch_size, on_overflow="left"
             )
-            evaluators[Path(benchmark.name).stem] = benchmark_evaluator(
+            evaluators[_curve(benchmark)] = benchmark_evaluator(
                 benchmark, executor, config.model, tokenizer, run_dir, plan, metrics
             )
         if watched.prompts:
-            evaluators["samples"] = samples_evaluator(
+            evaluators[SAMPLES] = samples_evaluator(
                 watched.prompts, config.model, tokenizer, longest
             )
         yield evaluators
+
+
+def _curve(benchmark: Benchmark) -> str:
+    """The name of a benchmark's evaluator, and of its curves.
+
+    Raises:
+      UserError: another evaluator or the training itself has it.
+    """
+    name = Path(benchmark.name).stem
+    if name in (SAMPLES, VALIDATION, "train"):
+        raise UserError(
+            f"--eval_benchmark={benchmark.name}: its curves would be {name}/..., as others of the"
+            " run are; rename the file"
+        )
+    return name
 
 
 def _benchmark_of(watched: Watched) -> tuple[Benchmark, Sequence[str]]:
@@ -159,12 +181,15 @@ def benchmark_evaluator(
 def samples_evaluator(
     prompts: Sequence[str], model: ModelConfig, tokenizer: Tokenizer, max_new_tokens: int
 ) -> Evaluator:
-    """`completions`: the most likely continuation of each prompt, as Markdown."""
+    """`completions`: the most likely continuation of each prompt, as Markdown.
+
+    A prompt that leaves no room in the context is cut from the left.
+    """
 
     def evaluate(step: int, params: Any) -> dict[str, float | str]:
         del step
         generator = Generator(model, params, tokenizer)
-        found = generator.generate(prompts, max_new_tokens=max_new_tokens)
+        found = generator.generate(prompts, max_new_tokens=max_new_tokens, on_overflow="left")
         texts = [prompt + each.text for prompt, (each,) in zip(prompts, found, strict=True)]
         return {"completions": "\n".join(map(_code, texts))}
 
