@@ -22,6 +22,7 @@ from phi1_jax.evaluate.robustness import evaluate_robustness
 from phi1_jax.evaluate.samples import SamplingPlan, shown_prompt
 from phi1_jax.evaluate.saved import (
     BITS,
+    DIFFERENCES,
     DRAWN,
     MEASURED,
     SCORED,
@@ -89,10 +90,11 @@ class Checkpoint:
             self.path, self._step = run_folder.split_step(place)
         if not self.path.is_dir():
             raise UserError(f"--checkpoint={text}: {self.path} is not a folder")
-        if not re.fullmatch(r"[\w.+ -]*", self.name) or self.name in (".", ".."):
+        taken = (".", "..", *DRAWN, *SCORED, *MEASURED)
+        if not re.fullmatch(r"[\w.+ -]*", self.name) or self.name in taken:
             raise UserError(
                 f"--checkpoint={text}: {self.name!r} names a folder of the output: use letters,"
-                " digits and _ . + -"
+                " digits and _ . + -, and no name of the files there"
             )
         self._loaded: Any = None
         self._generator: Any = None
@@ -226,7 +228,9 @@ def evaluate_checkpoints(
             set_aside(output, DRAWN + SCORED, "another run")
         write_json(output / "summary.json", summaries)
         if differences := paired_differences(bits):
-            write_json(output / "differences.json", differences)
+            write_json(output / DIFFERENCES, differences)
+        else:
+            set_aside(output, (DIFFERENCES,), "another run")
         for row in differences:
             print(
                 f"{row['model']} - {row['baseline']}: {row['difference']:+.3f} bits per byte "

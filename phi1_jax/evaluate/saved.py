@@ -11,7 +11,8 @@ from phi1_jax.files import parse_json, read_json_if_whole, whole_file, write_jso
 SAMPLING, EXECUTION, BITS = "sampling.json", "execution.json", "bits_per_byte.json"
 DRAWN = ("samples.jsonl", SAMPLING)
 SCORED = ("results.jsonl", "summary.json", "robustness.json", EXECUTION)
-MEASURED = ("bits_per_byte.jsonl", BITS)
+DIFFERENCES = "differences.json"
+MEASURED = ("bits_per_byte.jsonl", BITS, DIFFERENCES)
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,8 @@ import pytest
 
 from phi1_jax.config import ModelConfig
 from phi1_jax.corpus.problems import Problem, write_problems
+from phi1_jax.errors import UserError
+from phi1_jax.evaluate.evaluate import Checkpoint
 
 SCRIPT = Path(__file__).resolve().parents[2] / "launch/evaluate.py"
 
@@ -218,7 +220,10 @@ def test_evaluates_checkpoints_and_resumes(folder):
     measured = folder / "bits/a/bits_per_byte.jsonl"
     whole = measured.read_bytes()
     measured.write_bytes(whole.splitlines(keepends=True)[0])  # of one problem alone
+    (folder / "bits/differences.json").write_text("[]\n")  # of several models, earlier
     again = evaluate(*measure, cwd=folder)
+    assert not (folder / "bits/differences.json").exists()
+    assert (folder / "bits/differences.1.json").exists()
     assert "not of all problems; the solutions are measured again" in again.stdout
     assert measured.read_bytes() == whole
     # A torn end, as after a kill: what was finished stays, the rest is drawn again, the same.
@@ -238,8 +243,6 @@ def test_evaluates_checkpoints_and_resumes(folder):
     assert done.stderr.startswith("error: lr=1e-3: the prompt of own/long has ")
     assert "context of 64: cut it with --on_overflow=left" in done.stderr
     assert not (folder / "o").exists()
-    outside = evaluate(
-        "--benchmark=own.jsonl", "--checkpoint=../x=lr=1e-3", "--output=o",
-        "--metrics=solution_bits_per_byte", cwd=folder,
-    )  # fmt: skip
-    assert "'../x' names a folder of the output" in outside.stderr
+    for name in ("../x", "summary.json"):
+        with pytest.raises(UserError, match=f"'{name}' names a folder of the output"):
+            Checkpoint(f"{name}={folder / 'lr=1e-3'}")
