@@ -119,10 +119,9 @@ class Worker:
 
     def send(self, job: Job) -> None:
         """Hands over a job; a failure shows when its outcome is received."""
-        program = job.program.encode("utf-8", "backslashreplace")
-        examiner = (
-            None if job.examiner is None else job.examiner.encode("utf-8", "backslashreplace")
-        )
+        # Half a surrogate pair arrives as it is, and is no Python there.
+        program = job.program.encode("utf-8", "surrogatepass")
+        examiner = None if job.examiner is None else job.examiner.encode("utf-8", "surrogatepass")
         with contextlib.suppress(OSError):
             self._socket.sendall(
                 server.JOB.pack(len(program), -1 if examiner is None else len(examiner))

@@ -42,7 +42,7 @@ def run_candidate(source: bytes) -> None:
     """Runs the definitions, then answers (name, positional, keyword) until the pipe closes."""
     module = new_module()
     try:
-        exec(compile(source, "<program>", "exec"), module.__dict__)
+        exec(_compiled(source), module.__dict__)
     except BaseException as error:
         _send(_raised(error))
         return
@@ -146,11 +146,16 @@ def _revive(kind: type[Exception], text: str) -> Exception:
         return ValueError(text)
 
 
+def _compiled(source: bytes) -> types.CodeType:
+    """As `exec` takes a text, for which a line that names an encoding is a comment."""
+    return compile(source.decode("utf-8", "surrogatepass"), "<program>", "exec")
+
+
 def _outcome(source: bytes, module: types.ModuleType) -> tuple[int, str]:
     # Bound before the program can patch the module they are looked up in.
     fail, memory, described = FAIL, MEMORY, _describe
     try:
-        exec(compile(source, "<program>", "exec"), module.__dict__)
+        exec(_compiled(source), module.__dict__)
     except MemoryError:
         return memory, "MemoryError"
     except BaseException as error:

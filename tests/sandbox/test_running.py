@@ -36,7 +36,8 @@ def test_outcomes_keep_the_order_of_programs(sandbox):
         ("def f(:", "SyntaxError"),
         ("raise ValueError('why')", "ValueError: why"),
         ("\x00", "null bytes"),
-        ("'\ud800'.encode()", ""),
+        ("x = '\ud800'", "UnicodeEncodeError"),
+        ("\ufeffx = 1", "SyntaxError"),
         ("import numpy", "ModuleNotFoundError"),
         ("from phi1_jax import sandbox", "ImportError|ModuleNotFoundError"),
         ("class E(Exception):\n    def __str__(self): 1/0\nraise E", "cannot be shown"),
@@ -46,6 +47,13 @@ def test_a_failure_says_why(sandbox, program, message):
     (outcome,) = sandbox.run([program])
     assert outcome.verdict is Verdict.FAIL
     assert any(part in outcome.message for part in message.split("|"))
+
+
+def test_a_line_that_names_an_encoding_changes_nothing(sandbox):
+    """A program is a text, as for the original harness, which hands it to `exec`."""
+    program = "# coding: latin-1\nassert len('\u00e9') == 1"
+    exec(program, {})
+    assert verdicts(sandbox.run([program])) == [Verdict.PASS]
 
 
 def test_programs_are_not_main_and_know_nothing_of_each_other(sandbox):
