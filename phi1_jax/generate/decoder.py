@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from phi1_jax.config import ModelConfig
-from phi1_jax.generate.sampling import LOWEST, Rule, SamplerInput, choose
+from phi1_jax.generate.sampling import Rule, SamplerInput, choose
 from phi1_jax.generate.score import TokenScores, score_hidden
 from phi1_jax.model import decoding
 from phi1_jax.model.decoding import Cache, decoding_model, empty_cache, place
@@ -55,7 +55,7 @@ def prefill(
     model = decoding_model(spec.config, spec.platform, weights)
     logits_bv, x_btd, cache = model.prefill(tokens_bt, lengths_b)
     scores = score_hidden(model, x_btd, tokens_bt, n_top, spec.n_ids) if n_top else None
-    return State(place(cache, spec.mesh), _only_ids(logits_bv, spec.n_ids)), scores
+    return State(place(cache, spec.mesh), logits_bv), scores
 
 
 @partial(jax.jit, static_argnames=("spec", "rows", "slots"))
@@ -110,12 +110,11 @@ def decode(
         now = given._replace(
             counts_b=given.counts_b + index, lengths_b=lengths_b + index, history=history
         )
-        tokens_b, logprobs_b = choose(rule, logits_bv, now)
-        top_bk, ids_bk = jax.lax.top_k(logits_bv, n_top)
+        tokens_b, logprobs_b = choose(rule, logits_bv, now, spec.n_ids)
+        top_bk, ids_bk = jax.lax.top_k(logits_bv[:, : spec.n_ids], n_top)
         top_bk -= jax.nn.logsumexp(logits_bv, axis=-1)[:, None]
         history = history.add(tokens_b, now.lengths_b)
         logits_bv, recent = model.step(state.cache, recent, tokens_b, lengths_b, index, spec.flash)
-        logits_bv = _only_ids(logits_bv, spec.n_ids)
         scores = TokenScores(logprobs_b, ids_bk, top_bk)
         return (place(recent, spec.mesh), logits_bv, history), (tokens_b, scores)
 
@@ -125,10 +124,6 @@ def decode(
     cache = decoding.merge(state.cache, _resize(recent, steps), lengths_b)
     cache = place(cache, spec.mesh)
     return State(cache, logits_bv), tokens_nb.T, jax.tree.map(lambda x: x.swapaxes(0, 1), scores)
-
-
-def _only_ids(logits_bv: jax.Array, n_ids: int) -> jax.Array:
-    return jnp.where(jnp.arange(logits_bv.shape[-1]) < n_ids, logits_bv, LOWEST)
 
 
 def _resize(cache: Cache, slots: int) -> Cache:

@@ -123,18 +123,21 @@ def stream_key(seed: int, prompt_ids: Sequence[int], sample: int) -> np.ndarray:
     return np.frombuffer(digest[:8], np.uint32)
 
 
-def choose(rule: Rule, logits_bv: jax.Array, given: SamplerInput) -> tuple[jax.Array, jax.Array]:
+def choose(
+    rule: Rule, logits_bv: jax.Array, given: SamplerInput, n_ids: int | None = None
+) -> tuple[jax.Array, jax.Array]:
     """The next token of each row.
 
     Args:
-      logits_bv: float32[b, v] from the model; ids that must not be chosen have its lowest value.
+      logits_bv: float32[b, v] from the model.
+      n_ids: ids from here on are never chosen; None: all may be.
     Returns:
       int32[b] and float32[b], the log-probability of the token under the model itself, that is
       before penalty, temperature and filters.
     """
     numbers_7b1 = given.numbers_b7.T[..., None]
     temperature, top_k, top_p, penalty, frequency, presence, _ = numbers_7b1
-    history, scores_bv = given.history, logits_bv
+    history, scores_bv = given.history, _only_ids(logits_bv, n_ids)
     if rule.penalised:
         penalised = jnp.where(scores_bv > 0, scores_bv / penalty, scores_bv * penalty)
         scores_bv = jnp.where(history.seen_bv, jnp.maximum(penalised, LOWEST), scores_bv)
@@ -163,14 +166,26 @@ def choose(rule: Rule, logits_bv: jax.Array, given: SamplerInput) -> tuple[jax.A
     return tokens_b.astype(jnp.int32), chosen_b - jax.nn.logsumexp(logits_bv, axis=-1)
 
 
+def _only_ids(logits_bv: jax.Array, n_ids: int | None) -> jax.Array:
+    """The logits with those of ids from `n_ids` on at the lowest value."""
+    if n_ids is None or n_ids == logits_bv.shape[-1]:
+        return logits_bv
+    return jnp.where(jnp.arange(logits_bv.shape[-1]) < n_ids, logits_bv, LOWEST)
+
+
 def _repeats(n: int, tokens_bs: jax.Array, lengths_b: jax.Array, v: int) -> jax.Array:
     """bool[b, v], the tokens that would complete an n-gram which the row holds already."""
     slots = jnp.arange(tokens_bs.shape[1])
+    if n > len(slots):  # such a run does not fit
+        return jnp.zeros((len(tokens_bs), v), bool)
     # At slot j: j ends an n-gram of the row, and its first n - 1 tokens are the row's last.
     ends_bs = (slots >= n - 1) & (slots < lengths_b[:, None])
-    for back in range(1, n):
+
+    def match(back: jax.Array, ends_bs: jax.Array) -> jax.Array:
         last_b1 = jnp.take_along_axis(tokens_bs, (lengths_b - back)[:, None], axis=1, mode="clip")
-        ends_bs &= jnp.roll(tokens_bs, back, axis=1) == last_b1
+        return ends_bs & (jnp.roll(tokens_bs, back, axis=1) == last_b1)
+
+    ends_bs = jax.lax.fori_loop(1, n, match, ends_bs)
     rows_b1 = jnp.arange(len(tokens_bs))[:, None]
     banned_bv = jnp.zeros((len(tokens_bs), v), bool)
     return banned_bv.at[rows_b1, jnp.where(ends_bs, tokens_bs, v)].set(True, mode="drop")
@@ -182,10 +197,14 @@ def _at_share(weights_bv: jax.Array, shares_b: jax.Array) -> jax.Array:
     One random number a row: a number for every token of the vocabulary, as the Gumbel trick
     wants, took as long as the model itself (1M parameters, 64 rows, CPU).
     """
-    sums_bv = jnp.cumsum(weights_bv, axis=-1)
-    wholes_b = sums_bv[:, -1]
+    # Rounded sums rise and fall a little over tokens of no weight, which must not be drawn.
+    weighs_bv = weights_bv > 0
+    sums_bv = jnp.where(weighs_bv, jnp.cumsum(weights_bv, axis=-1), 0)
+    wholes_b = jnp.max(sums_bv, axis=-1)
     marks_b = jnp.minimum(shares_b * wholes_b, jnp.nextafter(wholes_b, jnp.zeros_like(wholes_b)))
-    return jnp.sum(sums_bv <= marks_b[:, None], axis=-1)
+    ids = jnp.arange(weights_bv.shape[-1])
+    # sums_bv > marks_b >= 0 leaves out what does not weigh.
+    return jnp.min(jnp.where(sums_bv > marks_b[:, None], ids, ids.size), axis=-1)
 
 
 def keep_top(scores_bv: jax.Array, top_k: jax.Array | None, top_p: jax.Array | None) -> jax.Array:

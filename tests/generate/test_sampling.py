@@ -8,6 +8,7 @@ from phi1_jax.generate.sampling import (
     History,
     SamplerInput,
     Sampling,
+    _at_share,
     choose,
     keep_top,
     numbers_of,
@@ -47,6 +48,19 @@ def test_keep_top_as_by_sorting(top_k, top_p):
         stays = kept(row, top_k, top_p)
         np.testing.assert_array_equal(score > -1e38, stays)
         np.testing.assert_array_equal(score[stays], row[stays])
+
+
+def test_no_share_of_the_whole_draws_what_was_left_out():
+    """Rounded sums rise and fall over the tokens between: at each of them, and just beside it."""
+    logits = (RNG.normal(size=(1, 8192)) * 3).astype(np.float32)
+    weights = jax.nn.softmax(keep_top(logits, None, jnp.float32(0.95)), axis=-1)
+    sums = np.asarray(jnp.cumsum(weights, axis=-1))[0]
+    assert (np.diff(sums)[np.asarray(weights)[0, 1:] == 0] != 0).any()  # else this shows nothing
+    shares = sums[np.asarray(weights)[0] == 0] / sums[-1]
+    drawn = jax.jit(jax.vmap(lambda share: _at_share(weights, share[None])[0]))
+    for near in (shares, np.nextafter(shares, 0), np.nextafter(shares, 1)):
+        found = np.asarray(drawn(np.clip(near, 0, np.nextafter(np.float32(1), 0))))
+        assert (np.asarray(weights)[0, found] > 0).all()
 
 
 @pytest.mark.slow
