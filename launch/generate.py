@@ -23,6 +23,7 @@ from absl import flags
 from phi1_jax.cli import script
 from phi1_jax.errors import UserError
 from phi1_jax.files import parse_json
+from phi1_jax.tokens.tokenizer import check_texts
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a run, or of Hugging Face.")
 STEP = flags.DEFINE_integer("step", None, "Which of its checkpoints; the newest by default.", 0)
@@ -71,11 +72,11 @@ def main(argv: Sequence[str]) -> None:
     records = [{"prompt": text} for text in PROMPT.value]
     if PROMPT_FILE.value:
         records = read_prompts(Path(PROMPT_FILE.value))
+    check_texts([record["prompt"] for record in records], "prompt")
     script.start_jax()
-    from phi1_jax.generate.generator import Generator, check_prompts
+    from phi1_jax.generate.generator import Generator
     from phi1_jax.generate.sampling import Sampling
 
-    check_prompts([record["prompt"] for record in records])
     sampling = Sampling(
         TEMPERATURE.value,
         TOP_K.value,

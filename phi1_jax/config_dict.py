@@ -60,6 +60,8 @@ def load_config(path: Path | str, changes: Mapping[str, Any] | None = None) -> R
         group = values
         for part in groups:
             group = group.setdefault(part, {})
+            if not isinstance(group, dict):
+                raise UserError(f"config field {name}: {part} is a value, not a group of fields")
         group[field] = value
     return from_dict(RunConfig, values)
 

@@ -5,7 +5,7 @@ import pytest
 from conftest import REPOSITORY
 
 from phi1_jax.config import ModelConfig, RunConfig
-from phi1_jax.config_dict import from_dict, to_dict
+from phi1_jax.config_dict import from_dict, load_config, to_dict
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import count_params
 
@@ -124,6 +124,11 @@ def test_a_bad_field_is_named(change, words):
         from_dict(RunConfig, change)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_change_below_a_value_is_named():
+    with pytest.raises(UserError, match=r"config field steps\.x: steps is a value"):
+        load_config("phi1_tiny", {"steps.x": 20})
 
 
 def test_configs_are_immutable():

@@ -28,7 +28,7 @@ from phi1_jax.corpus.records import read_records, write_records
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark
 from phi1_jax.evaluate.pass_at_k import bootstrap_interval
-from phi1_jax.tokens.tokenizer import Tokenizer
+from phi1_jax.tokens.tokenizer import Tokenizer, check_vocabulary
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,14 @@ def solution_bits(
       params: its parameters, as in a checkpoint.
       batch_size: rows scored at once.
     Raises:
-      UserError: a task without a reference solution.
+      UserError: a task without a reference solution, or the tokenizer has more pieces than the
+        model.
     """
     from phi1_jax.generate.score import token_logprobs
 
     if void := [task.task_id for task in benchmark.tasks if not task.solution]:
         raise UserError(f"{benchmark.name}: {void[0]} has no reference solution to measure")
+    check_vocabulary(tokenizer, config.vocab_size)
     context = config.max_seq_len
     pieces = []  # (task, ids, index of the first that counts)
     sizes = []

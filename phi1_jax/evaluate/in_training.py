@@ -18,10 +18,10 @@ from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.samples import SamplingPlan
 from phi1_jax.evaluate.saved import read_rows
 from phi1_jax.evaluate.scoring import evaluate_model
-from phi1_jax.generate.generator import Generator, check_prompts
+from phi1_jax.generate.generator import Generator
 from phi1_jax.sandbox import Limits, open_sandbox
 from phi1_jax.tokens.load import load_tokenizer
-from phi1_jax.tokens.tokenizer import Tokenizer
+from phi1_jax.tokens.tokenizer import Tokenizer, check_texts
 
 # Called with the step and the parameters.
 Evaluator = Callable[[int, Any], dict[str, float | str]]
@@ -63,7 +63,7 @@ def open_evaluators(
     if not watched.benchmark and not watched.prompts:
         yield {}
         return
-    check_prompts(watched.prompts)
+    check_texts(watched.prompts, "prompt")
     if not config.eval_every_steps:
         raise UserError("config field eval_every_steps=0: say how often, --config.eval_every_steps")
     if not config.data.tokenizer:

@@ -6,6 +6,7 @@ samples share one reading of their prompt, and all rows then decode a chunk of t
 
 import functools
 import hashlib
+import operator
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from phi1_jax.model.decoding import decoding_weights
 from phi1_jax.model.sharding import mesh_of, platform_of
 from phi1_jax.run.checkpoint import TOKENIZER, load_model, read_model_config
 from phi1_jax.tokens.load import load_tokenizer
-from phi1_jax.tokens.tokenizer import Tokenizer
+from phi1_jax.tokens.tokenizer import Tokenizer, check_texts, check_vocabulary
 
 Overflow = Literal["error", "left"]
 
@@ -64,11 +65,7 @@ class Generator:
         Raises:
           UserError: the tokenizer has more pieces than the model.
         """
-        if tokenizer.vocab_size > model_config.vocab_size:
-            raise UserError(
-                f"the tokenizer has {tokenizer.vocab_size} pieces and the model only"
-                f" model.vocab_size={model_config.vocab_size}; use the one it was trained with"
-            )
+        check_vocabulary(tokenizer, model_config.vocab_size)
         self.config = model_config
         self.tokenizer = tokenizer
         self.chunk_tokens = chunk_tokens
@@ -141,6 +138,7 @@ class Generator:
         Raises:
           UserError: a value out of range, or a prompt that is too long; names it.
         """
+        prompts = prompts if isinstance(prompts, str) else list(prompts)
         results: list[dict[int, Completion]] = [{} for _ in prompts]
         for progress in self.stream(
             prompts,
@@ -172,6 +170,8 @@ class Generator:
 
         What is wrong with the arguments is raised here, before the first of them.
         """
+        max_new_tokens = operator.index(max_new_tokens)  # NumPy's integers count no bits
+        prompts, stop = (x if isinstance(x, str) else list(x) for x in (prompts, stop))
         for name, number in (
             ("max_new_tokens", max_new_tokens),
             ("n_samples", n_samples),
@@ -188,7 +188,7 @@ class Generator:
             raise UserError(f"stop={stop!r} must be a list of strings, none of them empty")
         if on_overflow not in get_args(Overflow):
             raise UserError(f"on_overflow={on_overflow!r} must be error or left")
-        check_prompts(prompts)
+        check_texts(prompts, "prompt")
         waiting = self._queue(prompts, sampling, max_new_tokens, n_samples, seed, stop, on_overflow)
         # Chunks of one size, so that none is decoded in vain.
         steps = -(-max_new_tokens // -(-max_new_tokens // self.chunk_tokens))
@@ -263,19 +263,3 @@ class Generator:
                 key = stream_key(seed, ids, sample)
                 rows.append(Row(index, sample, ids, limit, key, sampling, stop))
         return deque(sorted(rows, key=lambda row: len(row.prompt_ids)))
-
-
-def check_prompts(prompts: Sequence[str]) -> None:
-    """Raises:
-    UserError: one text in place of a list, or a text that no UTF-8 file can hold; names it.
-    """
-    if isinstance(prompts, str):
-        raise UserError(f"prompts={prompts[:20]!r} must be a list of texts")
-    for index, text in enumerate(prompts):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise UserError(
-                f"prompt {index} is not text in UTF-8: character {error.start} is"
-                f" {text[error.start]!r}"
-            ) from error

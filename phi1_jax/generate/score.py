@@ -38,11 +38,16 @@ def token_logprobs(
     Returns:
       float32[len(row) - 1] for each row: entry i is that of token i + 1.
     Raises:
-      ValueError: a row is empty or longer than the model's context.
+      ValueError: a row is empty or longer than the model's context, or has an id that is none.
     """
     context = config.max_seq_len
     if bad := [len(row) for row in rows if not 1 <= len(row) <= context]:
         raise ValueError(f"a row of {bad[0]} tokens: must be from 1 to {context}")
+    # JAX would take another id in place of one that there is not.
+    if any(min(row) < 0 or max(row) >= config.vocab_size for row in rows):
+        raise ValueError(f"token ids must be from 0 to {config.vocab_size - 1}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be at least 1")
     mesh = mesh_of(params)
     score, found = _compiled(config, mesh), [np.zeros(0, np.float32)] * len(rows)
     devices = mesh.size if mesh else 1

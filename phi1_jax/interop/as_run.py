@@ -29,7 +29,9 @@ def as_run(folder: Path | str, cache: Path | None = None) -> Path:
     if not is_hugging_face(read_json_if_whole(folder / CONFIG)):
         return folder
     folder = folder.resolve()
-    files = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.iterdir())]
+    # A link to nothing, as a cleared cache leaves, is missed only where the file is needed.
+    stats = [(f.name, f.stat()) for f in sorted(folder.iterdir()) if f.exists()]
+    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     key = hashlib.sha256(json.dumps([str(folder), files]).encode()).hexdigest()[:12]
     # In a folder of its own, so that the model keeps its name.
     place = (cache or cache_folder() / "models").expanduser() / key

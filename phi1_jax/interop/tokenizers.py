@@ -38,7 +38,8 @@ def read_tokenizer(folder: Path, model: Path | None = None) -> BytePairTokenizer
       UserError: there is no tokenizer, or it cannot be read.
     """
     model = model or folder
-    paths = [p for name in (_CONFIG, _SPECIAL, *_TEMPLATES) for p in sorted(folder.glob(name))]
+    names = (_CONFIG, _SPECIAL, *_TEMPLATES)
+    paths = [p for name in names for p in sorted(folder.glob(name)) if p.is_file()]
     files = {str(path.relative_to(folder)): _read(path) for path in paths}
     files |= {
         name: _read(model / name) for name in (_GENERATION, _MODEL) if (model / name).exists()
@@ -82,12 +83,15 @@ def read_tokenizer(folder: Path, model: Path | None = None) -> BytePairTokenizer
 
 def _read(path: Path) -> Any:
     """An object of JSON, or the text of another file."""
+    is_json = path.suffix == ".json"
     try:
         text = path.read_text(encoding="utf-8")
-        values = parse_json(text) if path.suffix == ".json" else text
+        values = parse_json(text) if is_json else text
+        json.dumps(values, ensure_ascii=False).encode()  # as it will be written back
     except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
-    if path.suffix == ".json" and not isinstance(values, dict):
+        what = "JSON" if is_json else "text"
+        raise UserError(f"{path} is not {what} in UTF-8: {error}") from error
+    if is_json and not isinstance(values, dict):
         raise UserError(f"{path} is not an object of JSON")
     return values
 
@@ -98,6 +102,8 @@ def _tokens(value: Any) -> list[str]:
         return [value["content"]] if "content" in value else _tokens(list(value.values()))
     if isinstance(value, list):
         return [token for item in value for token in _tokens(item)]
+    if value and not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
     return [value] if value else []
 
 

@@ -18,7 +18,7 @@ from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import batch_sharding, make_mesh, param_shardings, platform_of
 from phi1_jax.run.checkpoint import TOKENIZER, load_model, read_model_config
 from phi1_jax.tokens.load import load_tokenizer
-from phi1_jax.tokens.tokenizer import Tokenizer
+from phi1_jax.tokens.tokenizer import Tokenizer, check_texts
 
 # Each length is a compiled program; documents shorter than the least are padded to it.
 N_LENGTHS = 4
@@ -123,6 +123,7 @@ class Embedder:
 
         So the next texts can be tokenized while the devices compute.
         """
+        check_texts(texts)
         rows = self.tokenizer.encode_batch(texts)
         n_tokens = np.array([len(row) for row in rows], np.int64)
         order = np.argsort(n_tokens, kind="stable")

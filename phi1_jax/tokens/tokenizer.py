@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from phi1_jax.errors import UserError
+
 END_OF_TEXT = "<|endoftext|>"
 MODEL = "tokenizer.model"
 TOKENIZER_JSON = "tokenizer.json"
@@ -34,3 +36,34 @@ class Tokenizer(Protocol):
         ...
 
     def save(self, folder: Path | str) -> None: ...
+
+
+def check_texts(texts: Sequence[str], name: str = "text") -> None:
+    """What a tokenizer would take for something else.
+
+    Args:
+      name: of one of them, for the error.
+    Raises:
+      UserError: one text in place of a list, or a text that no UTF-8 file can hold; names it.
+    """
+    if isinstance(texts, str):
+        raise UserError(f"{name}s={texts[:20]!r} must be a list of texts")
+    for index, text in enumerate(texts):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{name} {index} is not text in UTF-8: character {error.start} is"
+                f" {text[error.start]!r}"
+            ) from error
+
+
+def check_vocabulary(tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Raises:
+    UserError: the tokenizer has more pieces than the model's `vocab_size`.
+    """
+    if tokenizer.vocab_size > vocab_size:
+        raise UserError(
+            f"the tokenizer has {tokenizer.vocab_size} pieces and the model only"
+            f" model.vocab_size={vocab_size}; use the one it was trained with"
+        )

@@ -12,6 +12,7 @@ from phi1_jax.errors import UserError
 from phi1_jax.generate import batch
 from phi1_jax.generate.generator import Generator
 from phi1_jax.generate.sampling import Sampling, stream_key
+from phi1_jax.generate.score import token_logprobs
 from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import make_mesh, param_shardings
 from phi1_jax.run.checkpoint import write_model
@@ -283,6 +284,25 @@ def test_dtypes_and_tokens_are_the_same_where_jax_counts_in_64_bits(generator, p
 def test_bad_options(generator, options, message):
     with pytest.raises(UserError, match=message):
         generator.generate(**{"prompts": ["x"], "max_new_tokens": 5, **options})
+
+
+def test_any_iterable_and_numpys_numbers_do(generator, greedy):
+    letter = greedy[0][0].text[5]
+    found = generator.generate(
+        (prompt for prompt in PROMPTS), max_new_tokens=np.int64(20), stop=(s for s in [letter])
+    )
+    assert found == generator.generate(PROMPTS, max_new_tokens=20, stop=[letter])
+    assert found[0][0].finish_reason == "stop"
+
+
+def test_scores_are_of_ids_that_there_are(tiny_model, params):
+    for rows, options, words in (
+        ([[1, -1]], {}, "ids must be from 0 to 263"),
+        ([[1], [264, 2]], {}, "ids must be from 0 to 263"),
+        ([[1, 2]], {"batch_size": 0}, "batch_size=0 must be at least 1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            token_logprobs(tiny_model, params, rows, **options)
 
 
 def test_stream_refuses_before_its_first_text(generator):

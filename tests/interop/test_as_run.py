@@ -19,6 +19,7 @@ from phi1_jax.interop.as_run import as_run
 def test_a_folder_is_converted_once_and_again_when_a_file_changes(converted, tmp_path):  # noqa: F811
     source = tmp_path / "phi"
     shutil.copytree(converted / "hf", source)
+    (source / "README.md").symlink_to(tmp_path / "cleared")
     first = as_run(source, tmp_path / "cache")
     ours, theirs = (jax.tree.leaves(load_model(r)[1]) for r in (first, converted / "run"))
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))

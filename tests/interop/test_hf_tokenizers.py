@@ -231,6 +231,15 @@ def test_what_a_folder_says_of_its_tokenizer_is_written_back(chat, tmp_path):
     assert again.stop_ids == written.stop_ids and again.fingerprint == written.fingerprint
 
 
+def test_a_template_that_is_no_text_is_named_and_a_folder_of_its_name_is_none(chat):
+    (chat / "chat_template.jinja").write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"chat_template\.jinja is not text in UTF-8"):
+        read_tokenizer(chat)
+    (chat / "chat_template.jinja").unlink()
+    (chat / "chat_template.jinja").mkdir()
+    assert "chat_template.jinja" not in read_tokenizer(chat).files
+
+
 def test_a_run_that_is_trained_here_also_ends_at_the_end_of_its_documents(chat, tmp_path):
     write(chat, "generation_config", {"eos_token_id": 640})
     read_tokenizer(chat).save(tmp_path / "run")
@@ -263,6 +272,9 @@ def test_where_completions_end(chat, generation, config, stops):
         ("added_tokens", {"<|im_end|>": "x"}, "names no token"),
         ("tokenizer_config", {"added_tokens_decoder": {"640": {}}}, "names no token"),
         ("tokenizer_config", [], "is not an object"),
+        ("tokenizer_config", {"additional_special_tokens": [5]}, "names no token: 5 is no text"),
+        ("tokenizer_config", {"eos_token": 5}, "names no token: 5 is no text"),
+        ("tokenizer_config", {"chat_template": "\ud800"}, "is not JSON in UTF-8"),
     ],
 )
 def test_tokens_that_cannot_be_are_refused_in_one_line(chat, name, values, message):

@@ -44,6 +44,13 @@ def test_a_vector_is_the_mean_of_the_last_hidden_state(
         np.testing.assert_allclose(vector, expected, rtol=0, atol=2e-5)
 
 
+def test_one_text_is_no_list_of_texts(embedder):
+    with pytest.raises(UserError, match="texts='def f' must be a list of texts"):
+        embedder.embed("def f")
+    with pytest.raises(UserError, match="text 1 is not text in UTF-8"):
+        embedder.embed(["x", "\ud800"])
+
+
 @pytest.mark.slow
 def test_batches_and_devices_do_not_change_a_vector(embedder, tiny_model, params, byte_tokenizer):
     assert embedder.lengths == [8, 16, 32, 64]
