@@ -44,7 +44,7 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
 N = flags.DEFINE_integer("n", None, "Documents to annotate; default all.", 1)
 ANNOTATOR = flags.DEFINE_enum("annotator", "rubric", ["rubric", "api", "labels"], "Who annotates.")
 LABEL_RANGE = flags.DEFINE_list("label_range", ["0", "5"], "Ends of the scale of the labels.")
-FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
 def main(argv: Sequence[str]) -> None:

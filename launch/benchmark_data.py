@@ -32,7 +32,7 @@ from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
 
 N_EXERCISES = flags.DEFINE_integer("n_exercises", None, "Exercises to write.", 1)
-PROBLEMS = flags.DEFINE_string("problems", None, "Benchmark to compare with, e.g. HumanEval.")
+PROBLEMS = flags.DEFINE_string("problems", None, "File to compare with: HumanEval.jsonl.gz.")
 N_DOCUMENTS = flags.DEFINE_integer("n_documents", 880_000, "Exercises to compare.", 1000)
 REPEATS = flags.DEFINE_integer("repeats", 10, "Times that each exercise occurs.", 1)
 MEAN_CHARS = flags.DEFINE_integer("mean_chars", 0, "Of the documents; 0: an exercise each.", 0)
@@ -46,6 +46,8 @@ def main(argv: Sequence[str]) -> None:
     del argv
     if not (N_EXERCISES.value or PROBLEMS.value or MB.value):
         raise UserError("give --n_exercises, --problems or --mb, what to time; see --help")
+    if PROBLEMS.value and not Path(PROBLEMS.value).is_file():
+        raise UserError(f"--problems={PROBLEMS.value}: no such file")
     with tempfile.TemporaryDirectory() as folder:
         if N_EXERCISES.value:
             print(json.dumps(time_synthesis(N_EXERCISES.value), indent=1))

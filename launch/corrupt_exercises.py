@@ -32,7 +32,7 @@ BATCH = flags.DEFINE_integer(
     "batch", 16, "Exercises that share a process; 1 if their teacher is not trusted.", 1
 )
 WORKERS = flags.DEFINE_integer("workers", 2, "Sandboxes that run at once.", 1)
-FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 # An edit may make a loop endless; programs take milliseconds.
 CPU_S = 1
 

@@ -54,7 +54,7 @@ MEMORY_GB = flags.DEFINE_float("memory_gb", 4, "Memory to ask for, for each task
 PARTITION = flags.DEFINE_string("slurm_partition", "", "Slurm partition.")
 TIME = flags.DEFINE_string("slurm_time", "08:00:00", "Limit of each Slurm job.")
 SLURM_ARGS = flags.DEFINE_list("slurm_args", [], "More for sbatch, e.g. account=lab,qos=low.")
-FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
 def main(argv: Sequence[str]) -> None:

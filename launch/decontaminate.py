@@ -44,7 +44,7 @@ EMBEDDER = flags.DEFINE_string(
     "embedder", None, "Folder of a run, or of Hugging Face, to embed texts with."
 )
 WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", 1)
-FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
 def main(argv: Sequence[str]) -> None:

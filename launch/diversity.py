@@ -35,7 +35,7 @@ LONG_PROMPT = flags.DEFINE_integer(
     "long_prompt", 200, "Characters beyond which a prompt is long.", 1
 )
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "Counts --long_prompt in its tokens instead.")
-FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
 def main(argv: Sequence[str]) -> None:

@@ -29,7 +29,7 @@ MAX_TOKENS = flags.DEFINE_integer(
 BATCH_TOKENS = flags.DEFINE_integer("batch_tokens", 1 << 14, "Tokens a device computes at once.", 1)
 PART = flags.DEFINE_integer("documents_per_part", 4096, "Documents in each file of vectors.", 1)
 SHARD = flags.DEFINE_string("shard", "0/1", "i/n: this process embeds each n-th part from part i.")
-FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
 def main(argv: Sequence[str]) -> None:

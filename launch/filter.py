@@ -29,7 +29,7 @@ BUDGET_TOKENS = flags.DEFINE_float(
 )
 BUDGET_MB = flags.DEFINE_float("budget_mb", None, "MB of text to keep; default no limit.", 0)
 MIN_SCORE = flags.DEFINE_float("min_score", 0.0, "Drop lower scores, even within the budget.", 0, 1)
-FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
 def main(argv: Sequence[str]) -> None:

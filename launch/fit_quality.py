@@ -29,7 +29,7 @@ POSITIVE_SHARE = flags.DEFINE_float(
 )
 TREES = flags.DEFINE_integer("trees", 300, "Trees of the forest.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the forest.", 0)
-FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
 def main(argv: Sequence[str]) -> None:

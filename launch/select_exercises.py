@@ -30,7 +30,7 @@ from phi1_jax.synthesis.synthesize import EXERCISES
 flags.adopt_module_key_flags(corpus)  # so that --help shows them
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
 SELECTION = DataclassFlags(Selection)
-FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
 def main(argv: Sequence[str]) -> None:

@@ -57,7 +57,7 @@ REQUIRE = flags.DEFINE_enum(
 )
 SEED = flags.DEFINE_integer("seed", 0, "Another seed asks for other exercises.")
 WORKERS = flags.DEFINE_integer("workers", 2, "Sandboxes that run at once.", 1)
-FORCE = flags.DEFINE_bool("force", False, "Redo what is finished and unchanged.")
+FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 TOPICS = flags.DEFINE_string("topics", None, "api: a topic tree of your own, JSON.")
 TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "api: of sampling; negative: not sent.")
 N_BENCHMARK = flags.DEFINE_integer("n_benchmark", 200, "offline: held-out problems.", 1, 2000)

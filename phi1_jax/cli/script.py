@@ -262,11 +262,21 @@ def _parse(argv: Sequence[str]) -> list[str]:
             override = re.match(r"--?(config\.[\w.]+)", argument)
             if not override or isinstance(error, flags.Error):
                 continue
-            if override[1].rpartition(".")[2] in problem:
+            _, *parts = override[1].split(".")
+            words = re.findall(r"\w+", problem)
+            if unknown := [at for at, part in enumerate(parts) if part in words]:
                 hint = problem.partition("Did you mean")[2]
                 problem = f"--{override[1]}: no such field in the config"
-                problem += f"; did you mean{hint}" if hint else ""
+                group = ".".join(parts[: unknown[0]])
+                problem += f"; did you mean{hint}" if hint else _fields_of(group)
         _fail(f"{problem} (see --help)")
+
+
+def _fields_of(group: str) -> str:
+    """Those of a group of `RunConfig`, or of itself, for an error."""
+    values: Any = to_dict(RunConfig())
+    values = values.get(group) if group else values
+    return f"; {group or 'it'} has {', '.join(values)}" if isinstance(values, dict) else ""
 
 
 def _refuse_nan_and_empty() -> None:

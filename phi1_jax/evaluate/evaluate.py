@@ -45,7 +45,7 @@ class EvaluationConfig:
     """What is measured.
 
     Attributes:
-      metrics: pass_at_k executes completions; solution_bits_per_byte (see `bits_per_byte`) executes
+      metrics: of pass_at_k, which executes completions, and solution_bits_per_byte, which executes
         nothing, and needs neither a sandbox nor --allow_code_execution.
       k: pass@k to report; by default 1, 10 and 100, as far as there are samples.
       robustness: also ask each problem in other words and report the drop of pass@1.

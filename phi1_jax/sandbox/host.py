@@ -51,8 +51,8 @@ _VERDICTS = {
 class Limits:
     """What one program may use. No limit lets it start a process or write a file."""
 
-    # Of each process; decides, since it hardly depends on the machine's load. The slowest reference
-    # solution of MBPP (123) takes 3 s of a quiet core and 6 of a shared one.
+    # CPU seconds of each process; the limit that counts, since it hardly depends on the machine's
+    # load. MBPP's slowest reference solution (123) takes 3 s of a quiet core and 6 of a shared one.
     cpu_s: float = 10.0
     wall_s: float = 30.0  # of the whole job; generous, for programs that sleep
     memory_mb: int = 512  # of each process, on top of the interpreter's own

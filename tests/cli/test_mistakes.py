@@ -69,6 +69,7 @@ def test_a_url_is_refused_at_once(value, parse, tmp_path, monkeypatch):
     assert parse("--base_url", "http://x/v1", "--prompt", "http://y").prompt == "http://y"
 
 
+@pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
@@ -77,10 +78,13 @@ def test_a_url_is_refused_at_once(value, parse, tmp_path, monkeypatch):
         ("--learning_rate=1", "did you mean --config.optimizer.peak_learning_rate?"),
         ("--batch_size=1", "did you mean --config.data.global_batch_size?"),
         ("--outptu=x", "Did you mean: output"),
+        ("--config=phi1_tiny --config.stepz=1", "--config.stepz: no such field in the config; did"),
+        ("--config=phi1_tiny --config.optimizer.lr=1", "; optimizer has name, peak_learning_rate,"),
+        ("--config=phi1_tiny --config.opt.x=1", "--config.opt.x: no such field in the config; it"),
     ],
 )
 def test_a_near_miss_is_answered(argument, words, parse):
-    assert words in parse(argument)
+    assert words in parse(*argument.split())
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999"])
