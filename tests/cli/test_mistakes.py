@@ -27,7 +27,7 @@ def parse(monkeypatch, capsys):
         values["k"].value = [""]  # as a default may stand
         config_flags.DEFINE_config_file("config", None, "", flag_values=values)
         monkeypatch.setattr(flags, "FLAGS", values)
-        monkeypatch.setattr(sys, "argv", [str(REPOSITORY / "launch" / "train.py")])
+        monkeypatch.setattr(sys, "argv", [str(REPOSITORY / "launch" / "train.py"), *arguments])
         try:
             script._parse(["train.py", *arguments])
         except SystemExit as left:
