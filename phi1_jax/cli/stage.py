@@ -15,10 +15,10 @@ from typing import Any
 
 import phi1_jax
 from phi1_jax.errors import UserError
+from phi1_jax.files import STAGE_MARKER as MARKER
 from phi1_jax.files import file_sha256, read_json_if_whole, remove, take_lock, write_json
 
 REPORT = "report.json"
-MARKER = "stage.json"
 # Where a stage works, inside its folder: the last result stays until the new one is whole.
 UNFINISHED = "unfinished"
 _REMOVED = "removed.json"  # in UNFINISHED: the report of the result that is being replaced

@@ -22,6 +22,7 @@ from phi1_jax.corpus.records import (
     write_records,
 )
 from phi1_jax.errors import UserError
+from phi1_jax.files import STAGE_MARKER, read_json_if_whole
 
 CODE, PROSE = (".py",), (".md", ".rst", ".txt")
 # Larger "source files" are data; they are not even read.
@@ -130,8 +131,9 @@ def list_files(path: Path, kind: str = "", skip: Skip | None = None) -> list[Pat
         `unreadable`, and of folders that are not entered: `linked_folder`, `virtual_environment`.
         Those of Git and caches are not told.
     Raises:
-      UserError: no such path, a pipe, a folder without a file of a known format, or one with
-        Python beside data: a program that loads the data, or code that comes with its data.
+      UserError: no such path, a pipe, a folder without a file of a known format, one with Python
+        beside data (a program that loads the data, or code that comes with its data), or one that
+        is or holds a stage's output, where what was dropped lies beside what was kept.
     """
     if path.is_file():
         return [path]
@@ -148,6 +150,8 @@ def list_files(path: Path, kind: str = "", skip: Skip | None = None) -> list[Pat
     for folder, below, names in os.walk(
         path, onerror=lambda e: leave_out(e.filename, "unreadable")
     ):
+        if STAGE_MARKER in names:
+            _refuse_stage(Path(folder))
         for name in [*below]:
             if name in (".git", "__pycache__"):
                 below.remove(name)
@@ -182,6 +186,15 @@ def list_files(path: Path, kind: str = "", skip: Skip | None = None) -> list[Pat
         for name, reason in sorted(left_out):
             skip(plain(name), reason)
     return sorted(file for k in read for file in found[k])
+
+
+def _refuse_stage(folder: Path) -> None:
+    if stage := read_json_if_whole(folder / STAGE_MARKER).get("stage"):
+        found = ", ".join(map(str, sorted(folder.rglob("*.jsonl.zst"))[:5]))
+        raise UserError(
+            f"{folder}: is the output of stage {stage!r}, with what it dropped and its report; name"
+            f" the files that are meant{f', of {found}' if found else ''}"
+        )
 
 
 def read_files(

@@ -160,3 +160,9 @@ def test_a_corpus_that_is_named_twice_is_refused(tmp_path, monkeypatch):
         monkeypatch.setattr(corpus_flags, "CORPUS", holder)
         with pytest.raises(UserError, match="is named twice; name it once"):
             corpus_flags.paths()
+    (tmp_path / "a" / "c").mkdir()
+    for names in (["a", "a/c"], ["b/c", "a"]):
+        holder = SimpleNamespace(value=[str(tmp_path / name) for name in names])
+        monkeypatch.setattr(corpus_flags, "CORPUS", holder)
+        with pytest.raises(UserError, match=r"/c: lies in --corpus=.*/a; name only"):
+            corpus_flags.paths()

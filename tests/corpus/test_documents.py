@@ -104,6 +104,19 @@ def test_a_folder_of_both_code_and_data_is_refused_unless_one_is_chosen(tmp_path
     assert [file.name for file in list_files(tmp_path / "train", "code")] == ["1.jsonl"]
 
 
+def test_a_folder_with_what_a_stage_wrote_is_refused_and_its_files_are_named(tmp_path):
+    """What it dropped lies beside what it kept."""
+    for name in ("clean", "dropped"):
+        write_documents(tmp_path / "out" / f"{name}.jsonl.zst", ODD)
+    (tmp_path / "out" / "stage.json").write_text('{"stage": "decontaminate"}')
+    for folder in (tmp_path, tmp_path / "out"):
+        with pytest.raises(UserError, match=r"'decontaminate', .*/clean\.jsonl\.zst, .*/dropped"):
+            list_files(folder)
+    assert list(read_documents(tmp_path / "out" / "clean.jsonl.zst")) == ODD
+    (tmp_path / "out" / "stage.json").write_text('{"scene": 1}')  # another program's
+    assert len(list_files(tmp_path)) == 3
+
+
 def test_broken_records_are_named_or_counted(tmp_path):
     path = tmp_path / "d.jsonl"
     path.write_bytes(b'{"text": "a"}\n{"text": \n\n[1]\n{"text": "b"}\n')
