@@ -401,9 +401,12 @@ def _column(record: Mapping[str, Any], name: str, columns: Mapping[str, str]) ->
     """The column of a document's field."""
     if name == "text" and "text" not in columns:
         is_exercise = "solution" in record and "prompt" in record
+        # A table of exercises and other documents has null in the columns of the other kind.
+        if is_exercise and record.get("text") is not None:
+            is_exercise = record["solution"] is not None and record["prompt"] is not None
         return columns.get("solution", "solution" if is_exercise else "text")
     if name == "id" and "id" not in columns:
-        return "id" if "id" in record else "task_id"
+        return "task_id" if record.get("id") is None else "id"
     return columns.get(name, name)
 
 
