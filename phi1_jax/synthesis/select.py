@@ -74,9 +74,9 @@ def select(
             dropped["verdict"] += 1
         elif selection.kind_of(document) not in kept:
             dropped["kind"] += 1
-        elif selection.without and any(
-            counter.of_document(document).counts[name] for name in selection.without
-        ):
+        elif (used := counter.used_by(document) if selection.without else set[str]()) is None:
+            dropped["unparsed"] += 1
+        elif used.intersection(selection.without):
             dropped["construct"] += 1
         else:
             stay += 1
