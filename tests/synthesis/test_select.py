@@ -39,6 +39,22 @@ def test_a_share_of_the_kinds_is_exact_nested_and_drawn_by_the_seed():
     assert kept() == EXERCISES
 
 
+def test_exercises_of_ones_own_have_the_kinds_of_their_functions_names():
+    own = [
+        Document(d.id, d.text, d.source, {"prompt_chars": d.metadata["prompt_chars"]})
+        for d in EXERCISES
+    ]
+    named = {"by": "name", "kinds": 0.5}
+    ids = [d.id for d in select(own, Selection(**named), Counter())]
+    assert ids == [d.id for d in kept(**named)]
+    with pytest.raises(UserError, match=r"--kinds=0\.5: no exercise has a topic; take --by=name"):
+        list(select(own, Selection(kinds=0.5), Counter()))
+    assert list(select(own, Selection(), Counter())) == own
+    dropped = Counter()
+    assert list(select([*own[:1], *EXERCISES], Selection(kinds=0.25), dropped)) == kept(kinds=0.25)
+    assert dropped == {"no_kind": 1, "kind": 72}
+
+
 def test_constructs_and_verdicts():
     assert not any("while" in d.text for d in kept(without=("while",)))
     assert len(kept(without=("while",))) == 72
