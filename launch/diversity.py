@@ -21,6 +21,7 @@ from absl import flags
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
+from phi1_jax.corpus.documents import name_of
 from phi1_jax.errors import UserError
 
 flags.adopt_module_key_flags(corpus)  # so that --help shows them
@@ -125,7 +126,7 @@ def measure_all(
 
 def name_corpora(paths: list[Path]) -> dict[str, Path]:
     """Short names where they differ, else whole paths."""
-    short = [path.name.split(".")[0] for path in paths]
+    short = [name_of(path) for path in paths]
     names = short if len(set(short)) == len(paths) else [str(path) for path in paths]
     return dict(zip(names, paths, strict=True))
 

@@ -188,6 +188,11 @@ def list_files(path: Path, kind: str = "", skip: Skip | None = None) -> list[Pat
     return sorted(file for k in read for file in found[k])
 
 
+def name_of(path: Path) -> str:
+    """What a corpus is called, after its file or folder, also after "."; "" if that has no name."""
+    return (path if path.name.strip(".") else path.resolve()).name.split(".")[0]
+
+
 def _refuse_stage(folder: Path) -> None:
     if stage := read_json_if_whole(folder / STAGE_MARKER).get("stage"):
         found = ", ".join(map(str, sorted(folder.rglob("*.jsonl.zst"))[:5]))
