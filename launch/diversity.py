@@ -68,7 +68,7 @@ def measure_all(
 ) -> dict[str, Any]:
     from tqdm import tqdm
 
-    from phi1_jax.corpus.documents import read_documents
+    from phi1_jax.corpus.documents import read_documents, with_folder
     from phi1_jax.corpus.records import SkipLog
     from phi1_jax.evaluate.benchmarks import read_benchmark
     from phi1_jax.synthesis.diversity import (
@@ -103,9 +103,10 @@ def measure_all(
     corpora = {}
     skip, columns = SkipLog(output / corpus.LEFT_OUT), script.pairs(corpus.COLUMNS)
     for name, path in paths.items():
-        first = next(read_documents(path, None, columns, skip))
+        tell = with_folder(path, skip)
+        first = next(read_documents(path, None, columns, tell))
         tree = topic_tree(own, "composition" in first.metadata)
-        read = read_documents(path, None, columns, skip)
+        read = read_documents(path, None, columns, tell)
         with tqdm(read, name, unit="", mininterval=1) as documents:
             corpora[name], found = measure(documents, tree, WORKERS.value, counter)
         rows[name] = found.shares()

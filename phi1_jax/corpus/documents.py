@@ -118,7 +118,13 @@ def read_all(
 ) -> Iterator[Document]:
     """Yields the documents of several files or folders in turn; see `read_documents`."""
     for path in paths:
-        yield from read_documents(path, columns=columns, skip=skip)
+        yield from read_documents(path, columns=columns, skip=with_folder(path, skip))
+
+
+def with_folder(path: Path, skip: Skip | None) -> Skip:
+    """The same, told names with their folder: several corpora may hold files of the same name."""
+    tell, root = SkipLog() if skip is None else skip, path if path.is_dir() else path.parent
+    return lambda name, reason: tell((root / name).as_posix(), reason)
 
 
 def list_files(path: Path, kind: str = "", skip: Skip | None = None) -> list[Path]:
@@ -227,11 +233,13 @@ def read_files(
             skip(plain(name), str(reason))
         else:
             yield make_document(name, text, source or root.resolve().name, {"path": name})
+    needed = partial(_needed, columns or {})
     rows = (
-        Row(f"{file.relative_to(root).as_posix()}:{number}", file.name.split(".")[0], record)
+        Row(f"{name}:{number}", file.name.split(".")[0], record)
         for file in files
         if is_records(file)
-        for number, record in read_numbered(file, skip, partial(_needed, columns or {}))
+        for name in [file.relative_to(root).as_posix()]
+        for number, record in read_numbered(file, skip, needed, plain(name))
     )
     yield from read_rows(rows, str(path), source, columns, skip, check=check)
 

@@ -18,7 +18,7 @@ import numpy as np
 import zstandard
 from tqdm import tqdm
 
-from phi1_jax.corpus.documents import Document, name_of, read_documents
+from phi1_jax.corpus.documents import Document, name_of, read_documents, with_folder
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.corpus.problems import Problem
 from phi1_jax.corpus.records import Skip, encode_record, open_records, write_records
@@ -240,7 +240,7 @@ def _compare(comparison: Comparison, chunk: _Chunk) -> Findings:
 def _chunks(
     corpus: Path, embed: Embed | None, columns: Mapping[str, str] | None, skip: Skip | None
 ) -> Iterator[_Chunk]:
-    documents = read_documents(corpus, columns=columns, skip=skip)
+    documents = read_documents(corpus, columns=columns, skip=with_folder(corpus, skip))
     documents = iter(tqdm(documents, desc=f"decontaminate {corpus.name}", unit="doc"))
     while chunk := list(_first(documents)):
         yield chunk, embed([document.text for document in chunk]) if embed else None
