@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
         shares = sorted({float(share) for share in SHARES.value})
     except ValueError:
         shares = [-1.0]
-    if not shares or not 0 <= min(shares) <= max(shares) <= 1:
+    if not shares or not all(0 <= share <= 1 for share in shares):  # nan is not
         raise UserError(f"--wrong_share={','.join(SHARES.value)}: give numbers from 0 to 1")
 
     def work(output: Path) -> dict[str, Any]:

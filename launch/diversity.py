@@ -21,6 +21,7 @@ from absl import flags
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
+from phi1_jax.corpus.documents import name_of
 from phi1_jax.errors import UserError
 
 flags.adopt_module_key_flags(corpus)  # so that --help shows them
@@ -67,7 +68,7 @@ def measure_all(
 ) -> dict[str, Any]:
     from tqdm import tqdm
 
-    from phi1_jax.corpus.documents import read_documents
+    from phi1_jax.corpus.documents import read_documents, with_folder
     from phi1_jax.corpus.records import SkipLog
     from phi1_jax.evaluate.benchmarks import read_benchmark
     from phi1_jax.synthesis.diversity import (
@@ -102,9 +103,10 @@ def measure_all(
     corpora = {}
     skip, columns = SkipLog(output / corpus.LEFT_OUT), script.pairs(corpus.COLUMNS)
     for name, path in paths.items():
-        first = next(read_documents(path, None, columns, skip))
+        tell = with_folder(path, skip)
+        first = next(read_documents(path, None, columns, tell))
         tree = topic_tree(own, "composition" in first.metadata)
-        read = read_documents(path, None, columns, skip)
+        read = read_documents(path, None, columns, tell)
         with tqdm(read, name, unit="", mininterval=1) as documents:
             corpora[name], found = measure(documents, tree, WORKERS.value, counter)
         rows[name] = found.shares()
@@ -125,7 +127,7 @@ def measure_all(
 
 def name_corpora(paths: list[Path]) -> dict[str, Path]:
     """Short names where they differ, else whole paths."""
-    short = [path.name.split(".")[0] for path in paths]
+    short = [name_of(path) for path in paths]
     names = short if len(set(short)) == len(paths) else [str(path) for path in paths]
     return dict(zip(names, paths, strict=True))
 

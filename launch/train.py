@@ -134,13 +134,15 @@ def resolve(values: dict[str, Any]) -> dict[str, Any]:
 def parse_source(text: str) -> dict[str, Any]:
     name, equals, rest = text.partition("=")
     parsed: dict[str, Any] = {"path": rest}
-    share = re.fullmatch(r"(.+):(\d+\.?\d*)(x?)", rest)
+    share = re.fullmatch(r"(.+):((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(x?)", rest)
     if share and not Path(rest).exists():  # a folder may itself be named shards:2
         parsed = {"path": share[1], "epochs" if share[3] else "weight": float(share[2])}
     if not (name and equals and rest):
         raise UserError(
             f"--source={text}: give NAME=SHARDS, NAME=SHARDS:WEIGHT or NAME=SHARDS:EPOCHSx"
         )
+    if parsed.get("epochs") == 0:  # in a config, 0 epochs say that the weight counts
+        raise UserError(f"--source={text}: gives 0 epochs; give more, or leave the source out")
     return {"name": name, **parsed}
 
 

@@ -14,6 +14,9 @@ from typing import IO, Any
 
 from phi1_jax.errors import UserError
 
+# In the folder of every pipeline stage, finished or not; see cli/stage.py.
+STAGE_MARKER = "stage.json"
+
 
 def cache_folder() -> Path:
     """Where this project keeps what can be made or fetched again: in XDG_CACHE_HOME or ~/.cache."""

@@ -29,7 +29,7 @@ def paths() -> list[Path]:
     """The files and folders named.
 
     Raises:
-      UserError: none, or one of them twice: its documents would count double.
+      UserError: none, or one of them twice, also inside another: its documents would count double.
     """
     if not CORPUS.value:
         raise UserError("--corpus is missing: name a folder or file of documents")
@@ -37,6 +37,9 @@ def paths() -> list[Path]:
     for path in map(Path, CORPUS.value):
         if found.setdefault(path.resolve(), path) is not path:
             raise UserError(f"--corpus={path}: is named twice; name it once")
+    for own, path in found.items():
+        if holder := next((found[parent] for parent in own.parents if parent in found), None):
+            raise UserError(f"--corpus={path}: lies in --corpus={holder}; name only one of them")
     return list(found.values())
 
 

@@ -290,7 +290,11 @@ def _refuse_nan_and_empty() -> None:
         if not flag.present:
             continue
         for value in flag.value if isinstance(flag.value, list) else [flag.value]:
-            if isinstance(value, float) and not math.isfinite(value):
+            in_list = isinstance(flag.parser, flags.ListParser)  # numbers come as text there
+            is_none = in_list and re.fullmatch(
+                r"[+-]?(nan|inf|infinity)", str(value), re.IGNORECASE
+            )
+            if is_none or (isinstance(value, float) and not math.isfinite(value)):
                 raise UserError(f"--{name}={value}: give a finite number")
             if name in _TEXT or not (isinstance(flag.value, list) or name in _MODELS):
                 continue

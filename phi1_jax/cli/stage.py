@@ -15,14 +15,15 @@ from typing import Any
 
 import phi1_jax
 from phi1_jax.errors import UserError
+from phi1_jax.files import STAGE_MARKER as MARKER
 from phi1_jax.files import file_sha256, read_json_if_whole, remove, take_lock, write_json
 
 REPORT = "report.json"
-MARKER = "stage.json"
 # Where a stage works, inside its folder: the last result stays until the new one is whole.
 UNFINISHED = "unfinished"
 _REMOVED = "removed.json"  # in UNFINISHED: the report of the result that is being replaced
 _LOCK = ".lock"
+_ABOUT = {REPORT, MARKER, _LOCK}
 
 
 def run_stage(
@@ -240,12 +241,12 @@ def summary_line(report: Mapping[str, Any]) -> str:
 
 
 def fingerprint(inputs: Mapping[str, Any]) -> str:
-    """SHA-256 over settings and the content behind every `Path`.
+    """SHA-256 over settings and the content behind every `Path`, and its name without its folder.
 
     A finished stage, and a file of one, counts by the fingerprint in its report as long as nothing
-    was changed since; any other file by its bytes, any other folder by the names, sizes and
-    modification times below it, since hashing a whole pool of code would take longer than curating
-    it.
+    was changed since, and by the names and sizes of its files; any other file by its bytes, any
+    other folder by the names, sizes and modification times below it, since hashing a whole pool of
+    code would take longer than curating it.
     """
     digest = hashlib.sha256()
     for key in sorted(inputs):
@@ -262,13 +263,15 @@ def _identity(value: Any) -> str:
         # The finished stage that wrote the file, if there is one, has already hashed its inputs.
         if theirs := _stage_fingerprint(value.parent, [value]):
             return f"{theirs}/{value.name}/{value.stat().st_size}"
-        return file_sha256(value)
+        return f"{value.name}/{file_sha256(value)}"  # sources and outputs are named after it
     if value.is_dir():
         files = sorted(p for p in value.rglob("*") if p.is_file())
         if mine := _stage_fingerprint(value, files):
-            return mine
+            # Not what a rerun that changes nothing else rewrites: its report tells the seconds.
+            kept = (p for p in _own(value, files) if p.parent != value or p.name not in _ABOUT)
+            return f"{mine}/{[(str(p.relative_to(value)), p.stat().st_size) for p in kept]}"
         rows = ((p.relative_to(value), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
-        return hashlib.sha256(repr(list(rows)).encode()).hexdigest()
+        return hashlib.sha256(repr([value.resolve().name, *rows]).encode()).hexdigest()
     raise UserError(f"{value}: no such file or folder")
 
 
@@ -281,8 +284,13 @@ def _stage_fingerprint(folder: Path, files: Iterable[Path]) -> str | None:
     if "fingerprint" not in report:
         return None
     done = (folder / REPORT).stat().st_mtime_ns
-    own = (path for path in files if folder / UNFINISHED not in path.parents)
-    return None if any(path.stat().st_mtime_ns > done for path in own) else report["fingerprint"]
+    changed = any(path.stat().st_mtime_ns > done for path in _own(folder, files))
+    return None if changed else report["fingerprint"]
+
+
+def _own(folder: Path, files: Iterable[Path]) -> Iterator[Path]:
+    """Those of a stage's files that are not of a rerun under way."""
+    return (path for path in files if folder / UNFINISHED not in path.parents)
 
 
 def _words(value: Any) -> str:

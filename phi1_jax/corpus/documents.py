@@ -22,6 +22,7 @@ from phi1_jax.corpus.records import (
     write_records,
 )
 from phi1_jax.errors import UserError
+from phi1_jax.files import STAGE_MARKER, read_json_if_whole
 
 CODE, PROSE = (".py",), (".md", ".rst", ".txt")
 # Larger "source files" are data; they are not even read.
@@ -117,7 +118,13 @@ def read_all(
 ) -> Iterator[Document]:
     """Yields the documents of several files or folders in turn; see `read_documents`."""
     for path in paths:
-        yield from read_documents(path, columns=columns, skip=skip)
+        yield from read_documents(path, columns=columns, skip=with_folder(path, skip))
+
+
+def with_folder(path: Path, skip: Skip | None) -> Skip:
+    """The same, told names with their folder: several corpora may hold files of the same name."""
+    tell, root = SkipLog() if skip is None else skip, path if path.is_dir() else path.parent
+    return lambda name, reason: tell((root / name).as_posix(), reason)
 
 
 def list_files(path: Path, kind: str = "", skip: Skip | None = None) -> list[Path]:
@@ -130,8 +137,9 @@ def list_files(path: Path, kind: str = "", skip: Skip | None = None) -> list[Pat
         `unreadable`, and of folders that are not entered: `linked_folder`, `virtual_environment`.
         Those of Git and caches are not told.
     Raises:
-      UserError: no such path, a pipe, a folder without a file of a known format, or one with
-        Python beside data: a program that loads the data, or code that comes with its data.
+      UserError: no such path, a pipe, a folder without a file of a known format, one with Python
+        beside data (a program that loads the data, or code that comes with its data), or one that
+        is or holds a stage's output, where what was dropped lies beside what was kept.
     """
     if path.is_file():
         return [path]
@@ -148,6 +156,8 @@ def list_files(path: Path, kind: str = "", skip: Skip | None = None) -> list[Pat
     for folder, below, names in os.walk(
         path, onerror=lambda e: leave_out(e.filename, "unreadable")
     ):
+        if STAGE_MARKER in names:
+            _refuse_stage(Path(folder))
         for name in [*below]:
             if name in (".git", "__pycache__"):
                 below.remove(name)
@@ -184,6 +194,20 @@ def list_files(path: Path, kind: str = "", skip: Skip | None = None) -> list[Pat
     return sorted(file for k in read for file in found[k])
 
 
+def name_of(path: Path) -> str:
+    """What a corpus is called, after its file or folder, also after "."; "" if that has no name."""
+    return (path if path.name.strip(".") else path.resolve()).name.split(".")[0]
+
+
+def _refuse_stage(folder: Path) -> None:
+    if stage := read_json_if_whole(folder / STAGE_MARKER).get("stage"):
+        found = ", ".join(map(str, sorted(folder.rglob("*.jsonl.zst"))[:5]))
+        raise UserError(
+            f"{folder}: is the output of stage {stage!r}, with what it dropped and its report; name"
+            f" the files that are meant{f', of {found}' if found else ''}"
+        )
+
+
 def read_files(
     files: Iterable[Path],
     path: Path,
@@ -209,11 +233,13 @@ def read_files(
             skip(plain(name), str(reason))
         else:
             yield make_document(name, text, source or root.resolve().name, {"path": name})
+    needed = partial(_needed, columns or {})
     rows = (
-        Row(f"{file.relative_to(root).as_posix()}:{number}", file.name.split(".")[0], record)
+        Row(f"{name}:{number}", file.name.split(".")[0], record)
         for file in files
         if is_records(file)
-        for number, record in read_numbered(file, skip, partial(_needed, columns or {}))
+        for name in [file.relative_to(root).as_posix()]
+        for number, record in read_numbered(file, skip, needed, plain(name))
     )
     yield from read_rows(rows, str(path), source, columns, skip, check=check)
 
@@ -388,9 +414,12 @@ def _column(record: Mapping[str, Any], name: str, columns: Mapping[str, str]) ->
     """The column of a document's field."""
     if name == "text" and "text" not in columns:
         is_exercise = "solution" in record and "prompt" in record
+        # A table of exercises and other documents has null in the columns of the other kind.
+        if is_exercise and record.get("text") is not None:
+            is_exercise = record["solution"] is not None and record["prompt"] is not None
         return columns.get("solution", "solution" if is_exercise else "text")
     if name == "id" and "id" not in columns:
-        return "id" if "id" in record else "task_id"
+        return "task_id" if record.get("id") is None else "id"
     return columns.get(name, name)
 
 

@@ -78,7 +78,8 @@ class SkipLog:
         if self.counts[reason] <= self._SHOWN:
             print(f"left out: {plain(name)} ({reason})", file=sys.stderr)
         elif self.counts[reason] == self._SHOWN + 1:
-            where = f"; all names are in {self._path}" if self._path else ""
+            # Without its folder: a stage's result is moved when it is done.
+            where = f"; all names will be in the result's {self._path.name}" if self._path else ""
             print(f"left out: more for the same reason ({reason}){where}", file=sys.stderr)
 
     def report(self) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def read_records(path: Path, skip: Skip | None = None) -> Iterator[dict[str, Any
 
 
 def read_numbered(
-    path: Path, skip: Skip | None = None, choose: Choose | None = None
+    path: Path, skip: Skip | None = None, choose: Choose | None = None, name: str = ""
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields the objects of a file with their line or row, counted from 1.
 
@@ -109,6 +110,7 @@ def read_numbered(
         `damaged_archive` (from there on), `misnamed` (plain text named .gz, say, or the other way
         round), `broken_json`, `huge_record`, `not_utf8`, `unreadable_value`.
       choose: given the columns of a parquet file, says which to read; None is all.
+      name: what `skip` is told the file is called; without it, its name alone.
     Raises:
       UserError: another format, no such file; without `skip` also what `skip` would be told.
     """
@@ -117,11 +119,12 @@ def read_numbered(
     if not path.exists():
         raise UserError(f"{path}: no such file")
 
+    called = name or path.name
     unit = "row" if _format(path) == ".parquet" else "line"
 
     def leave_out(number: int | None, reason: str, what: object) -> None:
         if skip is not None:
-            skip(path.name if number is None else f"{path.name}:{number}", reason)
+            skip(called if number is None else f"{called}:{number}", reason)
         elif number is None:
             raise UserError(f"{path}: {what}")
         else:

@@ -18,7 +18,7 @@ import numpy as np
 import zstandard
 from tqdm import tqdm
 
-from phi1_jax.corpus.documents import Document, read_documents
+from phi1_jax.corpus.documents import Document, name_of, read_documents, with_folder
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.corpus.problems import Problem
 from phi1_jax.corpus.records import Skip, encode_record, open_records, write_records
@@ -34,6 +34,7 @@ from phi1_jax.errors import UserError
 from phi1_jax.files import write_json
 
 SPLITS = "splits.json"
+_DROPPED = "dropped"
 # Texts -> float32[texts, d], each row of length 1.
 Embed = Callable[[Sequence[str]], np.ndarray]
 # Documents, and characters, that are compared at a time: long documents are spread over processes.
@@ -118,10 +119,14 @@ def decontaminate(
       columns: see `read_documents`.
       skip: see `read_documents`.
     Raises:
-      UserError: two corpora of the same name, two problems of the same task_id, or a corpus that
-        is nothing but leaks.
+      UserError: two corpora of the same name or one of a name that no file can have, two problems
+        of the same task_id, or a corpus that is nothing but leaks.
     """
-    names = [corpus.name.split(".")[0] for corpus in corpora]
+    names = [name_of(corpus) for corpus in corpora]
+    for corpus, name in zip(corpora, names, strict=True):
+        if name in ("", _DROPPED):
+            why = "is that of what is dropped" if name else "has nothing before its dot"
+            raise UserError(f"--corpus={corpus}: its name {why}; rename it")
     if repeated := [name for name, n in Counter(names).items() if n > 1]:
         raise UserError(f"--corpus: two are called {repeated[0]}; give them different names")
     if rules.max_distance is not None and embed is None:
@@ -135,7 +140,7 @@ def decontaminate(
     several = len(rules.taus) > 1
     levels = [_Level(tau, output / f"tau_{tau}" if several else output) for tau in rules.taus]
     n_in, caught_by = Counter[str](), Counter[str]()
-    with open_records(output / "dropped.jsonl.zst") as drop:
+    with open_records(output / f"{_DROPPED}.jsonl.zst") as drop:
         for corpus, name in zip(corpora, names, strict=True):
             chunks = _chunks(corpus, embed, columns, skip)
             with ExitStack() as files:
@@ -235,7 +240,7 @@ def _compare(comparison: Comparison, chunk: _Chunk) -> Findings:
 def _chunks(
     corpus: Path, embed: Embed | None, columns: Mapping[str, str] | None, skip: Skip | None
 ) -> Iterator[_Chunk]:
-    documents = read_documents(corpus, columns=columns, skip=skip)
+    documents = read_documents(corpus, columns=columns, skip=with_folder(corpus, skip))
     documents = iter(tqdm(documents, desc=f"decontaminate {corpus.name}", unit="doc"))
     while chunk := list(_first(documents)):
         yield chunk, embed([document.text for document in chunk]) if embed else None

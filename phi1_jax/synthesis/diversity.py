@@ -138,6 +138,31 @@ class ConstructCounter:
                     total.add(self._count(node, docstring or "", prompt, helpers))
         return total
 
+    def used_by(self, document: Document) -> set[str] | None:
+        """The constructs of an exercise, and the loops and branches anywhere in its solution.
+
+        Those of helpers, of methods and of code in no function count too.
+
+        Returns:
+          None if neither the exercise nor its solution alone parses: nothing is known of it.
+        """
+        n = document.metadata.get("prompt_chars", 0)
+        prompt, solution = document.text[:n], document.text[n:]
+        code, first_line = document.text, 1 + prompt.count("\n")
+        tree = parse_python(code)
+        if tree is None:  # an instruction in plain words, and the code that does it
+            code, first_line = solution, 1
+            tree = parse_python(code)
+        if tree is None:
+            return None
+        counts = self.of_document(document).counts
+        if not counts["functions"]:
+            counts = self.of_document(Document(document.id, code, document.source)).counts
+        statements = [n for n in ast.walk(tree) if isinstance(n, ast.stmt)]
+        has = _branches([n for n in statements if n.lineno >= first_line])
+        has["long prompt"] = len(self.encode(prompt)) > self.long_prompt
+        return {name for name in CONSTRUCTS if counts[name] or has.get(name)}
+
     def _count(
         self,
         function: ast.FunctionDef | ast.AsyncFunctionDef,
@@ -147,13 +172,6 @@ class ConstructCounter:
     ) -> Constructs:
         body = function.body[1:] if ast.get_docstring(function) is not None else function.body
         nodes = [node for statement in body for node in ast.walk(statement)]
-        in_loops = [
-            node
-            for loop in nodes
-            if isinstance(loop, _LOOPS)
-            for statement in loop.body
-            for node in ast.walk(statement)
-        ]
         arguments = function.args
         named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         n_arguments = len(named) + bool(arguments.vararg) + bool(arguments.kwarg)
@@ -162,20 +180,12 @@ class ConstructCounter:
         words = re.split(rf"(?im)>>>|^\s*(?:for )?examples?\b|^\s*assert |^\s*{call}", task)[0]
         has = {
             "two or more arguments": n_arguments >= 2,
-            "for": any(isinstance(n, ast.For | ast.AsyncFor) for n in nodes),
-            "if inside a loop": any(isinstance(n, ast.If) for n in in_loops),
+            **_branches(nodes),
             "early-return guard": any(
                 isinstance(n, ast.If) and any(isinstance(s, ast.Return) for s in n.body)
                 for n in body
             ),
             "if at the top": any(isinstance(n, ast.If) for n in body),
-            "return inside a loop": any(isinstance(n, ast.Return) for n in in_loops),
-            "nested loops": any(isinstance(n, _LOOPS) for n in in_loops),
-            "while": any(isinstance(n, ast.While) for n in nodes),
-            "elif": any(
-                isinstance(n, ast.If) and len(n.orelse) == 1 and isinstance(n.orelse[0], ast.If)
-                for n in nodes
-            ),
             "recursion": any(
                 isinstance(n, ast.Call)
                 and isinstance(n.func, ast.Name)
@@ -193,6 +203,28 @@ class ConstructCounter:
         counts["statements"] = sum(isinstance(n, ast.stmt) for n in nodes)
         paths = set(_paths(body)) | ({"helper functions"} if helpers else set())
         return Constructs(counts, paths, {n_arguments}, set(re.findall("[a-z]+", words.lower())))
+
+
+def _branches(nodes: Sequence[ast.AST]) -> dict[str, bool]:
+    """Which loops and branches are among nodes, whatever holds them."""
+    in_loops = [
+        node
+        for loop in nodes
+        if isinstance(loop, _LOOPS)
+        for statement in loop.body
+        for node in ast.walk(statement)
+    ]
+    return {
+        "for": any(isinstance(n, ast.For | ast.AsyncFor) for n in nodes),
+        "if inside a loop": any(isinstance(n, ast.If) for n in in_loops),
+        "return inside a loop": any(isinstance(n, ast.Return) for n in in_loops),
+        "nested loops": any(isinstance(n, _LOOPS) for n in in_loops),
+        "while": any(isinstance(n, ast.While) for n in nodes),
+        "elif": any(
+            isinstance(n, ast.If) and len(n.orelse) == 1 and isinstance(n.orelse[0], ast.If)
+            for n in nodes
+        ),
+    }
 
 
 def construct_shares(

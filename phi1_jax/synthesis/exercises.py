@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from phi1_jax.corpus.documents import Document
-from phi1_jax.corpus.syntax import UNPARSABLE, parse_quietly
+from phi1_jax.corpus.syntax import UNPARSABLE, last_function, parse_python, parse_quietly
 from phi1_jax.llm_client.replies import python_blocks, without_thinking
 from phi1_jax.synthesis.replies import ReplyError, refuse_control_characters, refuse_refusals
 
@@ -50,6 +50,15 @@ def to_document(exercise: Exercise) -> Document:
             "composition": list(exercise.composition),
         },
     )
+
+
+def entry_point(document: Document) -> str:
+    """The function that an exercise asks for; "" if it has none."""
+    if name := document.metadata.get("entry_point"):
+        return str(name)
+    tree = parse_python(document.text)
+    last = last_function(tree) if tree else None
+    return last.name if last else ""
 
 
 def parse_exercise(text: str, metadata: Mapping[str, Any] | None = None) -> Exercise:

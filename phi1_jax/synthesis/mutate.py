@@ -13,9 +13,10 @@ from typing import Any
 
 from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.corpus.records import Skip, SkipLog
-from phi1_jax.corpus.syntax import last_function, parse_python
+from phi1_jax.corpus.syntax import parse_python
 from phi1_jax.errors import UserError
 from phi1_jax.synthesis.edits import KINDS, edits
+from phi1_jax.synthesis.exercises import entry_point
 from phi1_jax.synthesis.synthesize import EXERCISES
 from phi1_jax.synthesis.teacher import TeacherReply, TeacherRequest
 from phi1_jax.synthesis.verify import Run, verify
@@ -79,19 +80,10 @@ def make_wrong(
     return found
 
 
-def _entry_point(document: Document) -> str:
-    """The function that an exercise asks for; "" if it has none."""
-    if name := document.metadata.get("entry_point"):
-        return str(name)
-    tree = parse_python(document.text)
-    last = last_function(tree) if tree else None
-    return last.name if last else ""
-
-
 def _as_reply(document: Document, place: int) -> TeacherReply:
     metadata = document.metadata
     request = TeacherRequest(
-        "exercise", metadata.get("topic", ""), function_name=_entry_point(document), seed=place
+        "exercise", metadata.get("topic", ""), function_name=entry_point(document), seed=place
     )
     return TeacherReply(request, f"```python\n{document.text}```\n", metadata)
 
@@ -118,7 +110,7 @@ def write_with_errors(
     tell = skip or SkipLog()
     right, other = [], ""
     for document in documents:
-        if document.metadata.get("prompt_chars") and _entry_point(document):
+        if document.metadata.get("prompt_chars") and entry_point(document):
             right.append(document)
         else:
             other = document.id

@@ -9,6 +9,7 @@ from typing import Literal
 from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError, did_you_mean
 from phi1_jax.synthesis.diversity import CONSTRUCTS, ConstructCounter
+from phi1_jax.synthesis.exercises import entry_point
 from phi1_jax.synthesis.verify import VERDICTS
 
 
@@ -44,10 +45,10 @@ class Selection:
             raise UserError(f"--kinds={self.kinds}: must be above 0 and at most 1")
 
     def kind_of(self, document: Document) -> str:
-        """The kind that an exercise is of."""
-        metadata = document.metadata
+        """The kind that an exercise is of; "" if it states none."""
         if self.by == "name":
-            return metadata.get("entry_point", "").partition("_")[0]
+            return entry_point(document).partition("_")[0]
+        metadata = document.metadata
         parts = metadata.get("composition", ())[:2] or [metadata.get("topic", "")]
         return " > ".join(parts)
 
@@ -60,23 +61,28 @@ def select(
     Args:
       dropped: counts what goes, by reason.
     Raises:
-      UserError: nothing stays.
+      UserError: nothing stays, or kinds are to be drawn and no exercise states its kind.
     """
     read = list(documents)
-    kinds = sorted({selection.kind_of(document) for document in read})
-    random.Random(f"kinds {selection.seed}").shuffle(kinds)
-    kept = set(kinds[: max(1, round(selection.kinds * len(kinds)))])
+    kept = set[str]()
+    if selection.kinds < 1:
+        kinds = sorted({selection.kind_of(document) for document in read} - {""})
+        if not kinds:
+            lacks = "function" if selection.by == "name" else "topic; take --by=name"
+            raise UserError(f"--kinds={selection.kinds}: no exercise has a {lacks}")
+        random.Random(f"kinds {selection.seed}").shuffle(kinds)
+        kept = set(kinds[: max(1, round(selection.kinds * len(kinds)))])
     levels = VERDICTS[VERDICTS.index(selection.require) :]
     counter = ConstructCounter()
     stay = 0
     for document in read:
         if document.metadata.get("verdict", "parses") not in levels:
             dropped["verdict"] += 1
-        elif selection.kind_of(document) not in kept:
-            dropped["kind"] += 1
-        elif selection.without and any(
-            counter.of_document(document).counts[name] for name in selection.without
-        ):
+        elif selection.kinds < 1 and (kind := selection.kind_of(document)) not in kept:
+            dropped["kind" if kind else "no_kind"] += 1
+        elif (used := counter.used_by(document) if selection.without else set[str]()) is None:
+            dropped["unparsed"] += 1
+        elif used.intersection(selection.without):
             dropped["construct"] += 1
         else:
             stay += 1

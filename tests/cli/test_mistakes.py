@@ -90,6 +90,8 @@ def test_a_near_miss_is_answered(argument, words, parse):
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999"])
 def test_a_number_that_is_none_is_refused(number, parse):
     assert "give a finite number" in parse(f"--budget_mb={number}")
+    if number != "1e999":  # among several; what reads them knows their range
+        assert f"--k={number}: give a finite number" in parse(f"--k=1,{number}")
 
 
 def test_an_empty_value_is_not_this_folder(parse):
@@ -163,4 +165,10 @@ def test_a_corpus_that_is_named_twice_is_refused(tmp_path, monkeypatch):
         holder = SimpleNamespace(value=[str(tmp_path / name) for name in names])
         monkeypatch.setattr(corpus_flags, "CORPUS", holder)
         with pytest.raises(UserError, match="is named twice; name it once"):
+            corpus_flags.paths()
+    (tmp_path / "a" / "c").mkdir()
+    for names in (["a", "a/c"], ["b/c", "a"]):
+        holder = SimpleNamespace(value=[str(tmp_path / name) for name in names])
+        monkeypatch.setattr(corpus_flags, "CORPUS", holder)
+        with pytest.raises(UserError, match=r"/c: lies in --corpus=.*/a; name only"):
             corpus_flags.paths()

@@ -168,6 +168,17 @@ def test_fingerprints_follow_content(tmp_path):
         fingerprint({"p": tmp_path / "missing"})
 
 
+def test_a_name_counts_since_sources_and_outputs_are_named_after_it(tmp_path):
+    for old, new in (("a.jsonl", "b.jsonl"), ("c", "d")):
+        (tmp_path / old).mkdir() if old == "c" else (tmp_path / old).write_text("{}")
+        before = fingerprint({"p": tmp_path / old})
+        (tmp_path / old).rename(tmp_path / new)
+        assert fingerprint({"p": tmp_path / new}) != before
+        (tmp_path / "elsewhere").mkdir(exist_ok=True)
+        (tmp_path / new).rename(tmp_path / "elsewhere" / old)
+        assert fingerprint({"p": tmp_path / "elsewhere" / old}) == before
+
+
 def test_a_report_that_is_no_stages_does_not_stand_for_its_files(tmp_path):
     path, report = tmp_path / "a", tmp_path / "report.json"
     path.write_text("x")
@@ -262,6 +273,14 @@ def test_what_was_changed_by_hand_after_its_stage_counts_as_changed(tmp_path):
     assert fingerprint({"folder": folder}) != only_folder
     os.utime(folder / "partial", ns=(0, report.st_mtime_ns - 10**9))  # as if restored by cp -p
     assert fingerprint({"file": folder / "partial"}) != only_file
+    run_stage("first", folder, {}, Work(), force=True)
+    assert fingerprint({"folder": folder}) == only_folder
+    (folder / "more").touch()
+    os.utime(folder / "more", (0, 0))  # as if copied by cp -p
+    assert fingerprint({"folder": folder}) != only_folder
+    for name in ("more", "partial"):
+        (folder / name).unlink()
+    assert fingerprint({"folder": folder}) != only_folder
 
 
 def fill(state, megabytes):

@@ -104,6 +104,19 @@ def test_a_folder_of_both_code_and_data_is_refused_unless_one_is_chosen(tmp_path
     assert [file.name for file in list_files(tmp_path / "train", "code")] == ["1.jsonl"]
 
 
+def test_a_folder_with_what_a_stage_wrote_is_refused_and_its_files_are_named(tmp_path):
+    """What it dropped lies beside what it kept."""
+    for name in ("clean", "dropped"):
+        write_documents(tmp_path / "out" / f"{name}.jsonl.zst", ODD)
+    (tmp_path / "out" / "stage.json").write_text('{"stage": "decontaminate"}')
+    for folder in (tmp_path, tmp_path / "out"):
+        with pytest.raises(UserError, match=r"'decontaminate', .*/clean\.jsonl\.zst, .*/dropped"):
+            list_files(folder)
+    assert list(read_documents(tmp_path / "out" / "clean.jsonl.zst")) == ODD
+    (tmp_path / "out" / "stage.json").write_text('{"scene": 1}')  # another program's
+    assert len(list_files(tmp_path)) == 3
+
+
 def test_broken_records_are_named_or_counted(tmp_path):
     path = tmp_path / "d.jsonl"
     path.write_bytes(b'{"text": "a"}\n{"text": \n\n[1]\n{"text": "b"}\n')
@@ -182,6 +195,11 @@ def test_exercises_are_prompt_and_solution_in_every_corpus(tmp_path):
         {"prompt": "Write one.", "solution": "def one(): ..."},
         {"prompt": None, "text": "x = 1\n"},
         {"prompt": 3, "text": "x = 1\n"},
+        # As a table of both kinds has them.
+        {"prompt": None, "solution": None, "text": "x = 2\n", "id": None, "task_id": "mine/6"},
+        {"prompt": "Write one.", "solution": None, "text": "def one(): ..."},
+        {"prompt": "Write one.", "solution": "def one(): ...", "text": None},
+        {"prompt": "Write one.", "solution": None},
     ]
     path, skipped = tmp_path / "e.jsonl", []
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -192,8 +210,11 @@ def test_exercises_are_prompt_and_solution_in_every_corpus(tmp_path):
         Document("mine/2", prompt + "    return 1\n", "e", whole),
         Document("e.jsonl:3", "Write one.\ndef one(): ...", "e", {"prompt_chars": 11}),
         Document("e.jsonl:4", "x = 1\n", "e"),
+        Document("mine/6", "x = 2\n", "e"),
+        Document("e.jsonl:7", "Write one.\ndef one(): ...", "e", {"prompt_chars": 11}),
+        Document("e.jsonl:8", "Write one.\ndef one(): ...", "e", {"prompt_chars": 11}),
     ]
-    assert skipped == [("e.jsonl:5", "not_text")]
+    assert skipped == [("e.jsonl:5", "not_text"), ("e.jsonl:9", "null_text")]
     # What another script writes and reads again is the same.
     write_documents(tmp_path / "again.jsonl.zst", documents)
     assert list(read_documents(tmp_path / "again.jsonl.zst")) == documents

@@ -18,7 +18,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from phi1_jax.corpus.documents import read_documents, write_documents
+from phi1_jax.corpus.documents import read_all, read_documents, write_documents
 from phi1_jax.corpus.records import SkipLog, plain, read_numbered, read_records, write_records
 from phi1_jax.errors import UserError
 
@@ -293,7 +293,18 @@ def test_a_log_names_all_counts_all_and_shows_the_first(tmp_path, capsys):
     rows = list(read_records(tmp_path / "left_out.jsonl"))
     assert len(rows) == 9 and rows[3] == {"id": "n\\udce93", "reason": "broken_json"}
     shown = capsys.readouterr().err
-    assert shown.count("left out: n\\udce9") == 3 and "all names are in" in shown
+    assert shown.count("left out: n\\udce9") == 3 and "in the result's left_out.jsonl" in shown
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(tmp_path):
+    for folder in ("a", "b", "c/1", "c/2"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "train.jsonl").write_text('{"text": "x"}\n{\n{"no": 1}\n')
+    log = SkipLog(tmp_path / "left_out.jsonl")
+    paths = [tmp_path / "a/train.jsonl", tmp_path / "b/train.jsonl", tmp_path / "c"]
+    for _ in range(2):
+        assert len(list(read_all(paths, None, log))) == 4
+    assert log.counts == {"broken_json": 4, "missing_text": 4}
 
 
 def test_files_that_cannot_be_read_and_their_names(tmp_path):

@@ -5,6 +5,7 @@ import inspect
 import json
 import textwrap
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -506,11 +507,22 @@ def test_bad_input_is_named(tmp_path):
         decontaminate([tmp_path / "a.jsonl"], [PROBLEM], tmp_path / "out", Rules())
     with pytest.raises(UserError, match="two are called a"):
         decontaminate([tmp_path / "a.jsonl"] * 2, [PROBLEM], tmp_path / "out", Rules())
+    for name, words in (("dropped.jsonl", "that of what is dropped"), (".jsonl", "has nothing")):
+        with pytest.raises(UserError, match=rf"{name}: its name .*{words}"):
+            decontaminate([tmp_path / name], [PROBLEM], tmp_path / "out", Rules())
     with pytest.raises(UserError, match="two problems are called bench/0; name each file once"):
         decontaminate([tmp_path / "a.jsonl"], [PROBLEM] * 2, tmp_path / "out", Rules())
     for bad in ({"taus": (0.8, 0.9)}, {"taus": (1.5,)}, {"ngram": 1}, {"max_distance": 3.0}):
         with pytest.raises(UserError, match=next(iter(bad)).rstrip("s")):
             Rules(**bad)
+
+
+def test_this_folder_is_called_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    write_documents(tmp_path / "mine" / "a.jsonl", [Document("x", "def f(): ...\n", "s")])
+    monkeypatch.chdir(tmp_path / "mine")
+    decontaminate([Path()], [PROBLEM], tmp_path / "out", Rules())
+    assert len(list(read_documents(tmp_path / "out" / "mine.jsonl.zst"))) == 1
 
 
 def test_words_leave_out_numbers_and_the_examples_of_a_problem():

@@ -147,6 +147,11 @@ def test_what_cannot_be_edited_has_no_edits(body):
     ("script", "argument", "words"),
     [
         ("corrupt_exercises.py", "--wrong_share=0,2", "--wrong_share=0,2: give numbers from 0"),
+        (
+            "corrupt_exercises.py",
+            "--wrong_share=0.5,nan",
+            "--wrong_share=nan: give a finite number",
+        ),
         ("select_exercises.py", "--without=whale", "did you mean while?"),
     ],
 )

@@ -39,11 +39,58 @@ def test_a_share_of_the_kinds_is_exact_nested_and_drawn_by_the_seed():
     assert kept() == EXERCISES
 
 
+def test_exercises_of_ones_own_have_the_kinds_of_their_functions_names():
+    own = [
+        Document(d.id, d.text, d.source, {"prompt_chars": d.metadata["prompt_chars"]})
+        for d in EXERCISES
+    ]
+    named = {"by": "name", "kinds": 0.5}
+    ids = [d.id for d in select(own, Selection(**named), Counter())]
+    assert ids == [d.id for d in kept(**named)]
+    with pytest.raises(UserError, match=r"--kinds=0\.5: no exercise has a topic; take --by=name"):
+        list(select(own, Selection(kinds=0.5), Counter()))
+    assert list(select(own, Selection(), Counter())) == own
+    dropped = Counter()
+    assert list(select([*own[:1], *EXERCISES], Selection(kinds=0.25), dropped)) == kept(kinds=0.25)
+    assert dropped == {"no_kind": 1, "kind": 72}
+
+
 def test_constructs_and_verdicts():
     assert not any("while" in d.text for d in kept(without=("while",)))
     assert len(kept(without=("while",))) == 72
     for require, n in (("parses", 96), ("runs", 64), ("doctest_passes", 32)):
         assert len(kept(require=require)) == n
+
+
+LOOP = "while n > 9:\n{0}    n -= 9\n"
+AWKWARD = {
+    "instruction": ("Count down.\n", "def f(n):\n    " + LOOP.format("    ")),
+    "no function": ("Count down.\n", "n = 11\n" + LOOP.format("")),
+    "comment": ("# Count down.\n", "n = 11\n" + LOOP.format("")),
+    "method": ("class A:\n    def f(self, n):\n", "        " + LOOP.format(" " * 8)),
+    "helper": ("def f(n):\n", "    return g(n)\n\ndef g(n):\n    " + LOOP.format("    ")),
+}
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_a_construct_is_found_wherever_it_stands_in_the_solution(name):
+    prompt, solution = AWKWARD[name]
+    about = {"prompt_chars": len(prompt), "entry_point": "f"}
+    loop = Document(name, prompt + solution, "s", about)
+    branch = Document(name, loop.text.replace("while", "if"), "s", about)
+    dropped = Counter()
+    assert list(select([loop, branch], Selection(without=("while",)), dropped)) == [branch]
+    assert dropped == {"construct": 1}
+
+
+def test_a_solution_that_cannot_be_checked_goes_and_what_its_prompt_holds_stays():
+    old = Document("old", "def f(n):\n    print n\n", "s", {"prompt_chars": 10})
+    given = "def g(n):\n    while n: n -= 1\n\ndef f(n):\n"
+    new = Document("new", given + "    return g(n)\n", "s", {"prompt_chars": len(given)})
+    dropped = Counter()
+    assert list(select([old, new], Selection(without=("while",)), dropped)) == [new]
+    assert dropped == {"unparsed": 1}
+    assert list(select([old], Selection(), Counter())) == [old]
 
 
 def test_nothing_left_is_an_error_with_the_reasons():

@@ -119,6 +119,9 @@ def test_pass_at_1_becomes_a_curve(folder):
         (("--profile_start=9",), "needs --profile_steps"),
         (("--sample_prompt=x", "--config.eval_every_steps=0"), "eval_every_steps=0"),
         (("--sample_prompt=x", "--tokenizer="), "--tokenizer is missing"),
+        (("--source=b=shards:0x",), "--source=b=shards:0x: gives 0 epochs"),
+        (("--source=b=nowhere:.5",), "nowhere: "),
+        (("--source=b=nowhere:1e-05",), "nowhere: "),
     ],
 )
 def test_a_mistake_gets_one_line(folder, arguments, words):
