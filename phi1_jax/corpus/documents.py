@@ -156,7 +156,7 @@ def list_files(path: Path, kind: str = "", skip: Skip | None = None) -> list[Pat
     for folder, below, names in os.walk(
         path, onerror=lambda e: leave_out(e.filename, "unreadable")
     ):
-        if STAGE_MARKER in names:
+        if kind != "code" and STAGE_MARKER in names:  # a stage writes no .py
             _refuse_stage(Path(folder))
         for name in [*below]:
             if name in (".git", "__pycache__"):

@@ -113,6 +113,9 @@ def test_a_folder_with_what_a_stage_wrote_is_refused_and_its_files_are_named(tmp
         with pytest.raises(UserError, match=r"'decontaminate', .*/clean\.jsonl\.zst, .*/dropped"):
             list_files(folder)
     assert list(read_documents(tmp_path / "out" / "clean.jsonl.zst")) == ODD
+    (tmp_path / "mine.py").write_text("x = 1\n")  # a project, with runs in it
+    assert list_files(tmp_path, "code") == [tmp_path / "mine.py"]
+    (tmp_path / "mine.py").unlink()
     (tmp_path / "out" / "stage.json").write_text('{"scene": 1}')  # another program's
     assert len(list_files(tmp_path)) == 3
 
