@@ -30,10 +30,11 @@ MINHASH = MinhashConfig(
     hash_config=HashConfig(precision=64, hash_fc="xxhash"),
 )
 
+# None in quotes of one character begins behind a backslash; see `phi1_jax.corpus.fingerprints`.
 _STRING = (
     r"[rbufRBUF]{0,2}(?:"
     r'"""[\s\S]*?(?:"""|\Z)|' + r"'''[\s\S]*?(?:'''|\Z)|"
-    r'"(?:\\[\s\S]|[^"\\\n])*"|' + r"'(?:\\[\s\S]|[^'\\\n])*')"
+    r'(?<!\\)"(?:\\[\s\S]|[^"\\\n])*"|' + r"(?<!\\)'(?:\\[\s\S]|[^'\\\n])*')"
 )
 # Strings with nothing but layout between them are one string.
 _STRINGS = rf"{_STRING}(?:(?:[\s\\]|#[^\n]*\n)*{_STRING})*"
