@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import datatrove.data
+from datatrove.io import AbstractFileSystem, DataFolder, LocalFileSystem
 from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.dedup import (
     ExactDedupConfig,
@@ -41,6 +42,21 @@ READ_INDEX, SCORED_INDEX = "read_index", "scored_index"
 _OWN = "own"
 
 
+class Folder(DataFolder):
+    """A folder for datatrove whose own path may have any characters.
+
+    datatrove's reads "::" in it as one file system in another, and as it looks for files it takes
+    what a pattern is made of, such as "[1]", for a part of the pattern, and finds none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), fs=LocalFileSystem())
+
+    def glob(self, path: str, **kwargs: Any) -> Any:
+        # The general one asks this folder for its files, all relative to it.
+        return AbstractFileSystem.glob(self, path, **kwargs)
+
+
 @dataclass(frozen=True)
 class Stage:
     """One datatrove pipeline and the number of tasks it is split into."""
@@ -54,8 +70,8 @@ def pipeline(sources: Sequence[Source], work: Path, tasks: int, scorer: Scorer) 
     """The whole pipeline, for whichever executor is to run it."""
     hashing = ExactDedupConfig(_text, hash_config=MINHASH.hash_config)
 
-    def folder(name: str) -> str:
-        return str(work / name)
+    def folder(name: str) -> Folder:
+        return Folder(work / name)
 
     def excluded(step: str) -> JsonlWriter:
         return _writer(work / "excluded" / step)
@@ -266,4 +282,4 @@ def _document(name: str, text: str, notes: dict[str, Any]) -> Document:
 
 
 def _writer(folder: Path) -> JsonlWriter:
-    return JsonlWriter(str(folder), output_filename="${rank}.jsonl", compression=None)
+    return JsonlWriter(Folder(folder), output_filename="${rank}.jsonl", compression=None)
