@@ -41,10 +41,10 @@ FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of ot
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    paths = name_corpora(corpus.paths())
+    named = corpus.paths()
     if not OUTPUT.value:
         raise UserError("--output is missing: name a folder for the results")
-    problems = name_corpora([Path(file) for file in AGAINST.value])
+    paths, problems = name_apart(named, [Path(file) for file in AGAINST.value])
     own = Path(TOPICS.value) if TOPICS.value else None
     tokenizer = Path(TOKENIZER.value) if TOKENIZER.value else None
 
@@ -125,11 +125,17 @@ def measure_all(
     }
 
 
-def name_corpora(paths: list[Path]) -> dict[str, Path]:
-    """Short names where they differ, else whole paths."""
+def name_apart(
+    corpora: list[Path], problems: list[Path]
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Names for the corpora and for the problems, which share a table: short, or whole paths."""
+    paths = [*corpora, *problems]
     short = [name_of(path) for path in paths]
     names = short if len(set(short)) == len(paths) else [str(path) for path in paths]
-    return dict(zip(names, paths, strict=True))
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"--against={repeated[0]}: is named twice; name it once")
+    named = list(zip(names, paths, strict=True))
+    return dict(named[: len(corpora)]), dict(named[len(corpora) :])
 
 
 def topic_tree(own: Path | None, offline: bool) -> list[str]:

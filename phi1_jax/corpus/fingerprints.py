@@ -26,13 +26,15 @@ BREAK = zlib.crc32(_BREAK.encode())
 _WORD = re.compile(r"[a-z]+|\d+(?:[^a-z\d]+\d+)*", re.ASCII)
 # An example ends at a blank line, as doctest has it, or with its text.
 _DOCTEST = re.compile(r"^[ \t]*>>>.*?(?:\n[ \t]*(?:\n|\Z)|\Z)", re.MULTILINE | re.DOTALL)
-# A comment, or what stands between the quotes of a string.
+# A comment, or what stands between the quotes of a string. None in quotes of one character begins
+# behind a backslash, where no program has one: in a line of escaped quotes that are not in a string
+# each would be followed to the end of the line, in vain.
 _LEXEME = re.compile(
     r"(#[^\n]*)|"
-    r'"""([^"\\]*(?:(?:\\[\s\S]|"(?!""))[^"\\]*)*)(?:"""|\Z)|'
-    r"'''([^'\\]*(?:(?:\\[\s\S]|'(?!''))[^'\\]*)*)(?:'''|\Z)|"
-    r'"([^"\\\n]*(?:\\[\s\S][^"\\\n]*)*)"|'
-    r"'([^'\\\n]*(?:\\[\s\S][^'\\\n]*)*)'"
+    r'"""([^"\\]*(?:(?:\\[\s\S]|"(?!""))[^"\\]*)*)(?:"""|\\?\Z)|'
+    r"'''([^'\\]*(?:(?:\\[\s\S]|'(?!''))[^'\\]*)*)(?:'''|\\?\Z)|"
+    r'(?<!\\)"([^"\\\n]*(?:\\[\s\S][^"\\\n]*)*)"|'
+    r"(?<!\\)'([^'\\\n]*(?:\\[\s\S][^'\\\n]*)*)'"
 )
 # What may stand between two strings that are one text. The repetitions are possessive: with
 # backtracking the time would grow exponentially with the number of comments.
@@ -48,7 +50,7 @@ _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|\](?:\([^()\s]*\)|\[[^\[\]\n]*\])")
 # The head of a function, and before it what is not code: blanks, "# ", ">>> ", "+", a line number.
 _DEF = re.compile(r"""^([^A-Za-z_\n"']*)(?:async[ \t]+)?def[ \t]+\w""", re.MULTILINE)
 _MARKED_DEF = re.compile(r"""^[ \t]*[^A-Za-z_\s"'][^A-Za-z_\n"']*def[ \t]+\w""", re.MULTILINE)
-_CELL_END = re.compile(r"\s*\|\s*$")
+_CELL_END = re.compile(r"(?<!\s)\s*\|\s*$")
 _TRIPLE = re.compile(r'"""|\'\'\'')
 _OWNERS = ("self", "cls")
 _MAX_NESTING = 3

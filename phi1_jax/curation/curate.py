@@ -142,9 +142,7 @@ def _choose(
             per_source[document.source].update({kind: 1, f"{kind}_bytes": size})
 
         for folder, step, only_reason in FOLDERS:
-            for document in read_folder(work / folder):
-                place = document.metadata.pop("curate_place")
-                reason = document.metadata.pop("filter_reason", None)
+            for document, place, reason in read_folder(work / folder):
                 if folder in AS_READ and place in sampled:
                     write("pool", document)
                 if folder == CLEAN:  # each of these comes again, in a later folder

@@ -9,6 +9,7 @@ import io
 import math
 import multiprocessing
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.executor.base import PipelineExecutor
@@ -27,7 +28,7 @@ from datatrove.executor.slurm import SlurmPipelineExecutor
 
 import phi1_jax
 from phi1_jax.corpus.parallel import leave_with
-from phi1_jax.curation.pipeline import CpuBound, Stage
+from phi1_jax.curation.pipeline import CpuBound, Folder, Stage
 from phi1_jax.errors import UserError
 
 
@@ -68,7 +69,7 @@ def run_stage(stage: Stage, execution: Execution, logs: Path) -> None:
 
 
 def _executor(execution: Execution, stage: Stage, folder: Path) -> PipelineExecutor:
-    common = {"tasks": stage.tasks, "logging_dir": str(folder)}
+    common = {"tasks": stage.tasks, "logging_dir": Folder(folder)}
     at_once = execution.workers or -1
     ours = any(isinstance(step, CpuBound) for step in stage.steps)
     if execution.executor == "slurm":
@@ -123,7 +124,18 @@ class _Local(LocalPipelineExecutor):
 
 
 class _Slurm(SlurmPipelineExecutor):
-    """datatrove's executor without the second job, which only adds up statistics."""
+    """datatrove's executor without the second job, which only adds up statistics.
+
+    The script of its jobs has the path of the logs as it is; to the shell and to sbatch it may be
+    several words, or a pattern.
+    """
+
+    def get_launch_file_contents(self, sbatch_args: dict[str, Any], run_script: str) -> str:
+        command, executor = run_script.split(" ", 1)
+        logs = shlex.quote(self.slurm_logs_folder.replace("%", "%%") + "/%A_%a.out")
+        return super().get_launch_file_contents(
+            {**sbatch_args, "output": logs, "error": logs}, f"{command} {shlex.quote(executor)}"
+        )
 
     def launch_merge_stats(self) -> None:
         pass

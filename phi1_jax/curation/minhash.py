@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 import xxhash
 from datatrove.data import DocumentsPipeline
+from datatrove.io import DataFolderLike
 from datatrove.pipeline.dedup import MinhashDedupSignature
 from datatrove.pipeline.dedup.minhash import MinhashConfig
 from datatrove.utils.hashing import HashConfig
@@ -30,10 +31,11 @@ MINHASH = MinhashConfig(
     hash_config=HashConfig(precision=64, hash_fc="xxhash"),
 )
 
+# None in quotes of one character begins behind a backslash; see `phi1_jax.corpus.fingerprints`.
 _STRING = (
     r"[rbufRBUF]{0,2}(?:"
     r'"""[\s\S]*?(?:"""|\Z)|' + r"'''[\s\S]*?(?:'''|\Z)|"
-    r'"(?:\\[\s\S]|[^"\\\n])*"|' + r"'(?:\\[\s\S]|[^'\\\n])*')"
+    r'(?<!\\)"(?:\\[\s\S]|[^"\\\n])*"|' + r"(?<!\\)'(?:\\[\s\S]|[^'\\\n])*')"
 )
 # Strings with nothing but layout between them are one string.
 _STRINGS = rf"{_STRING}(?:(?:[\s\\]|#[^\n]*\n)*{_STRING})*"
@@ -167,7 +169,7 @@ def shingles(text: str, prose: bool = False) -> np.ndarray:
 class CodeSignatures(MinhashDedupSignature):
     """datatrove's first MinHash step, with the shingles above."""
 
-    def __init__(self, output_folder: str) -> None:
+    def __init__(self, output_folder: DataFolderLike) -> None:
         # Never called, but the default for English would ask for spacy.
         words = WhitespaceTokenizer()
         super().__init__(output_folder=output_folder, config=MINHASH, language=words)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import datatrove.data
+from datatrove.io import AbstractFileSystem, DataFolder, LocalFileSystem
 from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.dedup import (
     ExactDedupConfig,
@@ -36,6 +37,24 @@ from phi1_jax.quality.rubric import Scorer, parse_code
 logger.disable("datatrove")
 # A row for each document that was read, and for each that was scored; see `_entry`.
 READ_INDEX, SCORED_INDEX = "read_index", "scored_index"
+# Where a document's own metadata lies while it is in the pipeline. datatrove reads and writes names
+# of its own beside it (`rank` is a part of a file's name, `token_count` a number), and so do we.
+_OWN = "own"
+
+
+class Folder(DataFolder):
+    """A folder for datatrove whose own path may have any characters.
+
+    datatrove's reads "::" in it as one file system in another, and as it looks for files it takes
+    what a pattern is made of, such as "[1]", for a part of the pattern, and finds none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), fs=LocalFileSystem())
+
+    def glob(self, path: str, **kwargs: Any) -> Any:
+        # The general one asks this folder for its files, all relative to it.
+        return AbstractFileSystem.glob(self, path, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -51,8 +70,8 @@ def pipeline(sources: Sequence[Source], work: Path, tasks: int, scorer: Scorer) 
     """The whole pipeline, for whichever executor is to run it."""
     hashing = ExactDedupConfig(_text, hash_config=MINHASH.hash_config)
 
-    def folder(name: str) -> str:
-        return str(work / name)
+    def folder(name: str) -> Folder:
+        return Folder(work / name)
 
     def excluded(step: str) -> JsonlWriter:
         return _writer(work / "excluded" / step)
@@ -115,7 +134,8 @@ class ReadSources(PipelineStep, CpuBound):
     """Reads this task's part of every source; what cannot be read goes on as an empty document.
 
     Each document gets its `place` in what is read (an id may occur twice), a row in the index, and
-    the `reason` to drop it, if the reader or `heuristics.rejection` has one.
+    the `reason` to drop it, if the reader or `heuristics.rejection` has one. Its own metadata goes
+    into one field, for it may have any names.
     """
 
     type, name = "READER", "sources"
@@ -131,11 +151,11 @@ class ReadSources(PipelineStep, CpuBound):
             place = rank << 32
             for doc, unread in self._read(rank, world_size):
                 reason = unread or rejection(doc.text, doc.metadata["prose"])
-                doc.metadata["curate_place"] = place = place + 1
+                doc.metadata["place"] = place = place + 1
                 is_code = not unread and not doc.metadata["prose"]
                 note({**_entry(doc), "is_code": is_code, "unread": bool(unread), "reason": reason})
                 if reason:
-                    doc.metadata["curate_reason"] = reason
+                    doc.metadata["reason"] = reason
                 yield doc
 
     def _read(self, rank: int, world_size: int) -> Iterator[tuple[Any, str]]:
@@ -145,10 +165,10 @@ class ReadSources(PipelineStep, CpuBound):
             documents = read_source(source, lambda *what: unread.append(what), rank, world_size)
             for document in chain(documents, [None]):
                 for name, reason in unread:
-                    yield datatrove.data.Document("", name, metadata={**about}), reason
+                    yield datatrove.data.Document("", name, metadata={**about, _OWN: {}}), reason
                 unread.clear()
                 if document is not None:
-                    metadata = {**document.metadata, **about}
+                    metadata = {**about, _OWN: document.metadata}
                     yield datatrove.data.Document(document.text, document.id, metadata=metadata), ""
 
 
@@ -174,7 +194,7 @@ def _entry(doc: Any) -> dict[str, Any]:
     source = doc.metadata["source"]
     digest = hashlib.sha256(f"{source}\0{doc.id}".encode()).digest()
     return {
-        "place": doc.metadata["curate_place"],
+        "place": doc.metadata["place"],
         "source": source,
         "order": int.from_bytes(digest[:8]) >> 1,
         "bytes": len(doc.text.encode()),
@@ -207,7 +227,7 @@ class Heuristics(BaseFilter):
     name = "heuristics"
 
     def filter(self, doc: Any) -> bool | tuple[bool, str]:
-        reason = doc.metadata.pop("curate_reason", None)
+        reason = doc.metadata.pop("reason", None)
         return (False, reason) if reason else True
 
 
@@ -224,9 +244,7 @@ class Score(BaseFilter):
         return self.filter_batch([doc])[0]
 
     def filter_batch(self, batch: list[Any]) -> list[bool | tuple[bool, str]]:
-        scores = self.scorer.score(
-            [_document({"id": doc.id, "text": doc.text, "metadata": doc.metadata}) for doc in batch]
-        )
+        scores = self.scorer.score([_document(doc.id, doc.text, doc.metadata) for doc in batch])
         results: list[bool | tuple[bool, str]] = []
         for doc, score in zip(batch, scores, strict=True):
             doc.metadata["quality"] = score
@@ -240,9 +258,17 @@ def _text(document: Any) -> str:
     return str(document.text)
 
 
-def read_folder(folder: Path) -> Iterator[Document]:
-    """The documents that all tasks wrote, in order."""
-    return map(_document, read_parts(folder))
+def read_folder(folder: Path) -> Iterator[tuple[Document, int, str]]:
+    """The documents that all tasks wrote, in order, with their place and the reason to drop them.
+
+    A document's metadata is its own and what the pipeline says of it: `prose`, and `quality` if it
+    was scored.
+    """
+    for record in read_parts(folder):
+        notes = record["metadata"]
+        # datatrove's writer leaves out an empty text.
+        document = _document(record["id"], record.get("text", ""), notes)
+        yield document, notes["place"], notes.get("filter_reason", "")
 
 
 def read_parts(folder: Path) -> Iterator[dict[str, Any]]:
@@ -250,11 +276,10 @@ def read_parts(folder: Path) -> Iterator[dict[str, Any]]:
         yield from read_records(file)
 
 
-def _document(record: dict[str, Any]) -> Document:
-    metadata = dict(record["metadata"])
-    # datatrove's writer leaves out an empty text.
-    return Document(record["id"], record.get("text", ""), metadata.pop("source"), metadata)
+def _document(name: str, text: str, notes: dict[str, Any]) -> Document:
+    about = {field: value for field, value in notes.items() if field in ("prose", "quality")}
+    return Document(name, text, notes["source"], {**notes[_OWN], **about})
 
 
 def _writer(folder: Path) -> JsonlWriter:
-    return JsonlWriter(str(folder), output_filename="${rank}.jsonl", compression=None)
+    return JsonlWriter(Folder(folder), output_filename="${rank}.jsonl", compression=None)

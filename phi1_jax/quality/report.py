@@ -32,18 +32,31 @@ def fit_and_report(
 ) -> dict[str, Any]:
     """Fits the forest on annotated documents and writes it and its report; returns the figures.
 
+    Each text counts once, at its first place: of two of the same vector a tree would be grown on
+    one and asked about the other, and the figures would not be out of sample.
+
     Args:
       positive_from: the least value of a good document.
       positive_share: without `positive_from`, the share of the documents that are good.
     Raises:
       UserError: a document without an annotation or a vector, or too few of one kind.
     """
-    documents = list(read_all(annotated))
-    for document in documents:
+    read = list(read_all(annotated))
+    for document in read:
         if not isinstance(document.metadata.get(VALUE), int | float):
             raise UserError(
                 f"--annotated: document {document.id!r} has no {VALUE}; run launch/annotate.py"
             )
+    first: dict[str, Document] = {}
+    for document in read:
+        first.setdefault(document.text, document)
+    documents = list(first.values())
+    if repeated := len(read) - len(documents):
+        print(
+            f"warning: {repeated} of {len(read)} annotated documents have the text of an earlier"
+            " one and are left out: each text counts once",
+            file=sys.stderr,
+        )
     values_n = np.array([document.metadata[VALUE] for document in documents])
     asked = positive_share if positive_from is None else None
     if positive_from is None:
@@ -75,8 +88,9 @@ def fit_and_report(
         )
     figures = write_report(output, documents, values_n, votes_n, positive_from, annotator)
     return {
-        "in": {"annotated": len(documents)},
+        "in": {"annotated": len(read)},
         "out": {"good": int((values_n >= positive_from).sum())},
+        "dropped": {"repeated": repeated},
         "annotator": annotator,
         "positive_from": positive_from,
         "share_good": round(share, 4),

@@ -1,6 +1,13 @@
-"""What a program's tree keeps of it, and what it leaves out."""
+"""What a program's tree keeps of it, and what it leaves out; where its strings are."""
 
-from phi1_jax.corpus.fingerprints import tree_tokens
+import io
+import sysconfig
+import time
+import tokenize
+from pathlib import Path
+
+from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.fingerprints import _LEXEME, fingerprint_document, tree_tokens
 from phi1_jax.corpus.syntax import parse_python
 
 
@@ -27,3 +34,29 @@ def test_an_integer_that_python_does_not_write_is_a_constant():
     large = "0x" + "f" * 10_000
     assert tokens_of(f"def f(): return {large}") == tokens_of(f"def g(): return {large}")
     assert tokens_of(f"def f(): return {large}") != tokens_of(f"def f(): return {large[:-1]}e")
+
+
+def test_comments_and_strings_are_those_of_the_tokenizer():
+    n = 0
+    for file in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))[::5]:
+        text = file.read_text("utf-8")
+        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+        kinds = {tokenize.tok_name[token.type] for token in tokens}
+        if "FSTRING_START" in kinds:  # from Python 3.12 on, an f-string is several tokens
+            continue
+        kept = [t for t in tokens if t.type in (tokenize.COMMENT, tokenize.STRING)]
+        strings = [t.string.lstrip("rbufRBUF") for t in kept]
+        assert [match[0] for match in _LEXEME.finditer(text)] == strings, file.name
+        n += len(strings)
+    assert n > 1000
+
+
+def test_escaped_quotes_outside_of_strings_take_no_longer_than_others():
+    for line in (
+        r"{\"name\": \"item\", \"it\'s\": 1}, " * 2000,  # took 20 seconds
+        r"{\"\"\"name\"\"\"}, " * 3000 + "\\",
+        "| def f(): pass" + " " * 60_000 + "x",  # a row of a table
+    ):
+        start = time.perf_counter()
+        fingerprint_document(Document("x", line, "s"))
+        assert time.perf_counter() - start < 2

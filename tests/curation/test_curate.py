@@ -220,6 +220,32 @@ def test_documents_of_one_id_keep_the_budgets(tmp_path):
     assert report["out"]["filtered"] + sum(report["dropped"].values()) == 8
 
 
+def test_metadata_of_any_name_comes_out_as_it_was(tmp_path):
+    own = {
+        "rank": "../../x", "id": 7, "token_count": "many", "own": {"place": 1}, "place": "here",
+        "source": "theirs", "reason": "why", "curate_place": 2, "curate_reason": "none",
+        "filter_reason": "none", "duplicate_count": "none",
+    }  # fmt: skip
+    rows = [{"id": f"{i}", "text": good_file(i), "metadata": {**own, "rank": i}} for i in range(4)]
+    rows += [{**rows[0], "id": "copy"}, {"id": "short", "text": "x = 1\n", "metadata": own}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "out").mkdir()
+    curate([Source("rows", path)], tmp_path / "out", execution=ALONE)
+    given = {row["id"]: row["metadata"] for row in rows}
+    read = {
+        kind: {d.id: d for d in read_documents(tmp_path / f"out/{kind}.jsonl.zst")}
+        for kind in ("filtered", "pool", "excluded")
+    }
+    assert read["filtered"].keys() == {"0", "1", "2", "3"}
+    assert read["pool"].keys() == given.keys()
+    for document in [*read["filtered"].values(), *read["pool"].values()]:
+        assert document.source == "rows"
+        assert given[document.id].items() <= document.metadata.items()
+    why = {name: (d.metadata["step"], d.metadata["reason"]) for name, d in read["excluded"].items()}
+    assert why == {"copy": ("exact", "exact_duplicate"), "short": ("heuristics", "too_short")}
+
+
 def test_there_are_no_more_tasks_than_files(pool, tmp_path, monkeypatch):
     def stop(sources, work, tasks, scorer):
         raise RuntimeError(f"{tasks} tasks")

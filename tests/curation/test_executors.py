@@ -18,7 +18,7 @@ RESULTS = ("filtered.jsonl.zst", "excluded.jsonl.zst", "pool.jsonl.zst")
 # Answers as Slurm does with --wait: prints the job's number, runs the array, returns its status.
 # Array elements named in the file `failing` die before they start.
 SBATCH = f"""#!{sys.executable}
-import os, re, subprocess, sys
+import os, re, shlex, subprocess, sys
 from pathlib import Path
 
 here = Path(__file__).parent
@@ -38,7 +38,9 @@ for task in range(int(last) + 1):
             "SLURM_JOB_ID": "7",
             "SLURM_NODELIST": "node1",
         }}
-        output = Path(options["output"].replace("%A", "7").replace("%a", str(task))).open("w")
+        names = {{"%%": "%", "%A": "7", "%a": str(task)}}
+        (output,) = shlex.split(options["output"])
+        output = Path(re.sub("%[%Aa]", lambda found: names[found[0]], output)).open("w")
         running.append(
             subprocess.Popen(["bash", "-c", script], env=environment, stdout=output, stderr=output)
         )
@@ -72,8 +74,17 @@ def same(report, output, local):
 
 
 @pytest.mark.slow
+def test_the_result_may_lie_anywhere(pool, local, tmp_path):
+    assert local[1]["dropped"]["exact_duplicate"] == 1
+    output = tmp_path / "run[1] *? a::b"  # all of it means something to datatrove
+    output.mkdir()
+    same(curate([pool], output, tasks=2, execution=Execution(workers=1)), output, local)
+
+
+@pytest.mark.slow
 def test_slurm_runs_resumes_and_gives_the_same_bytes(pool, local, tmp_path, monkeypatch):
-    commands, output = tmp_path / "bin", tmp_path / "out"
+    # To the shell a pattern, and to sbatch one of names.
+    commands, output = tmp_path / "bin", tmp_path / "it's [1] %a"
     commands.mkdir()
     output.mkdir()
     for name, text in {

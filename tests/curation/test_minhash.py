@@ -4,6 +4,7 @@ import ast
 import builtins
 import difflib
 import random
+import time
 from collections import defaultdict
 
 import black
@@ -144,3 +145,9 @@ def test_shingles_follow_the_data_and_ignore_names_comments_and_layout():
     assert len(shingles("")) == 0 and len(shingles("x")) == 1
     assert not np.array_equal(shingles("x = ['a', 'b']"), shingles("x = ['ab']"))
     assert not np.array_equal(shingles("one two", prose=True), shingles("one six", prose=True))
+
+
+def test_escaped_quotes_outside_of_strings_take_no_longer_than_others():
+    start = time.perf_counter()
+    shingles(r"{\"name\": \"item\", \"it\'s\": 1}, " * 2000)
+    assert time.perf_counter() - start < 2

@@ -211,6 +211,33 @@ def test_nothing_but_a_forest_is_loaded(fitted, tmp_path):
         assert not any(name.endswith((".pkl", ".pickle")) for name in archive.namelist())
 
 
+@pytest.mark.slow
+def test_a_text_that_occurs_twice_counts_once(pool, tmp_path, capsys):
+    root, _ = pool
+    documents = list(read_documents(root / "annotated.jsonl"))
+    copies = [replace(d, id=f"copy of {d.id}") for d in documents]
+    write_documents(tmp_path / "copies.jsonl", copies)
+    (tmp_path / "c").mkdir()
+    rng = np.random.default_rng(2)
+    vectors, ones = rng.normal(size=(N, WIDTH)).astype(np.float32), np.ones(N, np.int64)
+    keys = np.array([document_key(d) for d in [*documents, *copies]], np.uint64)
+    vectors[N // 2 :] = vectors[: N // 2]  # of equal texts, and without any meaning
+    write_part(tmp_path / "c", 0, Part(keys, vectors, ones, ones))
+    write_info(tmp_path / "c", "the-embedder")
+    once, twice = (
+        fit_and_report(files, [tmp_path / "c"], tmp_path, positive_from=0.5, n_trees=30, seed=0)
+        for files in (
+            [root / "annotated.jsonl"],
+            [root / "annotated.jsonl", root / "annotated.jsonl", tmp_path / "copies.jsonl"],
+        )
+    )
+    assert twice["out_of_sample"] == once["out_of_sample"]
+    assert twice["in"] == {"annotated": 600} and twice["dropped"] == {"repeated": 400}
+    assert once["dropped"] == {"repeated": 0}
+    told = capsys.readouterr().err
+    assert told.count("400 of 600 annotated documents have the text of an earlier one") == 1
+
+
 def test_too_few_of_one_kind(pool):
     with pytest.raises(UserError, match=r"1 of 50 annotated documents are good"):
         fit_forest(

@@ -250,5 +250,18 @@ def test_script_measures_corpora_side_by_side(tmp_path):
     assert report["constructs"]["bench"]["recursion"] == 100
     assert report["constructs"]["two"]["solutions covered, % of bench"] == 100
     assert re.search(r"\| recursion +\| +100 \| +0 \| +0 \|", done.stdout)
+    # One table has both: of the same short name they must not take each other's place.
+    (tmp_path / "other").mkdir()
+    write_problems(tmp_path / "other" / "one.jsonl", [problem])
+    same = tmp_path / "other" / "one.jsonl"
+    named = [*command[:4], f"--output={tmp_path / 'named'}", f"--against={same}"]
+    done = subprocess.run(named, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    shares = json.loads((tmp_path / "named" / "report.json").read_text())["constructs"]
+    assert shares[str(same)]["recursion"] == 100
+    assert f"solutions covered, % of {same}" in shares[str(tmp_path / "one.jsonl.zst")]
+    twice = [*command, f"--against={tmp_path / 'one.jsonl.zst'}"]
+    done = subprocess.run(twice, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and "one.jsonl.zst: is named twice" in done.stderr
     without = subprocess.run(command[:3], capture_output=True, text=True, timeout=60, check=False)
     assert without.returncode == 2 and "error: --corpus is missing" in without.stderr
