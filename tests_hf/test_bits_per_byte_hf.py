@@ -11,7 +11,7 @@ from phi1_jax.interop.huggingface import read_folder
 
 
 class ByteTokenizer:
-    eot_id = 256
+    vocab_size, eot_id = 257, 256
 
     def encode_batch(self, texts):
         return [list(text.encode()) for text in texts]
