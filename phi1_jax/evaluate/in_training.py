@@ -27,7 +27,6 @@ from phi1_jax.tokens.tokenizer import Tokenizer, check_texts
 Evaluator = Callable[[int, Any], dict[str, float | str]]
 
 _SHOWN = 5  # problems whose completions are shown
-SAMPLES, VALIDATION = "samples", "validation"  # the other evaluators of a run
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def open_evaluators(
                 benchmark, executor, config.model, tokenizer, run_dir, plan, metrics
             )
         if watched.prompts:
-            evaluators[SAMPLES] = samples_evaluator(
+            evaluators["samples"] = samples_evaluator(
                 watched.prompts, config.model, tokenizer, longest
             )
         yield evaluators
@@ -108,7 +107,7 @@ def _curve(benchmark: Benchmark) -> str:
       UserError: another evaluator or the training itself has it.
     """
     name = Path(benchmark.name).stem
-    if name in (SAMPLES, VALIDATION, "train"):
+    if name in ("samples", "validation", "train"):
         raise UserError(
             f"--eval_benchmark={benchmark.name}: its curves would be {name}/..., as others of the"
             " run are; rename the file"

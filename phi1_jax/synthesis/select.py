@@ -19,7 +19,7 @@ class Selection:
 
     Attributes:
       require: how far an exercise must hold, by the verdict in its metadata.
-      without: constructs that no solution may use, such as while; see `diversity.CONSTRUCTS`.
+      without: constructs that no solution may use, such as while; a wrong name gets the list.
       by: what makes two exercises of one kind: the first word of the function's name, or what the
         teacher says its program does (the topic, for teachers that say no more).
       kinds: share of the kinds that stay; a smaller share is a part of a larger one.
