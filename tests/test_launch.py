@@ -17,7 +17,7 @@ def run(script, *arguments, cwd=REPOSITORY):
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "COLUMNS": "100", "XLA_FLAGS": ""},
+        env={**os.environ, "COLUMNS": "100"},
     )
 
 

@@ -61,7 +61,6 @@ def test_runs_at_its_smallest(script, tmp_path):
         "PHI1_JAX_SCALE": "smoke",
         "PHI1_JAX_OUTPUT": str(tmp_path),
         "PYTHONPATH": str(REPOSITORY),
-        "XLA_FLAGS": "",
         # The suite's own cache; see conftest.
         "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",

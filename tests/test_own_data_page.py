@@ -29,7 +29,6 @@ def test_the_commands_lead_from_folders_to_an_exported_model(tmp_path):
         **os.environ,
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": str(REPOSITORY),
-        "XLA_FLAGS": "",  # one device, as a reader has
     }
     # A link to the interpreter is not its environment: name that one's packages.
     environment["PYTHONPATH"] += os.pathsep + os.pathsep.join(p for p in sys.path if "site-" in p)

@@ -1,7 +1,6 @@
 """The README's first command in miniature: interrupted, resumed, and reused."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -58,7 +57,6 @@ def start(root: Path, *arguments: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "XLA_FLAGS": ""},
     )
 
 

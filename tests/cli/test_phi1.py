@@ -25,7 +25,7 @@ def phi1(tmp_path_factory):
         return subprocess.run(
             [sys.executable, "-c", code, *map(str, arguments)],
             cwd=tmp_path_factory.mktemp("empty"), capture_output=True, text=True, timeout=60,
-            env={**os.environ, "PYTHONPATH": str(site), "COLUMNS": "100", "XLA_FLAGS": ""},
+            env={**os.environ, "PYTHONPATH": str(site), "COLUMNS": "100"},
         )  # fmt: skip
 
     return run

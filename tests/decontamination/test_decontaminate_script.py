@@ -1,7 +1,6 @@
 """launch/decontaminate.py on every format that launch/evaluate.py scores."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -51,7 +50,7 @@ def rows(form):
 def decontaminate(*arguments):
     return subprocess.run(
         [sys.executable, str(REPOSITORY / "launch/decontaminate.py"), *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, env={**os.environ, "XLA_FLAGS": ""},
+        capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
 

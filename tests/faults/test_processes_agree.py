@@ -25,7 +25,6 @@ def together(*programs: str, timeout_s: int = 120) -> list[tuple[int, str]]:
             [sys.executable, "-c", program],
             env={
                 **os.environ,
-                "XLA_FLAGS": "",
                 "JAX_COORDINATOR_ADDRESS": address,
                 "JAX_NUM_PROCESSES": str(len(programs)),
                 "JAX_PROCESS_ID": str(number),

@@ -1,7 +1,6 @@
 """launch/serve.py as a user starts and ends it."""
 
 import dataclasses
-import os
 import re
 import signal
 import subprocess
@@ -35,7 +34,6 @@ def test_it_serves_until_sigterm_and_lets_requests_end(run_dir, tmp_path):
         [*command, "--port=0", f"--api_key_file={tmp_path / 'key'}"],
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "XLA_FLAGS": ""},
     ) as server:
         line = server.stderr.readline()
         url = re.fullmatch(r"serving phi at (http://127\.0\.0\.1:\d+/v1)\n", line)[1]

@@ -38,7 +38,7 @@ def launch(url, output, *flags, **popen):
     ]  # fmt: skip
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "XLA_FLAGS": ""}, **popen,
+        **popen,
     )  # fmt: skip
 
 

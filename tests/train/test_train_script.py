@@ -1,7 +1,6 @@
 """launch/train.py with a benchmark: pass@1 and completions in TensorBoard."""
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -42,7 +41,6 @@ def train(*arguments: str) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
         timeout=240,
-        env={**os.environ, "XLA_FLAGS": ""},
     )
 
 
