@@ -11,8 +11,12 @@ from absl import logging
 
 from phi1_jax.config import ModelConfig
 from phi1_jax.errors import UserError
-from phi1_jax.interop.huggingface import check_size, places, take
+from phi1_jax.interop.huggingface import places, take
+from phi1_jax.interop.tokenizers import load_byte_pair
+from phi1_jax.model.phi import count_params
+from phi1_jax.run import checkpoint
 from phi1_jax.tokens.byte_pair import BytePairTokenizer
+from phi1_jax.tokens.tokenizer import check_vocabulary
 
 GgufType = Literal["f32", "f16", "q8_0"]
 
@@ -54,13 +58,9 @@ def export_gguf(
     Raises:
       UserError: no such checkpoint, a tokenizer with more pieces than the model; see `write_gguf`.
     """
-    from phi1_jax.interop.tokenizers import load_byte_pair
-    from phi1_jax.model.phi import count_params
-    from phi1_jax.run import checkpoint
-
     config = checkpoint.read_model_config(run_dir)
     tokenizer = load_byte_pair(tokenizer_dir or run_dir / checkpoint.TOKENIZER)
-    check_size(tokenizer.vocab_size, config.vocab_size)
+    check_vocabulary(tokenizer, config.vocab_size)
     config, params = checkpoint.load_model(run_dir, step)
     write_gguf(path, config, params, tokenizer, kind)
     return count_params(config)

@@ -4,20 +4,26 @@ Nothing but the folder's files is needed: neither torch nor transformers. Memory
 once in float32 and a tensor beside it.
 """
 
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from flax import nnx
+from flax.traverse_util import unflatten_dict
 
 from phi1_jax.config import ModelConfig
 from phi1_jax.errors import UserError
 from phi1_jax.files import write_json
 from phi1_jax.interop.config_json import config_values, read_config
-from phi1_jax.interop.safetensors import DTYPES, Stored, Tensor, find_tensors, write_tensors
-from phi1_jax.model.phi import Phi
+from phi1_jax.interop.safetensors import DTYPES, Stored, find_tensors, write_tensors
+from phi1_jax.interop.tokenizers import read_tokenizer, special_ids, write_tokenizer
+from phi1_jax.model.phi import Phi, count_params
+from phi1_jax.run import checkpoint
+from phi1_jax.run import folder as run_folder
+from phi1_jax.tokens.tokenizer import check_vocabulary
 
 # Tensor -> parameters. PyTorch has its matrices (out, in): a kernel is the transpose. "#" is the
 # layer, whose parameters are stacked here.
@@ -105,7 +111,7 @@ def read_folder(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
         raise UserError(
             f"{folder} has values that are not finite (NaN or inf) in {_list(not_finite)}"
         )
-    return config, _nest(params)
+    return config, unflatten_dict(params, sep="/")
 
 
 def stored_dtype(folder: Path) -> str:
@@ -135,23 +141,18 @@ def write_folder(
     folder.mkdir(parents=True, exist_ok=True)
     stored = {d.name: d for d in DTYPES.values()}[dtype]
 
-    def maker(place: Place) -> Callable[[], np.ndarray]:
-        def make() -> np.ndarray:
-            values = take(params, place)
-            with np.errstate(over="ignore"):
-                cast = values.astype(stored)
-            if not np.isfinite(cast).all():
-                raise UserError(
-                    f"{place.paths[0]} has values beyond {dtype}; write --dtype=bfloat16"
-                )
-            return cast
+    found = dict(places(config, _CURRENT))
 
-        return make
+    def make(name: str) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            cast = take(params, found[name]).astype(stored)
+        if not np.isfinite(cast).all():
+            path = found[name].paths[0]
+            raise UserError(f"{path} has values beyond {dtype}; write --dtype=bfloat16")
+        return cast
 
-    tensors = [
-        Tensor(name, stored, place.shape, maker(place)) for name, place in places(config, _CURRENT)
-    ]
-    write_tensors(folder, tensors, max_file_bytes)
+    sizes = {name: stored.itemsize * math.prod(place.shape) for name, place in found.items()}
+    write_tensors(folder, sizes, make, max_file_bytes)
     write_json(folder / "config.json", {**config_values(config), **special_ids, "dtype": dtype})
 
 
@@ -163,15 +164,11 @@ def import_run(folder: Path, run_dir: Path, tokenizer_dir: Path | None = None) -
     Returns:
       The number of parameters.
     Raises:
-      UserError: see `read_config`, `read_tokenizer`, `check_size` and `read_folder`.
+      UserError: see `read_config`, `read_tokenizer`, `check_vocabulary` and `read_folder`.
     """
-    from phi1_jax.interop.tokenizers import read_tokenizer
-    from phi1_jax.model.phi import count_params
-    from phi1_jax.run import checkpoint
-
     config = read_config(folder)
     tokenizer = read_tokenizer(tokenizer_dir or folder, folder)
-    check_size(tokenizer.vocab_size, config.vocab_size)
+    check_vocabulary(tokenizer, config.vocab_size)
     config, params = read_folder(folder)
     tokenizer.save(run_dir / checkpoint.TOKENIZER)
     checkpoint.write_model(run_dir, config, params, None, stored_dtype(folder))
@@ -197,30 +194,14 @@ def export_run(
     Raises:
       UserError: no such checkpoint, or a tokenizer with more pieces than the model.
     """
-    from phi1_jax.interop.tokenizers import special_ids, write_tokenizer
-    from phi1_jax.model.phi import count_params
-    from phi1_jax.run import checkpoint
-    from phi1_jax.run.folder import read_config as read_run_config
-
     config = checkpoint.read_model_config(run_dir)
     source = tokenizer_dir or run_dir / checkpoint.TOKENIZER
     tokenizer = write_tokenizer(source, folder, config.max_seq_len)
-    check_size(tokenizer.vocab_size, config.vocab_size)
+    check_vocabulary(tokenizer, config.vocab_size)
     config, params = checkpoint.load_model(run_dir, step)
-    dtype = dtype or read_run_config(run_dir).get("source_dtype", "float32")
+    dtype = dtype or run_folder.read_config(run_dir).get("source_dtype", "float32")
     write_folder(folder, config, params, special_ids(tokenizer), dtype, max_file_bytes)
     return count_params(config)
-
-
-def check_size(n_pieces: int, vocab_size: int) -> None:
-    """Raises:
-    UserError: the tokenizer has more pieces than the model.
-    """
-    if n_pieces > vocab_size:
-        raise UserError(
-            f"the tokenizer has {n_pieces} pieces and the model only {vocab_size}; name the"
-            " model's own with --tokenizer"
-        )
 
 
 def take(params: Mapping[str, Any], place: Place) -> np.ndarray:
@@ -273,14 +254,3 @@ def _param_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     model = nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0)))
     flat = nnx.to_flat_state(nnx.state(model, nnx.Param))
     return {"/".join(map(str, path)): leaf.shape for path, leaf in flat}
-
-
-def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for path, value in flat.items():
-        *parents, last = path.split("/")
-        node = nested
-        for key in parents:
-            node = node.setdefault(key, {})
-        node[last] = value
-    return nested

@@ -1,6 +1,6 @@
 """safetensors files of a folder: read a tensor at a time, written a file at a time."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,15 +31,6 @@ class Stored(NamedTuple):
     def read(self) -> np.ndarray:
         with _open(self.file) as file:
             return file.get_tensor(self.name)
-
-
-class Tensor(NamedTuple):
-    """A tensor to write; `make` gives its values when their turn comes."""
-
-    name: str
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    make: Callable[[], np.ndarray]
 
 
 def find_tensors(folder: Path) -> dict[str, Stored]:
@@ -93,25 +84,27 @@ def _library() -> Any:
     return safetensors
 
 
-def write_tensors(folder: Path, tensors: Iterable[Tensor], max_file_bytes: int) -> None:
+def write_tensors(
+    folder: Path, sizes: Mapping[str, int], make: Callable[[str], np.ndarray], max_file_bytes: int
+) -> None:
     """Writes one file, or several with an index when there are more bytes than `max_file_bytes`.
 
     Memory holds the tensors of one file at a time.
+
+    Args:
+      sizes: bytes of each tensor, by name.
+      make: gives a tensor's values when their turn comes.
     """
-    groups: list[list[Tensor]] = [[]]
-    sizes = [0]
-    for tensor in tensors:
-        n_bytes = tensor.dtype.itemsize * int(np.prod(tensor.shape))
-        if groups[-1] and sizes[-1] + n_bytes > max_file_bytes:
+    groups: list[list[str]] = [[]]
+    for name, n_bytes in sizes.items():
+        if groups[-1] and sum(sizes[each] for each in groups[-1]) + n_bytes > max_file_bytes:
             groups.append([])
-            sizes.append(0)
-        groups[-1].append(tensor)
-        sizes[-1] += n_bytes
+        groups[-1].append(name)
     names = {}
     for number, group in enumerate(groups, 1):
         name = f"model-{number:05}-of-{len(groups):05}.safetensors" if len(groups) > 1 else SINGLE
         # safetensors 0.8 writes an array that is not in C order as it lies in memory, so wrongly.
-        arrays = {t.name: np.require(t.make(), t.dtype, ["C", "ENSUREARRAY"]) for t in group}
+        arrays = {tensor: np.require(make(tensor), None, ["C", "ENSUREARRAY"]) for tensor in group}
         file = folder / name
         file.touch()
         usual = file.stat().st_mode
@@ -119,4 +112,6 @@ def write_tensors(folder: Path, tensors: Iterable[Tensor], max_file_bytes: int) 
         file.chmod(usual)  # it may be the writer's alone after that
         names.update(dict.fromkeys(arrays, name))
     if len(groups) > 1:
-        write_json(folder / INDEX, {"metadata": {"total_size": sum(sizes)}, "weight_map": names})
+        write_json(
+            folder / INDEX, {"metadata": {"total_size": sum(sizes.values())}, "weight_map": names}
+        )

@@ -65,5 +65,5 @@ def check_vocabulary(tokenizer: Tokenizer, vocab_size: int) -> None:
     if tokenizer.vocab_size > vocab_size:
         raise UserError(
             f"the tokenizer has {tokenizer.vocab_size} pieces and the model only"
-            f" model.vocab_size={vocab_size}; use the one it was trained with"
+            f" model.vocab_size={vocab_size}; name the one that it was trained with"
         )

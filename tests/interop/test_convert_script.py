@@ -118,7 +118,7 @@ def test_convert_refuses_in_one_line(converted, tmp_path):
         (["--from_hf=microsoft/phi-1", f"--to={tmp_path / 'a'}"], "no such folder"),
         (
             [of_run, f"--to_hf={tmp_path / 'a'}", f"--tokenizer={tmp_path / 'larger'}"],
-            "450 pieces and the model only 400",
+            "450 pieces and the model only model.vocab_size=400",
         ),
     ):
         error = run("convert", *flags, fails=True)
