@@ -145,11 +145,7 @@ def start(
     Raises:
       UserError: weights of another model, or trained on another tokenizer's ids.
     """
-    shapes = jax.tree.map(
-        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-        jax.eval_shape(trainer.init),
-        trainer.shardings,
-    )
+    shapes = jax.eval_shape(trainer.init)  # with the shardings of its results
     restored = checkpointer.restore(shapes.params, (shapes.step, shapes.optimizer))
     if restored is not None:
         step, params, (counter, optimizer), position = restored

@@ -16,16 +16,11 @@ def state_bytes(trainer: Trainer) -> tuple[int, int]:
     """Parameters and optimizer state on each device of the mesh, as they are sharded."""
     state = jax.eval_shape(trainer.init)
 
-    def held(shapes: Any, shardings: Any) -> int:
-        each = jax.tree.map(
-            lambda x, s: math.prod(s.shard_shape(x.shape)) * x.dtype.itemsize, shapes, shardings
-        )
-        return sum(jax.tree.leaves(each))
+    def held(shapes: Any) -> int:
+        leaves = jax.tree.leaves(shapes)
+        return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in leaves)
 
-    return (
-        held(state.params, trainer.shardings.params),
-        held(state.optimizer, trainer.shardings.optimizer),
-    )
+    return held(state.params), held(state.optimizer)
 
 
 def require_memory(trainer: Trainer) -> None:

@@ -52,7 +52,6 @@ class State(NamedTuple):
 class Trainer(NamedTuple):
     """The compiled pieces of a run on one mesh."""
 
-    graph: Any  # nnx graph definition: `nnx.merge(graph, params)` is the model
     shardings: State
     init: Callable[[], State]
     step: Callable[[State, Batch], tuple[State, Metrics]]
@@ -178,7 +177,6 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
 
     batch_sharding = NamedSharding(mesh, MICRO_BATCHES)
     return Trainer(
-        graph,
         shardings,
         jax.jit(init, out_shardings=shardings),
         jax.jit(
