@@ -1,6 +1,7 @@
 """How likely a model finds a given text: log-probabilities token by token, without sampling."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -74,15 +75,10 @@ def _compiled(config: ModelConfig, mesh: Any) -> Any:
     @jax.jit
     def score(params: Any, tokens_bt: jax.Array) -> jax.Array:
         model = nnx.merge(graph, params)
-        return score_hidden(model, model.hidden(tokens_bt), tokens_bt).logprobs_bt
+        with activations_on(mesh) if mesh else nullcontext():
+            return score_hidden(model, model.hidden(tokens_bt), tokens_bt).logprobs_bt
 
-    def on_mesh(params: Any, tokens_bt: np.ndarray) -> jax.Array:
-        if mesh is None:
-            return score(params, tokens_bt)
-        with activations_on(mesh):
-            return score(params, tokens_bt)
-
-    return on_mesh
+    return score
 
 
 def score_hidden(
