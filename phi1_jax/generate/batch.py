@@ -192,13 +192,12 @@ class Batch:
 
     def _n_rows(self, n_wanted: int) -> int:
         """The batch's size for so many completions."""
-        if self._spec.platform == "cpu":
-            return self._fit(min(self._max_rows, _few_sizes(n_wanted)))
-        # At least two: XLA's GPU program for a matmul of one row writes all products to memory.
-        # An empty row costs nothing, since `flash_decoding` reads no cache for it.
-        return self._fit(
-            max(2, self._max_rows if self._is_open else min(self._max_rows, _few_sizes(n_wanted)))
-        )
+        n_rows = min(self._max_rows, _few_sizes(n_wanted))
+        if self._spec.platform != "cpu":
+            # At least two: XLA's GPU program for a matmul of one row writes all products to memory.
+            # An empty row costs nothing, since `flash_decoding` reads no cache for it.
+            n_rows = max(2, self._max_rows if self._is_open else n_rows)
+        return self._fit(n_rows)
 
     def _bucket(self, tokens: int) -> int:
         """Cache slots for so many tokens; fewer sizes in an open batch, whose slots also shrink."""
