@@ -15,10 +15,9 @@ from typing import IO, Any
 
 from absl import logging
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboard.compat.proto.tensor_pb2 import TensorProto
-from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import summary_v2 as hparams
+from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from phi1_jax.run.trackers import Tracker
@@ -84,15 +83,7 @@ class MetricsWriter:
 
     def text(self, step: int, tag: str, markdown: str) -> None:
         """A page of Markdown."""
-        metadata = SummaryMetadata(
-            plugin_data=SummaryMetadata.PluginData(plugin_name="text"),
-        )
-        tensor = TensorProto(
-            dtype=7,  # DT_STRING
-            string_val=[markdown.encode()],
-            tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]),
-        )
-        self._write(step, [Summary.Value(tag=tag, metadata=metadata, tensor=tensor)])
+        self._write(step, text_pb(tag, markdown).value)
         self._tell(lambda tracker: tracker.text(step, tag, markdown))
 
     def results(self, step: int, group: str, values: Mapping[str, float | str]) -> None:
