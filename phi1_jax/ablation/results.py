@@ -1,6 +1,5 @@
 """What came out: each measure of each variant with its interval; JSON, table, figure, HParams."""
 
-import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -202,8 +201,7 @@ def write_results(ablation: Ablation, output: Path, name: str) -> dict[str, Any]
         points = {m: groups["all"]["by_seed"][at] for m, groups in variant["measures"].items()}
         writer.scalars(last["steps"], points)
         writer.close()
-    figure = draw(result)
-    (output / FIGURE).write_bytes(figure)
+    draw(result).savefig(output / FIGURE)
     (output / TABLE).write_text(table(result), encoding="utf-8")
     write_json(output / RESULT, result)
     return result
@@ -268,21 +266,17 @@ def _cell(point: Mapping[str, Any], percent: bool, signed: bool) -> str:
     return f"{value}{' %' * percent} ({low} to {high})"
 
 
-def draw(result: Mapping[str, Any]) -> bytes:
-    """A PNG: a panel a measure, a point with its 95 % interval a variant."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+def draw(result: Mapping[str, Any]) -> Any:
+    """A matplotlib Figure: a panel a measure, a point with its 95 % interval a variant."""
+    from matplotlib.figure import Figure
 
     variants = result["variants"]
     measures = list(variants[result["baseline"]]["measures"])
     n_columns = min(len(measures), 3)
     n_rows = -(-len(measures) // n_columns)
-    figure, axes = pyplot.subplots(
-        n_rows, n_columns, figsize=(3.4 * n_columns, n_rows * (0.9 + 0.3 * len(variants))),
-        dpi=150, sharey=True, squeeze=False, layout="constrained",
-    )  # fmt: skip
+    size = (3.4 * n_columns, n_rows * (0.9 + 0.3 * len(variants)))
+    figure = Figure(size, dpi=150, layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
     places = range(len(variants))
     for axis in axes.flat[len(measures) :]:
         axis.set_visible(False)
@@ -299,7 +293,4 @@ def draw(result: Mapping[str, Any]) -> bytes:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_yticks(places, list(variants))
     axes[0][0].invert_yaxis()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    pyplot.close(figure)
-    return buffer.getvalue()
+    return figure

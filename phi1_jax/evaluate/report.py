@@ -1,6 +1,5 @@
 """The quickstart's report: table, bar charts like the paper's Figure 2.1, completions."""
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,13 +71,12 @@ def write_report(
     answers = {name: list(read_rows(root / "evaluate" / name / "results.jsonl")) for name in models}
     problems = read_problems(root / "synthesize" / "benchmark.jsonl")
     samples = _samples(problems, answers[models[-1]])
-    figure = bar_chart(pass_at_1, bits)
     report = _table(summary) + _side_by_side(problems, answers) + _LINKS
-    (root / "figure.png").write_bytes(figure)
+    bar_chart(pass_at_1, bits).savefig(root / "figure.png")
     (root / "samples.md").write_text(samples, encoding="utf-8")
     (root / "report.md").write_text(report, encoding="utf-8")
     writer = MetricsWriter(root / "report")
-    writer.image(0, "result", figure)
+    writer.image(0, "result", (root / "figure.png").read_bytes())
     writer.text(0, "samples", samples)
     writer.text(0, "report", report)
     writer.close()
@@ -91,29 +89,23 @@ _Point = Mapping[str, float]
 
 def bar_chart(
     pass_at_1: Mapping[str, _Point], bits: Mapping[str, Mapping[str, _Point]] | None = None
-) -> bytes:
-    """A PNG, side by side: pass@1 of each model on the own exam, and bits per byte elsewhere.
+) -> Any:
+    """A Figure: pass@1 of each model on the own exam and, beside it, bits per byte elsewhere.
 
     Args:
       pass_at_1: by model: value, low and high (the 95% interval), as shares.
       bits: the same in bits per byte, by benchmark and model.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     panels = [("pass@1 on held-out problems\nof the teacher, %", pass_at_1, 100.0, "%.3g")]
     for name, points in (bits or {}).items():
         title = f"bits per byte of the solutions\nof {name}, lower is better"
         panels.append((title, points, 1.0, "%.2f"))
-    figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(4.2 * len(panels), 4.0), dpi=150, layout="constrained"
-    )
+    figure = Figure((4.2 * len(panels), 4.0), dpi=150, layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
     colors = ["#b9bec7", "#8fa3bf", "#5b8bc9", "#7fb59b", "#1f5fae"]
-    for axis, (title, points, scale, form) in zip(
-        axes if len(panels) > 1 else [axes], panels, strict=True
-    ):
+    for axis, (title, points, scale, form) in zip(axes, panels, strict=True):
         names = [name.replace("_", "\n") for name in points]
         values = [scale * point["value"] for point in points.values()]
         below = [scale * (point["value"] - point["low"]) for point in points.values()]
@@ -126,10 +118,7 @@ def bar_chart(
         # Up to 10 % at least: what is next to nothing should look like it.
         axis.set_ylim(0, max(axis.get_ylim()[1], scale / 10))
         axis.spines[["top", "right"]].set_visible(False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    pyplot.close(figure)
-    return buffer.getvalue()
+    return figure
 
 
 def _table(summary: Mapping[str, Any]) -> str:

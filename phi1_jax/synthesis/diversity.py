@@ -7,7 +7,6 @@ what the solutions of a benchmark need that it never writes.
 
 import ast
 import hashlib
-import io
 import math
 import re
 from array import array
@@ -500,7 +499,7 @@ def write_report(
     Raises:
       UserError: matplotlib is not installed.
     """
-    (output / "diversity.png").write_bytes(plot(corpora))
+    plot(corpora).savefig(output / "diversity.png")
     names = {
         name: [_figure(figures, path) for _, path, _ in _ROWS] for name, figures in corpora.items()
     }
@@ -595,21 +594,18 @@ def _share(area: Mapping[str, int]) -> str:
     return f"{area['covered']:,} of {area['of']:,}" if area["of"] else "not in the tree"
 
 
-def plot(corpora: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """A PNG of two plots, a line a corpus.
+def plot(corpora: Mapping[str, Mapping[str, Any]]) -> Any:
+    """A matplotlib Figure of two plots, a line a corpus.
 
     Raises:
       UserError: matplotlib is not installed.
     """
     try:
-        import matplotlib
+        from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError("the figure needs pip install 'phi1_jax[plots]'") from error
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4.2), dpi=130, layout="constrained")
-    names, clusters = axes
+    figure = Figure((10, 4.2), dpi=130, layout="constrained")
+    axes = names, clusters = figure.subplots(1, 2)
     for i, (name, figures) in enumerate(corpora.items()):
         line = {"color": _COLORS[i % len(_COLORS)], "label": name}
         for pane, what in ((names, "topics"), (clusters, "code")):
@@ -623,7 +619,4 @@ def plot(corpora: Mapping[str, Mapping[str, Any]]) -> bytes:
         pane.spines[["top", "right"]].set_visible(False)
         if pane.get_legend_handles_labels()[0]:
             pane.legend(frameon=False, fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    pyplot.close(figure)
-    return buffer.getvalue()
+    return figure
