@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
 
 from phi1_jax.errors import UserError
 from phi1_jax.sandbox import programs, server
@@ -187,7 +186,7 @@ class Sandbox:
         PASS: the program ended without an exception. A hostile program that carries its own
         tests can make them pass; whoever must not be fooled uses `examine`.
         """
-        return self._deal(Job(program) for program in programs)
+        return self.examine(Job(program) for program in programs)
 
     def examine(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Runs candidates against examiners; outcomes come in the order of the jobs.
@@ -195,26 +194,6 @@ class Sandbox:
         The examiner's program calls the candidate's function `f` as `remote("f")`. PASS: the
         examiner ended without an exception; nothing the candidate does can forge that.
         """
-        return self._deal(jobs)
-
-    def close(self) -> None:
-        for worker in self._workers:
-            if worker:
-                worker.close()
-        self._workers = [None] * len(self._workers)
-
-    def __enter__(self) -> "Sandbox":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _deal(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         waiting = enumerate(jobs)
         again: deque[tuple[int, Job]] = deque()
         running: dict[int, tuple[int, Job]] = {}  # by worker
@@ -250,6 +229,18 @@ class Sandbox:
         finally:
             for index in running:  # the caller stopped half-way: their replies are not wanted
                 self._discard(index)
+
+    def close(self) -> None:
+        for worker in self._workers:
+            if worker:
+                worker.close()
+        self._workers = [None] * len(self._workers)
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def _ready(self, running: dict[int, tuple[int, Job]]) -> list[int]:
         fds = {self._worker(index).fileno(): index for index in running}

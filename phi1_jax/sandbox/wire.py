@@ -7,6 +7,7 @@ frozenset, range and an iterator over such values; any other value is an error o
 
 import struct
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 MAX_BYTES = 8 << 20
@@ -67,11 +68,7 @@ def _put(out: bytearray, value: Any, depth: int, limit: int) -> None:
             _put(out, item, depth + 1, limit)
     elif isinstance(value, Iterator):
         # Tests write list(f(x)) of a generator; its items cross, and stay unequal to a list.
-        items: list[Any] = []
-        for item in value:
-            items.append(item)
-            if len(items) > limit:
-                break
+        items = list(islice(value, limit + 1))
         out += b"I" + _COUNT.pack(len(items))
         for item in items:
             _put(out, item, depth + 1, limit)
