@@ -86,13 +86,3 @@ class ChoiceWriter:
             return END_OF_TEXT
         text = self._tokenizer.decode([token], special=True)
         return f"token_id:{token}" if "\ufffd" in text else text
-
-
-def usage(rows: Sequence[Row], n_prompts: int, n_generated: int) -> dict[str, int]:
-    """Token counts; a prompt counts once for all its completions."""
-    n_prompt = sum(len(row.prompt_ids) for row in rows[:: len(rows) // n_prompts])
-    return {
-        "prompt_tokens": n_prompt,
-        "completion_tokens": n_generated,
-        "total_tokens": n_prompt + n_generated,
-    }

@@ -30,7 +30,7 @@ from starlette.types import Message, Receive, Scope, Send
 from phi1_jax.errors import UserError
 from phi1_jax.generate.generator import Generator
 from phi1_jax.serve.engine import Engine, Job, Update
-from phi1_jax.serve.replies import ChoiceWriter, usage
+from phi1_jax.serve.replies import ChoiceWriter
 from phi1_jax.serve.requests import CompletionRequest, RequestError, make_rows, parse
 
 # Bounds on what one client may hold: a request's bytes, how long it takes to send them, and how
@@ -173,7 +173,13 @@ class Reply:
         engine.submit(self.job)
 
     def _usage(self) -> dict[str, int]:
-        return usage(self.job.rows, len(self.asked.prompts), self._n_generated)
+        """Token counts; a prompt counts once for all its completions."""
+        n_prompt = sum(len(row.prompt_ids) for row in self.job.rows[:: self.asked.n])
+        return {
+            "prompt_tokens": n_prompt,
+            "completion_tokens": self._n_generated,
+            "total_tokens": n_prompt + self._n_generated,
+        }
 
 
 class EventStream(StreamingResponse):
