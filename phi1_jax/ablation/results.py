@@ -208,7 +208,9 @@ def write_results(ablation: Ablation, output: Path, name: str) -> dict[str, Any]
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: the measures, their differences to the baseline, and the groups of problems."""
+    """Markdown: the measures, their differences to the baseline, and the same of each group of
+    problems, which a reader unfolds.
+    """
     variants, baseline = result["variants"], result["baseline"]
     measures = list(variants[baseline]["measures"])
     n_seeds = len(result["seeds"])
@@ -218,7 +220,8 @@ def table(result: Mapping[str, Any]) -> str:
     for group in groups:
         shown = [m for m in measures if group in variants[baseline]["measures"][m]]
         if group != "all":
-            lines += ["", f"Problems {group}:"]
+            title = f"<summary>Problems {group}</summary>"
+            lines += ["", f'<details markdown="1">{title}']
         counts = [variants[baseline]["measures"][m][group]["n_problems"] for m in shown]
         head = [f"{m} ({n})" if n > 1 else m for m, n in zip(shown, counts, strict=True)]
         if group == "all":
@@ -234,6 +237,8 @@ def table(result: Mapping[str, Any]) -> str:
                     for m, cell in zip(shown, cells, strict=True)
                 ]
                 lines.append(f"| {' | '.join([name, *texts])} |")
+        if group != "all":
+            lines += ["", "</details>"]
     return "\n".join(lines) + "\n"
 
 

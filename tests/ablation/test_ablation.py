@@ -233,7 +233,7 @@ def test_results_have_each_measure_with_its_interval_and_difference(tmp_path, sc
     page = (output / "ablation.md").read_text()
     assert "| some | 100.0 % (100.0 to 100.0) | 2.000 |" in page
     assert "- some: 70 % of some (100), 30 % of code_textbook (100)" in page
-    assert "| minus all |" in page and "Problems with while:" in page
+    assert "| minus all |" in page and "Problems with while</summary>" in page
     assert (output / "figure.png").read_bytes().startswith(b"\x89PNG")
     board = EventAccumulator(str(output / "tensorboard" / "some_seed1"))
     board.Reload()
