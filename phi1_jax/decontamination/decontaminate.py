@@ -6,7 +6,6 @@ counts as near is in `comparison`; the paper states results for several match ra
 trees, so several may be asked for at once.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zstandard
 from tqdm import tqdm
 
 from phi1_jax.corpus.documents import Document, name_of, read_documents, with_folder
@@ -108,8 +106,7 @@ def decontaminate(
     OUTPUT gets one file a corpus under its own name (with several taus: in a folder for each,
     `tau_0.95`), `dropped.jsonl.zst` (with reason, task_ids and the first tau at which it goes),
     `nearest.jsonl` (a row a problem) and `splits.json`, the problems with and without a similar
-    document at each tau. Every file written is read again: it holds the documents that were found
-    clean at its tau, those only, and whole.
+    document at each tau.
 
     Args:
       problems: of one benchmark or several; a prompt may be a docstring of the module and the
@@ -159,7 +156,6 @@ def decontaminate(
                 if not level.n_out[name]:
                     found = "every document gives a benchmark problem away"
                     raise UserError(f"{corpus}: at tau={level.tau} {found}")
-    _verify(levels, workers)
     write_records(output / "nearest.jsonl", _describe(problems, rules, nearest))
     splits = _split(problems, rules, nearest)
     write_json(output / SPLITS, splits)
@@ -183,7 +179,6 @@ class _Level:
     Attributes:
       n_out: corpus -> documents that stay.
       reasons: measure -> documents that it takes out.
-      digests: file -> SHA-256 of the lines that were written there.
     """
 
     def __init__(self, tau: float, folder: Path) -> None:
@@ -191,22 +186,17 @@ class _Level:
         self.folder = folder
         self.n_out: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
-        self.digests: dict[Path, str] = {}
 
     @contextmanager
     def open(self, name: str) -> Iterator[Callable[[bytes], None]]:
         """Yields what keeps one document of a corpus, given as its line."""
-        path = self.folder / f"{name}.jsonl.zst"
-        digest = hashlib.sha256()
-        with open_records(path) as write:
+        with open_records(self.folder / f"{name}.jsonl.zst") as write:
 
             def keep(line: bytes) -> None:
                 write(line)
-                digest.update(line)
                 self.n_out[name] += 1
 
             yield keep
-        self.digests[path] = digest.hexdigest()
 
 
 def _find_leaks(
@@ -223,14 +213,6 @@ def _with_leak(document: Document, leak: Leak, rules: Rules) -> dict[str, Any]:
     about = {**vars(leak), "tau": rules.taus[leak.level]}
     del about["level"]
     return {**vars(document), "metadata": {**document.metadata, "leak": about}}
-
-
-def _verify(levels: Sequence[_Level], workers: int) -> None:
-    """Reads every file again: it holds what was found clean, as it was."""
-    expected = {path: digest for level in levels for path, digest in level.digests.items()}
-    for path, digest in ordered_map(_digest_of_file, None, expected, workers):
-        if digest != expected[path]:
-            raise RuntimeError(f"{path}: does not hold what was found clean; a fault of the disk?")
 
 
 def _compare(comparison: Comparison, chunk: _Chunk) -> Findings:
@@ -254,11 +236,6 @@ def _first(documents: Iterator[Document]) -> Iterator[Document]:
         n_chars += len(document.text)
         if n_chars >= _CHUNK_CHARS:
             return
-
-
-def _digest_of_file(_: None, path: Path) -> str:
-    with zstandard.open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _split(problems: Sequence[Problem], rules: Rules, nearest: Nearest) -> dict[str, Any]:
