@@ -9,14 +9,13 @@ trees, so several may be asked for at once.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from phi1_jax.corpus.documents import Document, name_of, read_documents, with_folder
+from phi1_jax.corpus.documents import Document, chunks, name_of, read_documents, with_folder
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.corpus.problems import Problem
 from phi1_jax.corpus.records import Skip, encode_record, open_records, write_records
@@ -139,10 +138,10 @@ def decontaminate(
     n_in, caught_by = Counter[str](), Counter[str]()
     with open_records(output / f"{_DROPPED}.jsonl.zst") as drop:
         for corpus, name in zip(corpora, names, strict=True):
-            chunks = _chunks(corpus, embed, columns, skip)
+            read = _read_chunks(corpus, embed, columns, skip)
             with ExitStack() as files:
                 keep = [files.enter_context(level.open(name)) for level in levels]
-                for document, leak in _find_leaks(comparison, chunks, nearest, workers):
+                for document, leak in _find_leaks(comparison, read, nearest, workers):
                     n_in[name] += 1
                     line = encode_record(vars(document))
                     for keep_at_tau in keep[: leak.level if leak else None]:
@@ -200,10 +199,10 @@ class _Level:
 
 
 def _find_leaks(
-    comparison: Comparison, chunks: Iterator[_Chunk], nearest: Nearest, workers: int
+    comparison: Comparison, read: Iterator[_Chunk], nearest: Nearest, workers: int
 ) -> Iterator[tuple[Document, Leak | None]]:
     """Yields each document with why it goes, and notes those nearest to the problems."""
-    for (documents, _), found in ordered_map(_compare, comparison, chunks, workers):
+    for (documents, _), found in ordered_map(_compare, comparison, read, workers):
         nearest.note(documents, found)
         for row, document in enumerate(documents):
             yield document, found.leaks.get(row)
@@ -219,23 +218,13 @@ def _compare(comparison: Comparison, chunk: _Chunk) -> Findings:
     return comparison.compare(*chunk)
 
 
-def _chunks(
+def _read_chunks(
     corpus: Path, embed: Embed | None, columns: Mapping[str, str] | None, skip: Skip | None
 ) -> Iterator[_Chunk]:
     documents = read_documents(corpus, columns=columns, skip=with_folder(corpus, skip))
-    documents = iter(tqdm(documents, desc=f"decontaminate {corpus.name}", unit="doc"))
-    while chunk := list(_first(documents)):
+    documents = tqdm(documents, desc=f"decontaminate {corpus.name}", unit="doc")
+    for chunk in chunks(documents, _CHUNK, _CHUNK_CHARS):
         yield chunk, embed([document.text for document in chunk]) if embed else None
-
-
-def _first(documents: Iterator[Document]) -> Iterator[Document]:
-    """The next documents, up to the limits of a chunk."""
-    n_chars = 0
-    for document in islice(documents, _CHUNK):
-        yield document
-        n_chars += len(document.text)
-        if n_chars >= _CHUNK_CHARS:
-            return
 
 
 def _split(problems: Sequence[Problem], rules: Rules, nearest: Nearest) -> dict[str, Any]:

@@ -14,14 +14,13 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zstandard
 
-from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.documents import Document, chunks
 from phi1_jax.corpus.fingerprints import code_blocks, fingerprint_document
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.corpus.syntax import last_function, parse_python
@@ -307,7 +306,8 @@ def measure(
     apart = zstandard.ZstdCompressor(level=6, write_content_size=False)
     together_bytes = 0
     shown: dict[int, str] = {}
-    for chunk, (read, constructs) in ordered_map(_read, counter, _chunks(documents), workers):
+    items = chunks(documents, _CHUNK_DOCUMENTS)
+    for chunk, (read, constructs) in ordered_map(_read, counter, items, workers):
         tally.constructs.add(constructs)
         for document, (words, tokens) in zip(chunk, read, strict=True):
             _count(tally, document, words, tokens)
@@ -370,12 +370,6 @@ def distinct_n(words: array) -> dict[str, float]:
         grams ^= grams >> np.uint64(29)
         shares[str(n)] = round(len(np.unique(grams)) / len(grams), 4)
     return shares
-
-
-def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    iterator = iter(documents)
-    while chunk := list(islice(iterator, _CHUNK_DOCUMENTS)):
-        yield chunk
 
 
 def _read(
