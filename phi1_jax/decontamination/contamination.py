@@ -189,9 +189,9 @@ class Comparison:
     def _text(self, prints: Sequence[Fingerprint]) -> np.ndarray:
         """float32[documents, problems], the Jaccard index of runs of three words."""
         words = [_array(item.words) for item in prints]
-        shared = overlaps(words, self._words, _TEXT_GRAM, repeats=False)
-        sizes = gram_counts(words, _TEXT_GRAM, repeats=False)[:, None]
-        union = sizes + gram_counts(self._words, _TEXT_GRAM, repeats=False)[None] - shared
+        shared = overlaps(words, self._words, _TEXT_GRAM)
+        sizes = gram_counts(words, _TEXT_GRAM)[:, None]
+        union = sizes + gram_counts(self._words, _TEXT_GRAM)[None] - shared
         return shared / np.maximum(union, 1)
 
     def _shared_text(self, prints: Sequence[Fingerprint]) -> np.ndarray:
@@ -207,7 +207,7 @@ class Comparison:
         found = np.zeros((len(prints), len(self.problems)), bool)
         for (whole, length), problems in sorted(by_length.items()):
             own = [wanted[problem][0] for problem in problems]
-            shared = overlaps(texts if whole else joined, own, length, repeats=False)
+            shared = overlaps(texts if whole else joined, own, length)
             found[:, problems] = shared > 0
         return found
 
