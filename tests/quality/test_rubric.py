@@ -3,7 +3,8 @@ import textwrap
 import pytest
 
 from phi1_jax.corpus.documents import Document
-from phi1_jax.curation.heuristics import Limits, rejection
+from phi1_jax.curation import heuristics
+from phi1_jax.curation.heuristics import rejection
 from phi1_jax.quality.rubric import WEIGHTS, Rubric, judge_code, judge_prose
 
 LESSON = textwrap.dedent('''
@@ -106,8 +107,9 @@ def test_prose_with_sentences_and_code_beats_a_list_of_names():
         ("codes = b'''\n" + "\\x00\\xffword\\x10name\\x20\n" * 50 + "'''\n", "data_like"),
     ],
 )
-def test_heuristics_name_their_reason(text, reason):
-    assert rejection(text, limits=Limits(min_chars=100)) == reason
+def test_heuristics_name_their_reason(text, reason, monkeypatch):
+    monkeypatch.setattr(heuristics, "_MIN_CHARS", 100)
+    assert rejection(text) == reason
 
 
 def test_prose_may_have_long_lines():
