@@ -5,7 +5,7 @@ import pytest
 from phi1_jax.corpus.documents import Document
 from phi1_jax.curation import heuristics
 from phi1_jax.curation.heuristics import rejection
-from phi1_jax.quality.rubric import WEIGHTS, Rubric, judge_code, judge_prose
+from phi1_jax.quality.rubric import WEIGHTS, judge_code, judge_prose, score_document
 
 LESSON = textwrap.dedent('''
     """Small functions on lists of numbers, for a first lesson on loops."""
@@ -42,7 +42,7 @@ PROSE = (
 
 
 def score(text, prose=False):
-    return Rubric().score([Document("x", text, "s", {"prose": prose})])[0]
+    return score_document(Document("x", text, "s", {"prose": prose}))
 
 
 def test_a_lesson_scores_above_tests_above_a_table():
