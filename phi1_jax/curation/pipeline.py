@@ -153,7 +153,7 @@ class ReadSources(PipelineStep, CpuBound):
                 reason = unread or rejection(doc.text, doc.metadata["prose"])
                 doc.metadata["place"] = place = place + 1
                 is_code = not unread and not doc.metadata["prose"]
-                note({**_entry(doc), "is_code": is_code, "unread": bool(unread), "reason": reason})
+                note({**_entry(doc), "is_code": is_code, "reason": reason})
                 if reason:
                     doc.metadata["reason"] = reason
                 yield doc
