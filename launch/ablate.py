@@ -100,7 +100,7 @@ def main(argv: Sequence[str]) -> None:
     ablation = Ablation(
         question, stages, range(SEEDS.value), execute=execute, tokens_per_s=TOKENS_PER_S.value
     )
-    runs = ablation.part(*shard()) if SHARD.value else ablation.runs
+    runs = ablation.part(*script.parse_shard(SHARD.value)) if SHARD.value else ablation.runs
     print(f"{name}: {len(runs)} runs of {len(question.variants)} variants; stages in {stages}")
     if not ALLOW.value:
         print("without --allow_code_execution: bits per byte and validation loss, no pass@1")
@@ -133,18 +133,6 @@ def recipe(stages: Path) -> Recipe:
         source=SOURCE.value,
     )  # fmt: skip
     return smoke(full) if SMOKE.value else full
-
-
-def shard() -> tuple[int, int]:
-    """The two numbers of --shard=I/N.
-
-    Raises:
-      UserError: not two numbers with 0 <= I < N.
-    """
-    index, _, of = SHARD.value.partition("/")
-    if not (index.isdecimal() and of.isdecimal() and int(index) < int(of)):
-        raise UserError(f"--shard={SHARD.value}: give I/N with I from 0 to N - 1, such as 0/4")
-    return int(index), int(of)
 
 
 def publish(name: str, output: Path) -> None:

@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
     for flag in (CHECKPOINT, OUTPUT):
         if not flag.value:
             raise UserError(f"--{flag.name} is missing; see --help for an example")
-    shard = _shard(SHARD.value)
+    shard = script.parse_shard(SHARD.value)
     script.start_jax()
     from phi1_jax.cli.stage import run_stage
     from phi1_jax.corpus.documents import list_files
@@ -68,16 +68,6 @@ def main(argv: Sequence[str]) -> None:
         "shard": SHARD.value,
     }
     run_stage("embed", Path(OUTPUT.value), inputs, work, force=FORCE.value, keep_partial=True)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    try:
-        index, n_shards = map(int, text.split("/"))
-    except ValueError:
-        index, n_shards = -1, 0
-    if not 0 <= index < n_shards:
-        raise UserError(f"--shard={text}: give i/n with 0 <= i < n, such as 0/4")
-    return index, n_shards
 
 
 if __name__ == "__main__":

@@ -158,6 +158,18 @@ def pairs(holder: flags.FlagHolder) -> dict[str, str]:
     return found
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """The two numbers of --shard=I/N.
+
+    Raises:
+      UserError: not two numbers with 0 <= I < N.
+    """
+    index, _, n_shards = text.partition("/")
+    if not (index.isdecimal() and n_shards.isdecimal() and int(index) < int(n_shards)):
+        raise UserError(f"--shard={text}: give I/N with I from 0 to N - 1, such as 0/4")
+    return int(index), int(n_shards)
+
+
 def refuse_unread(holders: Sequence[flags.FlagHolder | ModuleType], why: str) -> None:
     """Stops at a flag that was given and that nothing will read.
 

@@ -172,3 +172,10 @@ def test_a_corpus_that_is_named_twice_is_refused(tmp_path, monkeypatch):
         monkeypatch.setattr(corpus_flags, "CORPUS", holder)
         with pytest.raises(UserError, match=r"/c: lies in --corpus=.*/a; name only"):
             corpus_flags.paths()
+
+
+def test_a_shard_is_two_numbers():
+    assert script.parse_shard("0/1") == (0, 1) and script.parse_shard("3/4") == (3, 4)
+    for text in ("", "1", "4/4", "-1/4", "1/2/3", "a/b"):
+        with pytest.raises(UserError, match=f"--shard={text}: give I/N with I from 0"):
+            script.parse_shard(text)
