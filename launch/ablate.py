@@ -53,15 +53,9 @@ CONFIG = flags.DEFINE_string("config", "phi1_tiny", "Config of every training ru
 SOURCE = flags.DEFINE_multi_string("source", ["stdlib", "prose"], "See launch/curate.py.")
 RECIPE = DataclassFlags(
     Recipe,
-    [
-        "n_exercises",
-        "n_problems",
-        "pretrain_steps",
-        "finetune_steps",
-        "max_new_tokens",
-        "validation_rows",
-    ],
-)
+    ["n_exercises", "n_problems", "pretrain_steps", "finetune_steps", "max_new_tokens",
+     "validation_rows"],
+)  # fmt: skip
 HUMANEVAL = flags.DEFINE_string("humaneval", None, "HumanEval.jsonl.gz (default: looked for).")
 MBPP = flags.DEFINE_string("mbpp", None, "mbpp.jsonl (default: looked for).")
 PUBLISH = flags.DEFINE_bool(
