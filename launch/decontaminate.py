@@ -66,8 +66,6 @@ def main(argv: Sequence[str]) -> None:
     from phi1_jax.decontamination.decontaminate import decontaminate
 
     rules = Rules(NGRAM.value, taus, MAX_DISTANCE.value)
-    if MAX_DISTANCE.value is not None and not EMBEDDER.value:
-        raise UserError("--max_distance: needs embeddings; name a model with --embedder")
     embed, embedder = None, None
     if EMBEDDER.value:
         script.start_jax()

@@ -2,7 +2,7 @@
 
 Section 5 of the paper: the exercises near a HumanEval problem go, the model is trained on the rest,
 and HumanEval is split into the problems that had something similar and those that had not. What
-counts as near is in `comparison`; the paper states results for several match rates of syntax
+counts as near is in `contamination`; the paper states results for several match rates of syntax
 trees, so several may be asked for at once.
 """
 
