@@ -61,12 +61,15 @@ MBPP = flags.DEFINE_string("mbpp", None, "mbpp.jsonl (default: looked for).")
 PUBLISH = flags.DEFINE_bool(
     "publish", False, "Copy finished results into benchmarks/ablations and docs/ablations.md."
 )
+PAGE = REPOSITORY / "docs" / "ablations.md"  # not there where the package is installed
 
 
 def main(argv: Sequence[str]) -> None:
     if not QUESTION.value or not OUTPUT.value:
         missing = "output" if QUESTION.value else "question"
         raise UserError(f"--{missing} is missing (see --help)")
+    if PUBLISH.value and not PAGE.is_file():
+        raise UserError("--publish writes into the repository's docs: run it in a clone")
     # matplotlib and JAX's neighbours take a while to import; --help need not wait for them.
     from phi1_jax.ablation.question import load_question
     from phi1_jax.ablation.results import TABLE, write_results
@@ -133,13 +136,13 @@ def publish(name: str, output: Path) -> None:
     """Copies results to where the repository keeps them, and into the page of docs/."""
     from phi1_jax.ablation.results import FIGURE, RESULT, TABLE, fill
 
-    kept, page = REPOSITORY / "benchmarks" / "ablations", REPOSITORY / "docs" / "ablations.md"
+    kept = REPOSITORY / "benchmarks" / "ablations"
     kept.mkdir(exist_ok=True)
     shutil.copyfile(output / RESULT, kept / f"{name}.json")
     shutil.copyfile(output / FIGURE, kept / f"{name}.png")
-    text = fill(page.read_text("utf-8"), name, (output / TABLE).read_text("utf-8"))
-    page.write_text(text, encoding="utf-8")
-    print(f"copied to {kept} and {page}")
+    text = fill(PAGE.read_text("utf-8"), name, (output / TABLE).read_text("utf-8"))
+    PAGE.write_text(text, encoding="utf-8")
+    print(f"copied to {kept} and {PAGE}")
 
 
 if __name__ == "__main__":
