@@ -65,9 +65,7 @@ PAGE = REPOSITORY / "docs" / "ablations.md"  # not there where the package is in
 
 
 def main(argv: Sequence[str]) -> None:
-    if not QUESTION.value or not OUTPUT.value:
-        missing = "output" if QUESTION.value else "question"
-        raise UserError(f"--{missing} is missing (see --help)")
+    script.require(QUESTION, OUTPUT)
     if PUBLISH.value and not PAGE.is_file():
         raise UserError("--publish writes into the repository's docs: run it in a clone")
     # matplotlib and JAX's neighbours take a while to import; --help need not wait for them.

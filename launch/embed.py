@@ -17,7 +17,6 @@ from absl import flags
 
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
-from phi1_jax.errors import UserError
 
 flags.adopt_module_key_flags(corpus)  # so that --help shows them
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a run, or of Hugging Face.")
@@ -35,9 +34,7 @@ FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of ot
 def main(argv: Sequence[str]) -> None:
     del argv
     inputs = corpus.inputs()
-    for flag in (CHECKPOINT, OUTPUT):
-        if not flag.value:
-            raise UserError(f"--{flag.name} is missing; see --help for an example")
+    script.require(CHECKPOINT, OUTPUT)
     shard = script.parse_shard(SHARD.value)
     script.start_jax()
     from phi1_jax.cli.stage import run_stage

@@ -65,8 +65,7 @@ WRITTEN = {"prompt_index", "sample", "text", "token_ids", "logprobs", "finish_re
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    if not CHECKPOINT.value:
-        raise UserError("--checkpoint is missing: name a run's folder")
+    script.require(CHECKPOINT)
     if sum(map(bool, (PROMPT.value, PROMPT_FILE.value, INTERACTIVE.value))) != 1:
         raise UserError("give one of --prompt=TEXT, --prompt_file=FILE and --interactive")
     records = [{"prompt": text} for text in PROMPT.value]

@@ -158,6 +158,19 @@ def pairs(holder: flags.FlagHolder) -> dict[str, str]:
     return found
 
 
+def require(*holders: flags.FlagHolder) -> None:
+    """Stops at a flag that has no value.
+
+    Raises:
+      UserError: names the first of them, and says what it is.
+    """
+    for holder in holders:
+        if not holder.value:
+            # Behind the semicolon absl says that the flag may be repeated.
+            words = flags.FLAGS[holder.name].help.partition(";\n")[0]
+            raise UserError(f"--{holder.name} is missing: {words}")
+
+
 def parse_shard(text: str) -> tuple[int, int]:
     """The two numbers of --shard=I/N.
 
