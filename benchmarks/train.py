@@ -1,10 +1,7 @@
 """The training step: forward, backward, clipping, AdamW, on random tokens."""
 
-import json
-import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +12,7 @@ from jax.sharding import NamedSharding
 from benchmarks import baseline
 from benchmarks.report import OURS, Options, Row, compare, roofline_rows
 from benchmarks.select_fastest import select_fastest
-from benchmarks.timing import launch, rooflines, run_process, take_turns
+from benchmarks.timing import rooflines, take_turns
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import compute_dtype
@@ -24,13 +21,6 @@ from phi1_jax.plan import memory as plan_memory
 from phi1_jax.train.flops import flops_per_token, peak_flops
 from phi1_jax.train.step import MICRO_BATCHES, Batch, count_micro_batches, make_trainer
 
-# What XLA is told on a GPU, each in a process of its own: `--sweep`.
-SWEEP = {
-    "defaults": "",
-    "no command buffers": "--xla_gpu_enable_command_buffer=",
-    "no Triton matmuls": "--xla_gpu_enable_triton_gemm=false",
-    "neither": "--xla_gpu_enable_command_buffer= --xla_gpu_enable_triton_gemm=false",
-}
 _N_BATCHES = 4
 
 
@@ -131,25 +121,6 @@ def our_step(
         return float(metrics["loss"])  # waits for the step
 
     return step, params
-
-
-def sweep(arguments: Sequence[str]) -> Iterator[Row]:
-    """The same command in fresh processes, each with other flags of XLA.
-
-    Args:
-      arguments: flags of launch/benchmark.py, without --sweep, --baseline and --output.
-    """
-    for name, flags in SWEEP.items():
-        # XLA aborts on a variable that holds nothing but spaces.
-        xla_flags = " ".join(filter(None, (os.environ.get("XLA_FLAGS", "").strip(), flags)))
-        with tempfile.NamedTemporaryFile("r", suffix=".jsonl", encoding="utf-8") as lines:
-            command = [launch("benchmark.py"), "train", *arguments, f"--output={lines.name}"]
-            run_process(command, {"XLA_FLAGS": xla_flags} if xla_flags else {})
-            rows = [json.loads(line) for line in lines]
-        for found in rows:
-            if found["variant"] == OURS:
-                kept = {k: found[k] for k in ("seconds", "spread_s", "calls", "first_s", "values")}
-                yield Row(found["case"], name, **kept)
 
 
 def _check_loss(config: RunConfig, ours: float | None, name: str, loss: float) -> dict[str, float]:

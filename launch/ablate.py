@@ -53,26 +53,21 @@ CONFIG = flags.DEFINE_string("config", "phi1_tiny", "Config of every training ru
 SOURCE = flags.DEFINE_multi_string("source", ["stdlib", "prose"], "See launch/curate.py.")
 RECIPE = DataclassFlags(
     Recipe,
-    [
-        "n_exercises",
-        "n_problems",
-        "pretrain_steps",
-        "finetune_steps",
-        "max_new_tokens",
-        "validation_rows",
-    ],
-)
+    ["n_exercises", "n_problems", "pretrain_steps", "finetune_steps", "max_new_tokens",
+     "validation_rows"],
+)  # fmt: skip
 HUMANEVAL = flags.DEFINE_string("humaneval", None, "HumanEval.jsonl.gz (default: looked for).")
 MBPP = flags.DEFINE_string("mbpp", None, "mbpp.jsonl (default: looked for).")
 PUBLISH = flags.DEFINE_bool(
     "publish", False, "Copy finished results into benchmarks/ablations and docs/ablations.md."
 )
+PAGE = REPOSITORY / "docs" / "ablations.md"  # not there where the package is installed
 
 
 def main(argv: Sequence[str]) -> None:
-    if not QUESTION.value or not OUTPUT.value:
-        missing = "output" if QUESTION.value else "question"
-        raise UserError(f"--{missing} is missing (see --help)")
+    script.require(QUESTION, OUTPUT)
+    if PUBLISH.value and not PAGE.is_file():
+        raise UserError("--publish writes into the repository's docs: run it in a clone")
     # matplotlib and JAX's neighbours take a while to import; --help need not wait for them.
     from phi1_jax.ablation.question import load_question
     from phi1_jax.ablation.results import TABLE, write_results
@@ -100,7 +95,7 @@ def main(argv: Sequence[str]) -> None:
     ablation = Ablation(
         question, stages, range(SEEDS.value), execute=execute, tokens_per_s=TOKENS_PER_S.value
     )
-    runs = ablation.part(*shard()) if SHARD.value else ablation.runs
+    runs = ablation.part(*script.parse_shard(SHARD.value)) if SHARD.value else ablation.runs
     print(f"{name}: {len(runs)} runs of {len(question.variants)} variants; stages in {stages}")
     if not ALLOW.value:
         print("without --allow_code_execution: bits per byte and validation loss, no pass@1")
@@ -135,29 +130,17 @@ def recipe(stages: Path) -> Recipe:
     return smoke(full) if SMOKE.value else full
 
 
-def shard() -> tuple[int, int]:
-    """The two numbers of --shard=I/N.
-
-    Raises:
-      UserError: not two numbers with 0 <= I < N.
-    """
-    index, _, of = SHARD.value.partition("/")
-    if not (index.isdecimal() and of.isdecimal() and int(index) < int(of)):
-        raise UserError(f"--shard={SHARD.value}: give I/N with I from 0 to N - 1, such as 0/4")
-    return int(index), int(of)
-
-
 def publish(name: str, output: Path) -> None:
     """Copies results to where the repository keeps them, and into the page of docs/."""
     from phi1_jax.ablation.results import FIGURE, RESULT, TABLE, fill
 
-    kept, page = REPOSITORY / "benchmarks" / "ablations", REPOSITORY / "docs" / "ablations.md"
+    kept = REPOSITORY / "benchmarks" / "ablations"
     kept.mkdir(exist_ok=True)
     shutil.copyfile(output / RESULT, kept / f"{name}.json")
     shutil.copyfile(output / FIGURE, kept / f"{name}.png")
-    text = fill(page.read_text("utf-8"), name, (output / TABLE).read_text("utf-8"))
-    page.write_text(text, encoding="utf-8")
-    print(f"copied to {kept} and {page}")
+    text = fill(PAGE.read_text("utf-8"), name, (output / TABLE).read_text("utf-8"))
+    PAGE.write_text(text, encoding="utf-8")
+    print(f"copied to {kept} and {PAGE}")
 
 
 if __name__ == "__main__":

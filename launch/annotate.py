@@ -51,8 +51,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     if bool(corpus.CORPUS.value) == bool(SOURCE.value):
         raise UserError("give --corpus or --source, what to annotate; see --help for an example")
-    if not OUTPUT.value:
-        raise UserError("--output is missing: name a folder for the result")
+    script.require(OUTPUT)
     if ANNOTATOR.value != "api":
         script.refuse_unread([api], "is read with --annotator=api only")
     if ANNOTATOR.value != "labels":

@@ -64,7 +64,6 @@ PROBLEMS = flags.DEFINE_string("problems", None, "humaneval: HumanEval.jsonl.gz.
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "humaneval: a run's folder; else random.")
 N_SAMPLES = flags.DEFINE_integer("n_samples", 200, "humaneval: samples of a prompt.", 1)
 N_SAMPLED = flags.DEFINE_integer("n_sampled", 164, "humaneval: prompts that are sampled.", 1)
-SWEEP = flags.DEFINE_bool("sweep", False, "train: ours under each set of XLA's GPU flags.")
 STORE = flags.DEFINE_string("store", None, "smoke: file to write the ratios to.")
 AGAINST = flags.DEFINE_string("against", None, "smoke: file of ratios not to exceed by far.")
 FIRST_STEP_OF = flags.DEFINE_string(
@@ -113,8 +112,6 @@ def check(subject: str) -> "Options":
         raise UserError("--noours is for train --baseline=torch: nothing would be timed")
     if STARTS.value > 1 and (subject not in ("train", "decode") or not options.baseline):
         raise UserError("--starts is for train and decode with --baseline=torch: it is of a ratio")
-    if SWEEP.value and subject not in ("train", "all"):
-        raise UserError(f"--sweep is not for {subject}: it times train")
     if subject in ("humaneval", "all"):
         if not PROBLEMS.value:
             raise UserError("--problems is missing: name your copy of HumanEval.jsonl.gz")
@@ -139,7 +136,7 @@ def report(subject: str, config: RunConfig, options: "Options") -> None:
     from benchmarks.report import context, print_table, write_lines
     from phi1_jax.config_dict import to_dict
 
-    if subject in ("convert", "compile", "serve") or SWEEP.value or STARTS.value > 1:
+    if subject in ("convert", "compile", "serve") or STARTS.value > 1:
         # The processes that they start need the GPU's memory.
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     else:
@@ -217,8 +214,6 @@ def measure(subject: str, config: RunConfig, options: "Options") -> "Iterator[Ro
         return pipeline.measure(config, options)
     from benchmarks import train
 
-    if SWEEP.value:
-        return train.sweep(given("output", "baseline", "sweep"))
     return train.measure(config, options)
 
 
@@ -228,14 +223,11 @@ def run_all() -> None:
     Raises:
       UserError: one or more failed; the others were measured all the same.
     """
-    commands = [[subject, *given("sweep")] for subject in SUBJECTS]
-    if SWEEP.value:
-        commands.insert(1 + SUBJECTS.index("train"), ["train", *given()])
     failed = []
-    for command in commands:
-        done = subprocess.run([sys.executable, sys.argv[0], *command], check=False)
+    for subject in SUBJECTS:
+        done = subprocess.run([sys.executable, sys.argv[0], subject, *given()], check=False)
         if done.returncode:
-            failed.append(f"{command[0]}{' --sweep' * ('--sweep' in command)} ({done.returncode})")
+            failed.append(f"{subject} ({done.returncode})")
     if failed:
         raise UserError(f"failed: {', '.join(failed)}; the other subjects' results stand")
 

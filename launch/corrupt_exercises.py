@@ -40,8 +40,7 @@ CPU_S = 1
 def main(argv: Sequence[str]) -> None:
     del argv
     inputs = corpus.inputs()
-    if not OUTPUT.value:
-        raise UserError("--output is missing: name a folder for the results")
+    script.require(OUTPUT)
     try:
         shares = sorted({float(share) for share in SHARES.value})
     except ValueError:

@@ -29,7 +29,6 @@ from ml_collections import config_flags
 from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
 from phi1_jax.curation.sources import declared_sources, parse_source
-from phi1_jax.errors import UserError
 
 PUBLIC = Path(__file__).resolve().parent.parent / "configs" / "sources" / "public.py"
 SOURCE = flags.DEFINE_multi_string("source", [], "stdlib, prose, PATH, NAME=PATH or prose:PATH.")
@@ -59,10 +58,7 @@ FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of ot
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    if not SOURCE.value:
-        raise UserError("--source is missing: give stdlib, prose or a path")
-    if not OUTPUT.value:
-        raise UserError("--output is missing: name a folder for the result")
+    script.require(SOURCE, OUTPUT)
     if EXECUTOR.value != "slurm":
         slurm_only = [PARTITION, TIME, SLURM_ARGS, MEMORY_GB]
         script.refuse_unread(slurm_only, "is read with --executor=slurm only")

@@ -50,9 +50,7 @@ FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of ot
 def main(argv: Sequence[str]) -> None:
     del argv
     corpora = corpus.inputs()
-    for flag in (BENCHMARK, OUTPUT):
-        if not flag.value:
-            raise UserError(f"--{flag.name} is missing")
+    script.require(BENCHMARK, OUTPUT)
     from phi1_jax.evaluate.benchmarks import read_for_comparison
 
     problems = [problem for name in BENCHMARK.value for problem in read_for_comparison(name)]
@@ -66,8 +64,6 @@ def main(argv: Sequence[str]) -> None:
     from phi1_jax.decontamination.decontaminate import decontaminate
 
     rules = Rules(NGRAM.value, taus, MAX_DISTANCE.value)
-    if MAX_DISTANCE.value is not None and not EMBEDDER.value:
-        raise UserError("--max_distance: needs embeddings; name a model with --embedder")
     embed, embedder = None, None
     if EMBEDDER.value:
         script.start_jax()

@@ -42,8 +42,7 @@ FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of ot
 def main(argv: Sequence[str]) -> None:
     del argv
     named = corpus.paths()
-    if not OUTPUT.value:
-        raise UserError("--output is missing: name a folder for the results")
+    script.require(OUTPUT)
     paths, problems = name_apart(named, [Path(file) for file in AGAINST.value])
     own = Path(TOPICS.value) if TOPICS.value else None
     tokenizer = Path(TOKENIZER.value) if TOKENIZER.value else None

@@ -17,7 +17,6 @@ from absl import flags
 
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
-from phi1_jax.errors import UserError
 
 flags.adopt_module_key_flags(corpus)  # so that --help shows them
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a run, or of Hugging Face.")
@@ -35,10 +34,8 @@ FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of ot
 def main(argv: Sequence[str]) -> None:
     del argv
     inputs = corpus.inputs()
-    for flag in (CHECKPOINT, OUTPUT):
-        if not flag.value:
-            raise UserError(f"--{flag.name} is missing; see --help for an example")
-    shard = _shard(SHARD.value)
+    script.require(CHECKPOINT, OUTPUT)
+    shard = script.parse_shard(SHARD.value)
     script.start_jax()
     from phi1_jax.cli.stage import run_stage
     from phi1_jax.corpus.documents import list_files
@@ -68,16 +65,6 @@ def main(argv: Sequence[str]) -> None:
         "shard": SHARD.value,
     }
     run_stage("embed", Path(OUTPUT.value), inputs, work, force=FORCE.value, keep_partial=True)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    try:
-        index, n_shards = map(int, text.split("/"))
-    except ValueError:
-        index, n_shards = -1, 0
-    if not 0 <= index < n_shards:
-        raise UserError(f"--shard={text}: give i/n with 0 <= i < n, such as 0/4")
-    return index, n_shards
 
 
 if __name__ == "__main__":

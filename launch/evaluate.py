@@ -87,9 +87,7 @@ WORKERS = flags.DEFINE_integer("workers", os.cpu_count() or 1, "Programs execute
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    for name in ("benchmark", "output"):
-        if not flags.FLAGS[name].value:
-            raise UserError(f"--{name} is missing (see --help)")
+    script.require(BENCHMARK, OUTPUT)
     if bool(SAMPLES.value) == bool(CHECKPOINT.value):
         raise UserError("give one of --samples=FILE.jsonl and --checkpoint=DIR")
     config, plan, limits = EVALUATION.build(), PLAN.build(), LIMITS.build()

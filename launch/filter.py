@@ -18,7 +18,6 @@ from absl import flags
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
-from phi1_jax.errors import UserError
 
 flags.adopt_module_key_flags(corpus)  # so that --help shows them
 EMBEDDINGS = flags.DEFINE_multi_string("embeddings", [], "Folders of launch/embed.py.")
@@ -35,9 +34,7 @@ FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of ot
 def main(argv: Sequence[str]) -> None:
     del argv
     inputs = corpus.inputs()
-    for flag in (EMBEDDINGS, MODEL, OUTPUT):
-        if not flag.value:
-            raise UserError(f"--{flag.name} is missing; see --help for an example")
+    script.require(EMBEDDINGS, MODEL, OUTPUT)
     embeddings = [Path(folder) for folder in EMBEDDINGS.value]
     settings = {
         "budget_tokens": None if BUDGET_TOKENS.value is None else round(BUDGET_TOKENS.value),

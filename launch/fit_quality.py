@@ -16,7 +16,6 @@ from absl import flags
 
 from phi1_jax.cli import script
 from phi1_jax.cli.stage import run_stage
-from phi1_jax.errors import UserError
 
 ANNOTATED = flags.DEFINE_multi_string("annotated", [], "Result of launch/annotate.py.")
 EMBEDDINGS = flags.DEFINE_multi_string("embeddings", [], "Folders of launch/embed.py.")
@@ -34,9 +33,7 @@ FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of ot
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    for flag in (ANNOTATED, EMBEDDINGS, OUTPUT):
-        if not flag.value:
-            raise UserError(f"--{flag.name} is missing; see --help for an example")
+    script.require(ANNOTATED, EMBEDDINGS, OUTPUT)
     if POSITIVE_SHARE.value is not None:
         script.refuse_unread(
             [POSITIVE_FROM], "is not read beside --positive_share; give one of them"

@@ -21,8 +21,8 @@ import _environment
 from absl import flags
 
 from phi1_jax.cli import script
+from phi1_jax.corpus.records import read_records
 from phi1_jax.errors import UserError
-from phi1_jax.files import parse_json
 from phi1_jax.tokens.tokenizer import check_texts
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a run, or of Hugging Face.")
@@ -65,8 +65,7 @@ WRITTEN = {"prompt_index", "sample", "text", "token_ids", "logprobs", "finish_re
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    if not CHECKPOINT.value:
-        raise UserError("--checkpoint is missing: name a run's folder")
+    script.require(CHECKPOINT)
     if sum(map(bool, (PROMPT.value, PROMPT_FILE.value, INTERACTIVE.value))) != 1:
         raise UserError("give one of --prompt=TEXT, --prompt_file=FILE and --interactive")
     records = [{"prompt": text} for text in PROMPT.value]
@@ -147,28 +146,21 @@ def complete(generator: Any, records: Sequence[dict[str, Any]], sampling: Any) -
 
 
 def read_prompts(path: Path) -> list[dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UserError(f"--prompt_file={path}: {reason}") from error
     if path.suffix != ".jsonl":
-        return [{"prompt": text}]
-    records = []
-    for number, line in enumerate(filter(str.strip, text.split("\n")), 1):
         try:
-            record = parse_json(line)
-            valid = isinstance(record["prompt"], str)
-        except (ValueError, KeyError, TypeError):
-            valid = False
-        if not valid:
+            return [{"prompt": path.read_text(encoding="utf-8-sig")}]
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            raise UserError(f"--prompt_file={path}: {reason}") from error
+    records = list(read_records(path))
+    for number, record in enumerate(records, 1):
+        if not isinstance(record.get("prompt"), str):
             raise UserError(f'--prompt_file={path}: record {number} has no "prompt" text')
         if JSON.value and (taken := sorted(WRITTEN & record.keys())):
             raise UserError(
                 f'--prompt_file={path}: record {number} has a field "{taken[0]}", which the output'
                 " needs for its own; rename it"
             )
-        records.append(record)
     if not records:
         raise UserError(f"--prompt_file={path} holds no prompt")
     return records

@@ -24,7 +24,6 @@ from absl import flags
 
 from phi1_jax.cli import api_flags as api
 from phi1_jax.cli import script
-from phi1_jax.errors import UserError
 from phi1_jax.files import write_json
 
 flags.adopt_module_key_flags(api)  # so that --help shows them
@@ -39,9 +38,7 @@ TEMPERATURE = flags.DEFINE_float("temperature", 0.7, "Of the LLM judge.", 0.0)
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    for flag in (RESULTS, OUTPUT):
-        if not flag.value:
-            raise UserError(f"--{flag.name} is missing; see --help for an example")
+    script.require(RESULTS, OUTPUT)
     if not api.MODEL.value:
         script.refuse_unread([N_GRADES, TEMPERATURE, api], "is for grades: name their --model too")
     from phi1_jax.evaluate import llm_judge

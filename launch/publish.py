@@ -40,9 +40,7 @@ MARKER = "phi1_jax.json"
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    for name in ("checkpoint", "repo"):
-        if not flags.FLAGS[name].value:
-            raise UserError(f"--{name} is missing (see --help)")
+    script.require(CHECKPOINT, REPO)
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]{0,95}", REPO.value):
         raise UserError(f"--repo={REPO.value}: give ACCOUNT/NAME, of letters, digits, - _ and .")
     os.environ["JAX_PLATFORMS"] = "cpu"

@@ -23,7 +23,6 @@ from phi1_jax.cli.dataclass_flags import DataclassFlags
 from phi1_jax.cli.stage import run_stage
 from phi1_jax.corpus.documents import write_documents
 from phi1_jax.corpus.records import SkipLog
-from phi1_jax.errors import UserError
 from phi1_jax.synthesis.select import Selection, select
 from phi1_jax.synthesis.synthesize import EXERCISES
 
@@ -36,8 +35,7 @@ FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of ot
 def main(argv: Sequence[str]) -> None:
     del argv
     inputs = corpus.inputs()
-    if not OUTPUT.value:
-        raise UserError("--output is missing: name a folder for the result")
+    script.require(OUTPUT)
     selection = SELECTION.build()
 
     def work(output: Path) -> dict[str, Any]:

@@ -37,8 +37,7 @@ API_KEY_FILE = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    if not CHECKPOINT.value:
-        raise UserError("--checkpoint is missing: name a run's folder")
+    script.require(CHECKPOINT)
     run_dir = Path(CHECKPOINT.value)
     name = SERVE.given().get("model_name") or run_dir.resolve().name
     config = SERVE.build(model_name=name)

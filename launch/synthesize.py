@@ -65,8 +65,7 @@ N_BENCHMARK = flags.DEFINE_integer("n_benchmark", 200, "offline: held-out proble
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    if not OUTPUT.value:
-        raise UserError("--output is missing: name a folder for the results")
+    script.require(OUTPUT)
     if TEACHER.value != "public":
         script.refuse_unread([SOURCE, SOURCES], "is read with --teacher=public only")
     if TEACHER.value == "offline":

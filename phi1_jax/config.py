@@ -77,31 +77,18 @@ class ModelConfig:
         for name in ("rope_theta", "layer_norm_eps", "init_std"):
             number = getattr(self, name)
             _check(0 < number < math.inf, f"model.{name}", number, "above 0")
-        _check(
-            self.attention != "cudnn" or (self.d_head % 8 == 0 and self.d_head <= 128),
-            "model.attention",
-            self.attention,
-            f"xla: cudnn needs a head width that 8 divides, at most 128, not {self.d_head}",
-        )
-        _check(
-            self.attention != "flash" or self.d_head in (16, 32, 64, 128),
-            "model.attention",
-            self.attention,
-            f"xla: flash needs a head width of 16, 32, 64 or 128, not {self.d_head}",
-        )
-        _check(
-            self.attention not in ("cudnn", "flash") or self.compute_dtype != "float32",
-            "model.attention",
-            self.attention,
-            f"xla, or model.compute_dtype=bfloat16: {self.attention} computes in half precision"
-            " only",
-        )
-        _check(
-            self.attention != "cudnn" or self.attention_dropout == 0,
-            "model.attention",
-            self.attention,
-            "xla, or model.attention_dropout=0: cudnn has no dropout",
-        )
+        name, width = self.attention, self.d_head
+        for wrong, expected in (
+            (name == "cudnn" and (width % 8 != 0 or width > 128),
+             f"xla: cudnn needs a head width that 8 divides, at most 128, not {width}"),
+            (name == "flash" and width not in (16, 32, 64, 128),
+             f"xla: flash needs a head width of 16, 32, 64 or 128, not {width}"),
+            (name in ("cudnn", "flash") and self.compute_dtype == "float32",
+             f"xla, or model.compute_dtype=bfloat16: {name} computes in half precision only"),
+            (name == "cudnn" and self.attention_dropout > 0,
+             "xla, or model.attention_dropout=0: cudnn has no dropout"),
+        ):  # fmt: skip
+            _check(not wrong, "model.attention", name, expected)
 
     def _check_induction_heads(self) -> None:
         n = self.n_induction_heads

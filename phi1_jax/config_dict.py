@@ -66,18 +66,16 @@ def load_config(path: Path | str, changes: Mapping[str, Any] | None = None) -> R
     return from_dict(RunConfig, values)
 
 
-def find_config(name: str, root: Path = REPOSITORY) -> Path:
+def find_config(name: str) -> Path:
     """The file of one of this project's configs: phi1_tiny, or configs/phi1_tiny.py from elsewhere.
 
-    Args:
-      root: the folder that holds configs/.
     Raises:
       UserError: there is none of that name.
     """
-    for path in (root / name, root / "configs" / f"{name.removesuffix('.py')}.py"):
+    for path in (REPOSITORY / name, REPOSITORY / "configs" / f"{name.removesuffix('.py')}.py"):
         if path.is_file():
             return path
-    near = did_you_mean(Path(name).stem, [path.stem for path in root.glob("configs/[a-z]*.py")])
+    near = did_you_mean(Path(name).stem, [p.stem for p in REPOSITORY.glob("configs/[a-z]*.py")])
     raise UserError(f"{name}: no such file in {Path.cwd()}, nor a config of that name{near}")
 
 

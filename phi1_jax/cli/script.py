@@ -19,7 +19,7 @@ from absl import app, flags
 
 from phi1_jax.config import USABLE_MEMORY, RunConfig
 from phi1_jax.config_dict import find_config, flatten, to_dict
-from phi1_jax.errors import UserError, as_commands, is_installed
+from phi1_jax.errors import REPOSITORY, UserError, as_commands, is_installed
 from phi1_jax.files import cache_folder
 from phi1_jax.interop.as_run import as_run
 
@@ -50,7 +50,7 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
     """
     _never_fail_on_stderr()
     # Config files build on each other: `from configs import phi1_base`.
-    sys.path.insert(0, str(_repository()))
+    sys.path.insert(0, str(REPOSITORY))
     # Orbax and JAX narrate at INFO; progress bars and stage lines are ours.
     absl.logging.set_verbosity(absl.logging.WARNING)
     logging.getLogger("jax").setLevel(logging.ERROR)
@@ -156,6 +156,31 @@ def pairs(holder: flags.FlagHolder) -> dict[str, str]:
             f"--{holder.name}={','.join(holder.value)}: give pairs such as text=content"
         )
     return found
+
+
+def require(*holders: flags.FlagHolder) -> None:
+    """Stops at a flag that has no value.
+
+    Raises:
+      UserError: names the first of them, and says what it is.
+    """
+    for holder in holders:
+        if not holder.value:
+            # Behind the semicolon absl says that the flag may be repeated.
+            words = flags.FLAGS[holder.name].help.partition(";\n")[0]
+            raise UserError(f"--{holder.name} is missing: {words}")
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """The two numbers of --shard=I/N.
+
+    Raises:
+      UserError: not two numbers with 0 <= I < N.
+    """
+    index, _, n_shards = text.partition("/")
+    if not (index.isdecimal() and n_shards.isdecimal() and int(index) < int(n_shards)):
+        raise UserError(f"--shard={text}: give I/N with I from 0 to N - 1, such as 0/4")
+    return int(index), int(n_shards)
 
 
 def refuse_unread(holders: Sequence[flags.FlagHolder | ModuleType], why: str) -> None:
@@ -323,7 +348,7 @@ def _resolve(argument: str, before: str) -> str:
         value = _local_path(value, argument)
     if name in _FILES and not Path(value.partition(".py:")[0]).exists():
         try:
-            value = str(find_config(value, _repository()))
+            value = str(find_config(value))
         except UserError as error:
             raise UserError(f"--{name}={error}") from None
     return f"{flag}={value}" if equals else value
@@ -360,10 +385,6 @@ def _local_path(text: str, shown: str) -> str:
         )
     start = re.match(r"([^/~]*[=:])?(?=~(/|$))", text)
     return start[0] + str(Path(text[start.end() :]).expanduser()) if start else text
-
-
-def _repository() -> Path:
-    return Path(sys.argv[0]).resolve().parent.parent
 
 
 def _leave_if_nobody_reads() -> None:

@@ -1,6 +1,7 @@
 """Documents, and the files and folders they live in: Python, records, text for readers."""
 
 import io
+import math
 import os
 import re
 import tokenize
@@ -119,6 +120,22 @@ def read_all(
     """Yields the documents of several files or folders in turn; see `read_documents`."""
     for path in paths:
         yield from read_documents(path, columns=columns, skip=with_folder(path, skip))
+
+
+def chunks(
+    documents: Iterable[Document], n: float = math.inf, n_chars: float = math.inf
+) -> Iterator[list[Document]]:
+    """Runs of at most `n` documents; one ends with the document that brings it to `n_chars`."""
+    chunk: list[Document] = []
+    size = 0
+    for document in documents:
+        chunk.append(document)
+        size += len(document.text)
+        if len(chunk) >= n or size >= n_chars:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def with_folder(path: Path, skip: Skip | None) -> Skip:

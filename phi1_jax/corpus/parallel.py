@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeVar
 
@@ -62,22 +62,14 @@ def ordered_map(
 
 
 def leave_with(parent: int) -> None:
-    """Ends this process once the process `parent` has ended, however it did; in that one, nothing.
+    """Ends this process, a worker, once the process `parent` has ended, however it did.
 
     A parent that is killed cannot stop its workers: they would finish what they have, beside those
     of the next run, and then wait for more for ever.
     """
-    if parent != os.getpid():
-        _watch(parent, os.getpid())
-
-
-@cache
-def _watch(parent: int, own: int) -> None:
-    """Once in each process; `own` tells a fork, which has no threads, from its original."""
 
     def wait() -> None:
-        # Readable when the process ends; if it has already, there is none to open.
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):  # it has ended already
             select.select([os.pidfd_open(parent)], [], [])
         os._exit(1)
 

@@ -378,7 +378,8 @@ def _open_read(path: Path) -> Iterator[IO[bytes]]:
 @contextmanager
 def _compressed(raw: IO[bytes], suffix: str) -> Iterator[IO[bytes]]:
     if suffix == ".zst":
-        compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
+        # Without the checksum a flipped bit may give other records, and no error.
+        compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True)
         with compressor.stream_writer(raw, closefd=False) as writer:
             yield cast(IO[bytes], writer)
     elif suffix == ".gz":

@@ -11,25 +11,22 @@ from scipy import sparse
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
-def overlaps(
-    many: Sequence[np.ndarray], few: Sequence[np.ndarray], n: int, *, repeats: bool
-) -> np.ndarray:
-    """How many n-grams each of `many` shares with each of `few`.
+def overlaps(many: Sequence[np.ndarray], few: Sequence[np.ndarray], n: int) -> np.ndarray:
+    """How many distinct n-grams each of `many` shares with each of `few`.
 
     Args:
       many: sequences of uint32 tokens.
       few: the same, to compare each of them with.
       n: tokens in a gram.
-      repeats: count a gram as often as it occurs in both; otherwise once.
     Returns:
       int32[len(many), len(few)].
     """
     of_few, of_many = _grams(few, n), _grams(many, n)
     # What occurs in none of the few, nearly all of it, is left out before anything is sorted.
     vocabulary = np.unique(of_few[1])
-    row_few, gram_few = _counted(*of_few, repeats)
+    row_few, gram_few = _distinct(*of_few)
     known = _place(of_many[1], vocabulary)[1]
-    row_many, gram_many = _counted(of_many[0][known], of_many[1][known], repeats)
+    row_many, gram_many = _distinct(of_many[0][known], of_many[1][known])
     vocabulary, column_few = np.unique(gram_few, return_inverse=True)
     column_many, known = _place(gram_many, vocabulary)
 
@@ -42,9 +39,9 @@ def overlaps(
     return (left @ right.T).toarray().astype(np.int32)
 
 
-def gram_counts(sequences: Sequence[np.ndarray], n: int, *, repeats: bool) -> np.ndarray:
-    """The number of n-grams of each sequence, counted as `overlaps` counts them: int64[len]."""
-    rows, _ = _counted(*_grams(sequences, n), repeats)
+def gram_counts(sequences: Sequence[np.ndarray], n: int) -> np.ndarray:
+    """The number of distinct n-grams of each sequence: int64[len(sequences)]."""
+    rows, _ = _distinct(*_grams(sequences, n))
     return np.bincount(rows, minlength=len(sequences))
 
 
@@ -83,16 +80,12 @@ def _grams(sequences: Sequence[np.ndarray], n: int) -> tuple[np.ndarray, np.ndar
     return rows[:size][whole], grams[whole]
 
 
-def _counted(rows: np.ndarray, grams: np.ndarray, repeats: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Each gram of a row once; or, with `repeats`, the k-th one with a hash of its own."""
+def _distinct(rows: np.ndarray, grams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each gram of a row once."""
     order = np.lexsort((grams, rows))
     rows, grams = rows[order], grams[order]
     fresh = np.r_[True, (rows[1:] != rows[:-1]) | (grams[1:] != grams[:-1])][: len(rows)]
-    if not repeats:
-        return rows[fresh], grams[fresh]
-    index = np.arange(len(rows))
-    nth = index - np.maximum.accumulate(np.where(fresh, index, 0))
-    return rows, grams + nth.astype(np.uint64) * _MIX
+    return rows[fresh], grams[fresh]
 
 
 def _place(grams: np.ndarray, vocabulary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,6 @@ from phi1_jax.curation.pipeline import (
 )
 from phi1_jax.curation.sources import Source, check_source, count_files
 from phi1_jax.errors import UserError
-from phi1_jax.quality.rubric import Rubric, Scorer
 
 CLEAN, SCORED = "clean", "scored"
 # What the stages wrote, the step that wrote it, and the reason where a step has only one.
@@ -50,7 +49,6 @@ def curate(
     min_quality: float = 0.0,
     tasks: int = 4,
     execution: Execution | None = None,
-    scorer: Scorer | None = None,
 ) -> dict[str, Any]:
     """Writes `filtered`, `pool` and `excluded` (.jsonl.zst) and returns the counts.
 
@@ -77,7 +75,7 @@ def curate(
     execution = execution or Execution()
     seconds: dict[str, float] = {}
     core_seconds: dict[str, float] = {}
-    stages = pipeline(sources, work, tasks, scorer or Rubric())
+    stages = pipeline(sources, work, tasks)
     with tqdm(stages, desc="curate", unit="stage") as bar:
         for stage in bar:
             bar.set_postfix_str(stage.name)
@@ -195,16 +193,9 @@ def _take(rows: list[tuple[float, int, int, int]], budget_bytes: int | None) -> 
 
 
 def _check_sources(sources: Sequence[Source], work: Path) -> None:
-    read: set[str] = set()
-    passed: set[str] = set()
-    for row in read_parts(work / READ_INDEX):
-        if not row["unread"]:
-            read.add(row["source"])
-        if not row["reason"]:
-            passed.add(row["source"])
+    """`check_source` has read a document of each; here each must have one that passed."""
+    passed = {row["source"] for row in read_parts(work / READ_INDEX) if not row["reason"]}
     for source in sources:
-        if source.name not in read:
-            raise UserError(f"--source={source.path or source.name}: yields no document")
         if source.name not in passed:
             raise UserError(
                 f"--source={source.path or source.name}: the heuristics drop every document; see "

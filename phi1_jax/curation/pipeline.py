@@ -31,7 +31,7 @@ from phi1_jax.corpus.records import open_records, read_records
 from phi1_jax.curation.heuristics import rejection
 from phi1_jax.curation.minhash import MINHASH, CodeSignatures
 from phi1_jax.curation.sources import Source, read_source
-from phi1_jax.quality.rubric import Scorer, parse_code
+from phi1_jax.quality.rubric import parse_code, score_document
 
 # Set here, for a worker imports this module with the steps that it is sent.
 logger.disable("datatrove")
@@ -66,7 +66,7 @@ class Stage:
     tasks: int
 
 
-def pipeline(sources: Sequence[Source], work: Path, tasks: int, scorer: Scorer) -> list[Stage]:
+def pipeline(sources: Sequence[Source], work: Path, tasks: int) -> list[Stage]:
     """The whole pipeline, for whichever executor is to run it."""
     hashing = ExactDedupConfig(_text, hash_config=MINHASH.hash_config)
 
@@ -117,7 +117,7 @@ def pipeline(sources: Sequence[Source], work: Path, tasks: int, scorer: Scorer) 
             [
                 ReadPart(work / "unique"),
                 MinhashDedupFilter(folder("near_found"), excluded("near")),
-                Score(scorer, excluded("score")),
+                Score(excluded("score")),
                 IndexScores(work / SCORED_INDEX),
                 _writer(work / "scored"),
             ],
@@ -153,7 +153,7 @@ class ReadSources(PipelineStep, CpuBound):
                 reason = unread or rejection(doc.text, doc.metadata["prose"])
                 doc.metadata["place"] = place = place + 1
                 is_code = not unread and not doc.metadata["prose"]
-                note({**_entry(doc), "is_code": is_code, "unread": bool(unread), "reason": reason})
+                note({**_entry(doc), "is_code": is_code, "reason": reason})
                 if reason:
                     doc.metadata["reason"] = reason
                 yield doc
@@ -236,21 +236,10 @@ class Score(BaseFilter):
 
     name = "score"
 
-    def __init__(self, scorer: Scorer, exclusion_writer: JsonlWriter) -> None:
-        super().__init__(exclusion_writer, batch_size=scorer.batch_size)
-        self.scorer = scorer
-
     def filter(self, doc: Any) -> bool | tuple[bool, str]:
-        return self.filter_batch([doc])[0]
-
-    def filter_batch(self, batch: list[Any]) -> list[bool | tuple[bool, str]]:
-        scores = self.scorer.score([_document(doc.id, doc.text, doc.metadata) for doc in batch])
-        results: list[bool | tuple[bool, str]] = []
-        for doc, score in zip(batch, scores, strict=True):
-            doc.metadata["quality"] = score
-            broken = not doc.metadata["prose"] and parse_code(doc.text) is None
-            results.append((False, "syntax_error") if broken else True)
-        return results
+        doc.metadata["quality"] = score_document(_document(doc.id, doc.text, doc.metadata))
+        broken = not doc.metadata["prose"] and parse_code(doc.text) is None
+        return (False, "syntax_error") if broken else True
 
 
 def _text(document: Any) -> str:

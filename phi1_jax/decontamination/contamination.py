@@ -38,6 +38,7 @@ _TEXT_GRAM = 3
 # float32 rates such as 19/20 must reach a tau of 0.95; rates that differ do so by more.
 ROUNDING = 1e-6
 _Chain = tuple[str, ...]
+_NO_TREE = array("I")
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Comparison:
         self.measures = MEASURES if embeddings is not None else MEASURES[:3]
         self._embeddings = embeddings
         prints = [fingerprint_problem(problem) for problem in problems]
-        self._words = [_array(p.words) for p in prints]
+        self._words = [np.frombuffer(p.words, np.uint32) for p in prints]
         self._trees = [p.functions[0] if p.functions else (_NO_TREE,) * 2 for p in prints]
         self._runs: dict[_Chain, list[int]] = {}
         for index, problem in enumerate(problems):
@@ -188,15 +189,15 @@ class Comparison:
 
     def _text(self, prints: Sequence[Fingerprint]) -> np.ndarray:
         """float32[documents, problems], the Jaccard index of runs of three words."""
-        words = [_array(item.words) for item in prints]
-        shared = overlaps(words, self._words, _TEXT_GRAM, repeats=False)
-        sizes = gram_counts(words, _TEXT_GRAM, repeats=False)[:, None]
-        union = sizes + gram_counts(self._words, _TEXT_GRAM, repeats=False)[None] - shared
+        words = [np.frombuffer(item.words, np.uint32) for item in prints]
+        shared = overlaps(words, self._words, _TEXT_GRAM)
+        sizes = gram_counts(words, _TEXT_GRAM)[:, None]
+        union = sizes + gram_counts(self._words, _TEXT_GRAM)[None] - shared
         return shared / np.maximum(union, 1)
 
     def _shared_text(self, prints: Sequence[Fingerprint]) -> np.ndarray:
         """bool[documents, problems]; see `_wanted`."""
-        texts = [_array(item.words) for item in prints]
+        texts = [np.frombuffer(item.words, np.uint32) for item in prints]
         # A run may go on in the next comment or string: a docstring line by line, say.
         joined = [words[words != BREAK] for words in texts]
         by_length: dict[tuple[bool, int], list[int]] = {}
@@ -207,7 +208,7 @@ class Comparison:
         found = np.zeros((len(prints), len(self.problems)), bool)
         for (whole, length), problems in sorted(by_length.items()):
             own = [wanted[problem][0] for problem in problems]
-            shared = overlaps(texts if whole else joined, own, length, repeats=False)
+            shared = overlaps(texts if whole else joined, own, length)
             found[:, problems] = shared > 0
         return found
 
@@ -246,10 +247,3 @@ def _runs(chain: _Chain) -> set[_Chain]:
     """Every contiguous run of a chain, itself included."""
     n = len(chain)
     return {chain[i:j] for i in range(n) for j in range(i + 1, n + 1)}
-
-
-def _array(tokens: array) -> np.ndarray:
-    return np.frombuffer(tokens, np.uint32) if len(tokens) else np.empty(0, np.uint32)
-
-
-_NO_TREE = array("I")

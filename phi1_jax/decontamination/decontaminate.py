@@ -2,23 +2,20 @@
 
 Section 5 of the paper: the exercises near a HumanEval problem go, the model is trained on the rest,
 and HumanEval is split into the problems that had something similar and those that had not. What
-counts as near is in `comparison`; the paper states results for several match rates of syntax
+counts as near is in `contamination`; the paper states results for several match rates of syntax
 trees, so several may be asked for at once.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zstandard
 from tqdm import tqdm
 
-from phi1_jax.corpus.documents import Document, name_of, read_documents, with_folder
+from phi1_jax.corpus.documents import Document, chunks, name_of, read_documents, with_folder
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.corpus.problems import Problem
 from phi1_jax.corpus.records import Skip, encode_record, open_records, write_records
@@ -108,8 +105,7 @@ def decontaminate(
     OUTPUT gets one file a corpus under its own name (with several taus: in a folder for each,
     `tau_0.95`), `dropped.jsonl.zst` (with reason, task_ids and the first tau at which it goes),
     `nearest.jsonl` (a row a problem) and `splits.json`, the problems with and without a similar
-    document at each tau. Every file written is read again: it holds the documents that were found
-    clean at its tau, those only, and whole.
+    document at each tau.
 
     Args:
       problems: of one benchmark or several; a prompt may be a docstring of the module and the
@@ -142,10 +138,10 @@ def decontaminate(
     n_in, caught_by = Counter[str](), Counter[str]()
     with open_records(output / f"{_DROPPED}.jsonl.zst") as drop:
         for corpus, name in zip(corpora, names, strict=True):
-            chunks = _chunks(corpus, embed, columns, skip)
+            read = _read_chunks(corpus, embed, columns, skip)
             with ExitStack() as files:
                 keep = [files.enter_context(level.open(name)) for level in levels]
-                for document, leak in _find_leaks(comparison, chunks, nearest, workers):
+                for document, leak in _find_leaks(comparison, read, nearest, workers):
                     n_in[name] += 1
                     line = encode_record(vars(document))
                     for keep_at_tau in keep[: leak.level if leak else None]:
@@ -159,7 +155,6 @@ def decontaminate(
                 if not level.n_out[name]:
                     found = "every document gives a benchmark problem away"
                     raise UserError(f"{corpus}: at tau={level.tau} {found}")
-    _verify(levels, workers)
     write_records(output / "nearest.jsonl", _describe(problems, rules, nearest))
     splits = _split(problems, rules, nearest)
     write_json(output / SPLITS, splits)
@@ -183,7 +178,6 @@ class _Level:
     Attributes:
       n_out: corpus -> documents that stay.
       reasons: measure -> documents that it takes out.
-      digests: file -> SHA-256 of the lines that were written there.
     """
 
     def __init__(self, tau: float, folder: Path) -> None:
@@ -191,29 +185,24 @@ class _Level:
         self.folder = folder
         self.n_out: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
-        self.digests: dict[Path, str] = {}
 
     @contextmanager
     def open(self, name: str) -> Iterator[Callable[[bytes], None]]:
         """Yields what keeps one document of a corpus, given as its line."""
-        path = self.folder / f"{name}.jsonl.zst"
-        digest = hashlib.sha256()
-        with open_records(path) as write:
+        with open_records(self.folder / f"{name}.jsonl.zst") as write:
 
             def keep(line: bytes) -> None:
                 write(line)
-                digest.update(line)
                 self.n_out[name] += 1
 
             yield keep
-        self.digests[path] = digest.hexdigest()
 
 
 def _find_leaks(
-    comparison: Comparison, chunks: Iterator[_Chunk], nearest: Nearest, workers: int
+    comparison: Comparison, read: Iterator[_Chunk], nearest: Nearest, workers: int
 ) -> Iterator[tuple[Document, Leak | None]]:
     """Yields each document with why it goes, and notes those nearest to the problems."""
-    for (documents, _), found in ordered_map(_compare, comparison, chunks, workers):
+    for (documents, _), found in ordered_map(_compare, comparison, read, workers):
         nearest.note(documents, found)
         for row, document in enumerate(documents):
             yield document, found.leaks.get(row)
@@ -225,40 +214,17 @@ def _with_leak(document: Document, leak: Leak, rules: Rules) -> dict[str, Any]:
     return {**vars(document), "metadata": {**document.metadata, "leak": about}}
 
 
-def _verify(levels: Sequence[_Level], workers: int) -> None:
-    """Reads every file again: it holds what was found clean, as it was."""
-    expected = {path: digest for level in levels for path, digest in level.digests.items()}
-    for path, digest in ordered_map(_digest_of_file, None, expected, workers):
-        if digest != expected[path]:
-            raise RuntimeError(f"{path}: does not hold what was found clean; a fault of the disk?")
-
-
 def _compare(comparison: Comparison, chunk: _Chunk) -> Findings:
     return comparison.compare(*chunk)
 
 
-def _chunks(
+def _read_chunks(
     corpus: Path, embed: Embed | None, columns: Mapping[str, str] | None, skip: Skip | None
 ) -> Iterator[_Chunk]:
     documents = read_documents(corpus, columns=columns, skip=with_folder(corpus, skip))
-    documents = iter(tqdm(documents, desc=f"decontaminate {corpus.name}", unit="doc"))
-    while chunk := list(_first(documents)):
+    documents = tqdm(documents, desc=f"decontaminate {corpus.name}", unit="doc")
+    for chunk in chunks(documents, _CHUNK, _CHUNK_CHARS):
         yield chunk, embed([document.text for document in chunk]) if embed else None
-
-
-def _first(documents: Iterator[Document]) -> Iterator[Document]:
-    """The next documents, up to the limits of a chunk."""
-    n_chars = 0
-    for document in islice(documents, _CHUNK):
-        yield document
-        n_chars += len(document.text)
-        if n_chars >= _CHUNK_CHARS:
-            return
-
-
-def _digest_of_file(_: None, path: Path) -> str:
-    with zstandard.open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _split(problems: Sequence[Problem], rules: Rules, nearest: Nearest) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from phi1_jax.llm_client.replies import (
     without_thinking,
 )
 from phi1_jax.quality.embeddings import document_key
-from phi1_jax.quality.rubric import ANNOTATOR, VALUE, WHY, Rubric
+from phi1_jax.quality.rubric import ANNOTATOR, RUBRIC, VALUE, WHY, score_document
 
 MAX_GRADE = 5
 # Longer texts are shown from their start; about 3,000 tokens.
@@ -101,9 +101,8 @@ def sample(read: Read, n: int | None) -> Iterator[Document]:
 
 def by_rubric(documents: Iterable[Document]) -> Iterator[Document]:
     """Annotates offline, by the rubric of `rubric.py`, which does not understand prose."""
-    rubric = Rubric()
     for document in tqdm(documents, desc="annotate", unit="doc", unit_scale=True):
-        yield _annotated(document, rubric.score([document])[0], rubric.fingerprint)
+        yield _annotated(document, score_document(document), RUBRIC)
 
 
 def by_column(low: float, high: float, name: str, skip: Skip | None = None) -> Annotator:

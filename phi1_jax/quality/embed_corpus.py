@@ -1,7 +1,6 @@
 """Embeds a corpus into part files; an interrupted run goes on with the first part missing."""
 
 from collections.abc import Callable, Iterable
-from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from phi1_jax.corpus.arrays import is_whole
-from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.documents import Document, chunks
 from phi1_jax.errors import UserError
 from phi1_jax.quality.embedder import Embedded, Embedder
 from phi1_jax.quality.embeddings import Part, document_key, part_path, write_info, write_part
@@ -33,7 +32,6 @@ def embed_corpus(
       UserError: no document.
     """
     index, n_shards = shard
-    iterator = iter(documents)
     waiting: tuple[int, list[Document], Callable[[], Embedded]] | None = None
     n_documents = n_here = 0
 
@@ -46,10 +44,7 @@ def embed_corpus(
             write_part(output, number, Part(keys, vectors, n_tokens, sizes))
 
     with tqdm(desc="embed", unit="doc", unit_scale=True) as progress:
-        for number in count():
-            batch = list(islice(iterator, documents_per_part))
-            if not batch:
-                break
+        for number, batch in enumerate(chunks(documents, documents_per_part)):
             n_documents += len(batch)
             if number % n_shards != index:
                 continue

@@ -1,15 +1,15 @@
 """How much a learner of basic coding gets from a file: scores between 0 and 1.
 
 phi-1 section 2.1 has GPT-4 judge "educational value for a student whose goal is to learn basic
-coding concepts", and a random forest predict it. `Rubric` is our offline stand-in: seven things
-that anyone can check by reading the file. Other scorers fit the same interface.
+coding concepts", and a random forest predict it. The rubric is our offline stand-in: seven things
+that anyone can check by reading the file.
 """
 
 import ast
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.syntax import parse_python
@@ -17,23 +17,8 @@ from phi1_jax.corpus.syntax import parse_python
 # Where an annotator's judgement stands in a document's metadata, and the forest's.
 VALUE, ANNOTATOR, WHY = "annotated_value", "annotator", "annotated_why"
 SCORE = "educational_value"
-
-
-class Scorer(Protocol):
-    """Gives each document its educational value.
-
-    Attributes:
-      fingerprint: changes whenever the same document could get another score.
-      batch_size: how many documents it likes at once.
-    """
-
-    fingerprint: str
-    batch_size: int
-
-    def score(self, documents: Sequence[Document]) -> list[float]:
-        """Scores in [0, 1], in order."""
-        ...
-
+# What the rubric is called as an annotator; changes when the same document could get another score.
+RUBRIC = "rubric-1"
 
 # Criterion -> weight; they sum to 1. What each one asks stands in `judge_code`.
 WEIGHTS = {
@@ -56,21 +41,12 @@ parse_code = lru_cache(maxsize=1)(parse_python)
 _SENTENCE = re.compile(r"[a-z]{2}[.:]\s")
 
 
-class Rubric:
-    """Scores the syntax tree of code, and the sentences of prose."""
-
-    fingerprint = "rubric-1"
-    batch_size = 1
-
-    def score(self, documents: Sequence[Document]) -> list[float]:
-        """Code that does not parse scores 0."""
-        return [self._score(document) for document in documents]
-
-    def _score(self, document: Document) -> float:
-        if document.metadata.get("prose"):
-            return judge_prose(document.text)
-        criteria = judge_code(document.text)
-        return round(sum(weight * criteria.get(name, 0.0) for name, weight in WEIGHTS.items()), 4)
+def score_document(document: Document) -> float:
+    """The document's educational value, from 0 to 1; code that does not parse scores 0."""
+    if document.metadata.get("prose"):
+        return judge_prose(document.text)
+    criteria = judge_code(document.text)
+    return round(sum(weight * criteria.get(name, 0.0) for name, weight in WEIGHTS.items()), 4)
 
 
 def judge_code(text: str) -> dict[str, float]:

@@ -13,16 +13,16 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zstandard
 
-from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.documents import Document, chunks
 from phi1_jax.corpus.fingerprints import code_blocks, fingerprint_document
 from phi1_jax.corpus.parallel import ordered_map
+from phi1_jax.corpus.similarity import gram_counts
 from phi1_jax.corpus.syntax import last_function, parse_python
 from phi1_jax.errors import UserError
 from phi1_jax.synthesis.exercises import Exercise
@@ -306,7 +306,8 @@ def measure(
     apart = zstandard.ZstdCompressor(level=6, write_content_size=False)
     together_bytes = 0
     shown: dict[int, str] = {}
-    for chunk, (read, constructs) in ordered_map(_read, counter, _chunks(documents), workers):
+    items = chunks(documents, _CHUNK_DOCUMENTS)
+    for chunk, (read, constructs) in ordered_map(_read, counter, items, workers):
         tally.constructs.add(constructs)
         for document, (words, tokens) in zip(chunk, read, strict=True):
             _count(tally, document, words, tokens)
@@ -359,22 +360,11 @@ def spread(counts: Counter[str]) -> dict[str, Any]:
 
 def distinct_n(words: array) -> dict[str, float]:
     """For n from 1 to MAX_N: distinct runs of n words / all of them, in the first N_WORDS."""
-    hashes = np.frombuffer(words, np.uint32).astype(np.uint64)[:N_WORDS]
-    shares = {}
-    grams = np.zeros(len(hashes), np.uint64)
-    for n in range(1, MAX_N + 1):
-        if len(hashes) < n:
-            break
-        grams = grams[: len(hashes) - n + 1] * np.uint64(0x9E3779B97F4A7C15) + hashes[n - 1 :]
-        grams ^= grams >> np.uint64(29)
-        shares[str(n)] = round(len(np.unique(grams)) / len(grams), 4)
-    return shares
-
-
-def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    iterator = iter(documents)
-    while chunk := list(islice(iterator, _CHUNK_DOCUMENTS)):
-        yield chunk
+    hashes = np.frombuffer(words, np.uint32)[:N_WORDS]
+    return {
+        str(n): round(int(gram_counts([hashes], n)[0]) / (len(hashes) - n + 1), 4)
+        for n in range(1, min(MAX_N, len(hashes)) + 1)
+    }
 
 
 def _read(

@@ -27,35 +27,6 @@ REJECTS = "rejects.jsonl.zst"
 _BLAMELESS = ("duplicate", "infra", "error")
 
 
-class Rejects:
-    """Replies set aside, each with the reason and the raw text."""
-
-    def __init__(self) -> None:
-        self._documents: list[Document] = []
-
-    def add(self, reply: TeacherReply, reason: str, detail: str = "", verdict: str = "") -> None:
-        request = reply.request
-        metadata = {
-            "reason": reason,
-            "detail": detail,
-            "verdict": verdict,
-            "kind": request.kind,
-            "topic": request.topic,
-            "function_name": request.function_name,
-            "seed": request.seed,
-        }
-        name = f"{request.kind}/{request.topic}/{request.function_name}/{request.seed}"
-        self._documents.append(Document(name, reply.text, "rejects", metadata))
-
-    @property
-    def counts(self) -> dict[str, int]:
-        return dict(Counter(d.metadata["reason"] for d in self._documents).most_common())
-
-    def ordered(self) -> list[Document]:
-        """In an order that does not depend on which process ended first."""
-        return sorted(self._documents, key=lambda d: (d.id, d.text))
-
-
 def synthesize(
     output: Path,
     teacher: Teacher,
@@ -87,7 +58,7 @@ def synthesize(
     check_benchmark(problems, run)
     if problems:
         write_problems(output / BENCHMARK, problems)
-    rejects = Rejects()
+    rejects: list[Document] = []
     asked: Counter[str] = Counter()
     chars: Counter[str] = Counter()
     verdicts = Counter(dict.fromkeys(("off_format", *VERDICTS), 0))
@@ -104,13 +75,14 @@ def synthesize(
 
     def keep(tried: Iterable[Verified]) -> Iterator[Document]:
         for verified in tried:
+            request, verdict = verified.reply.request, verified.verdict
             if verified.reason not in _BLAMELESS:
-                verdicts[verified.verdict or "off_format"] += 1
+                verdicts[verdict or "off_format"] += 1
             levels = VERDICTS[VERDICTS.index(require) :]
-            if verified.exercise is None or verified.verdict not in levels:
-                rejects.add(verified.reply, verified.reason, verified.detail, verified.verdict)
+            if verified.exercise is None or verdict not in levels:
+                why = verified.reason, verified.detail, verdict
+                rejects.append(rejected(verified.reply, *why))
                 continue
-            request = verified.reply.request
             notes = {"teacher": teacher.name, "topic": request.topic}
             if request.difficulty:
                 notes["difficulty"] = request.difficulty
@@ -120,12 +92,14 @@ def synthesize(
 
     sections = write_sections(teacher, count(textbooks), rejects)
     n_textbooks = write_documents(output / TEXTBOOKS, measure(sections))
-    bad_sections = sum(n for reason, n in rejects.counts.items() if reason not in _BLAMELESS)
+    bad_sections = sum(d.metadata["reason"] not in _BLAMELESS for d in rejects)
     tried = verify(teacher.replies(count(exercises)), run, batch)
     n_exercises = write_documents(output / EXERCISES, measure(keep(tried)))
-    write_documents(output / REJECTS, rejects.ordered())
+    # In an order that does not depend on which process ended first.
+    write_documents(output / REJECTS, sorted(rejects, key=lambda d: (d.id, d.text)))
+    dropped = dict(Counter(d.metadata["reason"] for d in rejects).most_common())
     if asked and not n_textbooks + n_exercises:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in rejects.counts.items())
+        reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.items())
         raise UserError(
             f"none of {asked.total()} replies can be used ({reasons}); see {output / REJECTS}"
         )
@@ -138,7 +112,7 @@ def synthesize(
             "exercises": n_exercises,
             "problems": len(problems),
         },
-        "dropped": rejects.counts,
+        "dropped": dropped,
         "teacher": teacher.name,
         "require": require,
         "verdicts": dict(verdicts),
@@ -166,26 +140,42 @@ def check_benchmark(problems: list[Problem], run: Run) -> None:
             raise RuntimeError(f"{problem.task_id}: its own solution fails: {outcome.message}")
 
 
+def rejected(reply: TeacherReply, reason: str, detail: str = "", verdict: str = "") -> Document:
+    """A reply that is set aside, with the reason and the raw text."""
+    request = reply.request
+    metadata = {
+        "reason": reason,
+        "detail": detail,
+        "verdict": verdict,
+        "kind": request.kind,
+        "topic": request.topic,
+        "function_name": request.function_name,
+        "seed": request.seed,
+    }
+    name = f"{request.kind}/{request.topic}/{request.function_name}/{request.seed}"
+    return Document(name, reply.text, "rejects", metadata)
+
+
 def write_sections(
-    teacher: Teacher, requests: Iterable[TeacherRequest], rejects: Rejects
+    teacher: Teacher, requests: Iterable[TeacherRequest], rejects: list[Document]
 ) -> Iterator[Document]:
     """Textbook sections as documents, without repeats; their code is shown, not executed."""
     seen: set[bytes] = set()
     unusable = UnusableReplies()
     for number, reply in enumerate(teacher.replies(requests)):
         if reply.problem:
-            rejects.add(reply, reply.problem)
+            rejects.append(rejected(reply, reply.problem))
             continue
         try:
             text = parse_section(reply.text)
         except ReplyError as error:
-            rejects.add(reply, error.reason, str(error))
+            rejects.append(rejected(reply, error.reason, str(error)))
             unusable.note(error.reason, reply.text)
             continue
         unusable.note("", text)
         digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest()
         if digest in seen:
-            rejects.add(reply, "duplicate")
+            rejects.append(rejected(reply, "duplicate"))
         else:
             seen.add(digest)
             request = reply.request

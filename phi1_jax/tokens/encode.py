@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from phi1_jax.corpus.arrays import is_whole, read_arrays, write_arrays
-from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.documents import Document, chunks
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.errors import UserError
 from phi1_jax.tokens.tokenizer import Tokenizer
@@ -53,7 +53,7 @@ def encode_parts(
     folder.mkdir(parents=True, exist_ok=True)
 
     def items() -> Iterator[tuple[Path, list[Document], bool]]:
-        for number, run in enumerate(_cut(documents, part_chars)):
+        for number, run in enumerate(chunks(documents, n_chars=part_chars)):
             path = folder / f"{number:06d}.npz"
             yield path, run, is_whole(path, Part._fields)
 
@@ -63,19 +63,6 @@ def encode_parts(
         elif not done:
             write_arrays(path, part._asdict())
         yield run, part
-
-
-def _cut(documents: Iterable[Document], part_chars: int) -> Iterator[list[Document]]:
-    run: list[Document] = []
-    size = 0
-    for document in documents:
-        run.append(document)
-        size += len(document.text)
-        if size >= part_chars:
-            yield run
-            run, size = [], 0
-    if run:
-        yield run
 
 
 def _encode(tokenizer: Tokenizer, item: tuple[Path, Sequence[Document], bool]) -> Part | None:

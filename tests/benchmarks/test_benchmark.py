@@ -21,7 +21,7 @@ from benchmarks.report import OURS, Row, compare
 from benchmarks.select_fastest import same_tokens, select_fastest
 from benchmarks.starts import interval
 from benchmarks.timing import run_process, take_turns
-from benchmarks.train import our_step, sweep
+from benchmarks.train import our_step
 from phi1_jax.errors import UserError
 from phi1_jax.run.checkpoint import write_model
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
@@ -218,26 +218,6 @@ def test_all_goes_on_after_a_subject_that_fails(tmp_path, problems):
 
 
 @pytest.mark.slow
-def test_the_sweep_runs_each_set_of_flags(monkeypatch):
-    sets = {"defaults": "", "short vectors": "--xla_cpu_prefer_vector_width=128"}
-    monkeypatch.setattr("benchmarks.train.SWEEP", sets)
-    started = []
-
-    def start(command, env):
-        started.append(env)
-        return run_process(command, env)
-
-    monkeypatch.setattr("benchmarks.train.run_process", start)
-    monkeypatch.delenv("JAX_DISABLE_MOST_OPTIMIZATIONS")
-    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
-    found = [(row.variant, row.case) for row in sweep([*SIZE, "--calls=1"])]
-    assert found == [(name, "2 x 16, dropout 0") for name in sets]
-    user = "--xla_cpu_enable_fast_math=false"
-    more = f"{user} --xla_cpu_prefer_vector_width=128"
-    assert [env["XLA_FLAGS"] for env in started] == [user, more]
-
-
-@pytest.mark.slow
 def test_humaneval_of_a_checkpoint_records_the_checkpoints_model(tmp_path, run_config, problems):
     train_tokenizer(["def f(x):\n    return x\n"] * 50, 280).save(tmp_path / "tokenizer")
     model = replace(run_config.model, vocab_size=280)
@@ -285,7 +265,6 @@ def test_mistakes_get_one_line():
         (["humaneval", *SIZE], "--problems is missing"),
         (["train"], "--config is missing"),
         (["decode", *SIZE, "--batch=0"], "--batch"),
-        (["decode", *SIZE, "--sweep"], "--sweep is not for decode"),
         (["decode", *SIZE, "--new_tokens=512"], "must fit into model.max_seq_len=512"),
         (
             ["humaneval", *SIZE, "--problems=x", "--checkpoint=run", "--baseline=torch"],

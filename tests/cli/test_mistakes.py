@@ -172,3 +172,22 @@ def test_a_corpus_that_is_named_twice_is_refused(tmp_path, monkeypatch):
         monkeypatch.setattr(corpus_flags, "CORPUS", holder)
         with pytest.raises(UserError, match=r"/c: lies in --corpus=.*/a; name only"):
             corpus_flags.paths()
+
+
+def test_a_missing_flag_is_named_with_what_it_is_in_one_line():
+    values = flags.FlagValues()
+    one = flags.DEFINE_string("one_file", None, "File of one.", values)
+    many = flags.DEFINE_multi_string("many_files", [], "Files of many.", values)
+    values(["script", "--one_file=x"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flags, "FLAGS", values)
+        script.require(one)
+        with pytest.raises(UserError, match=r"^--many_files is missing: Files of many\.$"):
+            script.require(one, many)
+
+
+def test_a_shard_is_two_numbers():
+    assert script.parse_shard("0/1") == (0, 1) and script.parse_shard("3/4") == (3, 4)
+    for text in ("", "1", "4/4", "-1/4", "1/2/3", "a/b"):
+        with pytest.raises(UserError, match=f"--shard={text}: give I/N with I from 0"):
+            script.parse_shard(text)

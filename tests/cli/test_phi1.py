@@ -81,6 +81,14 @@ def test_the_public_sources_come_along(phi1):
     assert done.returncode == 2 and "only the ids of files" in done.stderr
 
 
+def test_results_are_published_in_a_clone_only(phi1):
+    done = phi1("ablate", "--question=data_mix", "--output=x", "--publish")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: --publish writes into the repository's docs: run it in a clone\n"
+    )
+
+
 def test_the_python_api_finds_it_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_config("phi1_small", {"steps": 7000}).model.n_layers == 20

@@ -204,6 +204,24 @@ def test_nothing_behind_the_first_frame_of_an_archive_goes_without_a_word(tmp_pa
         assert skipped.pop() == (path.name, "damaged_archive") and not skipped
 
 
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_no_flipped_bit_gives_other_records(tmp_path, suffix):
+    rows = [{"id": f"{i}", "text": f"def f{i}(x):\n    return x * {i * i}\n"} for i in range(8)]
+    path = tmp_path / f"d.jsonl{suffix}"
+    write_records(path, rows)
+    data = path.read_bytes()
+    errors = 0
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            assert list(read_records(path)) == rows, bit
+        except UserError:
+            errors += 1
+    assert errors > 7 * len(data)  # a few stand for nothing, such as gzip's time
+
+
 def test_records_nested_too_deep_and_huge_numbers_are_told(tmp_path):
     path, skipped = tmp_path / "d.jsonl", []
     odd = [b'{"text": "a", "metadata": ' + b"[" * 5000 + b"\n", b'{"text": ' + b"9" * 5000 + b"}\n"]

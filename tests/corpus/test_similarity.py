@@ -36,15 +36,8 @@ def test_match_rates_are_those_of_the_plain_table():
     assert match_rates([], [array("I", [1])]).shape == (0, 1)
 
 
-def test_overlaps_count_shared_grams():
+def test_overlaps_count_distinct_shared_grams():
     many = [array("I", s) for s in ([1, 2, 3, 1, 2], [9], [], [2, 1, 2, 1, 2])]
     few = [array("I", s) for s in ([1, 2, 1, 2], [3], [])]
-    assert overlaps(many, few, 2, repeats=True).tolist() == [[2, 0, 0], [0] * 3, [0] * 3, [3, 0, 0]]
-    assert overlaps(many, few, 2, repeats=False).tolist() == [
-        [1, 0, 0],
-        [0] * 3,
-        [0] * 3,
-        [2, 0, 0],
-    ]
-    assert gram_counts(many, 2, repeats=True).tolist() == [4, 0, 0, 4]
-    assert gram_counts(many, 2, repeats=False).tolist() == [3, 0, 0, 2]
+    assert overlaps(many, few, 2).tolist() == [[1, 0, 0], [0] * 3, [0] * 3, [2, 0, 0]]
+    assert gram_counts(many, 2).tolist() == [3, 0, 0, 2]

@@ -247,7 +247,7 @@ def test_metadata_of_any_name_comes_out_as_it_was(tmp_path):
 
 
 def test_there_are_no_more_tasks_than_files(pool, tmp_path, monkeypatch):
-    def stop(sources, work, tasks, scorer):
+    def stop(sources, work, tasks):
         raise RuntimeError(f"{tasks} tasks")
 
     monkeypatch.setattr("phi1_jax.curation.curate.pipeline", stop)

@@ -17,7 +17,7 @@ from phi1_jax.quality.annotate import (
     read_grade,
     sample,
 )
-from phi1_jax.quality.rubric import Rubric
+from phi1_jax.quality.rubric import RUBRIC, score_document
 
 TEXTS = [f'def f{i}(x):\n    """Add {i} to x."""\n    return x + {i}\n' for i in range(30)]
 
@@ -93,8 +93,8 @@ def test_the_rubric_annotates_offline(corpus, tmp_path):
     rows = annotated(tmp_path)
     assert len(rows) == report["out"]["annotated"] == sum(report["values"].values()) == 10
     for row in rows:
-        assert row.metadata["annotated_value"] == Rubric().score([row])[0]
-        assert row.metadata["annotator"] == Rubric.fingerprint
+        assert row.metadata["annotated_value"] == score_document(row)
+        assert row.metadata["annotator"] == RUBRIC
         assert row.metadata["path"] == f"p{row.id[1:]}"
 
 

@@ -3,8 +3,9 @@ import textwrap
 import pytest
 
 from phi1_jax.corpus.documents import Document
-from phi1_jax.curation.heuristics import Limits, rejection
-from phi1_jax.quality.rubric import WEIGHTS, Rubric, judge_code, judge_prose
+from phi1_jax.curation import heuristics
+from phi1_jax.curation.heuristics import rejection
+from phi1_jax.quality.rubric import WEIGHTS, judge_code, judge_prose, score_document
 
 LESSON = textwrap.dedent('''
     """Small functions on lists of numbers, for a first lesson on loops."""
@@ -41,7 +42,7 @@ PROSE = (
 
 
 def score(text, prose=False):
-    return Rubric().score([Document("x", text, "s", {"prose": prose})])[0]
+    return score_document(Document("x", text, "s", {"prose": prose}))
 
 
 def test_a_lesson_scores_above_tests_above_a_table():
@@ -106,8 +107,9 @@ def test_prose_with_sentences_and_code_beats_a_list_of_names():
         ("codes = b'''\n" + "\\x00\\xffword\\x10name\\x20\n" * 50 + "'''\n", "data_like"),
     ],
 )
-def test_heuristics_name_their_reason(text, reason):
-    assert rejection(text, limits=Limits(min_chars=100)) == reason
+def test_heuristics_name_their_reason(text, reason, monkeypatch):
+    monkeypatch.setattr(heuristics, "_MIN_CHARS", 100)
+    assert rejection(text) == reason
 
 
 def test_prose_may_have_long_lines():
