@@ -88,7 +88,8 @@ def measure(
             )
             variants |= fastest
             theirs = dict.fromkeys(fastest, values)
-            if llama_cpp.is_installed() and jax.default_backend() == "cpu":
+            asked = options.llama_cpp and llama_cpp.is_installed()
+            if asked and jax.default_backend() == "cpu":
                 peer = llama(model, params, rows, prompt_tokens + new_tokens)
                 call = partial(peer.generate_together, prompts.tolist(), new_tokens)
                 theirs[llama_cpp.NAME] = same_but_for_ties(model, params, prompts, want, call())

@@ -39,6 +39,7 @@ class Options:
     modes: tuple[str, ...] = ("eager", "compiled")  # of the baseline
     attentions: tuple[str, ...] = ()  # of the baseline; none is all
     ours: bool = True  # train: ours, too
+    llama_cpp: bool = True  # decode on a CPU: llama.cpp, too, if it is installed
 
 
 def compare(

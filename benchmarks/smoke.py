@@ -22,7 +22,8 @@ def measure(config: RunConfig) -> Iterator[Row]:
     )
     data = dataclasses.replace(config.data, seq_len=128, global_batch_size=4)
     small = dataclasses.replace(config, model=model, data=data)
-    options = Options(baseline=True, calls=10, modes=("eager",))
+    # The stored ratios are to torch, also where llama.cpp happens to be installed.
+    options = Options(baseline=True, calls=10, modes=("eager",), llama_cpp=False)
     yield from train.measure(small, options)
     yield from decode.measure(small, options, (1, 16), 32, 16)
     long = dataclasses.replace(data, seq_len=2048, global_batch_size=64)
