@@ -50,8 +50,8 @@ def start(root: Path, *arguments: str) -> subprocess.Popen:
             f"--source=prose:{STDLIB / 'json'}",
             "--n_exercises=400",
             "--n_problems=12",
-            "--pretrain_steps=10",
-            "--finetune_steps=10",
+            "--pretrain_steps=3",
+            "--finetune_steps=3",
             *arguments,
         ],
         stdout=subprocess.PIPE,
@@ -88,7 +88,7 @@ def test_interrupted_resumed_and_reused(tmp_path):
     assert all(0 <= value <= 1 for value in summary["pass_at_1"].values())
     assert summary["n_problems"] == 12
     assert [bits["raw_code"]["n_tasks"] for bits in summary["bits_per_byte"].values()] == [1, 1]
-    assert summary["train_tokens"] == 4 * 10 * 4 * 256
+    assert summary["train_tokens"] == 4 * 3 * 4 * 256
     seconds = summary["stage_seconds"].values()
     assert max(seconds) < summary["total_seconds"] < sum(seconds)  # two stages at a time
     report = (root / "report.md").read_text()
