@@ -256,14 +256,16 @@ def _never_fail_on_stderr() -> None:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
-    asked = {argument.lstrip("-") for argument in argv[1:]}
-    if asked & {"help", "helpfull", "helpshort", "?"}:
+    if asked := {"-h", "-?", "--help", "-help", "--helpshort", "--helpfull"} & set(argv[1:]):
         if is_installed():
             main = sys.modules["__main__"]
             main.__doc__ = as_commands(main.__doc__ or "")
             for name in flags.FLAGS:
                 flags.FLAGS[name].help = as_commands(flags.FLAGS[name].help or "")
-        return app.parse_flags_with_usage(list(argv))
+        app.usage(shorthelp="--helpfull" not in asked, writeto_stdout=True)
+        if "--helpfull" not in asked:
+            print("\nTry --helpfull to get a list of all flags.")
+        sys.exit(0)  # absl's own flag ends with 1
     try:
         rest = flags.FLAGS([argv[0], *map(_resolve, argv[1:], argv)])
         _refuse_nan_and_empty()
