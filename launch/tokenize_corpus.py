@@ -26,6 +26,7 @@ from phi1_jax.cli import script
 from phi1_jax.cli.stage import check_output, run_stage
 from phi1_jax.corpus.records import SkipLog
 from phi1_jax.errors import UserError
+from phi1_jax.interop.as_run import find_tokenizer
 from phi1_jax.tokens.encode import PART_CHARS
 from phi1_jax.tokens.load import load_tokenizer
 from phi1_jax.tokens.sentencepiece_bpe import sample_texts, train_tokenizer
@@ -33,7 +34,7 @@ from phi1_jax.tokens.shards import open_shards, write_shards
 
 flags.adopt_module_key_flags(corpus)  # so that --help shows them
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the token shards.")
-TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder of a trained tokenizer.")
+TOKENIZER = flags.DEFINE_string("tokenizer", None, "A trained tokenizer, or a model that has it.")
 TRAIN = flags.DEFINE_string("train_tokenizer", None, "Folder for a tokenizer to train here.")
 VOCAB_SIZE = flags.DEFINE_integer("vocab_size", 2048, "Pieces of the tokenizer to train.", 300)
 SAMPLE_MB = flags.DEFINE_float("sample_mb", 2.0, "MB of each source to train on.", 0.001)
@@ -56,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     if not OUTPUT.value:
         of_shards = [MAX_TOKENS, SHARD_TOKENS, PART_MB, WORKERS]
         script.refuse_unread(of_shards, "is read with --output only, the folder for the shards")
-    folder = Path(TRAIN.value or TOKENIZER.value)
+    folder = Path(TRAIN.value or find_tokenizer(TOKENIZER.value))
     output = Path(OUTPUT.value) if OUTPUT.value else None
     if output:  # before a tokenizer is trained
         check_output("tokenize", output, [*corpora["corpus"], folder])

@@ -28,6 +28,7 @@ from phi1_jax.cli import script
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
+from phi1_jax.interop.as_run import find_tokenizer
 from phi1_jax.run import distributed
 from phi1_jax.run.trackers import refuse_unusable
 
@@ -72,7 +73,7 @@ TRACE = flags.DEFINE_bool(
 METRICS_WRITERS = flags.DEFINE_list(
     "metrics_writers", [], "Where else the curves go, beside TensorBoard: wandb, mlflow."
 )
-TOKENIZER = flags.DEFINE_string("tokenizer", None, "Folder of the shards' tokenizer.")
+TOKENIZER = flags.DEFINE_string("tokenizer", None, "The shards' tokenizer, or a model that has it.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -127,7 +128,7 @@ def resolve(values: dict[str, Any]) -> dict[str, Any]:
     if SOURCE.value:
         data["sources"] = [parse_source(text) for text in SOURCE.value]
     if TOKENIZER.value:
-        data["tokenizer"] = TOKENIZER.value
+        data["tokenizer"] = find_tokenizer(TOKENIZER.value)
     return values
 
 

@@ -21,7 +21,7 @@ from phi1_jax.config import USABLE_MEMORY, RunConfig
 from phi1_jax.config_dict import find_config, flatten, to_dict
 from phi1_jax.errors import REPOSITORY, UserError, as_commands, is_installed
 from phi1_jax.files import cache_folder
-from phi1_jax.interop.as_run import as_run
+from phi1_jax.interop.as_run import as_run, find_tokenizer
 
 # Flags of free text, of URLs, and of Python files.
 _TEXT, _URLS, _FILES = (
@@ -134,13 +134,18 @@ def load_config(holder: flags.FlagHolder) -> dict[str, Any]:
 
 
 def _with_local_paths(value: Any, field: str = "") -> Any:
-    """Nested values of a config in which every path is as `_local_path` makes it."""
+    """Nested values of a config in which every path is as `_local_path` makes it.
+
+    A Hugging Face folder may stand for the weights and the tokenizer in it.
+    """
     if isinstance(value, Mapping):
         return {k: _with_local_paths(v, f"{field}.{k}" if field else k) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_with_local_paths(item, f"{field}[{i}]") for i, item in enumerate(value)]
-    if isinstance(value, str) and field.rpartition(".")[2] in _PATHS:
-        return _local_path(value, f"config field {field}={value}")
+    if isinstance(value, str) and value and (name := field.rpartition(".")[2]) in _PATHS:
+        path = _local_path(value, f"config field {field}={value}")
+        find = {"init_from": _run_of, "tokenizer": find_tokenizer}.get(name, str)
+        return find(path)
     return value
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from phi1_jax.errors import REPOSITORY, UserError
 from phi1_jax.files import cache_folder, read_json_if_whole
-from phi1_jax.run.folder import CONFIG, is_hugging_face
+from phi1_jax.run.folder import CONFIG, TOKENIZER, is_hugging_face
 
 
 def as_run(folder: Path | str, cache: Path | None = None) -> Path:
@@ -53,3 +53,15 @@ def as_run(folder: Path | str, cache: Path | None = None) -> Path:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return run
+
+
+def find_tokenizer(folder: str) -> str:
+    """The folder of a tokenizer, which may be named by the model that has it.
+
+    Args:
+      folder: a tokenizer's, returned as it is; or a run's or a Hugging Face folder.
+    Raises:
+      UserError: as `as_run`.
+    """
+    inside = as_run(folder) / TOKENIZER
+    return str(inside) if inside.is_dir() else folder

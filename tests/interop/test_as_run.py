@@ -11,8 +11,9 @@ import pytest
 from test_convert_script import converted, run  # noqa: F401
 
 from phi1_jax import load_model
+from phi1_jax.cli import script
 from phi1_jax.errors import UserError
-from phi1_jax.interop.as_run import as_run
+from phi1_jax.interop.as_run import as_run, find_tokenizer
 
 
 @pytest.mark.slow
@@ -72,6 +73,23 @@ def test_scripts_take_either_folder(converted, monkeypatch, tmp_path):  # noqa: 
     assert len(bits) == 2 and bits[0] == bits[1]
     caches = {path.name for path in (tmp_path / "phi1_jax").iterdir()}
     assert "models" in caches and caches & {"checked", "unchecked"}  # the compile cache, too
+
+
+@pytest.mark.slow
+def test_a_config_takes_weights_and_tokenizer_of_either_folder(converted, monkeypatch, tmp_path):  # noqa: F811
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made, ours = as_run(converted / "hf"), converted / "run"
+    for folder, found in ((converted / "hf", made), (made, made), (ours, ours)):
+        assert find_tokenizer(str(folder)) == str(found / "tokenizer")
+        given = {"init_from": str(folder), "data": {"tokenizer": str(folder), "sources": []}}
+        assert script._with_local_paths(given) == {
+            "init_from": str(found),
+            "data": {"tokenizer": str(found / "tokenizer"), "sources": []},
+        }
+    for other in (str(ours / "tokenizer"), "nowhere"):
+        assert find_tokenizer(other) == other
+    given = {"init_from": f"{ours}@2", "data": {"tokenizer": ""}}
+    assert script._with_local_paths(given) == given
 
 
 @pytest.mark.slow
