@@ -314,8 +314,9 @@ def _mbpp_task(task_id: str, row: Mapping[str, Any], shots: str) -> Task:
         raise ValueError("its tests call no function of its code")
     examiner = "".join(f"{name} = remote({name!r})\n" for name in names) + tests
     prompt = shots + _shot(row) if shots else _docstring(row)
-    prefix, solution = "" if shots else prompt, code.strip() + "\n"
-    return Task(task_id, prompt, prefix, solution, names[0], code, examiner)
+    # The answer is a whole program. A docstring before it adds nothing, and does not parse where
+    # the tests hold three quotes or an escape such as \\U.
+    return Task(task_id, prompt, "", code.strip() + "\n", names[0], code, examiner)
 
 
 def _called(tests: str, code: str) -> list[str]:
