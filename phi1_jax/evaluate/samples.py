@@ -116,7 +116,10 @@ def read_samples(path: Path, benchmark: Benchmark, answer_format: str = "raw") -
         if task_id in benchmark.left_out:
             continue
         if task_id not in tasks:
-            raise UserError(f"{path}, line {row}: task_id {task_id!r} is not in {benchmark.name}")
+            raise UserError(
+                f"{path}, line {row}: task_id {task_id!r} is not in {benchmark.name}, whose ids are"
+                f" like {benchmark.tasks[0].task_id!r}"
+            )
         sample = Sample(task_id, text, field == "solution")
         samples.append(
             extract_code(sample, tasks[task_id]) if answer_format == "markdown" else sample

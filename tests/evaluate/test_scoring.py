@@ -364,7 +364,10 @@ def test_answers_in_markdown_are_pointed_out_and_their_code_is_taken_when_asked(
     ("rows", "message"),
     [
         ([{"task_id": "own/1", "text": ""}], "line 1: has neither `completion` nor `solution`"),
-        ([{"task_id": "own/99", "completion": ""}], "line 1: task_id 'own/99' is not in own"),
+        (
+            [{"task_id": "own/99", "completion": ""}],
+            "line 1: task_id 'own/99' is not in own, whose ids are like 'own/1'",
+        ),
         ([{"task_id": "own/1", "completion": ""}], "no sample for 7 of 8 tasks, e.g. own/2"),
     ],
 )
