@@ -164,6 +164,7 @@ def generate_samples(
     output.mkdir(parents=True, exist_ok=True)
     path = output / "samples.jsonl"
     settings = {"model": model, "benchmark": benchmark.fingerprint, **asdict(plan)}
+    del settings["batch_size"]  # decides what fits the memory, not what is drawn
     note_settings(output / "sampling.json", settings, DRAWN + SCORED)
     expected = [task.task_id for task in benchmark.tasks for _ in range(plan.n_samples)]
     pairs = zip(read_rows(path), expected, strict=False)
