@@ -40,6 +40,7 @@ def test_mbpp_prompt_forms(tmp_path):
     path = write(tmp_path / "mbpp.jsonl", [row(i) for i in (2, 3, 4, 11, 510, 511)])
     zero = mbpp(path)
     assert [task.task_id for task in zero.tasks] == ["MBPP/11", "MBPP/510"]
+    assert read_benchmark("mbpp", str(path)) == zero
     task = zero.tasks[0]
     text = '"""\nWrite a function to add 11.\nassert add(1) == 12\nassert add(0) == 11\n"""\n'
     assert (task.prompt, task.prefix, zero.template) == (text, "", "mbpp docstring")
