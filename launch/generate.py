@@ -5,8 +5,9 @@ Many:        python launch/generate.py --checkpoint=runs/mine --prompt_file=prom
 By hand:     python launch/generate.py --checkpoint=runs/mine --interactive
 
 A checkpoint is a run's folder, or a Hugging Face folder of a phi model.
-A prompt file is .jsonl with a "prompt" in each line (other fields come back with --json), or any
-other text, which is one prompt. With several devices the model is spread over them.
+A prompt file holds records with a "prompt" (.jsonl, .json or .parquet, also compressed, such as
+HumanEval.jsonl.gz; other fields come back with --json), or any other text, which is one prompt.
+With several devices the model is spread over them.
 """
 
 import json
@@ -21,7 +22,7 @@ import _environment
 from absl import flags
 
 from phi1_jax.cli import script
-from phi1_jax.corpus.records import read_records
+from phi1_jax.corpus.records import is_records, read_records
 from phi1_jax.errors import UserError
 from phi1_jax.tokens.tokenizer import check_texts
 
@@ -32,7 +33,7 @@ PROMPT = flags.DEFINE_multi_string(
     [],
     r"Text to go on from, as it is: in bash $'a\nb' has a line break. May be repeated.",
 )
-PROMPT_FILE = flags.DEFINE_string("prompt_file", None, "Prompts: .jsonl, or text that is one.")
+PROMPT_FILE = flags.DEFINE_string("prompt_file", None, "Prompts: records, or text that is one.")
 INTERACTIVE = flags.DEFINE_bool("interactive", False, "Type prompts; an empty line sends one.")
 JSON = flags.DEFINE_bool("json", False, "Print a JSON record for each completion.")
 MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 256, "Longest completion.", 1)
@@ -146,7 +147,7 @@ def complete(generator: Any, records: Sequence[dict[str, Any]], sampling: Any) -
 
 
 def read_prompts(path: Path) -> list[dict[str, Any]]:
-    if path.suffix != ".jsonl":
+    if not is_records(path):
         try:
             return [{"prompt": path.read_text(encoding="utf-8-sig")}]
         except (OSError, UnicodeDecodeError) as error:

@@ -106,7 +106,7 @@ class Benchmark:
         return sha256(repr((self.template, self.stop, self.truncation, self.tasks)))
 
 
-def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Benchmark:
+def read_benchmark(name: str, path: Path | str | None = None, form: str = "docstring") -> Benchmark:
     """Reads "humaneval" or "mbpp" from `path`, or "unconventional", which comes with the package.
 
     Any other name is itself a path to problems in any of the formats.
@@ -128,6 +128,7 @@ def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Ben
         name, path = Path(name).name, Path(name)
     if path is None:
         raise UserError(f"--benchmark={name} needs --problems=FILE, your copy, or --download=DIR")
+    path = Path(path)
     rows = list(read_records(path))
     if rows and "base_input" in rows[0]:
         if form != MBPP_FORMS[0]:
@@ -314,8 +315,9 @@ def _mbpp_task(task_id: str, row: Mapping[str, Any], shots: str) -> Task:
         raise ValueError("its tests call no function of its code")
     examiner = "".join(f"{name} = remote({name!r})\n" for name in names) + tests
     prompt = shots + _shot(row) if shots else _docstring(row)
-    prefix, solution = "" if shots else prompt, code.strip() + "\n"
-    return Task(task_id, prompt, prefix, solution, names[0], code, examiner)
+    # The answer is a whole program. A docstring before it adds nothing, and does not parse where
+    # the tests hold three quotes or an escape such as \\U.
+    return Task(task_id, prompt, "", code.strip() + "\n", names[0], code, examiner)
 
 
 def _called(tests: str, code: str) -> list[str]:

@@ -263,11 +263,14 @@ def measure_bits(checkpoint: Checkpoint, benchmark: Benchmark, folder: Path) -> 
 def _summary_without_execution(
     checkpoint: Checkpoint, benchmark: Benchmark, folder: Path
 ) -> dict[str, Any]:
-    """The summary of the same model and benchmark that lies there, or a new one."""
+    """The summary of the same model and problems that lies there, or a new one."""
     found = read_settings(folder / "summary.json")
-    choices = {"model": checkpoint.identity, "template": benchmark.template}
-    same = found.get("benchmark") == benchmark.name
-    if same and choices.items() <= dict(found.get("choices", {})).items():
+    choices = {
+        "model": checkpoint.identity,
+        "problems": benchmark.fingerprint,
+        "template": benchmark.template,
+    }
+    if choices.items() <= dict(found.get("choices", {})).items():
         return found
     set_aside(folder, DRAWN + SCORED, "another run")
     n_tasks = len(benchmark.tasks)

@@ -116,7 +116,10 @@ def read_samples(path: Path, benchmark: Benchmark, answer_format: str = "raw") -
         if task_id in benchmark.left_out:
             continue
         if task_id not in tasks:
-            raise UserError(f"{path}, line {row}: task_id {task_id!r} is not in {benchmark.name}")
+            raise UserError(
+                f"{path}, line {row}: task_id {task_id!r} is not in {benchmark.name}, whose ids are"
+                f" like {benchmark.tasks[0].task_id!r}"
+            )
         sample = Sample(task_id, text, field == "solution")
         samples.append(
             extract_code(sample, tasks[task_id]) if answer_format == "markdown" else sample
@@ -161,6 +164,7 @@ def generate_samples(
     output.mkdir(parents=True, exist_ok=True)
     path = output / "samples.jsonl"
     settings = {"model": model, "benchmark": benchmark.fingerprint, **asdict(plan)}
+    del settings["batch_size"]  # decides what fits the memory, not what is drawn
     note_settings(output / "sampling.json", settings, DRAWN + SCORED)
     expected = [task.task_id for task in benchmark.tasks for _ in range(plan.n_samples)]
     pairs = zip(read_rows(path), expected, strict=False)

@@ -168,6 +168,7 @@ def _score(
         "not_scored": sorted(t for t, v in verdicts.items() if set(v) == {Verdict.INFRA}),
         "left_out": dict(benchmark.left_out),
         "choices": {
+            "problems": benchmark.fingerprint,
             "template": benchmark.template,
             "stop": list(benchmark.stop),
             "truncation": truncation,

@@ -39,14 +39,14 @@ class Corpus:
 
     Attributes:
       name: as the run calls it.
-      share: of the rows that were trained on; None where the run does not say.
+      part: of the mixture, in words; empty where the run does not say.
       counts: documents, tokens and bytes by the shards' manifest; empty if the shards are gone.
       licences: licence -> tokens.
       stages: the reports of the stages it came through, first to last.
     """
 
     name: str
-    share: float | None
+    part: str
     counts: Mapping[str, int]
     licences: Mapping[str, int]
     stages: Sequence[Mapping[str, Any]]
@@ -63,11 +63,15 @@ class TrainingRun:
 
 
 def read_runs(run_dir: Path) -> list[TrainingRun]:
-    """The run and those that it started from, the first of them first."""
+    """The run and those that it started from, the first of them first.
+
+    One whose folder is gone has an empty config.
+    """
     runs: list[TrainingRun] = []
     place: Path | None = run_dir
-    while place and (place / "config.json").is_file() and len(runs) < 10:
-        config = read_json(place / "config.json")
+    while place and len(runs) < 10:
+        file = place / "config.json"
+        config = read_json(file) if file.is_file() else {}
         identity = read_json_if_whole(place / "identity.json")
         corpora = [
             _corpus(source, identity) for source in config.get("data", {}).get("sources", [])
@@ -94,9 +98,14 @@ def _corpus(source: Mapping[str, Any], identity: Mapping[str, Any]) -> Corpus:
     counts: Counter[str] = Counter()
     for found in manifest.get("sources", {}).values():
         counts.update({k: found[k] for k in ("documents", "tokens", "bytes")})
-    share = identity.get(f"data.sources.{source['name']}.share")
+    part, field = "", f"data.sources.{source['name']}"
+    if epochs := identity.get(f"{field}.epochs"):
+        part = f"{epochs:g} epochs"
+    elif (share := identity.get(f"{field}.share")) is not None:
+        # Weights share what the sources with epochs leave.
+        part = f"{share:.0%}" + " of the rest" * any(k.endswith(".epochs") for k in identity)
     stages = list(_stages(folder, set()))
-    return Corpus(source["name"], share, counts, dict(licences.most_common()), stages)
+    return Corpus(source["name"], part, counts, dict(licences.most_common()), stages)
 
 
 def _stages(folder: Path, seen: set[Path]) -> Iterator[Mapping[str, Any]]:
@@ -229,14 +238,13 @@ def data_card(repo: str, runs: Sequence[TrainingRun]) -> str:
 
 
 def _training(run: TrainingRun) -> str:
+    if not run.config:
+        return f"- **{run.name}**: its folder was gone when this was written: nothing is known."
     if not run.corpora:
         return f"- **{run.name}**: weights converted from elsewhere; their data is not recorded."
     rows = [f"{run.result['tokens']:,} tokens"] if "tokens" in run.result else []
     rows.append(f"{run.result.get('step', run.config.get('steps'))} steps")
-    shares = ", ".join(
-        f"{corpus.name} {corpus.share:.0%}" if corpus.share is not None else corpus.name
-        for corpus in run.corpora
-    )
+    shares = ", ".join(f"{corpus.name} {corpus.part}".strip() for corpus in run.corpora)
     return f"- **{run.name}**: {', '.join(rows)}; mixture: {shares}."
 
 

@@ -123,6 +123,7 @@ class Embedder:
 
         So the next texts can be tokenized while the devices compute.
         """
+        texts = texts if isinstance(texts, str) else list(texts)  # of an iterator, say
         check_texts(texts)
         rows = self.tokenizer.encode_batch(texts)
         n_tokens = np.array([len(row) for row in rows], np.int64)

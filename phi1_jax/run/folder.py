@@ -79,6 +79,9 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     if not (run_dir / CONFIG).is_file():
         held = sorted(file.parent.name for file in run_dir.glob(f"*/{CONFIG}"))
         hint = f"; it holds {', '.join(held)}: name {run_dir / held[0]}, say" if held else ""
+        folder, step = split_step(str(run_dir))  # as evaluate.py and init_from take it
+        if step is not None and (folder / CONFIG).is_file():
+            hint = f"; for step {step} of {folder} give --step={step}"
         raise UserError(f"{run_dir} is not a run's folder: it has no {CONFIG}{hint}")
     values = read_json(run_dir / CONFIG)
     if is_hugging_face(values):

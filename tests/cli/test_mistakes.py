@@ -1,5 +1,6 @@
 """Arguments as people type them, parsed as every script does; no process is started."""
 
+import math
 import sys
 from types import SimpleNamespace
 
@@ -92,6 +93,12 @@ def test_a_number_that_is_none_is_refused(number, parse):
     assert "give a finite number" in parse(f"--budget_mb={number}")
     if number != "1e999":  # among several; what reads them knows their range
         assert f"--k={number}: give a finite number" in parse(f"--k=1,{number}")
+
+
+@pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
+def test_a_field_of_a_config_may_be_infinite(parse):
+    values = parse("--config=phi1_tiny", "--config.optimizer.clip_norm=inf")
+    assert values.config.optimizer.clip_norm == math.inf
 
 
 def test_an_empty_value_is_not_this_folder(parse):

@@ -10,6 +10,7 @@ import zstandard
 
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark, read_benchmark, read_humaneval
+from phi1_jax.evaluate.samples import Sample, program
 
 DATA = Path(os.environ.get("PHI1_JAX_DATA") or Path(__file__).parents[3] / "shared/data")
 
@@ -39,9 +40,10 @@ def test_mbpp_prompt_forms(tmp_path):
     path = write(tmp_path / "mbpp.jsonl", [row(i) for i in (2, 3, 4, 11, 510, 511)])
     zero = mbpp(path)
     assert [task.task_id for task in zero.tasks] == ["MBPP/11", "MBPP/510"]
+    assert read_benchmark("mbpp", str(path)) == zero
     task = zero.tasks[0]
     text = '"""\nWrite a function to add 11.\nassert add(1) == 12\nassert add(0) == 11\n"""\n'
-    assert (task.prompt, task.prefix, zero.template) == (text, text, "mbpp docstring")
+    assert (task.prompt, task.prefix, zero.template) == (text, "", "mbpp docstring")
     assert task.reference == "def add(x):\n    return x + 11"
     three = mbpp(path, "3-shot")
     task = three.tasks[0]
@@ -49,6 +51,21 @@ def test_mbpp_prompt_forms(tmp_path):
     assert task.prompt.count("[DONE]") == 3
     assert task.prompt.endswith("assert add(0) == 11\n[BEGIN]\n")
     assert (task.prefix, three.template, three.stop) == ("", "mbpp 3-shot", ("[DONE]",))
+
+
+@pytest.mark.parametrize("value", [r'r"C:\Users"', "'''\"\"\"'''", r'"\\"'])
+def test_a_right_program_parses_whatever_the_tests_hold(tmp_path, value):
+    code = f"def add(x):\n    return {value}"
+    tests = [f"assert add(1) == {value}"]
+    path = write(tmp_path / "own.jsonl", [row(1) | {"code": code, "test_list": tests}])
+    benchmark = read_benchmark(str(path), None)
+    (task,) = benchmark.tasks
+    made = program(
+        task, Sample(task.task_id, task.solution), benchmark.truncation, benchmark.stop, False
+    )
+    space: dict[str, object] = {}
+    exec(made, space)
+    exec(tests[0], space)
 
 
 def test_mbpp_needs_its_examples(tmp_path):

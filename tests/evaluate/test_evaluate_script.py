@@ -226,6 +226,16 @@ def test_evaluates_checkpoints_and_resumes(folder):
     assert (folder / "bits/differences.1.json").exists()
     assert "not of all problems; the solutions are measured again" in again.stdout
     assert measured.read_bytes() == whole
+    # Scores of other problems in a file of the same name are no part of the new summary.
+    kept = (folder / "own.jsonl").read_text()
+    (folder / "own.jsonl").write_text("".join(kept.splitlines(keepends=True)[:4]))
+    bits_of_others = ("--metrics=solution_bits_per_byte", "--output=out")
+    done = evaluate("--benchmark=own.jsonl", "--checkpoint=b=two", *bits_of_others, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((folder / "out/b/summary.json").read_text())
+    assert summary["solution_bits_per_byte"]["n_tasks"] == summary["n_tasks"] == 4
+    assert "pass_at_k" not in summary
+    (folder / "own.jsonl").write_text(kept)
     # A torn end, as after a kill: what was finished stays, the rest is drawn again, the same.
     rows = samples.splitlines(keepends=True)
     (folder / "out/a/samples.jsonl").write_bytes(b"".join(rows[:4]) + rows[4][:9])

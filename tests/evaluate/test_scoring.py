@@ -126,7 +126,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(executor, tmp_path):
     with path.open("a") as file:
         file.write('{"task_id": "own/5", "comp')  # killed in mid-line
     second = Writer()
-    resumed = evaluate_model(second, BENCHMARK, executor, tmp_path / "cut", plan)
+    smaller = replace(plan, batch_size=3)  # as where the memory was short
+    resumed = evaluate_model(second, BENCHMARK, executor, tmp_path / "cut", smaller)
     assert sum(len(prompts) for prompts, _ in second.calls) == 4
     assert resumed["pass_at_k"] == whole["pass_at_k"]
     assert path.read_text() == (tmp_path / "whole" / "samples.jsonl").read_text()
@@ -364,7 +365,10 @@ def test_answers_in_markdown_are_pointed_out_and_their_code_is_taken_when_asked(
     ("rows", "message"),
     [
         ([{"task_id": "own/1", "text": ""}], "line 1: has neither `completion` nor `solution`"),
-        ([{"task_id": "own/99", "completion": ""}], "line 1: task_id 'own/99' is not in own"),
+        (
+            [{"task_id": "own/99", "completion": ""}],
+            "line 1: task_id 'own/99' is not in own, whose ids are like 'own/1'",
+        ),
         ([{"task_id": "own/1", "completion": ""}], "no sample for 7 of 8 tasks, e.g. own/2"),
     ],
 )

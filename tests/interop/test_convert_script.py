@@ -1,5 +1,6 @@
 """launch/convert.py and, on what it writes, launch/generate.py, as a user runs them."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -129,8 +130,8 @@ def test_convert_refuses_in_one_line(converted, tmp_path):
 @pytest.mark.slow
 def test_generate_from_it(converted, tmp_path):
     prompts = [{"prompt": "import json", "id": 7}, {"prompt": "def f(x):\n"}]
-    path = tmp_path / "prompts.jsonl"
-    path.write_text("".join(json.dumps(p) + "\n" for p in prompts))
+    path = tmp_path / "prompts.jsonl.gz"
+    path.write_bytes(gzip.compress("".join(json.dumps(p) + "\n" for p in prompts).encode()))
     cache = f"--compile_cache={tmp_path / 'cache'}"
     common = (f"--checkpoint={converted / 'run'}", "--max_new_tokens=8", cache)
     sampled = ("--temperature=0.7", "--n_samples=2", "--json")

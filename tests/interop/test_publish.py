@@ -16,6 +16,7 @@ from flax import nnx
 
 from phi1_jax.config import ModelConfig
 from phi1_jax.corpus.documents import Document
+from phi1_jax.interop.cards import data_card, read_runs
 from phi1_jax.model.phi import Phi
 from phi1_jax.run.checkpoint import write_model
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
@@ -161,6 +162,20 @@ def publish(run_dir, *flags, hub=None, token=""):
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+def test_the_card_says_what_was_read_and_what_is_gone(tmp_path):
+    """A run of a source read twice and one of what was left, from weights that are gone."""
+    run = tmp_path / "phi"
+    run.mkdir()
+    sources = [{"name": name, "path": str(tmp_path / name)} for name in ("exercises", "code")]
+    config = {"steps": 7, "init_from": str(tmp_path / "base@100"), "data": {"sources": sources}}
+    (run / "config.json").write_text(json.dumps(config))
+    identity = {"data.sources.exercises.epochs": 2.0, "data.sources.code.share": 1.0}
+    (run / "identity.json").write_text(json.dumps(identity))
+    card = data_card("me/phi", read_runs(run))
+    assert "- **base**: its folder was gone when this was written: nothing is known." in card
+    assert "mixture: exercises 2 epochs, code 100% of the rest." in card
 
 
 @pytest.mark.slow

@@ -44,6 +44,12 @@ def test_a_vector_is_the_mean_of_the_last_hidden_state(
         np.testing.assert_allclose(vector, expected, rtol=0, atol=2e-5)
 
 
+def test_texts_may_come_from_an_iterator(embedder):
+    vectors, n_tokens = embedder.embed(text for text in TEXTS)
+    np.testing.assert_array_equal(vectors, embedder.embed(TEXTS)[0])
+    assert len(n_tokens) == len(TEXTS)
+
+
 def test_one_text_is_no_list_of_texts(embedder):
     with pytest.raises(UserError, match="texts='def f' must be a list of texts"):
         embedder.embed("def f")

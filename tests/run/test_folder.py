@@ -447,3 +447,10 @@ def test_export(three, tmp_path, tiny_model):
 def test_mistakes_are_named(arguments, words, three):
     arguments = [str(three) if argument == "RUN" else argument for argument in arguments]
     assert words in script(*arguments, code=2)
+
+
+def test_a_step_in_the_name_of_a_folder_is_answered_with_the_flag(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"for step 8 of .*/run give --step=8"):
+        run_folder.read_config(tmp_path / "run@8")
