@@ -25,6 +25,7 @@ from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.corpus.similarity import gram_counts
 from phi1_jax.corpus.syntax import last_function, parse_python
 from phi1_jax.errors import UserError
+from phi1_jax.llm_client.replies import fenced
 from phi1_jax.synthesis.exercises import Exercise
 
 # Distinct n-grams fall with length, so they are counted in the same number of words everywhere.
@@ -554,17 +555,9 @@ def _table(
 
 def _excerpt(cluster: Mapping[str, Any]) -> list[str]:
     text = cluster["text"][:_EXCERPT_CHARS]
-    # A fence longer than any in the text.
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    more = ["..."] if len(text) < len(cluster["text"]) else []
-    return [
-        f"{cluster['size']:,} documents, one of them:",
-        "",
-        f"{fence}python",
-        text,
-        *more,
-        fence,
-    ]
+    more = "\n..." if len(text) < len(cluster["text"]) else ""
+    block = fenced(text + more).rstrip("\n")
+    return [f"{cluster['size']:,} documents, one of them:", "", block]
 
 
 def _figure(figures: Mapping[str, Any], path: str) -> str:
