@@ -56,9 +56,19 @@ def entry_point(document: Document) -> str:
     """The function that an exercise asks for; "" if it has none."""
     if name := document.metadata.get("entry_point"):
         return str(name)
-    tree = parse_python(document.text)
+    cut = document.metadata.get("prompt_chars", 0)
+    tree, _ = parse_program(document.text[:cut], document.text[cut:])
     last = last_function(tree) if tree else None
     return last.name if last else ""
+
+
+def parse_program(prompt: str, solution: str) -> tuple[ast.Module | None, bool]:
+    """The syntax tree of an exercise, and whether it is of the solution alone.
+
+    It is where the prompt is an instruction in plain words. None if neither parses.
+    """
+    tree = parse_python(prompt + solution)
+    return (tree, False) if tree or not prompt else (parse_python(solution), True)
 
 
 def parse_exercise(text: str, metadata: Mapping[str, Any] | None = None) -> Exercise:

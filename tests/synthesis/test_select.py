@@ -1,6 +1,7 @@
 """A part of the exercises: by kind, construct and verdict."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -50,6 +51,8 @@ def test_exercises_of_ones_own_have_the_kinds_of_their_functions_names():
     with pytest.raises(UserError, match=r"--kinds=0\.5: no exercise has a topic; take --by=name"):
         list(select(own, Selection(kinds=0.5), Counter()))
     assert list(select(own, Selection(), Counter())) == own
+    words = [replace(d, text=f"Write it.\n{d.text}", metadata={"prompt_chars": 10}) for d in own]
+    assert [d.id for d in select(words, Selection(**named), Counter())] == ids
     dropped = Counter()
     assert list(select([*own[:1], *EXERCISES], Selection(kinds=0.25), dropped)) == kept(kinds=0.25)
     assert dropped == {"no_kind": 1, "kind": 72}
