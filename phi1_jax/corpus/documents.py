@@ -77,7 +77,7 @@ def read_documents(
         the folder's of code).
       columns: document field -> column, e.g. {"text": "content", "licence": "metadata.license"}
         (a dot looks inside a record). Fields other than `text`, `prompt`, `id` and `source` land
-        in the metadata.
+        in the metadata. Where it names what the text is of, the record's `metadata` is not read.
       skip: told the name and the reason of each file and record that is left out; None tells on
         stderr (see `SkipLog`).
       kind: see `list_files`.
@@ -430,10 +430,11 @@ def _missing_column(origin: str, column: str, record: Mapping[str, Any]) -> User
 def _column(record: Mapping[str, Any], name: str, columns: Mapping[str, str]) -> str:
     """The column of a document's field."""
     if name == "text" and "text" not in columns:
-        is_exercise = "solution" in record and "prompt" in record
+        is_exercise = "solution" in record and ("prompt" in record or "prompt" in columns)
         # A table of exercises and other documents has null in the columns of the other kind.
         if is_exercise and record.get("text") is not None:
-            is_exercise = record["solution"] is not None and record["prompt"] is not None
+            prompt = _value(record, columns.get("prompt", "prompt"))
+            is_exercise = record["solution"] is not None and prompt not in (None, _MISSING)
         return columns.get("solution", "solution" if is_exercise else "text")
     if name == "id" and "id" not in columns:
         return "task_id" if record.get("id") is None else "id"
@@ -461,7 +462,7 @@ def _to_document(row: Row, source: str | None, columns: Mapping[str, str]) -> Do
 
     text = _text(value("text"))
     metadata: dict[str, Any] = {}
-    if not columns:
+    if not columns.keys() & {"text", "prompt", "solution"}:  # else it may be anything
         found = row.record.get("metadata")
         metadata = dict(found) if isinstance(found, Mapping) else {"metadata": found}
     fields = columns.keys() - {"id", "text", "solution", "source", "prompt"}

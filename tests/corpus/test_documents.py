@@ -221,9 +221,21 @@ def test_exercises_are_prompt_and_solution_in_every_corpus(tmp_path):
     # What another script writes and reads again is the same.
     write_documents(tmp_path / "again.jsonl.zst", documents)
     assert list(read_documents(tmp_path / "again.jsonl.zst")) == documents
+    # A map of other fields adds to the metadata, and keeps the boundary that is there.
+    added = list(read_documents(tmp_path / "again.jsonl.zst", None, {"whole": "text"}))
+    assert [{**d.metadata, "whole": d.text} for d in documents] == [d.metadata for d in added]
     columns = {"prompt": "text", "solution": "prompt", "level": "task_id"}
     second = list(read_documents(path, None, columns, lambda *what: None))[1]
     assert second.id == "mine/2" and second.text == rows[1]["text"] + prompt
+
+
+def test_a_map_of_the_prompt_alone_finds_the_solution_beside_it(tmp_path):
+    table = {"problem": ["def one():\n"], "solution": ["    return 1\n"], "raw": [3]}
+    pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "e.parquet")
+    (found,) = read_documents(tmp_path / "e.parquet", columns={"prompt": "problem"})
+    assert (found.text, found.metadata) == ("def one():\n    return 1\n", {"prompt_chars": 11})
+    with pytest.raises(UserError, match="no column 'problm'; it has problem, solution, raw"):
+        list(read_documents(tmp_path / "e.parquet", columns={"prompt": "problm"}))
 
 
 def test_prose_folders_hold_text_for_readers(tmp_path):
