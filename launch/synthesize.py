@@ -23,7 +23,7 @@ from ml_collections import config_flags
 
 from phi1_jax.cli import api_flags as language_model
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import run_stage
+from phi1_jax.cli.stage import LEFT_OUT, run_stage
 from phi1_jax.corpus.records import SkipLog
 from phi1_jax.curation.sources import check_source, declared_sources, parse_source, read_source
 from phi1_jax.errors import UserError
@@ -145,7 +145,7 @@ def run_public(output: Path) -> None:
         check_source(source)
 
     def work(folder: Path) -> dict[str, Any]:
-        skip = SkipLog(folder / "left_out.jsonl")
+        skip = SkipLog(folder / LEFT_OUT)
         rows = chain.from_iterable(read_source(source, skip) for source in sources)
         with open_sandbox(workers=WORKERS.value) as sandbox, ExitStack() as bars:
             shown = with_bar(bars, islice(rows, N_EXERCISES.value), "exercises", N_EXERCISES.value)
