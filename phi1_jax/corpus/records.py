@@ -252,11 +252,17 @@ def _read_json(path: Path, leave_out: _LeaveOut) -> Iterator[tuple[int, dict[str
         first = file.readline(MAX_LINE_BYTES).removeprefix(codecs.BOM_UTF8)
         lines: Iterator[bytes] = chain([first], iter(lambda: file.readline(MAX_LINE_BYTES), b""))
         # One array, or an object over several lines?
-        if first.lstrip()[:1] == b"[" or (_format(path) == ".json" and not _parses(first)):
-            whole = first + file.read(MAX_LINE_BYTES)
+        is_array = first.lstrip()[:1] == b"["
+        if is_array or (_format(path) == ".json" and not _parses(first)):
+            # To the end of a line, for it may be lines after all.
+            whole = first + file.read(MAX_LINE_BYTES) + file.readline(MAX_LINE_BYTES)
             try:
                 value = _parse(whole)
             except (ValueError, RecursionError):
+                if is_array and file.peek(1):
+                    what = f"an array of more than {MAX_LINE_BYTES:,} bytes; write it as JSON lines"
+                    leave_out(None, "huge_record", what)
+                    return
                 lines = chain(io.BytesIO(whole), iter(lambda: file.readline(MAX_LINE_BYTES), b""))
             else:
                 for number, record in enumerate(value if isinstance(value, list) else [value], 1):
@@ -356,7 +362,7 @@ def _read_row(batch: Any, index: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _open_read(path: Path) -> Iterator[IO[bytes]]:
+def _open_read(path: Path) -> Iterator[io.BufferedReader]:
     suffix = path.suffix.lower()
     with path.open("rb") as raw:
         head = raw.peek(6)
