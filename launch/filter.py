@@ -48,8 +48,9 @@ def main(argv: Sequence[str]) -> None:
         from phi1_jax.quality.filter import filter_corpus
 
         skip = SkipLog(output / LEFT_OUT)
-        documents = corpus.read(skip)
-        report = filter_corpus(documents, embeddings, Path(MODEL.value), output, **settings)
+        report = filter_corpus(
+            lambda: corpus.read(skip), embeddings, Path(MODEL.value), output, **settings
+        )
         return {**report, **skip.report()}
 
     inputs |= {"embeddings": embeddings, "model": Path(MODEL.value), **settings}

@@ -7,7 +7,7 @@ import re
 import tokenize
 import warnings
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -54,6 +54,10 @@ class Document:
     text: str
     source: str
     metadata: dict[str, Any] = field(default_factory=dict)
+
+
+# Reads documents, the same ones at each call.
+Read = Callable[[], Iterable[Document]]
 
 
 def read_documents(
