@@ -72,8 +72,8 @@ def read_documents(
 
     A record with `text` is a document; so is one with `prompt` and `solution` (or `text`), an
     exercise: the two are joined, on lines of their own, and the boundary kept as `prompt_chars`;
-    its `test`, if there is one, goes into the metadata. Of other columns only `id`, `source` and
-    `metadata` are read unless `columns` names them.
+    its `test` and `entry_point`, if there are any, go into the metadata. Of other columns only
+    `id`, `source` and `metadata` are read unless `columns` names them.
 
     Args:
       path: a folder, or a file of a format that `list_files` or `read_numbered` names.
@@ -387,7 +387,8 @@ def _needed(columns: Mapping[str, str], names: Collection[str]) -> set[str] | No
     mapped = {c if c in names else c.split(".")[0] for c in (text, *columns.values())}
     if not mapped <= set(names):
         return None
-    wanted = {"text", "prompt", "solution", "test", "id", "task_id", "source", "metadata"}
+    wanted = {"text", "prompt", "solution", "test", "entry_point"}
+    wanted |= {"id", "task_id", "source", "metadata"}
     return {name for name in names if name in mapped | wanted}
 
 
@@ -478,7 +479,8 @@ def _to_document(row: Row, source: str | None, columns: Mapping[str, str]) -> Do
             if prompt and not prompt.endswith("\n") and not text.startswith("\n"):
                 prompt += "\n"
             text = prompt + text
-        metadata = {"test": value("test"), **metadata, "prompt_chars": len(prompt)}
+        about = {name: value(name) for name in ("test", "entry_point")}
+        metadata = {**about, **metadata, "prompt_chars": len(prompt)}
     elif metadata.get("prompt_chars") is not None:
         cut = metadata["prompt_chars"]
         if not (isinstance(cut, int | float) and 0 <= cut <= len(text) and cut == int(cut)):
