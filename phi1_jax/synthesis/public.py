@@ -20,7 +20,7 @@ from phi1_jax.llm_client.replies import python_blocks
 from phi1_jax.sandbox import Outcome, Verdict
 from phi1_jax.synthesis.replies import ReplyError
 from phi1_jax.synthesis.synthesize import EXERCISES, REJECTS
-from phi1_jax.synthesis.verify import Run
+from phi1_jax.synthesis.verify import TESTS_PASS, Run
 
 # The solution is the module that tests import; statements of a test run with it in scope, then its
 # functions and classes, HumanEval's `check` on the function named or else the last of the solution.
@@ -118,7 +118,7 @@ def keep_passing(documents: Iterable[Document], run: Run, output: Path) -> dict[
         for outcome in outcomes:
             exercise = pending.popleft()
             if outcome.verdict == Verdict.PASS:
-                exercise.metadata["verdict"] = "tests_pass"
+                exercise.metadata["verdict"] = TESTS_PASS
                 yield exercise
                 continue
             reason = "test_fails" if outcome.verdict == Verdict.FAIL else outcome.verdict.lower()

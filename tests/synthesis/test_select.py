@@ -63,6 +63,13 @@ def test_constructs_and_verdicts():
     assert len(kept(without=("while",))) == 72
     for require, n in (("parses", 96), ("runs", 64), ("doctest_passes", 32)):
         assert len(kept(require=require)) == n
+    public, foreign = (
+        replace(EXERCISES[0], metadata={**EXERCISES[0].metadata, "verdict": verdict})
+        for verdict in ("tests_pass", ["correct"])
+    )
+    assert list(select([public, foreign], Selection(), Counter())) == [public, foreign]
+    held = Selection(require="doctest_passes")
+    assert list(select([public, foreign], held, Counter())) == [public]
 
 
 LOOP = "while n > 9:\n{0}    n -= 9\n"
