@@ -17,7 +17,7 @@ from phi1_jax.corpus.syntax import parse_python
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client.replies import fenced
 from phi1_jax.synthesis.edits import KINDS, edits
-from phi1_jax.synthesis.exercises import entry_point, parse_exercise
+from phi1_jax.synthesis.exercises import entry_point, parse_exercise, read_examples
 from phi1_jax.synthesis.replies import ReplyError
 from phi1_jax.synthesis.synthesize import EXERCISES
 from phi1_jax.synthesis.teacher import TeacherReply, TeacherRequest
@@ -74,7 +74,9 @@ def make_wrong(
         replies = (_as_reply(one, place) for place, one in tried.items())
         for verified in verify(replies, run, batch):
             place = verified.reply.request.seed
-            if verified.verdict in ("parses", "runs") and verified.reason != "no_doctest":
+            # What states no example may be as wrong as before the edit.
+            states = verified.exercise and read_examples(verified.exercise)
+            if states and verified.verdict in ("parses", "runs"):
                 metadata = {"verdict": verified.verdict, "reason": verified.reason}
                 one = tried[place]
                 found[place] = replace(one, metadata={**one.metadata, **metadata})

@@ -168,7 +168,8 @@ def _verified(item: _Item, line: str, ended: str = "") -> Verified:
         **notes,
     )
     reason = {"D": "", "P": "raises", "R": "example_differs"}[level]
-    if level == "R" and not read_examples(exercise):
+    # Without a reason in brackets nothing was tried.
+    if not read_examples(exercise) and (level == "R" or detail == "no example is stated"):
         reason = "no_doctest"
     return Verified(reply, exercise, _LEVELS[level], reason, detail)
 

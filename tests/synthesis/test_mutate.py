@@ -129,6 +129,17 @@ def test_documents_that_are_no_exercises_are_left_out_unless_all_are(tmp_path, s
     assert report["out"] == {"wrong_1": 1} and skipped == [("plain", "no_exercise")]
 
 
+def test_what_states_no_example_is_never_called_wrong(sandbox):
+    """Not executed at all, or on inputs that the right one may fail on too."""
+    bodies = ("def f(x):\n", "def f(x: int):\n")
+    silent = [
+        Document(head, f'{head}    """Doc."""\n    return x[0] + 1\n', "own",
+                 {"prompt_chars": len(head) + len('    """Doc."""\n')})
+        for head in bodies
+    ]  # fmt: skip
+    assert make_wrong(silent, sandbox.run) == [None, None]
+
+
 def test_exercises_as_others_write_them_are_made_wrong_or_left_out_by_name(tmp_path, sandbox):
     """No newline at the end, fences in the docstring; more than ten that cannot be executed."""
     fences = "Doc.\n\n```\nadd([1])\n```\n\n>>> add([1])\n2\n"
