@@ -360,6 +360,8 @@ class _LeftOut(Exception):
 
 def _kind_of(file: Path) -> str:
     suffix = file.suffix.lower()
+    if suffix == ".arrow" and file.name.startswith("cache-"):
+        return ""  # what `map` of `datasets` gave, beside the data that it was given
     kind = "code" if suffix in CODE else "prose" if suffix in PROSE else ""
     return "data" if is_records(file) else kind
 
