@@ -25,7 +25,7 @@ from ml_collections import config_flags
 from phi1_jax.cli import api_flags as api
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import run_stage
+from phi1_jax.cli.stage import LEFT_OUT, run_stage
 from phi1_jax.corpus.documents import Document, read_all
 from phi1_jax.corpus.records import Skip, SkipLog
 from phi1_jax.curation.sources import check_source, declared_sources, parse_source, read_source
@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> None:
             return
 
     def work(folder: Path) -> dict[str, Any]:
-        skip = SkipLog(folder / corpus.LEFT_OUT)
+        skip = SkipLog(folder / LEFT_OUT)
         annotator = annotate.by_rubric
         if labels:
             annotator = annotate.by_column(*scale, f"column {maps[0]['label']}", skip)

@@ -18,7 +18,7 @@ from absl import flags
 
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import run_stage
+from phi1_jax.cli.stage import LEFT_OUT, run_stage
 from phi1_jax.corpus.records import SkipLog
 from phi1_jax.errors import UserError
 from phi1_jax.sandbox import Limits, open_sandbox
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--wrong_share={','.join(SHARES.value)}: give numbers from 0 to 1")
 
     def work(output: Path) -> dict[str, Any]:
-        skip = SkipLog(output / corpus.LEFT_OUT)
+        skip = SkipLog(output / LEFT_OUT)
         with open_sandbox(Limits(cpu_s=CPU_S), WORKERS.value) as sandbox:
             report = write_with_errors(
                 corpus.read(skip), shares, output, sandbox.run, SEED.value, BATCH.value, skip

@@ -27,7 +27,7 @@ from absl import flags
 
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import run_stage
+from phi1_jax.cli.stage import LEFT_OUT, run_stage
 from phi1_jax.errors import UserError
 
 flags.adopt_module_key_flags(corpus)  # so that --help shows them
@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
         embed, embedder = model.unit_vectors, model.fingerprint
 
     def work(output: Path) -> dict[str, Any]:
-        skip = SkipLog(output / corpus.LEFT_OUT)
+        skip = SkipLog(output / LEFT_OUT)
         report = decontaminate(
             corpora["corpus"], problems, output, rules, embed=embed,
             workers=WORKERS.value, columns=corpora["columns"], skip=skip,

@@ -20,7 +20,7 @@ from absl import flags
 
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import run_stage
+from phi1_jax.cli.stage import LEFT_OUT, run_stage
 from phi1_jax.corpus.documents import name_of
 from phi1_jax.errors import UserError
 from phi1_jax.interop.as_run import find_tokenizer
@@ -101,7 +101,7 @@ def measure_all(
             total.add(one)
         rows[name] = total.shares()
     corpora = {}
-    skip, columns = SkipLog(output / corpus.LEFT_OUT), script.pairs(corpus.COLUMNS)
+    skip, columns = SkipLog(output / LEFT_OUT), script.pairs(corpus.COLUMNS)
     for name, path in paths.items():
         tell = with_folder(path, skip)
         first = next(read_documents(path, None, columns, tell))

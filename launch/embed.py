@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
     script.require(CHECKPOINT, OUTPUT)
     shard = script.parse_shard(SHARD.value)
     script.start_jax()
-    from phi1_jax.cli.stage import run_stage
+    from phi1_jax.cli.stage import LEFT_OUT, run_stage
     from phi1_jax.corpus.documents import list_files
     from phi1_jax.corpus.records import SkipLog
     from phi1_jax.quality.embed_corpus import embed_corpus
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
     )
 
     def work(output: Path) -> dict[str, Any]:
-        skip = SkipLog(output / corpus.LEFT_OUT)
+        skip = SkipLog(output / LEFT_OUT)
         report = embed_corpus(
             corpus.read(skip), embedder, output, documents_per_part=PART.value, shard=shard
         )

@@ -17,7 +17,7 @@ from absl import flags
 
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import run_stage
+from phi1_jax.cli.stage import LEFT_OUT, run_stage
 
 flags.adopt_module_key_flags(corpus)  # so that --help shows them
 EMBEDDINGS = flags.DEFINE_multi_string("embeddings", [], "Folders of launch/embed.py.")
@@ -47,9 +47,10 @@ def main(argv: Sequence[str]) -> None:
         from phi1_jax.corpus.records import SkipLog
         from phi1_jax.quality.filter import filter_corpus
 
-        skip = SkipLog(output / corpus.LEFT_OUT)
-        documents = corpus.read(skip)
-        report = filter_corpus(documents, embeddings, Path(MODEL.value), output, **settings)
+        skip = SkipLog(output / LEFT_OUT)
+        report = filter_corpus(
+            lambda: corpus.read(skip), embeddings, Path(MODEL.value), output, **settings
+        )
         return {**report, **skip.report()}
 
     inputs |= {"embeddings": embeddings, "model": Path(MODEL.value), **settings}

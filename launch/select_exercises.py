@@ -20,7 +20,7 @@ from absl import flags
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
 from phi1_jax.cli.dataclass_flags import DataclassFlags
-from phi1_jax.cli.stage import run_stage
+from phi1_jax.cli.stage import LEFT_OUT, run_stage
 from phi1_jax.corpus.documents import write_documents
 from phi1_jax.corpus.records import SkipLog
 from phi1_jax.synthesis.select import Selection, select
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> None:
     selection = SELECTION.build()
 
     def work(output: Path) -> dict[str, Any]:
-        skip, dropped = SkipLog(output / corpus.LEFT_OUT), Counter[str]()
+        skip, dropped = SkipLog(output / LEFT_OUT), Counter[str]()
         kept = select(corpus.read(skip), selection, dropped)
         n = write_documents(output / EXERCISES, kept)
         return {

@@ -23,7 +23,7 @@ from ml_collections import config_flags
 
 from phi1_jax.cli import api_flags as language_model
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import run_stage
+from phi1_jax.cli.stage import LEFT_OUT, run_stage
 from phi1_jax.corpus.records import SkipLog
 from phi1_jax.curation.sources import check_source, declared_sources, parse_source, read_source
 from phi1_jax.errors import UserError
@@ -47,6 +47,9 @@ TEACHER = flags.DEFINE_enum("teacher", "offline", ["offline", "api", "public"], 
 SOURCE = flags.DEFINE_multi_string(
     "source", [], "public: exercises with tests, as launch/curate.py reads sources; repeatable."
 )
+COLUMNS = flags.DEFINE_list(
+    "columns", [], "public: column map of the files named, e.g. prompt=question,test=unit_tests."
+)
 SOURCES = config_flags.DEFINE_config_file(
     "sources", str(PUBLIC), "public: file that declares the sources named @NAME."
 )
@@ -67,7 +70,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     script.require(OUTPUT)
     if TEACHER.value != "public":
-        script.refuse_unread([SOURCE, SOURCES], "is read with --teacher=public only")
+        script.refuse_unread([SOURCE, COLUMNS, SOURCES], "is read with --teacher=public only")
     if TEACHER.value == "offline":
         run_offline(Path(OUTPUT.value))
     elif TEACHER.value == "public":
@@ -140,12 +143,13 @@ def run_public(output: Path) -> None:
     if not SOURCE.value:
         raise UserError("--source is missing: name exercises with tests, such as @kodcode")
     declared = declared_sources(script.load_config(SOURCES))
-    sources = [parse_source(text, None, declared) for text in SOURCE.value]
+    columns = script.pairs(COLUMNS)
+    sources = [parse_source(text, columns or None, declared) for text in SOURCE.value]
     for source in sources:
         check_source(source)
 
     def work(folder: Path) -> dict[str, Any]:
-        skip = SkipLog(folder / "left_out.jsonl")
+        skip = SkipLog(folder / LEFT_OUT)
         rows = chain.from_iterable(read_source(source, skip) for source in sources)
         with open_sandbox(workers=WORKERS.value) as sandbox, ExitStack() as bars:
             shown = with_bar(bars, islice(rows, N_EXERCISES.value), "exercises", N_EXERCISES.value)

@@ -23,7 +23,7 @@ from absl import flags
 
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import check_output, run_stage
+from phi1_jax.cli.stage import LEFT_OUT, check_output, run_stage
 from phi1_jax.corpus.records import SkipLog
 from phi1_jax.errors import UserError
 from phi1_jax.interop.as_run import find_tokenizer
@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
         }
 
         def work(to: Path) -> dict[str, Any]:
-            skip = SkipLog(to / corpus.LEFT_OUT)
+            skip = SkipLog(to / LEFT_OUT)
             manifest = write_shards(
                 corpus.read(skip),
                 tokenizer,
@@ -106,7 +106,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def train(folder: Path, shards: Path | None) -> dict[str, Any]:
-    skip = SkipLog(folder / corpus.LEFT_OUT)
+    skip = SkipLog(folder / LEFT_OUT)
     texts = sample_texts(corpus.read(skip), round(SAMPLE_MB.value * 1e6))
     tokenizer = train_tokenizer(texts, VOCAB_SIZE.value)
     if shards:  # now, while the tokenizer that made them is still in its place

@@ -21,8 +21,6 @@ CORPUS = flags.DEFINE_multi_string(
 COLUMNS = flags.DEFINE_list(
     "columns", [], "Column map of the corpus, e.g. text=content,id=hexsha or prompt=task,text=code."
 )
-# In a stage's folder: the name and reason of everything in the corpus that was not read.
-LEFT_OUT = "left_out.jsonl"
 
 
 def paths() -> list[Path]:

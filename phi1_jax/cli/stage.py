@@ -24,6 +24,9 @@ UNFINISHED = "unfinished"
 _REMOVED = "removed.json"  # in UNFINISHED: the report of the result that is being replaced
 _LOCK = ".lock"
 _ABOUT = {REPORT, MARKER, _LOCK}
+# In a stage's folder: the name and reason of everything in the corpus that was not read.
+LEFT_OUT = "left_out.jsonl"
+_NO_WORK = {MARKER, LEFT_OUT}
 
 
 def run_stage(
@@ -125,7 +128,9 @@ def _run(
         print(f"[{name}] replaces the result in {output} when it is done", flush=True)
     begun = read_json_if_whole(folder / MARKER)
     if not keep_partial or begun.get("fingerprint") != identity:
-        if keep_partial and "inputs" in begun:
+        # A run that ended at a wrong column, say, has left nothing to lose.
+        has_work = any(p.is_file() and p.name not in _NO_WORK for p in folder.rglob("*"))
+        if keep_partial and has_work and "inputs" in begun:
             differ = _differing(begun["inputs"], settings)
             if differ and not force:
                 raise UserError(

@@ -7,7 +7,7 @@ import re
 import tokenize
 import warnings
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -56,6 +56,10 @@ class Document:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
+# Reads documents, the same ones at each call.
+Read = Callable[[], Iterable[Document]]
+
+
 def read_documents(
     path: Path,
     source: str | None = None,
@@ -68,8 +72,8 @@ def read_documents(
 
     A record with `text` is a document; so is one with `prompt` and `solution` (or `text`), an
     exercise: the two are joined, on lines of their own, and the boundary kept as `prompt_chars`;
-    its `test`, if there is one, goes into the metadata. Of other columns only `id`, `source` and
-    `metadata` are read unless `columns` names them.
+    its `test` and `entry_point`, if there are any, go into the metadata. Of other columns only
+    `id`, `source` and `metadata` are read unless `columns` names them.
 
     Args:
       path: a folder, or a file of a format that `list_files` or `read_numbered` names.
@@ -77,7 +81,7 @@ def read_documents(
         the folder's of code).
       columns: document field -> column, e.g. {"text": "content", "licence": "metadata.license"}
         (a dot looks inside a record). Fields other than `text`, `prompt`, `id` and `source` land
-        in the metadata.
+        in the metadata. Where it names what the text is of, the record's `metadata` is not read.
       skip: told the name and the reason of each file and record that is left out; None tells on
         stderr (see `SkipLog`).
       kind: see `list_files`.
@@ -356,6 +360,8 @@ class _LeftOut(Exception):
 
 def _kind_of(file: Path) -> str:
     suffix = file.suffix.lower()
+    if suffix == ".arrow" and file.name.startswith("cache-"):
+        return ""  # what `map` of `datasets` gave, beside the data that it was given
     kind = "code" if suffix in CODE else "prose" if suffix in PROSE else ""
     return "data" if is_records(file) else kind
 
@@ -383,7 +389,8 @@ def _needed(columns: Mapping[str, str], names: Collection[str]) -> set[str] | No
     mapped = {c if c in names else c.split(".")[0] for c in (text, *columns.values())}
     if not mapped <= set(names):
         return None
-    wanted = {"text", "prompt", "solution", "test", "id", "task_id", "source", "metadata"}
+    wanted = {"text", "prompt", "solution", "test", "entry_point"}
+    wanted |= {"id", "task_id", "source", "metadata"}
     return {name for name in names if name in mapped | wanted}
 
 
@@ -430,10 +437,11 @@ def _missing_column(origin: str, column: str, record: Mapping[str, Any]) -> User
 def _column(record: Mapping[str, Any], name: str, columns: Mapping[str, str]) -> str:
     """The column of a document's field."""
     if name == "text" and "text" not in columns:
-        is_exercise = "solution" in record and "prompt" in record
+        is_exercise = "solution" in record and ("prompt" in record or "prompt" in columns)
         # A table of exercises and other documents has null in the columns of the other kind.
         if is_exercise and record.get("text") is not None:
-            is_exercise = record["solution"] is not None and record["prompt"] is not None
+            prompt = _value(record, columns.get("prompt", "prompt"))
+            is_exercise = record["solution"] is not None and prompt not in (None, _MISSING)
         return columns.get("solution", "solution" if is_exercise else "text")
     if name == "id" and "id" not in columns:
         return "task_id" if record.get("id") is None else "id"
@@ -461,7 +469,7 @@ def _to_document(row: Row, source: str | None, columns: Mapping[str, str]) -> Do
 
     text = _text(value("text"))
     metadata: dict[str, Any] = {}
-    if not columns:
+    if not columns.keys() & {"text", "prompt", "solution"}:  # else it may be anything
         found = row.record.get("metadata")
         metadata = dict(found) if isinstance(found, Mapping) else {"metadata": found}
     fields = columns.keys() - {"id", "text", "solution", "source", "prompt"}
@@ -473,7 +481,8 @@ def _to_document(row: Row, source: str | None, columns: Mapping[str, str]) -> Do
             if prompt and not prompt.endswith("\n") and not text.startswith("\n"):
                 prompt += "\n"
             text = prompt + text
-        metadata = {"test": value("test"), **metadata, "prompt_chars": len(prompt)}
+        about = {name: value(name) for name in ("test", "entry_point")}
+        metadata = {**about, **metadata, "prompt_chars": len(prompt)}
     elif metadata.get("prompt_chars") is not None:
         cut = metadata["prompt_chars"]
         if not (isinstance(cut, int | float) and 0 <= cut <= len(text) and cut == int(cut)):

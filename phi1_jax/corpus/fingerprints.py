@@ -50,6 +50,8 @@ _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|\](?:\([^()\s]*\)|\[[^\[\]\n]*\])")
 # The head of a function, and before it what is not code: blanks, "# ", ">>> ", "+", a line number.
 _DEF = re.compile(r"""^([^A-Za-z_\n"']*)(?:async[ \t]+)?def[ \t]+\w""", re.MULTILINE)
 _MARKED_DEF = re.compile(r"""^[ \t]*[^A-Za-z_\s"'][^A-Za-z_\n"']*def[ \t]+\w""", re.MULTILINE)
+# `def f[T](x: T)`, which Python reads from 3.12 on.
+_TYPE_PARAMETERS = re.compile(r"(?<=\w)\[.*?\]\(")
 _CELL_END = re.compile(r"(?<!\s)\s*\|\s*$")
 _TRIPLE = re.compile(r'"""|\'\'\'')
 _OWNERS = ("self", "cls")
@@ -232,6 +234,9 @@ def _parse_leniently(lines: list[str]) -> tuple[str, ast.Module] | None:
             return code, parse_quietly(code)
         except SyntaxError as error:
             at = (error.lineno or 0) - 1
+            if at == 0 and (head := _TYPE_PARAMETERS.sub("(", lines[0], count=1)) != lines[0]:
+                lines[0] = head
+                continue
             if not 0 < at < len(lines) or lines[at].strip() in ("", "pass"):
                 return None
             indent = len(lines[at]) - len(lines[at].lstrip())

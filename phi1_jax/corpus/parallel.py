@@ -7,11 +7,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeVar
 
+from phi1_jax.errors import UserError
+
+KILLED = "a worker was killed, perhaps for its memory; run the same command again"
 State = TypeVar("State")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,7 +39,7 @@ def ordered_map(
 
     Raises:
       Exception: what `function` raises.
-      BrokenProcessPool: a worker was killed.
+      UserError: a worker was killed.
     """
     items = iter(items)
     first = list(islice(items, at_least))
@@ -57,6 +61,8 @@ def ordered_map(
             while under_way:
                 item, future = under_way.popleft()
                 yield item, future.result()
+        except BrokenProcessPool as error:
+            raise UserError(f"{KILLED} with fewer --workers") from error
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -1,6 +1,6 @@
 """Records in files: the one place that reads and writes them, so that none can end a run.
 
-Read are JSON lines, JSON and parquet, the first two plain or compressed; written are JSON lines.
+Read are JSON lines and JSON, plain or compressed, parquet and Arrow; written are JSON lines.
 Lines are bytes split at b"\\n": `str.splitlines` would also break a record at U+2028, which is
 legal inside JSON and occurs in real code.
 """
@@ -35,13 +35,16 @@ _MAGIC = {
     ".bz2": (b"BZh",),
 }
 _JSON = (".jsonl", ".ndjson", ".json")
-FORMATS = (*_JSON, ".parquet")
+_TABLES = (".parquet", ".arrow")
+FORMATS = (*_JSON, *_TABLES)
 _WRITTEN = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 _ZSTD_LEVEL = 3
 _COMPRESSED_BYTES = 1 << 13
 _ZSTD_WINDOW_BYTES = 1 << 31  # what `zstd --long=31` writes; the library's default is 128 MB
 # A longer record is not read into memory.
 MAX_LINE_BYTES = 1 << 28
+_BATCH_ROWS = 1024
+_STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 _MAX_DEPTH = 64
 _TOO_DEEP = f"(nested deeper than {_MAX_DEPTH} levels)"
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
@@ -105,11 +108,11 @@ def read_numbered(
 
     Args:
       path: .jsonl, .ndjson or .json (lines, or one array), each also .gz, .zst, .xz or .bz2; or
-        .parquet.
+        .parquet or .arrow, as `save_to_disk` of `datasets` writes it.
       skip: told the name and reason of what cannot be read: `unreadable` (the file),
         `damaged_archive` (from there on), `misnamed` (plain text named .gz, say, or the other way
         round), `broken_json`, `huge_record`, `not_utf8`, `unreadable_value`.
-      choose: given the columns of a parquet file, says which to read; None is all.
+      choose: given the columns of a table, says which to read; None is all.
       name: what `skip` is told the file is called; without it, its name alone.
     Raises:
       UserError: another format, no such file; without `skip` also what `skip` would be told.
@@ -120,7 +123,7 @@ def read_numbered(
         raise UserError(f"{path}: no such file")
 
     called = name or path.name
-    unit = "row" if _format(path) == ".parquet" else "line"
+    unit = "row" if _format(path) in _TABLES else "line"
 
     def leave_out(number: int | None, reason: str, what: object) -> None:
         if skip is not None:
@@ -133,7 +136,7 @@ def read_numbered(
     last = 0
     try:
         if unit == "row":
-            rows = _read_parquet(path, choose, leave_out)
+            rows = _read_table(path, choose, leave_out)
         else:
             rows = _read_json(path, leave_out)
         for last, record in rows:
@@ -232,7 +235,7 @@ class _MisnamedError(Exception):
 
 
 class _DamagedError(Exception):
-    """A parquet file that cannot be read."""
+    """A table that cannot be read, or not to its end."""
 
 
 # Told the line or row (None: the file), the reason, and what a person wants to know.
@@ -252,11 +255,17 @@ def _read_json(path: Path, leave_out: _LeaveOut) -> Iterator[tuple[int, dict[str
         first = file.readline(MAX_LINE_BYTES).removeprefix(codecs.BOM_UTF8)
         lines: Iterator[bytes] = chain([first], iter(lambda: file.readline(MAX_LINE_BYTES), b""))
         # One array, or an object over several lines?
-        if first.lstrip()[:1] == b"[" or (_format(path) == ".json" and not _parses(first)):
-            whole = first + file.read(MAX_LINE_BYTES)
+        is_array = first.lstrip()[:1] == b"["
+        if is_array or (_format(path) == ".json" and not _parses(first)):
+            # To the end of a line, for it may be lines after all.
+            whole = first + file.read(MAX_LINE_BYTES) + file.readline(MAX_LINE_BYTES)
             try:
                 value = _parse(whole)
             except (ValueError, RecursionError):
+                if is_array and file.peek(1):
+                    what = f"an array of more than {MAX_LINE_BYTES:,} bytes; write it as JSON lines"
+                    leave_out(None, "huge_record", what)
+                    return
                 lines = chain(io.BytesIO(whole), iter(lambda: file.readline(MAX_LINE_BYTES), b""))
             else:
                 for number, record in enumerate(value if isinstance(value, list) else [value], 1):
@@ -306,38 +315,72 @@ def _not_an_object(value: Any) -> str:
     return f"expected a JSON object, found {type(value).__name__}"
 
 
-def _read_parquet(
+def _read_table(
     path: Path, choose: Choose | None, leave_out: _LeaveOut
 ) -> Iterator[tuple[int, dict[str, Any]]]:
+    kind = _format(path)[1:]
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise UserError(f"{path}: parquet needs `pip install phi1_jax[data]`") from error
+        raise UserError(f"{path}: {kind} needs `pip install phi1_jax[data]`") from error
     unconvertible = (ValueError, OverflowError, TypeError, pyarrow.ArrowException)
     number = 0
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            columns = choose(file.schema_arrow.names) if choose else None
-            wanted = None if columns is None else sorted(columns)
-            for batch in file.iter_batches(batch_size=1024, columns=wanted):
+        for batch in (_parquet_batches if kind == "parquet" else _arrow_batches)(path, choose):
+            try:
+                rows = batch.to_pylist()
+            except unconvertible:  # one row or more: each by itself
+                rows = [None] * len(batch)
+            for index, row in enumerate(rows):
+                number += 1
                 try:
-                    rows = batch.to_pylist()
-                except unconvertible:  # one row or more: each by itself
-                    rows = [None] * len(batch)
-                for index, row in enumerate(rows):
-                    number += 1
-                    try:
-                        record = row or _read_row(batch, index)
-                    except UnicodeDecodeError:
-                        leave_out(number, "not_utf8", "text that is not UTF-8")
-                    except unconvertible as error:
-                        leave_out(number, "unreadable_value", error)
-                    else:
-                        yield number, record
+                    record = row or _read_row(batch, index)
+                except UnicodeDecodeError:
+                    leave_out(number, "not_utf8", "text that is not UTF-8")
+                except unconvertible as error:
+                    leave_out(number, "unreadable_value", error)
+                else:
+                    yield number, record
     except pyarrow.ArrowException as error:
         what = " ".join(str(error).split())  # some of Arrow's messages have several lines
-        raise _DamagedError(f"not a readable parquet file: {what}") from error
+        raise _DamagedError(f"not a readable {kind} file: {what}") from error
+
+
+def _parquet_batches(path: Path, choose: Choose | None) -> Iterator[Any]:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        columns = choose(file.schema_arrow.names) if choose else None
+        wanted = None if columns is None else sorted(columns)
+        yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted)
+
+
+def _arrow_batches(path: Path, choose: Choose | None) -> Iterator[Any]:
+    """Of a stream of batches, or of a file with an index, which begins with its name."""
+    import pyarrow
+
+    with pyarrow.memory_map(str(path)) as raw:
+        if raw.read_at(6, 0) == b"ARROW1":
+            file = pyarrow.ipc.open_file(raw)
+            batches = map(file.get_batch, range(file.num_record_batches))
+        else:
+            batches = file = pyarrow.ipc.open_stream(raw)
+        columns = choose(file.schema.names) if choose else None
+        for batch in batches:
+            if columns is not None:
+                batch = batch.select([name for name in file.schema.names if name in columns])
+            for column in batch.columns:
+                try:
+                    column.validate(full=True)  # a flipped bit could end the process
+                except pyarrow.ArrowInvalid as error:
+                    if "UTF8" not in str(error):  # that is one row's affair
+                        raise
+            for start in range(0, len(batch), _BATCH_ROWS):
+                yield batch.slice(start, _BATCH_ROWS)
+        # Without its mark at the end a stream that was cut between two batches would pass.
+        if batches is file and raw.read_at(8, max(0, raw.size() - 8)) != _STREAM_END:
+            raise _DamagedError("the stream ends too early")
 
 
 def _read_row(batch: Any, index: int) -> dict[str, Any]:
@@ -356,7 +399,7 @@ def _read_row(batch: Any, index: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _open_read(path: Path) -> Iterator[IO[bytes]]:
+def _open_read(path: Path) -> Iterator[io.BufferedReader]:
     suffix = path.suffix.lower()
     with path.open("rb") as raw:
         head = raw.peek(6)

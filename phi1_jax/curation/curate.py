@@ -194,10 +194,13 @@ def _take(rows: list[tuple[float, int, int, int]], budget_bytes: int | None) -> 
 
 def _check_sources(sources: Sequence[Source], work: Path) -> None:
     """`check_source` has read a document of each; here each must have one that passed."""
-    passed = {row["source"] for row in read_parts(work / READ_INDEX) if not row["reason"]}
+    reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in read_parts(work / READ_INDEX):
+        reasons[row["source"]][row["reason"] or ""] += 1
     for source in sources:
-        if source.name not in passed:
+        if not reasons[source.name][""]:
+            why = ", ".join(f"{name} {n}" for name, n in reasons[source.name].most_common())
             raise UserError(
-                f"--source={source.path or source.name}: the heuristics drop every document; see "
-                f"{work / 'excluded'} for the reasons"
+                f"--source={source.path or source.name}: the heuristics drop every document "
+                f"({why}); see {work / 'excluded'}"
             )

@@ -27,7 +27,7 @@ from datatrove.executor.base import PipelineExecutor
 from datatrove.executor.slurm import SlurmPipelineExecutor
 
 import phi1_jax
-from phi1_jax.corpus.parallel import leave_with
+from phi1_jax.corpus.parallel import KILLED, leave_with
 from phi1_jax.curation.pipeline import CpuBound, Folder, Stage
 from phi1_jax.errors import UserError
 
@@ -115,10 +115,7 @@ class _Local(LocalPipelineExecutor):
                 for task in as_completed(tasks):
                     task.result()
             except BrokenProcessPool as error:
-                raise UserError(
-                    "a worker was killed, perhaps for its memory; run the same command again with "
-                    "fewer --workers or more --tasks"
-                ) from error
+                raise UserError(f"{KILLED} with fewer --workers or more --tasks") from error
             finally:
                 pool.shutdown(cancel_futures=True)
 

@@ -83,6 +83,13 @@ def code_blocks(text: str) -> list[CodeBlock]:
     return blocks
 
 
+def fenced(code: str) -> str:
+    """A block of Markdown whose fence is longer than any in the code, and so holds it whole."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
+    end = "" if code.endswith("\n") else "\n"
+    return f"{fence}python\n{code}{end}{fence}\n"
+
+
 def python_blocks(text: str) -> list[CodeBlock]:
     """The blocks labelled as Python; if there are none, those without a label."""
     blocks = code_blocks(text)

@@ -229,8 +229,7 @@ def parse_body(body: bytes, request: ChatRequest) -> ChatReply:
         raise FailedReply(f"the answer is not a completion: {raw}")
     given = answer.get("usage")
     given = given if isinstance(given, dict) else {}
-    sent, received = (given.get(names[0], given.get(names[1])) for names in _COUNTS)
-    billed = Usage(_count(sent, 0), _count(received, 0))
+    billed = _usage(given, Usage(0, 0))
     error = answer.get("error") or answer.get("errors")
     try:
         choice = answer["choices"][0]
@@ -249,10 +248,8 @@ def parse_body(body: bytes, request: ChatRequest) -> ChatReply:
         text, reason = str(refusal), "refusal"
     if ChatReply(text, reason, billed).failed:
         raise FailedReply(f"an empty reply without a token: {raw}", usage=billed)
-    least = 1 if text.strip() else 0
-    usage = Usage(
-        _count(sent, request.max_input_tokens, least), _count(received, request.max_tokens, least)
-    )
+    most = Usage(request.max_input_tokens, request.max_tokens)
+    usage = _usage(given, most, least=1 if text.strip() else 0)
     try:
         (text + reason).encode()
     except UnicodeEncodeError:  # lone surrogates are legal JSON and no legal text
@@ -302,6 +299,19 @@ def _status(error: Any) -> int:
 
 def _first(error: Any) -> Any:
     return error[0] if isinstance(error, list) and error else error
+
+
+def _usage(given: dict[str, Any], most: Usage, least: int = 0) -> Usage:
+    """The tokens counted; `most` of what is not, or is below `least`."""
+    none = -1
+    sent, received = (_count(given.get(a, given.get(b)), none, least) for a, b in _COUNTS)
+    if none not in (sent, received):
+        # What a model thought is billed like its reply; some count it in the total alone.
+        received = max(received, _count(given.get("total_tokens"), 0) - sent)
+    return Usage(
+        most.input_tokens if sent == none else sent,
+        most.output_tokens if received == none else received,
+    )
 
 
 def _count(given: Any, most: int, least: int = 0) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from phi1_jax.corpus.documents import Document, write_documents
+from phi1_jax.corpus.documents import Document, Read, write_documents
 from phi1_jax.corpus.records import Skip, SkipLog, write_records
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client import ChatRequest, LanguageModel, UnusableReplies
@@ -53,8 +53,6 @@ Answer with one JSON object and nothing else:
 {"why": "<one sentence>", "grade": <0 to 5>}
 """
 
-# Reads the documents to draw from, the same ones at each call.
-Read = Callable[[], Iterable[Document]]
 # Documents in, those that could be annotated out, in some order.
 Annotator = Callable[[Iterable[Document]], Iterator[Document]]
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from phi1_jax.corpus.documents import Document, write_documents
+from phi1_jax.corpus.documents import Document, Read, write_documents
 from phi1_jax.corpus.records import open_records
 from phi1_jax.errors import UserError
 from phi1_jax.quality.embeddings import document_key, embedder_of, read_parts
@@ -30,7 +30,7 @@ class Scores(NamedTuple):
 
 
 def filter_corpus(
-    documents: Iterable[Document],
+    read: Read,
     embeddings: Sequence[Path],
     model: Path,
     output: Path,
@@ -42,7 +42,9 @@ def filter_corpus(
     """Writes `filtered` and `excluded` (.jsonl.zst) and returns the counts and the threshold.
 
     Args:
-      embeddings: folders of launch/embed.py that cover the documents.
+      read: called twice.
+      embeddings: folders of launch/embed.py that cover the documents, and perhaps others, such as
+        those of a larger corpus: what is not read takes no part.
       model: folder of the forest.
       budget_tokens: what to keep, best first, in tokens of the embedder; None: no limit.
       budget_bytes: the same in UTF-8 bytes.
@@ -53,6 +55,11 @@ def filter_corpus(
     """
     forest = load_forest(model, embedder_of(embeddings))
     scores = score_parts(embeddings, forest)
+    is_read = np.zeros(len(scores.key), bool)
+    with tqdm(read(), desc="find", unit="doc", unit_scale=True) as bar:
+        for document in bar:
+            is_read[_row(scores.key, document)] = True
+    scores = Scores(*(column[is_read] for column in scores))
     threshold, kept = choose(scores, budget_tokens, budget_bytes, min_score)
     counts = {"filtered": 0, "filtered_bytes": 0, "filtered_tokens": 0}
     per_source: dict[str, dict[str, int]] = {}
@@ -94,7 +101,7 @@ def filter_corpus(
             yield Document(document.id, document.text, document.source, metadata)
 
     with (
-        tqdm(documents, desc="filter", unit="doc", unit_scale=True) as bar,
+        tqdm(read(), desc="filter", unit="doc", unit_scale=True) as bar,
         open_records(output / "excluded.jsonl.zst") as drop,
     ):
         write_documents(output / "filtered.jsonl.zst", passing(bar, drop))

@@ -1,6 +1,5 @@
 """How far to trust the forest: out-of-sample figures, a calibration plot, documents to read."""
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from phi1_jax.corpus.documents import Document, read_all
 from phi1_jax.errors import UserError
+from phi1_jax.llm_client.replies import fenced
 from phi1_jax.quality.embeddings import embedder_of, find_vectors
 from phi1_jax.quality.forest import fit_forest, save_forest
 from phi1_jax.quality.rubric import ANNOTATOR, VALUE
@@ -202,7 +202,5 @@ def _excerpt(document: Document, vote: float, value: float) -> str:
     lines = document.text.split("\n")
     more = len(lines) - _EXCERPT_LINES
     text = "\n".join(lines[:_EXCERPT_LINES]) + (f"\n... {more} more lines" if more > 0 else "")
-    # A fence longer than any in the text.
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     head = f"## {document.source}: {document.id}\n\nforest {vote:.2f}, annotated {value:.2f}"
-    return f"{head}\n\n{fence}python\n{text}\n{fence}\n"
+    return f"{head}\n\n{fenced(text)}"

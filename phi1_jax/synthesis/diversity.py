@@ -23,9 +23,10 @@ from phi1_jax.corpus.documents import Document, chunks
 from phi1_jax.corpus.fingerprints import code_blocks, fingerprint_document
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.corpus.similarity import gram_counts
-from phi1_jax.corpus.syntax import last_function, parse_python
+from phi1_jax.corpus.syntax import last_function
 from phi1_jax.errors import UserError
-from phi1_jax.synthesis.exercises import Exercise
+from phi1_jax.llm_client.replies import fenced
+from phi1_jax.synthesis.exercises import Exercise, entry_point, parse_program
 
 # Distinct n-grams fall with length, so they are counted in the same number of words everywhere.
 N_WORDS = 200_000
@@ -106,9 +107,10 @@ class ConstructCounter:
     def of_exercise(self, exercise: Exercise) -> Constructs:
         """The constructs of the entry point; empty if the exercise does not parse or lacks it.
 
-        Of an exercise that names no entry point, those of its last function.
+        Of an exercise that names no entry point, those of its last function. An instruction in
+        plain words counts as the docstring.
         """
-        tree = parse_python(exercise.prompt + exercise.solution)
+        tree, in_words = parse_program(exercise.prompt, exercise.solution)
         functions = [n for n in ast.walk(tree) if isinstance(n, _FUNCTIONS)] if tree else []
         entry = [f for f in functions if f.name == exercise.entry_point]
         if tree and not exercise.entry_point and (last := last_function(tree)):
@@ -117,13 +119,17 @@ class ConstructCounter:
             return Constructs()
         # HumanEval states its task in the function, MBPP before the program.
         task = ast.get_docstring(entry[-1]) or ast.get_docstring(tree) or ""
+        if in_words:
+            task = exercise.prompt
         return self._count(entry[-1], task, exercise.prompt, len(functions) > 1)
 
     def of_document(self, document: Document) -> Constructs:
         """The constructs of an exercise, or of each function of any other document with code."""
         if n := document.metadata.get("prompt_chars"):
             text, entry = document.text, document.metadata.get("entry_point", "")
-            return self.of_exercise(Exercise(text[:n], text[n:], entry))
+            found = self.of_exercise(Exercise(text[:n], text[n:], entry))
+            if found.counts:
+                return found
         total = Constructs()
         for code, tree in code_blocks(document.text):
             lines = code.split("\n")
@@ -147,16 +153,11 @@ class ConstructCounter:
         """
         n = document.metadata.get("prompt_chars", 0)
         prompt, solution = document.text[:n], document.text[n:]
-        code, first_line = document.text, 1 + prompt.count("\n")
-        tree = parse_python(code)
-        if tree is None:  # an instruction in plain words, and the code that does it
-            code, first_line = solution, 1
-            tree = parse_python(code)
+        tree, in_words = parse_program(prompt, solution)
         if tree is None:
             return None
+        first_line = 1 if in_words else 1 + prompt.count("\n")
         counts = self.of_document(document).counts
-        if not counts["functions"]:
-            counts = self.of_document(Document(document.id, code, document.source)).counts
         statements = [n for n in ast.walk(tree) if isinstance(n, ast.stmt)]
         has = _branches([n for n in statements if n.lineno >= first_line])
         has["long prompt"] = len(self.encode(prompt)) > self.long_prompt
@@ -309,8 +310,8 @@ def measure(
     items = chunks(documents, _CHUNK_DOCUMENTS)
     for chunk, (read, constructs) in ordered_map(_read, counter, items, workers):
         tally.constructs.add(constructs)
-        for document, (words, tokens) in zip(chunk, read, strict=True):
-            _count(tally, document, words, tokens)
+        for document, (name, words, tokens) in zip(chunk, read, strict=True):
+            _count(tally, document, name, words, tokens)
             data = document.text.encode("utf-8", "backslashreplace")
             tally.n_bytes += len(data)
             tally.apart_bytes += len(apart.compress(data))
@@ -369,8 +370,11 @@ def distinct_n(words: array) -> dict[str, float]:
 
 def _read(
     counter: ConstructCounter, chunk: list[Document]
-) -> tuple[list[tuple[array, array]], Constructs]:
-    """Of each document the hashed words of its prose, and its functions' trees end to end."""
+) -> tuple[list[tuple[str, array, array]], Constructs]:
+    """Of each document its function's name, the hashed words of its prose, and its trees in a row.
+
+    Only an exercise has a name.
+    """
     found = []
     constructs = Constructs()
     for document in chunk:
@@ -378,14 +382,17 @@ def _read(
         tokens: array = array("I")
         for as_written, _ in fingerprint.functions:
             tokens += as_written
-        found.append((fingerprint.words, tokens))
+        about = document.metadata
+        named = "prompt_chars" in about or "entry_point" in about
+        name = entry_point(document) if named else ""
+        found.append((name, fingerprint.words, tokens))
         constructs.add(counter.of_document(document))
     return found, constructs
 
 
-def _count(tally: _Tally, document: Document, words: array, tokens: array) -> None:
+def _count(tally: _Tally, document: Document, name: str, words: array, tokens: array) -> None:
     metadata = document.metadata
-    if name := metadata.get("entry_point"):
+    if name:
         tally.names[name] += 1
     if audience := metadata.get("audience"):
         tally.audiences[audience] += 1
@@ -554,17 +561,9 @@ def _table(
 
 def _excerpt(cluster: Mapping[str, Any]) -> list[str]:
     text = cluster["text"][:_EXCERPT_CHARS]
-    # A fence longer than any in the text.
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    more = ["..."] if len(text) < len(cluster["text"]) else []
-    return [
-        f"{cluster['size']:,} documents, one of them:",
-        "",
-        f"{fence}python",
-        text,
-        *more,
-        fence,
-    ]
+    more = "\n..." if len(text) < len(cluster["text"]) else ""
+    block = fenced(text + more).rstrip("\n")
+    return [f"{cluster['size']:,} documents, one of them:", "", block]
 
 
 def _figure(figures: Mapping[str, Any], path: str) -> str:

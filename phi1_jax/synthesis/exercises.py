@@ -56,9 +56,19 @@ def entry_point(document: Document) -> str:
     """The function that an exercise asks for; "" if it has none."""
     if name := document.metadata.get("entry_point"):
         return str(name)
-    tree = parse_python(document.text)
+    cut = document.metadata.get("prompt_chars", 0)
+    tree, _ = parse_program(document.text[:cut], document.text[cut:])
     last = last_function(tree) if tree else None
     return last.name if last else ""
+
+
+def parse_program(prompt: str, solution: str) -> tuple[ast.Module | None, bool]:
+    """The syntax tree of an exercise, and whether it is of the solution alone.
+
+    It is where the prompt is an instruction in plain words. None if neither parses.
+    """
+    tree = parse_python(prompt + solution)
+    return (tree, False) if tree or not prompt else (parse_python(solution), True)
 
 
 def parse_exercise(text: str, metadata: Mapping[str, Any] | None = None) -> Exercise:
@@ -121,14 +131,15 @@ def read_examples(exercise: Exercise) -> tuple[tuple[str, str, dict[int, bool]],
     function = next(n for n in tree.body if isinstance(n, ast.FunctionDef))
     text = ast.get_docstring(tree) or ast.get_docstring(function) or ""
     try:
-        examples = doctest.DocTestParser().get_examples(text)
+        found = doctest.DocTestParser().get_examples(text)
     except ValueError:
         return ()
+    examples = [example for example in found if not example.options.get(doctest.SKIP)]
     if any(e.want or e.exc_msg for e in examples):
         return tuple(
             (e.source, e.want if e.exc_msg is None else e.exc_msg, e.options) for e in examples
         )
-    stated = [found for line in text.split("\n") if (found := _read_line(line, function.name))]
+    stated = [read for line in text.split("\n") if (read := _read_line(line, function.name))]
     known = stated or exercise.metadata.get("unstated_examples", ())
     return tuple((f"print(repr({call}))\n", f"{result}\n", {}) for call, result in known)
 

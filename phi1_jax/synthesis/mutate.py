@@ -15,8 +15,10 @@ from phi1_jax.corpus.documents import Document, write_documents
 from phi1_jax.corpus.records import Skip, SkipLog
 from phi1_jax.corpus.syntax import parse_python
 from phi1_jax.errors import UserError
+from phi1_jax.llm_client.replies import fenced
 from phi1_jax.synthesis.edits import KINDS, edits
-from phi1_jax.synthesis.exercises import entry_point
+from phi1_jax.synthesis.exercises import entry_point, parse_exercise, read_examples
+from phi1_jax.synthesis.replies import ReplyError
 from phi1_jax.synthesis.synthesize import EXERCISES
 from phi1_jax.synthesis.teacher import TeacherReply, TeacherRequest
 from phi1_jax.synthesis.verify import Run, verify
@@ -72,7 +74,9 @@ def make_wrong(
         replies = (_as_reply(one, place) for place, one in tried.items())
         for verified in verify(replies, run, batch):
             place = verified.reply.request.seed
-            if verified.verdict in ("parses", "runs") and verified.reason != "no_doctest":
+            # What states no example may be as wrong as before the edit.
+            states = verified.exercise and read_examples(verified.exercise)
+            if states and verified.verdict in ("parses", "runs"):
                 metadata = {"verdict": verified.verdict, "reason": verified.reason}
                 one = tried[place]
                 found[place] = replace(one, metadata={**one.metadata, **metadata})
@@ -85,7 +89,18 @@ def _as_reply(document: Document, place: int) -> TeacherReply:
     request = TeacherRequest(
         "exercise", metadata.get("topic", ""), function_name=entry_point(document), seed=place
     )
-    return TeacherReply(request, f"```python\n{document.text}```\n", metadata)
+    return TeacherReply(request, fenced(document.text), metadata)
+
+
+def _why_no_exercise(document: Document) -> str:
+    """ "" for an exercise that can be read and so executed."""
+    if not (document.metadata.get("prompt_chars") and entry_point(document)):
+        return "no_exercise"
+    try:
+        parse_exercise(fenced(document.text))
+    except ReplyError as error:
+        return error.reason
+    return ""
 
 
 def write_with_errors(
@@ -103,22 +118,26 @@ def write_with_errors(
     wrong at one share are wrong at all larger ones.
 
     Args:
-      skip: told of documents that are no exercises; see `phi1_jax.corpus.records.SkipLog`.
+      skip: told of documents that are no exercises, or none that `parse_exercise` reads.
     Raises:
       UserError: no document is an exercise, or none could be made wrong.
     """
     tell = skip or SkipLog()
     right, other = [], ""
+    reasons: Counter[str] = Counter()
     for document in documents:
-        if document.metadata.get("prompt_chars") and entry_point(document):
-            right.append(document)
-        else:
+        if reason := _why_no_exercise(document):
             other = document.id
-            tell(other, "no_exercise")
+            reasons[reason] += 1
+            tell(other, reason)
+        else:
+            right.append(document)
     if other and not right:
+        found = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
         raise UserError(
-            f"{other}: no exercise, nor is any other: its metadata has no prompt_chars, as that of"
-            " exercises has (docs/data.md), or its code has no function"
+            f"{other}: no exercise, nor is any other ({found}): each needs prompt_chars in its"
+            " metadata (docs/data.md) and must be one function with a docstring, after imports"
+            " alone (docs/synthesis.md)"
         )
     wrong = make_wrong(right, run, seed, batch)
     pairs = [(a, b) for a, b in zip(right, wrong, strict=True) if b]

@@ -20,11 +20,12 @@ from phi1_jax.llm_client.replies import python_blocks
 from phi1_jax.sandbox import Outcome, Verdict
 from phi1_jax.synthesis.replies import ReplyError
 from phi1_jax.synthesis.synthesize import EXERCISES, REJECTS
-from phi1_jax.synthesis.verify import Run
+from phi1_jax.synthesis.verify import TESTS_PASS, Run
 
 # The solution is the module that tests import; statements of a test run with it in scope, then its
-# functions, HumanEval's `check` on the last function of the solution. A test of which no assert was
-# reached shows nothing. pytest is not in the sandbox: this much of it is what such tests use most.
+# functions and classes, HumanEval's `check` on the function named or else the last of the solution.
+# A test of which no assert was reached shows nothing. pytest is not in the sandbox: this much of it
+# is what such tests use most.
 _HARNESS = """
 import ast, math, re, sys, types
 
@@ -50,22 +51,27 @@ class approx:
 
 class Count(ast.NodeTransformer):
     def visit_Assert(self, node):
-        return [*ast.parse("__reached.append(1)").body, node]
+        return [*ast.parse("__reached__.append(1)").body, node]
 
 for name, names in (("pytest", {"raises": raises, "approx": approx}), ("solution", {})):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__dict__.update(names)
 solution = sys.modules["solution"].__dict__
 exec(compile(CODE, "solution", "exec"), solution)
-scope = dict(solution, __name__="test_solution", __reached=[])
+scope = dict(solution, __name__="test_solution", __reached__=[])
 tree = ast.fix_missing_locations(Count().visit(ast.parse(TEST)))
 exec(compile(tree, "test", "exec"), scope)
 for name, value in list(scope.items()):
     if name.startswith("test") and callable(value) and name not in solution:
         value()
+    if name.startswith("Test") and isinstance(value, type) and name not in solution:
+        for method in dir(value):
+            if method.startswith("test"):
+                getattr(value(), method)()
     if name == "check" and name not in solution and isinstance(value, types.FunctionType):
-        value([f for f in solution.values() if getattr(f, "__module__", "") == "solution"][-1])
-assert scope["__reached"], "no assert of the test was executed"
+        own = [f for f in solution.values() if getattr(f, "__module__", "") == "solution"]
+        value(solution.get(NAME, own[-1]))
+assert scope["__reached__"], "no assert of the test was executed"
 """
 
 
@@ -105,13 +111,14 @@ def keep_passing(documents: Iterable[Document], run: Run, output: Path) -> dict[
                 continue
             seen.add(exercise.id)
             pending.append(exercise)
-            yield f"CODE = {code!r}\nTEST = {test!r}\n{_HARNESS}"
+            name = exercise.metadata.get("entry_point", "")
+            yield f"CODE = {code!r}\nTEST = {test!r}\nNAME = {name!r}\n{_HARNESS}"
 
     def passing(outcomes: Iterable[Outcome]) -> Iterator[Document]:
         for outcome in outcomes:
             exercise = pending.popleft()
             if outcome.verdict == Verdict.PASS:
-                exercise.metadata["verdict"] = "tests_pass"
+                exercise.metadata["verdict"] = TESTS_PASS
                 yield exercise
                 continue
             reason = "test_fails" if outcome.verdict == Verdict.FAIL else outcome.verdict.lower()

@@ -10,7 +10,7 @@ from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError, did_you_mean
 from phi1_jax.synthesis.diversity import CONSTRUCTS, ConstructCounter
 from phi1_jax.synthesis.exercises import entry_point
-from phi1_jax.synthesis.verify import VERDICTS
+from phi1_jax.synthesis.verify import TESTS_PASS, VERDICTS
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ def select(
             raise UserError(f"--kinds={selection.kinds}: no exercise has a {lacks}")
         random.Random(f"kinds {selection.seed}").shuffle(kinds)
         kept = set(kinds[: max(1, round(selection.kinds * len(kinds)))])
-    levels = VERDICTS[VERDICTS.index(selection.require) :]
+    least = VERDICTS.index(selection.require)
     counter = ConstructCounter()
     stay = 0
     for document in read:
-        if document.metadata.get("verdict", "parses") not in levels:
+        if _level(document) < least:
             dropped["verdict"] += 1
         elif selection.kinds < 1 and (kind := selection.kind_of(document)) not in kept:
             dropped["kind" if kind else "no_kind"] += 1
@@ -89,3 +89,10 @@ def select(
             yield document
     if not stay:
         raise UserError(f"no exercise is left of {len(read):,} ({dict(dropped)}); select less")
+
+
+def _level(document: Document) -> int:
+    """How far an exercise holds; nothing is known of one with another word, or none."""
+    known = (*VERDICTS, TESTS_PASS)
+    verdict = document.metadata.get("verdict")
+    return known.index(verdict) if verdict in known else 0

@@ -22,6 +22,8 @@ from phi1_jax.synthesis.teacher import TeacherReply
 # How far an exercise holds, from least to most: it can be read; its examples, or where it states
 # none some inputs of the annotated types, run to their end; its stated examples hold.
 VERDICTS = ("parses", "runs", "doctest_passes")
+# Of one that came with tests and passes them; it holds as far as any.
+TESTS_PASS = "tests_pass"
 # What the sandbox returns of a program is cut at 2,000 bytes.
 _DETAIL_BYTES = 1600
 _HARNESS = Path(doctest_harness.__file__).read_text(encoding="utf-8")
@@ -166,7 +168,8 @@ def _verified(item: _Item, line: str, ended: str = "") -> Verified:
         **notes,
     )
     reason = {"D": "", "P": "raises", "R": "example_differs"}[level]
-    if level == "R" and not read_examples(exercise):
+    # Without a reason in brackets nothing was tried.
+    if not read_examples(exercise) and (level == "R" or detail == "no example is stated"):
         reason = "no_doctest"
     return Verified(reply, exercise, _LEVELS[level], reason, detail)
 

@@ -79,6 +79,21 @@ def test_partial_work_is_kept_only_for_the_same_inputs(tmp_path, capsys):
     assert capsys.readouterr().out.count("drops the unfinished work") == 2
 
 
+def test_a_run_that_wrote_nothing_claims_no_folder(tmp_path, capsys):
+    """Such as one that ended at a wrong column: the mended command takes its place."""
+    output = tmp_path / "out"
+
+    def work(folder):
+        (folder / "parts").mkdir()
+        (folder / "left_out.jsonl").touch()
+        raise UserError("no column 'txt'")
+
+    with pytest.raises(UserError, match="no column"):
+        run_stage("demo", output, {"column": "txt"}, work, keep_partial=True)
+    run_stage("demo", output, {"column": "text"}, Work(), keep_partial=True)
+    assert "drops" not in capsys.readouterr().out
+
+
 def test_what_a_stage_did_not_write_stays(tmp_path):
     output = tmp_path / "out"
     run_stage("demo", output, {"n": 1}, Work())

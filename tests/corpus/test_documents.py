@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+from array import array
 from random import Random
 
 import pyarrow
@@ -221,9 +222,67 @@ def test_exercises_are_prompt_and_solution_in_every_corpus(tmp_path):
     # What another script writes and reads again is the same.
     write_documents(tmp_path / "again.jsonl.zst", documents)
     assert list(read_documents(tmp_path / "again.jsonl.zst")) == documents
+    # A map of other fields adds to the metadata, and keeps the boundary that is there.
+    added = list(read_documents(tmp_path / "again.jsonl.zst", None, {"whole": "text"}))
+    assert [{**d.metadata, "whole": d.text} for d in documents] == [d.metadata for d in added]
     columns = {"prompt": "text", "solution": "prompt", "level": "task_id"}
     second = list(read_documents(path, None, columns, lambda *what: None))[1]
     assert second.id == "mine/2" and second.text == rows[1]["text"] + prompt
+
+
+@pytest.mark.parametrize("kind", ["stream", "file"])
+def test_a_folder_of_arrow_files_as_datasets_saves_it(tmp_path, kind):
+    texts = [f"x = {n}\n" for n in range(2500)]
+    columns = {"content": pyarrow.array(texts).dictionary_encode(), "n": pyarrow.array(range(2500))}
+    table = pyarrow.table({**columns, "meta": pyarrow.array([{"licence": "MIT"}] * 2500)})
+    path = tmp_path / "data-00000-of-00001.arrow"
+    new = pyarrow.ipc.new_stream if kind == "stream" else pyarrow.ipc.new_file
+    with path.open("wb") as raw, new(raw, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1100)
+    (tmp_path / "cache-0a1b.arrow").write_bytes(path.read_bytes())
+    (tmp_path / "dataset_info.json").write_text('{\n "features": {"content": {}}\n}\n')
+    (tmp_path / "state.json").write_text('{\n "_split": "train"\n}\n')
+    skipped = []
+    columns = {"text": "content", "licence": "meta.licence"}
+    found = list(read_documents(tmp_path, None, columns, lambda *what: skipped.append(what)))
+    assert [d.text for d in found] == texts
+    assert (found[7].id, found[7].metadata) == (f"{path.name}:8", {"licence": "MIT"})
+    assert skipped == [
+        ("cache-0a1b.arrow", "unknown_format"),
+        ("dataset_info.json:1", "missing_text"),
+        ("state.json:1", "missing_text"),
+    ]
+    whole = path.read_bytes()
+    for cut in (0, 5, 100, len(whole) // 2, len(whole) - 8):  # the last: between two batches
+        path.write_bytes(whole[:cut])
+        with pytest.raises(UserError, match=r"damaged after row|not a readable arrow file"):
+            list(read_records(path))
+
+
+def test_an_arrow_file_with_impossible_values_ends_nothing(tmp_path):
+    def strings(offsets):
+        buffers = [None, pyarrow.py_buffer(array("i", offsets)), pyarrow.py_buffer(b"a\xffc")]
+        return pyarrow.Array.from_buffers(pyarrow.string(), 3, buffers)
+
+    for offsets, words in (
+        ((0, 1, 2, 3), "t.arrow, row 2: text that is not UTF-8"),
+        ((0, 1 << 30, 2, 3), "not a readable arrow file"),
+    ):
+        table = pyarrow.table({"text": strings(offsets)})
+        path = tmp_path / "t.arrow"
+        with path.open("wb") as raw, pyarrow.ipc.new_stream(raw, table.schema) as writer:
+            writer.write_table(table)
+        with pytest.raises(UserError, match=words):
+            list(read_records(path))
+
+
+def test_a_map_of_the_prompt_alone_finds_the_solution_beside_it(tmp_path):
+    table = {"problem": ["def one():\n"], "solution": ["    return 1\n"], "raw": [3]}
+    pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "e.parquet")
+    (found,) = read_documents(tmp_path / "e.parquet", columns={"prompt": "problem"})
+    assert (found.text, found.metadata) == ("def one():\n    return 1\n", {"prompt_chars": 11})
+    with pytest.raises(UserError, match="no column 'problm'; it has problem, solution, raw"):
+        list(read_documents(tmp_path / "e.parquet", columns={"prompt": "problm"}))
 
 
 def test_prose_folders_hold_text_for_readers(tmp_path):

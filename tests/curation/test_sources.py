@@ -151,6 +151,19 @@ def test_what_is_too_large_is_named_and_the_rest_read(tmp_path, monkeypatch):
     documents, skipped = read(Source("d", tmp_path / "d.jsonl"))
     assert [d.text for d in documents] == ["a", "c", "d" * 51, "e"]
     assert skipped == [("d.jsonl:2", "huge_record")]
+    # An array is read whole, or named; of lines behind one that is none, none is torn.
+    (tmp_path / "a.json").write_text(json.dumps(lines, indent=1))
+    with pytest.raises(UserError, match=r"an array of more than 64 bytes; write it as JSON lines"):
+        list(records.read_records(tmp_path / "a.json"))
+    skipped = []
+    assert not list(records.read_records(tmp_path / "a.json", lambda *what: skipped.append(what)))
+    assert skipped == [("a.json", "huge_record")]
+    rows = "".join(json.dumps({"text": "x" * n}) + "\n" for n in range(40))
+    (tmp_path / "b.json").write_text("begin\n" + rows)
+    found = records.read_numbered(tmp_path / "b.json", lambda *what: None)
+    assert [(number, len(record["text"])) for number, record in found] == [
+        (n + 2, n) for n in range(40)
+    ]
     (tmp_path / "code").mkdir()
     (tmp_path / "code/a.py").write_text("x = 1\n")
     (tmp_path / "code/b.py").write_text("x = 1\n" * 99)

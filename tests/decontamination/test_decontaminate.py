@@ -237,6 +237,7 @@ HIDDEN_CODE = {
     "CRLF in what does not parse": (RENAMED + PYTHON_2).replace("\n", "\r\n"),
     "spaces of a web page": RENAMED.replace(" ", "\xa0"),
     "signature over lines": PYTHON_2 + RENAMED.replace("(values)", "(\n    values,\n)"),
+    "type parameters": RENAMED.replace("(values)", "[T: (int, float)](values: list[T])"),
     "diff": "@@ -1 +1 @@\n" + lines(RENAMED, "+"),
     "quoted mail": "He wrote:\n" + lines(RENAMED, "> "),
     "column of a table": "| code |\n|---|\n"

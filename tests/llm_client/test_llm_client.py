@@ -348,6 +348,18 @@ def test_counts_under_other_names_and_as_text_are_counts(tmp_path):
         assert reply.usage == Usage(9, 4)
 
 
+def test_what_a_model_thought_is_paid_for_where_only_the_total_counts_it(tmp_path):
+    counts = {"prompt_tokens": 10, "completion_tokens": 5}
+    for total, n_received in ((15, 5), (1015, 1005), (3, 5), (None, 5), ("2015", 2005)):
+        body = json.loads(completion("x").body) | {"usage": counts | {"total_tokens": total}}
+        with Server(lambda _: error_in_body(**body)) as server:  # noqa: B023 (used within the loop)
+            settings = LanguageModelConfig("m", server.url, "", **PRICES)
+            with LanguageModel(settings, tmp_path / str(total)) as model:
+                ((_, reply),) = model.complete(numbered(1))
+                assert reply.usage == Usage(10, n_received)
+                assert model.cache.spent_usd == pytest.approx(settings.usd(Usage(10, n_received)))
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1:1", "nowhere.invalid"])
 def test_what_was_never_sent_is_not_paid_for(host, tmp_path):
     settings = LanguageModelConfig("m", f"http://{host}/v1", "", max_retries=1, **PRICES)

@@ -116,7 +116,7 @@ def test_the_best_are_kept_under_a_budget_of_tokens(pool, fitted, tmp_path):
     root, worth = pool
     documents = list(read_documents(root / "pool.jsonl"))
     report = filter_corpus(
-        documents, [root / "a", root / "b"], fitted[0], tmp_path, budget_tokens=4_000
+        lambda: documents, [root / "a", root / "b"], fitted[0], tmp_path, budget_tokens=4_000
     )
     kept = list(read_documents(tmp_path / "filtered.jsonl.zst"))
     left = list(read_records(tmp_path / "excluded.jsonl.zst"))
@@ -130,18 +130,40 @@ def test_the_best_are_kept_under_a_budget_of_tokens(pool, fitted, tmp_path):
     unseen = [int(d.id[1:]) for d in kept if int(d.id[1:]) % 2]
     assert worth[unseen].mean() > worth.mean() + 0.2  # better than a random draw, where not fitted
     twice = filter_corpus(
-        documents * 2, [root / "a", root / "b"], fitted[0], tmp_path, budget_tokens=4_000
+        lambda: documents * 2, [root / "a", root / "b"], fitted[0], tmp_path, budget_tokens=4_000
     )
     assert twice["out"] == report["out"] and twice["dropped"]["repeated"] == len(kept)
     by_bytes = filter_corpus(
-        documents, [root / "a", root / "b"], fitted[0], tmp_path, budget_bytes=2_000, min_score=0.97
+        lambda: documents,
+        [root / "a", root / "b"],
+        fitted[0],
+        tmp_path,
+        budget_bytes=2_000,
+        min_score=0.97,
     )
     assert by_bytes["threshold"] >= 0.97 and set(by_bytes["dropped"]) == {"low_quality"}
     assert by_bytes["out"]["filtered_bytes"] <= 2_000
     with pytest.raises(UserError, match="nothing is kept of 400 documents"):
-        filter_corpus(documents, [root / "a", root / "b"], fitted[0], tmp_path, budget_tokens=1)
+        filter_corpus(
+            lambda: documents, [root / "a", root / "b"], fitted[0], tmp_path, budget_tokens=1
+        )
     with pytest.raises(UserError, match="document 'd250' of 'code' has no vector"):
-        filter_corpus(documents, [root / "a"], fitted[0], tmp_path)
+        filter_corpus(lambda: documents, [root / "a"], fitted[0], tmp_path)
+
+
+@pytest.mark.slow
+def test_vectors_of_other_documents_take_none_of_the_budget(pool, fitted, tmp_path):
+    """As where code and prose were embedded together and are filtered apart."""
+    root, _ = pool
+    documents = list(read_documents(root / "pool.jsonl"))[::4]
+    report = filter_corpus(
+        lambda: documents, [root / "a", root / "b"], fitted[0], tmp_path, budget_tokens=900
+    )
+    kept = list(read_documents(tmp_path / "filtered.jsonl.zst"))
+    assert 800 < sum(2 * len(d.text) for d in kept) == report["out"]["filtered_tokens"] <= 900
+    assert report["threshold"] == pytest.approx(
+        min(d.metadata["educational_value"] for d in kept), abs=1e-4
+    )
 
 
 def test_provenance_travels_from_the_source_to_the_shards(pool, fitted, byte_tokenizer, tmp_path):
@@ -154,7 +176,7 @@ def test_provenance_travels_from_the_source_to_the_shards(pool, fitted, byte_tok
     documents = [
         replace(d, id=d.id.removesuffix(".py")) for d in read_source(source, lambda *what: None)
     ]
-    filter_corpus(documents, [root / "a", root / "b"], fitted[0], tmp_path)
+    filter_corpus(lambda: documents, [root / "a", root / "b"], fitted[0], tmp_path)
     write_shards(read_documents(tmp_path / "filtered.jsonl.zst"), byte_tokenizer, tmp_path / "out")
     index = {row["id"]: row["metadata"] for row in read_index(tmp_path / "out")}
     assert len(index) == N
@@ -274,10 +296,10 @@ def test_a_threshold_that_parts_nothing_and_prose_that_fills_the_budget_are_said
     told = capsys.readouterr().err
     assert "calls nearly everything good (9" in told and "--positive_share=0.5" in told
     documents = list(read_documents(root / "pool.jsonl"))
-    scored = filter_corpus(documents, folders, fitted[0], tmp_path, budget_tokens=2_000)
+    scored = filter_corpus(lambda: documents, folders, fitted[0], tmp_path, budget_tokens=2_000)
     assert "prose" not in capsys.readouterr().err and scored["out"]["filtered"]
     best = {d.id for d in read_documents(tmp_path / "filtered.jsonl.zst")}
     prose = [replace(d, metadata={"prose": d.id in best}) for d in documents]
-    filter_corpus(prose, folders, fitted[0], tmp_path, budget_tokens=2_000)
+    filter_corpus(lambda: prose, folders, fitted[0], tmp_path, budget_tokens=2_000)
     told = capsys.readouterr().err
     assert "prose fills the budget: it is 100% of what is kept" in told

@@ -134,6 +134,21 @@ def test_names_and_their_first_words():
     assert found["verbs"]["most_common"][0] == ["count", 3]
 
 
+def test_an_instruction_in_plain_words_and_its_code_are_an_exercise():
+    """The fences that some solutions stand in change nothing."""
+    prompt = "Count the words of a text. Skip those that are short.\n"
+    code = "def count_words(text, n):\n    for w in text:\n        if w: return n\n    return 0\n"
+    for solution in (code, f"Here it is:\n\n```python\n{code}```\n"):
+        exercise = document(prompt + solution, prompt_chars=len(prompt))
+        figures, constructs = measure_with_constructs([exercise], [])
+        shares = constructs.shares()
+        assert shares["functions"] == 1 and shares["if inside a loop"] == 100
+        assert figures["code"]["with_functions"] == 1
+        if solution == code:
+            assert figures["names"]["most_common"] == [["count_words", 1]]
+            assert shares["docstring of more than one sentence"] == 100
+
+
 @pytest.mark.slow
 def test_the_report_is_markdown_with_a_figure_and_fences_that_hold(tmp_path):
     documents = corpus([function("f", "return '```'")] * 3, topic="lists > filtering",

@@ -129,6 +129,38 @@ def test_documents_that_are_no_exercises_are_left_out_unless_all_are(tmp_path, s
     assert report["out"] == {"wrong_1": 1} and skipped == [("plain", "no_exercise")]
 
 
+def test_what_states_no_example_is_never_called_wrong(sandbox):
+    """Not executed at all, or on inputs that the right one may fail on too."""
+    bodies = ("def f(x):\n", "def f(x: int):\n")
+    silent = [
+        Document(head, f'{head}    """Doc."""\n    return x[0] + 1\n', "own",
+                 {"prompt_chars": len(head) + len('    """Doc."""\n')})
+        for head in bodies
+    ]  # fmt: skip
+    assert make_wrong(silent, sandbox.run) == [None, None]
+
+
+def test_exercises_as_others_write_them_are_made_wrong_or_left_out_by_name(tmp_path, sandbox):
+    """No newline at the end, fences in the docstring; more than ten that cannot be executed."""
+    fences = "Doc.\n\n```\nadd([1])\n```\n\n>>> add([1])\n2\n"
+    task = f'"""{fences}"""\n'
+    whole = task + "def add(xs):\n    return sum(xs) + 1"
+    fenced = Document("fences", whole, "own", {"prompt_chars": len(task), "entry_point": "add"})
+    bare = replace(EXERCISES[0], text=EXERCISES[0].text.rstrip("\n"))
+    head = "def f(x):\n"
+    undocumented = [
+        Document(f"bare_{k}", f"{head}    return x + {k}\n", "own", {"prompt_chars": len(head)})
+        for k in range(12)
+    ]
+    skipped = []
+    report = write_with_errors(
+        [*undocumented, bare, fenced], (1,), tmp_path, sandbox.run,
+        skip=lambda *what: skipped.append(what),
+    )  # fmt: skip
+    assert report["out"] == {"wrong_1": 2}
+    assert skipped == [(document.id, "no_docstring") for document in undocumented]
+
+
 @pytest.mark.parametrize(
     "body",
     [

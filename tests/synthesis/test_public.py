@@ -1,10 +1,13 @@
 """Public exercises, in small files with the columns that the data sets have."""
 
 import json
+import subprocess
+import sys
 
 import pyarrow
 import pyarrow.parquet
 import pytest
+from conftest import REPOSITORY
 
 from configs.sources.public import get_config
 from phi1_jax.corpus.documents import read_documents
@@ -128,6 +131,37 @@ def test_exercises_in_humanevals_format_are_tested_and_kept_as_they_are(sandbox,
     assert exercise.text == rows[0]["prompt"] + rows[0]["solution"]
     assert exercise.metadata["prompt_chars"] == len(rows[0]["prompt"])
     assert report["dropped"] == {"test_fails": 3, "test_syntax_error": 1}
+
+
+def test_check_is_of_the_function_named_and_classes_of_tests_are_run(sandbox, tmp_path):
+    code = "def add(x):\n    return plus(x, {0})\n\ndef plus(x, y):\n    return x + y\n"
+    classes = "class TestAdd:\n    def test_it(self):\n        assert add(1) == {0}\n"
+    check = "def check(candidate):\n    assert candidate(1) == 3\n"
+    rows = [
+        {"prompt": "A", "solution": code.format(2), "test": check, "entry_point": "add"},
+        {"prompt": "B", "solution": code.format(1), "test": check, "entry_point": "add"},
+        {"prompt": "C", "solution": code.format(2), "test": classes.format(3)},
+        {"prompt": "D", "solution": code.format(2), "test": classes.format(4)},
+    ]
+    write_records(tmp_path / "own.jsonl", rows)
+    report = keep_passing(read_documents(tmp_path / "own.jsonl"), sandbox.run, tmp_path)
+    kept = list(read_documents(tmp_path / "exercises.jsonl.zst"))
+    assert [document.text[4] for document in kept] == ["A", "C"]
+    assert kept[0].metadata["entry_point"] == "add" and report["dropped"] == {"test_fails": 2}
+
+
+@pytest.mark.slow
+def test_the_script_maps_columns_of_ones_own(tmp_path):
+    row = {"question": "Add one.", "solution": "def add(x):\n    return x + 1\n",
+           "tests": ["assert add(1) == 2"]}  # fmt: skip
+    write_records(tmp_path / "own.jsonl", [row])
+    command = [
+        sys.executable, "launch/synthesize.py", "--teacher=public", f"--output={tmp_path / 'out'}",
+        f"--source={tmp_path / 'own.jsonl'}", "--columns=prompt=question,test=tests",
+    ]  # fmt: skip
+    subprocess.run(command, cwd=REPOSITORY, check=True)
+    (kept,) = read_documents(tmp_path / "out" / "exercises.jsonl.zst")
+    assert kept.text == '"""\nAdd one.\n"""\n' + row["solution"]
 
 
 def test_repeats_are_kept_once(keep):

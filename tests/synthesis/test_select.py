@@ -1,6 +1,7 @@
 """A part of the exercises: by kind, construct and verdict."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -50,6 +51,8 @@ def test_exercises_of_ones_own_have_the_kinds_of_their_functions_names():
     with pytest.raises(UserError, match=r"--kinds=0\.5: no exercise has a topic; take --by=name"):
         list(select(own, Selection(kinds=0.5), Counter()))
     assert list(select(own, Selection(), Counter())) == own
+    words = [replace(d, text=f"Write it.\n{d.text}", metadata={"prompt_chars": 10}) for d in own]
+    assert [d.id for d in select(words, Selection(**named), Counter())] == ids
     dropped = Counter()
     assert list(select([*own[:1], *EXERCISES], Selection(kinds=0.25), dropped)) == kept(kinds=0.25)
     assert dropped == {"no_kind": 1, "kind": 72}
@@ -60,6 +63,13 @@ def test_constructs_and_verdicts():
     assert len(kept(without=("while",))) == 72
     for require, n in (("parses", 96), ("runs", 64), ("doctest_passes", 32)):
         assert len(kept(require=require)) == n
+    public, foreign = (
+        replace(EXERCISES[0], metadata={**EXERCISES[0].metadata, "verdict": verdict})
+        for verdict in ("tests_pass", ["correct"])
+    )
+    assert list(select([public, foreign], Selection(), Counter())) == [public, foreign]
+    held = Selection(require="doctest_passes")
+    assert list(select([public, foreign], held, Counter())) == [public]
 
 
 LOOP = "while n > 9:\n{0}    n -= 9\n"

@@ -79,7 +79,9 @@ CASES = {
     "parses, raises": (code("    >>> f(3)\n    3\n", "return m"), "raises"),
     "parses, raises at import": (code("    >>> f(3)\n    3\n", before="import nowhere\n"),
                                  "raises"),
-    "parses, nothing to try": (code(""), "raises"),
+    "parses, nothing to try": (code(""), "no_doctest"),
+    "parses, nothing stated, raises": (code("", "return m", signature="f(n: int)"), "raises"),
+    "parses, all skipped": (code("    >>> f(3)  # doctest: +SKIP\n    4\n"), "no_doctest"),
     "parses, loops": (code("    >>> f(3)\n    3\n", "while n: pass"), "timeout"),
     "parses, exits": (code("    >>> f(3)\n    3\n", "raise SystemExit"), "fail"),
     "parses, crashes": (code("    >>> f(3)\n    3\n",
@@ -153,12 +155,12 @@ def test_require_chooses_what_is_kept_and_the_error_rate_stays(sandbox, tmp_path
     assert kept[0].metadata["teacher"] == "scripted"
     assert kept[0].metadata["topic"] == "numbers > sums"
     assert report["verdicts"] == {
-        "off_format": 2, "parses": 7, "runs": 2, "doctest_passes": 1
+        "off_format": 2, "parses": 9, "runs": 2, "doctest_passes": 1
     }  # fmt: skip
-    assert report["error_rate_by_verdict"]["runs"] == round(2 / 12, 4)
-    assert report["teacher_error_rate"] == round(11 / 12, 4)
+    assert report["error_rate_by_verdict"]["runs"] == round(2 / 14, 4)
+    assert report["teacher_error_rate"] == round(13 / 14, 4)
     rejects = list(read_documents(tmp_path / "rejects.jsonl.zst"))
-    assert len(rejects) == 12 - n_kept
+    assert len(rejects) == 14 - n_kept
     assert {d.metadata["reason"] for d in rejects} >= {"truncated", "no_code_block"}
 
 
