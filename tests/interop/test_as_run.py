@@ -11,6 +11,7 @@ import pytest
 from test_convert_script import converted, run  # noqa: F401
 
 from phi1_jax import load_model
+from phi1_jax.curation.packages import fetch_package
 from phi1_jax.errors import UserError
 from phi1_jax.interop.as_run import as_run
 
@@ -44,6 +45,14 @@ def test_what_cannot_be_converted_is_an_error_and_leaves_nothing(converted, tmp_
     (source / "config.json").write_text('{"n_embd": 24}')  # the older layout is tried as well
     with pytest.raises(UserError, match="cannot be converted"):
         as_run(source, tmp_path / "cache")
+
+
+def test_a_home_without_room_for_a_cache_is_named(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    for place in (lambda: as_run("models/phi1_tiny"), lambda: fetch_package("pip:demo==1.0")):
+        with pytest.raises(UserError, match="cannot be written: Not a directory; .*XDG_CACHE_HOME"):
+            place()
 
 
 @pytest.mark.slow
