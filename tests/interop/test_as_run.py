@@ -51,7 +51,7 @@ def test_a_home_without_room_for_a_cache_is_named(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     for place in (lambda: as_run("models/phi1_tiny"), lambda: fetch_package("pip:demo==1.0")):
-        with pytest.raises(UserError, match="cannot be written: Not a directory; .*XDG_CACHE_HOME"):
+        with pytest.raises(UserError, match=r"Not a directory; .*XDG_CACHE_HOME"):
             place()
 
 
