@@ -57,7 +57,7 @@ class Document:
 
 
 def read_documents(
-    path: Path,
+    path: Path | str,
     source: str | None = None,
     columns: Mapping[str, str] | None = None,
     skip: Skip | None = None,

@@ -106,7 +106,7 @@ class Benchmark:
         return sha256(repr((self.template, self.stop, self.truncation, self.tasks)))
 
 
-def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Benchmark:
+def read_benchmark(name: str, path: Path | str | None, form: str = "docstring") -> Benchmark:
     """Reads "humaneval" or "mbpp" from `path`, or "unconventional", which comes with the package.
 
     Any other name is itself a path to problems in any of the formats.
@@ -128,6 +128,7 @@ def read_benchmark(name: str, path: Path | None, form: str = "docstring") -> Ben
         name, path = Path(name).name, Path(name)
     if path is None:
         raise UserError(f"--benchmark={name} needs --problems=FILE, your copy, or --download=DIR")
+    path = Path(path)
     rows = list(read_records(path))
     if rows and "base_input" in rows[0]:
         if form != MBPP_FORMS[0]:
