@@ -12,11 +12,13 @@ loads with AutoModelForCausalLM. The repository is private unless --noprivate; l
 known of their training, and `hf upload me/phi FOLDER` takes their folder with its own card.
 """
 
+import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import _environment
 from absl import flags
@@ -47,24 +49,48 @@ def main(argv: Sequence[str]) -> None:
     if not DRY_RUN.value:
         require_login()
     from phi1_jax.evaluate.evaluate import Checkpoint
+    from phi1_jax.evaluate.saved import sha256
+    from phi1_jax.interop.cards import read_scores
 
     checkpoint = Checkpoint(CHECKPOINT.value)
-    written = {"checkpoint": checkpoint.identity, "step": checkpoint.step}
+    scores = read_scores([Path(path) for path in SCORES.value], checkpoint.identity)
+    written = {
+        "checkpoint": checkpoint.identity,
+        "step": checkpoint.step,
+        "repo": REPO.value,
+        "scores": sha256(json.dumps(scores, sort_keys=True)),
+        "license": LICENCE.value,
+        "dtype": DTYPE.value,
+    }
     run_dir = checkpoint.path
     folder = Path(OUTPUT.value) if OUTPUT.value else run_dir.with_name(run_dir.name + ".hub")
     script.make_folder(folder, "output")
     if not any(folder.iterdir()):
-        write(folder, run_dir, written)
-    elif read_json_if_whole(folder / MARKER) != written:
-        raise UserError(f"{folder} holds other files than this checkpoint's; name another --output")
+        write(folder, run_dir, written, scores)
     else:
+        found = read_json_if_whole(folder / MARKER) or {}
+        other = [name for name, value in written.items() if found.get(name) != value]
+        if "checkpoint" in other or "step" in other:
+            raise UserError(
+                f"{folder} holds other files than this checkpoint's; name another --output"
+            )
+        if other:
+            raise UserError(
+                f"{folder} was written with other {' and '.join(f'--{name}' for name in other)};"
+                " delete it to have it written anew, or name another --output"
+            )
         print(f"{folder} stays as it is; delete it to have it written anew")
     if not DRY_RUN.value:
         upload(folder)
 
 
-def write(folder: Path, run_dir: Path, written: dict[str, object]) -> None:
-    from phi1_jax.interop.cards import data_card, model_card, read_runs, read_scores
+def write(
+    folder: Path,
+    run_dir: Path,
+    written: Mapping[str, object],
+    scores: Sequence[Mapping[str, Any]],
+) -> None:
+    from phi1_jax.interop.cards import data_card, model_card, read_runs
     from phi1_jax.interop.huggingface import export_run
 
     try:
@@ -75,7 +101,6 @@ def write(folder: Path, run_dir: Path, written: dict[str, object]) -> None:
                 " recorded, so a card would be false; a Hugging Face folder goes to the Hub as it"
                 f" is, with the card it has: hf upload {REPO.value} FOLDER"
             )
-        scores = read_scores([Path(path) for path in SCORES.value], str(written["checkpoint"]))
         n_params = export_run(run_dir, folder, int(str(written["step"])), dtype=DTYPE.value)
         card = model_card(REPO.value, n_params, runs, scores, LICENCE.value)
         (folder / "README.md").write_text(card, encoding="utf-8")

@@ -8,23 +8,23 @@
 # command again goes on from the last checkpoint; Ctrl-C or SIGTERM saves first. Prints what the run
 # will need and take before it starts. GPUS and PYTHON name another number and interpreter.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+repository=$(cd "$(dirname "$0")/.." && pwd)
 
-python=${PYTHON:-.venv/bin/python}
+python=${PYTHON:-$repository/.venv/bin/python}
 gpus=${GPUS:-8}
-found=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
+found=$( (nvidia-smi --list-gpus 2>/dev/null || true) | wc -l)
 if [ "$found" -ne "$gpus" ]; then
-  echo "error: $found GPUs found, not $gpus; GPUS=$found $0 ... uses what is there" >&2
+  echo "error: $found GPUs found, not $gpus; GPUS=N $0 ... takes N" >&2
   exit 2
 fi
 case " $*" in
   *" --config="*) ;;
-  *) set -- --config=configs/phi1_base.py "$@" ;;
+  *) set -- --config="$repository/configs/phi1_base.py" "$@" ;;
 esac
 plan=()  # what is planned is what is started: the config, and each --config.field=value
 for argument in "$@"; do
   case $argument in --config=* | --config.*) plan+=("$argument") ;; esac
 done
 
-"$python" launch/plan.py "${plan[@]}" --devices="$gpus" --nocompile || echo "no plan for these GPUs"
-exec "$python" launch/train.py "$@"
+"$python" "$repository/launch/plan.py" "${plan[@]}" --devices="$gpus" --nocompile || echo "no plan for these GPUs"
+exec "$python" "$repository/launch/train.py" "$@"

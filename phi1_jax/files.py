@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,22 @@ STAGE_MARKER = "stage.json"
 def cache_folder() -> Path:
     """Where this project keeps what can be made or fetched again: in XDG_CACHE_HOME or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "phi1_jax"
+
+
+def make_cache_folder(folder: Path) -> None:
+    """Makes a folder of the cache.
+
+    Raises:
+      UserError: nothing can be written there, as in a home that is read-only.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written: {error.strerror}; the variable XDG_CACHE_HOME names"
+            " another place for what is cached"
+        ) from None
 
 
 @contextmanager

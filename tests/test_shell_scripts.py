@@ -78,19 +78,35 @@ def test_slurm_stops_on_a_failure_and_without_output(run, tmp_path):
     assert done.returncode == 2 and "--output=FOLDER is missing" in done.stderr
 
 
-def test_eight_gpus_are_counted_planned_and_used(run):
+def test_slurm_reads_the_result_of_a_run_in_the_home(run, tmp_path):
+    done, log = run(SBATCH, "--output=~/run", HOME=str(tmp_path))
+    assert done.returncode == 0 and log[-1] == "python launch/train.py --output=~/run"
+
+
+def test_eight_gpus_are_counted_planned_and_used(run, tmp_path):
     config = "--config=configs/phi1.py --config.mesh.fsdp=4 --config.micro_batch_size=2"
     done, log = run(EIGHT, *config.split(), "--output=x")
     assert done.returncode == 0, done.stderr
     assert log == [
-        f"python launch/plan.py {config} --devices=8 --nocompile",
-        f"python launch/train.py {config} --output=x",
+        f"python {REPOSITORY}/launch/plan.py {config} --devices=8 --nocompile",
+        f"python {REPOSITORY}/launch/train.py {config} --output=x",
     ]
     done, log = run(EIGHT, "--output=y")
-    assert log[-1] == "python launch/train.py --config=configs/phi1_base.py --output=y"
+    base = REPOSITORY / "configs" / "phi1_base.py"
+    assert log[-1] == f"python {REPOSITORY}/launch/train.py --config={base} --output=y"
     done, _ = run(EIGHT, "--output=x", n_gpus=4)
     assert done.returncode == 2
     assert "4 GPUs found, not 8" in done.stderr
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexit 127\n")  # as where there is none
+    done, _ = run(EIGHT, "--output=x")
+    assert done.returncode == 2
+    assert "0 GPUs found, not 8" in done.stderr
+
+
+def test_eight_gpus_leave_relative_paths_to_the_folder_one_is_in(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "python").write_text('#!/bin/sh\npwd >>"$LOG"\n')
+    assert run(EIGHT, "--output=x")[1] == [str(tmp_path)] * 2
 
 
 def test_one_gpu_keeps_each_part_and_goes_on_where_it_stopped(run, tmp_path):

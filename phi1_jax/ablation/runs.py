@@ -202,7 +202,7 @@ def slurm_script(command: Sequence[str], n_tasks: int, logs: Path) -> str:
 #SBATCH --job-name=ablate
 #SBATCH --array=0-{n_tasks - 1}
 #SBATCH --signal=B:TERM@300
-#SBATCH --output={logs}/slurm-%A-%a.log
+#SBATCH --output={shlex.quote(f"{logs}/slurm-%A-%a.log")}
 # Shards on one file system do a shared stage once; the last to end writes the results.
 set -euo pipefail
 cd {shlex.quote(str(Path.cwd()))}

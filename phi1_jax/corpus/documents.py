@@ -61,7 +61,7 @@ Read = Callable[[], Iterable[Document]]
 
 
 def read_documents(
-    path: Path,
+    path: Path | str,
     source: str | None = None,
     columns: Mapping[str, str] | None = None,
     skip: Skip | None = None,

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from phi1_jax.errors import UserError
-from phi1_jax.files import cache_folder, read_json_if_whole, write_json
+from phi1_jax.files import cache_folder, make_cache_folder, read_json_if_whole, write_json
 
 _MAX_BYTES = 1 << 30  # unpacked
 _PIP = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--retries=1"]
@@ -60,7 +60,7 @@ def fetch_package(name: str, sha256: str = "") -> Package:
     if found := read_json_if_whole(record):
         package = Package(**{**found, "folder": Path(found["folder"])})
     else:
-        cache.mkdir(parents=True, exist_ok=True)
+        make_cache_folder(cache)
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             package = _fetch(name, spec, cache / f"{kind}-{spec}", Path(folder))
         write_json(record, {**asdict(package), "folder": str(package.folder)})

@@ -85,7 +85,11 @@ class Generator:
 
     @classmethod
     def from_checkpoint(
-        cls, run: Path, step: int | None = None, mesh: Mesh | None = None, chunk_tokens: int = 32
+        cls,
+        run: Path | str,
+        step: int | None = None,
+        mesh: Mesh | None = None,
+        chunk_tokens: int = 32,
     ) -> "Generator":
         """Loads a run's folder, or one that `launch/convert.py` wrote.
 

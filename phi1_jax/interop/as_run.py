@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from phi1_jax.errors import REPOSITORY, UserError
-from phi1_jax.files import cache_folder, read_json_if_whole
+from phi1_jax.files import cache_folder, make_cache_folder, read_json_if_whole
 from phi1_jax.run.folder import CONFIG, TOKENIZER, is_hugging_face
 
 
@@ -38,6 +38,7 @@ def as_run(folder: Path | str, cache: Path | None = None) -> Path:
     run = place / folder.name
     if run.is_dir():
         return run
+    make_cache_folder(place.parent)
     part = place.with_name(f"{key}.{os.getpid()}")
     script = str(REPOSITORY / "launch" / "convert.py")
     convert = [script, f"--from_hf={folder}", f"--to={part / folder.name}"]

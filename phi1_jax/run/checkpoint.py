@@ -276,6 +276,10 @@ def write_model(
     folder, contents = step_folder(run_dir, 0), read_back.describe(params)
     with ocp.Checkpointer(handler) as checkpointer:
         checkpointer.save(folder / "params", args=ocp.args.PyTreeSave(params))
+    # They hold the time and the place of the save. Without them the same weights are the same
+    # files: samples drawn before a converted copy was lost are still those of this model.
+    for name in ("_CHECKPOINT_METADATA", "commit_success.txt"):
+        (folder / "params" / name).unlink(missing_ok=True)
     if problem := read_back.not_restorable(folder, contents):
         raise UserError(f"{folder} cannot be read back: {problem}")
     commit(run_dir, 0, contents)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,8 @@ from phi1_jax.errors import AllProcessesError, UserError
 # A process that sends no heartbeat for so long is lost, and the others leave. The heartbeats come
 # from a thread of their own: long compilations and file systems that stall do not hold them up.
 HEARTBEAT_TIMEOUT_S = 60
+# For the others to be started; JAX's own.
+START_TIMEOUT_S = 300
 # A process that is done waits so long for the others, as for the first while it commits the last
 # checkpoint: hashing 100 GB from a slow disk takes longer than JAX's own 300 s.
 SHUTDOWN_TIMEOUT_S = 24 * 3600
@@ -96,6 +99,16 @@ def start() -> None:
 
     # Its handler of SIGTERM would take the place of ours, know no Ctrl-C and no second signal.
     jax.config.update("jax_enable_preemption_service", False)
+    interrupt = signal.getsignal(signal.SIGINT)
+    if interrupt is signal.default_int_handler:  # it would be heard after the wait only
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Said before: where one does not come, JAX aborts this process in words of its own.
+    print(
+        f"process {place.process} of {place.n_processes}: waits up to {START_TIMEOUT_S} s for all"
+        f" {place.n_processes} to be started and to reach process 0 at {place.coordinator}",
+        file=sys.stderr,
+        flush=True,
+    )
     try:
         jax.distributed.initialize(
             place.coordinator,
@@ -103,6 +116,7 @@ def start() -> None:
             place.process,
             place.local_devices,
             cluster_detection_method="deactivate",
+            initialization_timeout=START_TIMEOUT_S,
             heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
             shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_S,
         )
@@ -111,6 +125,8 @@ def start() -> None:
             f"process {place.process} of {place.n_processes} does not reach the others through"
             f" {place.coordinator}: {str(error).splitlines()[0]}"
         ) from error
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
     # Said now: a process that waits inside a collective is ended by JAX itself, in JAX's words.
     print(
         f"process {place.process} of {place.n_processes}: if one is lost, all leave within"

@@ -377,8 +377,9 @@ def test_a_recipe_that_cannot_be_made_is_refused_before_it_begins(fields):
 
 
 def test_a_slurm_array_gives_each_task_its_shard(tmp_path):
-    text = slurm_script(["launch/ablate.py", "--question=my file"], 4, tmp_path)
+    text = slurm_script(["launch/ablate.py", "--question=my file"], 4, tmp_path / "my results")
     assert "#SBATCH --array=0-3\n" in text
+    assert f"#SBATCH --output='{tmp_path}/my results/slurm-%A-%a.log'\n" in text
     last = text.strip().split("\n")[-1]
     assert last.endswith("""'--question=my file' --shard="$SLURM_ARRAY_TASK_ID/4\"""")
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0

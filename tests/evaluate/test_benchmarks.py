@@ -28,7 +28,7 @@ def row(number: int, **changes: object) -> dict[str, object]:
 
 
 def mbpp(path: Path, form: str = "docstring") -> Benchmark:
-    return read_benchmark("mbpp", path, form)
+    return read_benchmark("mbpp", str(path), form)
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> Path:

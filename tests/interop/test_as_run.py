@@ -12,7 +12,9 @@ from test_convert_script import converted, run  # noqa: F401
 
 from phi1_jax import load_model
 from phi1_jax.cli import script
+from phi1_jax.curation.packages import fetch_package
 from phi1_jax.errors import UserError
+from phi1_jax.evaluate.evaluate import Checkpoint
 from phi1_jax.interop.as_run import as_run, find_tokenizer
 
 
@@ -45,6 +47,22 @@ def test_what_cannot_be_converted_is_an_error_and_leaves_nothing(converted, tmp_
     (source / "config.json").write_text('{"n_embd": 24}')  # the older layout is tried as well
     with pytest.raises(UserError, match="cannot be converted"):
         as_run(source, tmp_path / "cache")
+
+
+@pytest.mark.slow
+def test_a_lost_copy_is_made_anew_as_the_same_model(converted, tmp_path):  # noqa: F811
+    """Else the samples drawn so far would be set aside as those of other weights."""
+    copies = [as_run(converted / "hf", tmp_path / name) for name in ("first", "second")]
+    first, second = (Checkpoint(str(copy)) for copy in copies)
+    assert first.path != second.path and first.identity == second.identity
+
+
+def test_a_home_without_room_for_a_cache_is_named(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    for place in (lambda: as_run("models/phi1_tiny"), lambda: fetch_package("pip:demo==1.0")):
+        with pytest.raises(UserError, match=r"Not a directory; .*XDG_CACHE_HOME"):
+            place()
 
 
 @pytest.mark.slow

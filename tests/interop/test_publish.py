@@ -203,6 +203,10 @@ def test_a_dry_run_writes_a_folder_with_cards_and_then_it_is_uploaded(run_dir, h
         assert str(run_dir.parent) not in told and "/home/me" not in told
 
     (folder / "README.md").write_text(card.content + "\nMy own words.\n")
+    other = (flags[0], "--license=mit", "--repo=me/other")
+    done = publish(run_dir, *other, hub=hub, token="hf_secret")
+    assert done.returncode == 2 and "was written with other --repo and --scores" in done.stderr
+    assert not hub.asked
     done = publish(run_dir, *flags, hub=hub, token="hf_secret")
     assert done.returncode == 0, done.stderr
     assert f"{folder} stays as it is" in done.stdout and "hf_secret" not in done.stdout

@@ -1,9 +1,17 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
 import jax
 import pytest
+from conftest import REPOSITORY
 
 from phi1_jax.errors import AllProcessesError, UserError
 from phi1_jax.run import distributed
-from phi1_jax.run.distributed import Membership, membership
+from phi1_jax.run.distributed import VARIABLES, Membership, membership
 
 JAX = {
     "JAX_COORDINATOR_ADDRESS": "first:1234",
@@ -76,3 +84,30 @@ def test_what_every_process_raises_needs_no_hurry(monkeypatch):
     monkeypatch.setattr(distributed.os, "_exit", lambda status: pytest.fail(f"left with {status}"))
     with pytest.raises(AllProcessesError, match="all of us"), distributed.abort_all_on_failure():
         raise AllProcessesError("all of us")
+
+
+def test_a_process_that_waits_for_the_others_says_so_and_hears_ctrl_c():
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from phi1_jax.run import distributed; distributed.start()"
+    )
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    variables = dict(zip(VARIABLES, (address, "2", "0"), strict=True))
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **variables},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        said = process.stderr.readline()
+        assert "process 0 of 2: waits up to 300 s" in said and address in said
+        time.sleep(1)  # to be in the wait
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == -signal.SIGINT
+    finally:
+        process.kill()
+        process.communicate()
