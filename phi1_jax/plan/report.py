@@ -288,20 +288,27 @@ def _program_text(program: dict[str, Any]) -> str:
 def _stage_table(found: list[dict[str, Any]]) -> str:
     cost = any(stage["usd"] for stage in found)
     paper = any(stage["paper_gpu_hours"] for stage in found)
-    header = ["stage", "tokens", "days", "GPU-hours"]
+    header = ["stage", "tokens", "time", "GPU-hours"]
     header += ["USD"] * cost + ["paper's GPU-hours"] * paper
     rows = []
     for stage in found:
         row = [
             stage["name"],
-            f"{short(stage['tokens'] / 1e9)}e9",
-            short(stage["days"]),
-            short(stage["gpu_hours"]),
+            f"{short(tokens / 1e9)}e9" if (tokens := stage["tokens"]) >= 1e9 else f"{tokens:,}",
+            _time(stage["days"]),
+            short(hours) if (hours := stage["gpu_hours"]) >= 0.01 else "< 0.01",
         ]
         row += [f"{stage['usd']:,.0f}"] * cost
         row += [f"{stage['paper_gpu_hours'] or '':}"] * paper
         rows.append(row)
     return table(header, rows)
+
+
+def _time(days: float) -> str:
+    for unit, seconds in (("days", 86400), ("h", 3600), ("min", 60)):
+        if (value := days * 86400 / seconds) >= 1:
+            return f"{short(value)} {unit}"
+    return f"{short(days * 86400)} s"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
