@@ -99,8 +99,9 @@ def test_a_layout_keeps_its_habits(solutions):
 def shares_of_tests(problems):
     """Of (function's name, its tests): shares of problems in %."""
     count = dict.fromkeys(
-        ("one word", "two words", "three words", "capitals", "tight ==", "tight commas"), 0
-    )
+        ("one word", "two words", "three words", "capitals", "tight ==", "tight commas",
+         "two arguments", "more arguments"), 0
+    )  # fmt: skip
     with_commas = 0
     for name, tests in problems:
         n_words = len([word for word in name.split("_") if word])
@@ -108,6 +109,11 @@ def shares_of_tests(problems):
             count[words] += n_words == n
         count["capitals"] += name != name.lower()
         count["tight =="] += all(")==" in test for test in tests)
+        calls = [node for node in ast.walk(ast.parse(tests[0])) if isinstance(node, ast.Call)]
+        of_name = [len(call.args) for call in calls if ast.unparse(call.func) == name]
+        n_arguments = max(of_name, default=0)  # once a class is called
+        count["two arguments"] += n_arguments == 2
+        count["more arguments"] += n_arguments > 2
         commas = re.findall(r",( ?)", "".join(tests))
         with_commas += bool(commas)
         count["tight commas"] += commas.count("") > len(commas) / 2

@@ -76,6 +76,7 @@ RICH = Style(
     n_examples=(0.3, 0.45, 0.25),
 )  # fmt: skip
 _PLAIN = 0.7  # of the programs
+_MBPP_ARGUMENT = 0.9  # how often, in MBPP's manner, a constant becomes an argument
 _INVENTED = 0.25  # of the arguments with a name that is not usual
 _POOLS = {
     "r": ("result", "result", "res", "ans", "out", "output", "total", "answer"),
@@ -232,16 +233,20 @@ class Draft:
       notes: further sentences of the docstring.
       parts: the program's structure, which names and constants leave alone.
       style: how rich the program and its words are.
-      usual_names: arguments have only the usual names of their kind.
+      as_mbpp: arguments, which MBPP's prompts do not name, have usual names; constants are few.
       near, marks: numbers and characters on which the outcome turns, so that inputs have them.
       vain: whether a branch is never taken, or always.
       n_results: how many different results are asked of its examples.
     """
 
-    def __init__(self, topic: str, rng: random.Random, usual_names: bool = False):
+    def __init__(self, topic: str, rng: random.Random, mbpp_arguments: int = 0):
+        """
+        Args:
+          mbpp_arguments: how many arguments to have at most, in MBPP's manner; 0: not in it.
+        """
         self.rng = rng
         self.style = PLAIN if rng.random() < _PLAIN else RICH
-        self.usual_names = usual_names
+        self.as_mbpp = mbpp_arguments > 0
         self.params: list[Param] = []
         self.lines: list[str] = []
         self.notes: list[str] = []
@@ -251,7 +256,7 @@ class Draft:
         self.tests: list[tuple[str, str, str]] = []
         self.guard: tuple[str, str] | None = None  # an argument, and the test
         self.taken: set[str] = set()
-        self.max_params = rng.choices((1, 2, 3), (0.5, 0.4, 0.1))[0]
+        self.max_params = mbpp_arguments or rng.choices((1, 2, 3), (0.5, 0.4, 0.1))[0]
         self.source: Source | None = None
         self.first_words = False  # of alternatives, the first
         self.labels: dict[str, int] = {}
@@ -430,7 +435,7 @@ class Draft:
 
     def arg(self, kind: str, low: int = 0, high: int = 0) -> Value:
         known, draw, rng = KINDS[kind], self.rng.random(), self.rng
-        if draw < 0.6 or self.usual_names:
+        if draw < 0.6 or self.as_mbpp:
             name = self.name(*known.names)
         else:
             noun = rng.choice(words.NOUNS)
@@ -470,7 +475,8 @@ class Draft:
     def _as_argument(self) -> bool:
         """Whether a constant of the program becomes one more argument of it."""
         free = self.params and len(self.params) < self.max_params
-        return bool(free) and self.rng.random() < self.style.argument
+        share = _MBPP_ARGUMENT if self.as_mbpp else self.style.argument
+        return bool(free) and self.rng.random() < share
 
     def _draw_J(self, name: str) -> Value:
         """A number that is never an argument, since other numbers would need other words."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 _INDENTS = {"    ": 0.45, "  ": 0.33, "\t": 0.11, " ": 0.07, "        ": 0.04}
 _TRAILING = 0.56  # solutions with blanks at the ends of lines,
 _TRAILING_LINES = 0.58  # and of those, lines
-_TIGHT_COMMAS = 0.66
+_TIGHT_COMMAS = 0.52
 _TIGHT_OPERATORS = 0.17
 _TIGHT_TESTS = 0.39  # f(x)==y
 _TIGHT_TEST_COMMAS = 0.42
