@@ -137,10 +137,10 @@ class Checkpoint:
     def load(self) -> tuple[Any, Any, Any]:
         """The model's config, parameters and tokenizer."""
         if self._loaded is None:
-            from phi1_jax.run.checkpoint import load_model
+            from phi1_jax.run.checkpoint import load_model, on_all_devices
 
             tokenizer = load_tokenizer(self.path / run_folder.TOKENIZER)
-            self._loaded = (*load_model(self.path, self.step), tokenizer)
+            self._loaded = (*load_model(self.path, self.step, on_all_devices()), tokenizer)
         return self._loaded
 
     def generate(self, prompts: Sequence[str], **options: Any) -> Any:

@@ -16,11 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
+from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
-from phi1_jax.config import CheckpointConfig, ModelConfig
+from phi1_jax.config import CheckpointConfig, MeshConfig, ModelConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import AllProcessesError, UserError
 from phi1_jax.files import copy_folder, write_json
+from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run import distributed, read_back
 from phi1_jax.run import folder as run_folder
 from phi1_jax.run.folder import (
@@ -285,6 +287,13 @@ def write_model(
     commit(run_dir, 0, contents)
 
 
+def on_all_devices() -> Sharding:
+    """For `load_model`: a copy of the weights on each device, over which rows are then spread."""
+    if len(jax.devices()) == 1:
+        return SingleDeviceSharding(jax.devices()[0])
+    return NamedSharding(make_mesh(MeshConfig()), PartitionSpec())
+
+
 def load_model(
     run_dir: Path | str, step: int | None = None, shardings: Any = None
 ) -> tuple[ModelConfig, Any]:
@@ -292,7 +301,8 @@ def load_model(
 
     Args:
       step: which checkpoint; None is the newest whose save has finished.
-      shardings: a tree like the parameters; None puts everything on the first device.
+      shardings: a tree like the parameters, or one for all; None puts everything on the first
+        device.
     Raises:
       UserError: no run, no such step, a damaged one, or weights that are not finite.
     """
@@ -309,7 +319,7 @@ def load_model(
     if problem := damage(run_dir, step, progress=True):
         raise UserError(f"{folder} is damaged: {problem}; steps are {steps}")
     if shardings is None:
-        shardings = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        shardings = SingleDeviceSharding(jax.devices()[0])
     # The handler itself: a Checkpointer warns that the folder, one item of three, has no metadata.
     with closing(ocp.StandardCheckpointHandler()) as handler:
         shapes = handler.metadata(folder / "params").tree
