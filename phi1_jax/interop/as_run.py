@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from phi1_jax import __version__
 from phi1_jax.errors import REPOSITORY, UserError
 from phi1_jax.files import cache_folder, make_cache_folder, read_json_if_whole
 from phi1_jax.run.folder import CONFIG, TOKENIZER, is_hugging_face
@@ -17,8 +18,8 @@ def as_run(folder: Path | str, cache: Path | None = None) -> Path:
     """The run's folder that `launch/convert.py --from_hf` makes of a folder; any other unchanged.
 
     It is made once in `cache` (by default models in the user's cache), and again when a file of the
-    folder changes. Another process makes it, so that nothing is decided here about JAX's devices.
-    `models/phi1_tiny`, which comes with the project, is found from any working directory.
+    folder or this package's version changes. Another process makes it, so that nothing is decided
+    here about JAX's devices. `models/phi1_tiny`, which comes with the project, is found from any working directory.
 
     Raises:
       UserError: it cannot be converted; or the cache cannot be written.
@@ -32,7 +33,8 @@ def as_run(folder: Path | str, cache: Path | None = None) -> Path:
     # A link to nothing, as a cleared cache leaves, is missed only where the file is needed.
     stats = [(f.name, f.stat()) for f in sorted(folder.iterdir()) if f.exists()]
     files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    key = hashlib.sha256(json.dumps([str(folder), files]).encode()).hexdigest()[:12]
+    about = json.dumps([__version__, str(folder), files])
+    key = hashlib.sha256(about.encode()).hexdigest()[:12]
     # In a folder of its own, so that the model keeps its name.
     place = (cache or cache_folder() / "models").expanduser() / key
     run = place / folder.name
