@@ -19,7 +19,8 @@ def as_run(folder: Path | str, cache: Path | None = None) -> Path:
 
     It is made once in `cache` (by default models in the user's cache), and again when a file of the
     folder or this package's version changes. Another process makes it, so that nothing is decided
-    here about JAX's devices. `models/phi1_tiny`, which comes with the project, is found from any working directory.
+    here about JAX's devices. `models/phi1_tiny`, which comes with the project, is found from any
+    working directory.
 
     Raises:
       UserError: it cannot be converted; or the cache cannot be written.
