@@ -201,7 +201,7 @@ def evaluate_checkpoints(
     while waiting:
         checkpoint = waiting.pop(0)  # one model in memory at a time
         folder, name = output / checkpoint.name, checkpoint.name
-        title = name or str(checkpoint.path)
+        title = name or checkpoint.path.name  # of a Hugging Face folder the path is in the cache
         if BITS_PER_BYTE in config.metrics:
             bits[name] = measure_bits(checkpoint, benchmark, folder)
         if PASS_AT_K in config.metrics:
