@@ -262,6 +262,7 @@ def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str, name: str) -> B
             "test_list": _is_texts(tests),
             "test_imports": _is_texts(row["test_imports"]),
             "test_setup_code": isinstance(row.get("test_setup_code", ""), str),
+            "test": isinstance(row.get("test") or "", str),
             "task_id": task_id.isdecimal() and len(task_id) < 10,
         }
         for key in (key for key in good if not good[key]):
@@ -279,8 +280,9 @@ def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str, name: str) -> B
                 f"{path}: the 3-shot prompt needs task_id {missing[0]}, not in the file"
             )
         shots = "".join(_shot(by_number[i], _plain(by_number[i]["code"])) for i in _MBPP_SHOTS)
-    # The sanitized rows, of which the split lacks some, say where they are from.
-    if by_number.keys() >= set(_MBPP_TEST) or (rows and "source_file" in rows[0]):
+    # The sanitized rows, of which the split lacks some, say where they are from; so do MBPP+'s.
+    is_sanitized = rows and "source_file" in rows[0] and "test" not in rows[0]
+    if by_number.keys() >= set(_MBPP_TEST) or is_sanitized:
         name = "mbpp"
     tasks, left_out = [], {}
     for number in _MBPP_TEST if name == "mbpp" else by_number:
@@ -308,7 +310,9 @@ def _is_texts(value: Any) -> bool:
 
 def _mbpp_task(task_id: str, row: Mapping[str, Any], shots: str) -> Task:
     setup = "\n".join([*row["test_imports"], _plain(row.get("test_setup_code", ""))])
-    tests = f"{setup}\n" + "\n".join(map(_plain, row["test_list"])) + "\n"
+    # The Hub's MBPP+ has a program of more tests beside MBPP's.
+    listed = "\n".join(map(_plain, row["test_list"]))
+    tests = f"{setup}\n{_plain(row.get('test') or listed)}\n"
     code = _plain(row["code"])
     names = _called(tests, code)
     if not names:
@@ -328,6 +332,8 @@ def _called(tests: str, code: str) -> list[str]:
     own |= {
         a.asname or a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names
     }
+    own |= {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+    own |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
     used = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
     names = [n for n in used if n in defined or (n not in own and not hasattr(builtins, n))]
     return list(dict.fromkeys(names))

@@ -101,6 +101,19 @@ def test_a_file_of_ones_own_in_mbpps_format_keeps_every_row(tmp_path):
     assert set(three.left_out) == {"MBPP/2", "MBPP/3", "MBPP/4"}
 
 
+def test_the_hubs_mbpp_plus_is_examined_by_its_added_tests(tmp_path):
+    test = (
+        "def close(out, exp):\n    return out == exp\n\ninputs = [[1], [5]]\n"
+        "for given in inputs:\n    assert close(add(*given), given[0] + 2)\n"
+    )
+    more = {"test": test, "test_imports": [], "source_file": "Benchmark.ipynb"}
+    path = write(tmp_path / "plus.jsonl", [row(2, **more), row(600, **more)])
+    first, second = read_benchmark(str(path)).tasks
+    assert (first.task_id, second.task_id) == ("MBPP/2", "MBPP/600")
+    assert first.examiner == f"add = remote('add')\n\n{test}\n"
+    assert "assert add(1) == 3" in first.prompt and "close" not in first.prompt
+
+
 def test_compressed_files_are_read(tmp_path):
     line = json.dumps(row(11)).encode()
     for suffix, data in (("gz", gzip.compress(line)), ("zst", zstandard.compress(line))):
