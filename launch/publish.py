@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> None:
     if not any(folder.iterdir()):
         write(folder, run_dir, written, scores)
     else:
-        found = read_json_if_whole(folder / MARKER) or {}
+        found = read_json_if_whole(folder / MARKER)
         other = [name for name, value in written.items() if found.get(name) != value]
         if "checkpoint" in other or "step" in other:
             raise UserError(

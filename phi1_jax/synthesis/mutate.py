@@ -93,7 +93,7 @@ def _as_reply(document: Document, place: int) -> TeacherReply:
 
 
 def _why_no_exercise(document: Document) -> str:
-    """ "" for an exercise that can be read and so executed."""
+    """Why a document cannot be read as an exercise, and so not executed; empty if it can."""
     if not (document.metadata.get("prompt_chars") and entry_point(document)):
         return "no_exercise"
     try:
