@@ -89,6 +89,8 @@ def curate(
     report = _choose(work, output, budget_bytes, pool_bytes, min_quality)
     seconds["choose"] = round(time.perf_counter() - start, 2)
     core_seconds["choose"] = time.process_time() - core_start
+    # First the marks of finished tasks: without what the tasks wrote they would mislead a rerun.
+    shutil.rmtree(work / "logs")
     shutil.rmtree(work)
     speed = {"stage_seconds": seconds}
     if execution.executor == "local" and execution.workers == 1:  # all of it in this process

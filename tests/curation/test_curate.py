@@ -201,6 +201,25 @@ def test_a_source_or_a_budget_that_leaves_nothing_stops_the_run(pool, tmp_path):
         )
 
 
+def test_killed_while_its_work_folder_is_deleted_it_starts_over(tmp_path, monkeypatch):
+    path, output = tmp_path / "rows.jsonl", tmp_path / "out"
+    path.write_text("".join(json.dumps({"text": good_file(i)}) + "\n" for i in range(4)))
+    output.mkdir()
+    remove = shutil.rmtree
+
+    def killed(folder):
+        if folder.name == "work":
+            remove(folder / "clean")
+            raise KeyboardInterrupt
+        remove(folder)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed)
+        curate([Source("rows", path)], output, execution=ALONE)
+    report = curate([Source("rows", path)], output, execution=ALONE)
+    assert report["out"]["filtered"] == report["out"]["pool"] == 4
+
+
 def test_documents_of_one_id_keep_the_budgets(tmp_path):
     same = [{"id": "same", "text": good_file(seed)} for seed in range(7)]
     path = tmp_path / "same.jsonl"
