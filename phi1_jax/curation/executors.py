@@ -155,8 +155,8 @@ def _environment() -> str:
     """What a job's shell needs to find this Python and this package."""
     package = Path(phi1_jax.__file__).resolve().parent.parent
     return (
-        f"export PATH={Path(sys.executable).parent}:$PATH TQDM_DISABLE=1\n"
-        f"export PYTHONPATH={package}${{PYTHONPATH:+:$PYTHONPATH}}"
+        f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH" TQDM_DISABLE=1\n'
+        f'export PYTHONPATH={shlex.quote(str(package))}"${{PYTHONPATH:+:$PYTHONPATH}}"'
     )
 
 

@@ -3,14 +3,16 @@
 import os
 import random
 import stat
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
 
+import phi1_jax
 from phi1_jax.curation.curate import curate
-from phi1_jax.curation.executors import Execution
+from phi1_jax.curation.executors import Execution, _environment
 from phi1_jax.curation.sources import Source
 from phi1_jax.errors import UserError
 
@@ -114,6 +116,15 @@ def test_slurm_runs_resumes_and_gives_the_same_bytes(pool, local, tmp_path, monk
         }.items()
         for task in range(n)
     ]
+
+
+def test_the_folders_of_python_and_of_the_package_may_have_spaces(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/my envs/it's/bin/python")
+    monkeypatch.setattr(phi1_jax, "__file__", "/my code/phi1_jax/__init__.py")
+    script = f'{_environment()}\necho "$PATH"\necho "$PYTHONPATH"'
+    told = {"PATH": "/usr/bin", "PYTHONPATH": "/a b"}
+    done = subprocess.run(["/bin/bash", "-c", script], env=told, capture_output=True, text=True)
+    assert done.stdout == "/my envs/it's/bin:/usr/bin\n/my code:/a b\n" and not done.stderr
 
 
 def test_what_slurm_needs_is_asked_for_first(pool, tmp_path, monkeypatch):
