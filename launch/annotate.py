@@ -28,7 +28,7 @@ from phi1_jax.cli import script
 from phi1_jax.cli.stage import LEFT_OUT, run_stage
 from phi1_jax.corpus.documents import Document, read_all
 from phi1_jax.corpus.records import Skip, SkipLog
-from phi1_jax.curation.sources import check_source, declared_sources, parse_source, read_source
+from phi1_jax.curation.sources import check_source, declared_sources, parse_source, read_sources
 from phi1_jax.errors import UserError
 
 PUBLIC = Path(__file__).resolve().parent.parent / "configs" / "sources" / "public.py"
@@ -74,8 +74,7 @@ def main(argv: Sequence[str]) -> None:
 
     def read(skip: Skip) -> Iterator[Document]:
         yield from read_all(corpora, columns, skip)
-        for source in sources:
-            yield from read_source(source, skip)
+        yield from read_sources(sources, skip)
 
     labels = ANNOTATOR.value == "labels"
     if labels:

@@ -13,7 +13,7 @@ are kept if their solution passes the tests that come with them.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ from phi1_jax.cli import api_flags as language_model
 from phi1_jax.cli import script
 from phi1_jax.cli.stage import LEFT_OUT, run_stage
 from phi1_jax.corpus.records import SkipLog
-from phi1_jax.curation.sources import check_source, declared_sources, parse_source, read_source
+from phi1_jax.curation.sources import check_source, declared_sources, parse_source, read_sources
 from phi1_jax.errors import UserError
 from phi1_jax.sandbox import open_sandbox
 from phi1_jax.synthesis import offline_teacher, topics
@@ -150,7 +150,7 @@ def run_public(output: Path) -> None:
 
     def work(folder: Path) -> dict[str, Any]:
         skip = SkipLog(folder / LEFT_OUT)
-        rows = chain.from_iterable(read_source(source, skip) for source in sources)
+        rows = read_sources(sources, skip)
         with open_sandbox(workers=WORKERS.value) as sandbox, ExitStack() as bars:
             shown = with_bar(bars, islice(rows, N_EXERCISES.value), "exercises", N_EXERCISES.value)
             counts = keep_passing(shown, sandbox.run, folder)

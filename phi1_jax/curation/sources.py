@@ -9,7 +9,7 @@ import sys
 import sysconfig
 import tokenize
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,7 @@ from phi1_jax.corpus.documents import (
     note,
     read_files,
     read_rows,
+    with_folder,
 )
 from phi1_jax.corpus.records import Skip
 from phi1_jax.corpus.syntax import parse_python
@@ -219,6 +220,12 @@ def read_source(source: Source, skip: Skip, part: int = 0, n_parts: int = 1) -> 
             document.metadata.setdefault(key, value)
         document.metadata["sha256"] = hashlib.sha256(document.text.encode()).hexdigest()
         yield document
+
+
+def read_sources(sources: Iterable[Source], skip: Skip) -> Iterator[Document]:
+    """Yields the documents of several sources in turn; `skip` is told names with their folder."""
+    for source in sources:
+        yield from read_source(source, with_folder(source.path, skip) if source.path else skip)
 
 
 def _documents(

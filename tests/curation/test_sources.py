@@ -14,6 +14,7 @@ from phi1_jax.config_dict import from_dict
 from phi1_jax.corpus import documents as documents_module
 from phi1_jax.corpus import records
 from phi1_jax.corpus.documents import Document, make_document
+from phi1_jax.corpus.records import SkipLog
 from phi1_jax.curation.hub import Hub
 from phi1_jax.curation.sources import (
     DeclaredSource,
@@ -24,6 +25,7 @@ from phi1_jax.curation.sources import (
     normalize,
     parse_source,
     read_source,
+    read_sources,
 )
 from phi1_jax.errors import UserError
 
@@ -120,6 +122,17 @@ def read(source, part=0, n_parts=1):
     skipped = []
     documents = list(read_source(source, lambda *what: skipped.append(what), part, n_parts))
     return documents, skipped
+
+
+def test_what_two_sources_leave_out_is_counted_twice(tmp_path):
+    sources = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rows.jsonl").write_text('{"text": "x"}\n{broken\n')
+        sources.append(parse_source(str(tmp_path / name)))
+    skip = SkipLog()
+    assert [d.source for d in read_sources(sources, skip)] == ["a", "b"]
+    assert skip.counts == {"broken_json": 2}
 
 
 def test_each_document_carries_where_it_is_from(tmp_path):
