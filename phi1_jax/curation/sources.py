@@ -4,6 +4,7 @@ import ast
 import hashlib
 import io
 import os
+import platform
 import re
 import sys
 import sysconfig
@@ -112,10 +113,9 @@ def parse_source(
     Raises:
       UserError: no such path, nothing of that name declared, or a source that cannot be read.
     """
-    if text == STDLIB:
-        return Source(STDLIB, licence=_PYTHON_LICENCE)
-    if text == PROSE:
-        return Source(PROSE, prose=True, licence=_PYTHON_LICENCE)
+    if text in (STDLIB, PROSE):
+        about = {"python": platform.python_version()}  # another Python's is another source
+        return Source(text, prose=text == PROSE, licence=_PYTHON_LICENCE, about=about)
     if text.startswith("@"):
         return _declared(text, declared or {})
     kind, colon, rest = text.partition(":")

@@ -104,8 +104,9 @@ def test_nul_characters_are_told_by_name(tmp_path):
 def test_source_flags(tmp_path):
     path = tmp_path / "pool.jsonl"
     path.write_text("")
-    assert parse_source("stdlib") == Source("stdlib", licence="PSF-2.0")
-    assert parse_source("prose") == Source("prose", prose=True, licence="PSF-2.0")
+    psf = {"licence": "PSF-2.0", "about": {"python": sys.version.split()[0]}}
+    assert parse_source("stdlib") == Source("stdlib", **psf)
+    assert parse_source("prose") == Source("prose", prose=True, **psf)
     assert parse_source(str(path)) == Source("pool", path)
     assert parse_source(f"x={path}", {"text": "t"}) == Source("x", path, columns={"text": "t"})
     assert parse_source(f"prose:x={path}") == Source("x", path, prose=True, kind="prose")
