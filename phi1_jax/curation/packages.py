@@ -51,9 +51,9 @@ def fetch_package(name: str, sha256: str = "") -> Package:
         another checksum, or an archive that is damaged or writes outside its folder.
     """
     kind, _, spec = name.partition(":")
-    pattern = {"pip": r"[A-Za-z0-9][\w.-]*==[\w.+!-]+", "apt": r"[a-z0-9][a-z0-9.+-]+"}[kind]
-    if not re.fullmatch(pattern, spec, re.ASCII):
-        example = "pip:toolz==1.2.0" if kind == "pip" else "apt:python3.11-doc"
+    patterns = {"pip": r"[A-Za-z0-9][\w.-]*==[\w.+!-]+", "apt": r"[a-z0-9][a-z0-9.+-]+"}
+    if kind not in patterns or not re.fullmatch(patterns[kind], spec, re.ASCII):
+        example = "apt:python3.11-doc" if kind == "apt" else "pip:toolz==1.2.0"
         raise UserError(f"--source={name}: give one version, such as {example}")
     cache = cache_folder() / "packages"
     record = cache / f"{kind}-{spec}.json"

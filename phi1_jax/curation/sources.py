@@ -152,6 +152,8 @@ def _declared(text: str, declared: Mapping[str, DeclaredSource]) -> Source:
         raise UserError(f"--source={text}: {config.unusable}")
     if path and not Path(path).exists():
         raise UserError(f"--source={text}: {path} is not a file or folder")
+    if not (path or config.hub or config.package):
+        raise UserError(f"--source={text}: declares neither hub nor package; give @{name}:PATH")
     if config.package and not path:
         return _from_package(name, config.package, config.prose, config.folder, config.sha256)
     return Source(

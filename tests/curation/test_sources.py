@@ -305,6 +305,11 @@ def test_declared_sources(tmp_path):
         parse_source("@nothing", None, PUBLIC)
     with pytest.raises(UserError, match="nowhere is not a file or folder"):
         parse_source("@stackv2_edu:nowhere", None, PUBLIC)
+    own = {"local": DeclaredSource(), "bare": DeclaredSource(package="toolz==1.2.0")}
+    with pytest.raises(UserError, match="declares neither hub nor package; give @local:PATH"):
+        parse_source("@local", None, own)
+    with pytest.raises(UserError, match=r"toolz==1\.2\.0: give one version, such as pip:"):
+        parse_source("@bare", None, own)
     assert parse_source("prose:x=hub:a/b,subset=c,split=d") == Source(
         "x", prose=True, hub=Hub("a/b", subset="c", split="d")
     )
