@@ -152,6 +152,10 @@ class Checkpoint:
             self._loaded = None  # the generator has its own copy of the weights
         return self._generator.generate(prompts, **options)
 
+    def unload(self) -> None:
+        """Frees the weights."""
+        self._loaded = self._generator = None
+
 
 def open_checkpoints(
     texts: Sequence[str], benchmark: Benchmark, config: EvaluationConfig, plan: SamplingPlan
@@ -197,9 +201,7 @@ def evaluate_checkpoints(
     summaries: dict[str, Any] = {}
     bits: dict[str, list[SolutionBits]] = {}
     n_infra = 0
-    waiting = list(checkpoints)
-    while waiting:
-        checkpoint = waiting.pop(0)  # one model in memory at a time
+    for checkpoint in checkpoints:
         folder, name = output / checkpoint.name, checkpoint.name
         title = name or checkpoint.path.name  # of a Hugging Face folder the path is in the cache
         if BITS_PER_BYTE in config.metrics:
@@ -223,6 +225,7 @@ def evaluate_checkpoints(
                 checkpoint, asked, executor, folder, plan, model=checkpoint.identity
             )
             n_infra += show_drops(report)
+        checkpoint.unload()  # one model in memory at a time
     if "" not in summaries:
         if (output / "results.jsonl").exists():
             set_aside(output, DRAWN + SCORED, "another run")
