@@ -27,12 +27,11 @@ from phi1_jax.evaluate.saved import (
     MEASURED,
     SCORED,
     note_settings,
-    read_settings,
     set_aside,
     sha256,
 )
 from phi1_jax.evaluate.scoring import DEFAULT_KS, Split, evaluate_model, versions
-from phi1_jax.files import write_json
+from phi1_jax.files import read_json_if_whole, write_json
 from phi1_jax.run import folder as run_folder
 from phi1_jax.tokens.load import load_tokenizer
 
@@ -247,7 +246,7 @@ def measure_bits(checkpoint: Checkpoint, benchmark: Benchmark, folder: Path) -> 
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"model": checkpoint.identity, "benchmark": benchmark.fingerprint}
     path = folder / MEASURED[0]
-    if read_settings(folder / BITS) == settings and path.exists():
+    if read_json_if_whole(folder / BITS) == settings and path.exists():
         try:
             found = read_results(path)
             if [made.task_id for made in found] == [task.task_id for task in benchmark.tasks]:
@@ -267,7 +266,7 @@ def _summary_without_execution(
     checkpoint: Checkpoint, benchmark: Benchmark, folder: Path
 ) -> dict[str, Any]:
     """The summary of the same model and problems that lies there, or a new one."""
-    found = read_settings(folder / "summary.json")
+    found = read_json_if_whole(folder / "summary.json")
     choices = {
         "model": checkpoint.identity,
         "problems": benchmark.fingerprint,
