@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ class Stage:
       kind: the name that was given to `Pipeline.add`.
       command: the whole command line.
       needs: names of the stages whose folders the command reads.
-      identity: changes with the command, with Python and with the identity of what it needs.
+      identity: changes with the command, what it reads, Python, and the identity of its needs.
       tokens: that it trains on; 0 if it does not train.
     """
 
@@ -71,9 +71,19 @@ class Pipeline:
         self._waiting: set[str] = set()
 
     def add(
-        self, kind: str, script: str, *arguments: str, output_flag: str = "output", tokens: int = 0
+        self,
+        kind: str,
+        script: str,
+        *arguments: str,
+        output_flag: str = "output",
+        tokens: int = 0,
+        content: Mapping[str, Any] | None = None,
     ) -> Path:
-        """Declares a stage and returns its folder; it needs those whose folders it names."""
+        """Declares a stage and returns its folder; it needs those whose folders it names.
+
+        Args:
+          content: what a file that the command names says, such as a config.
+        """
         text = "\n".join(arguments)
         needs = [
             stage
@@ -85,6 +95,7 @@ class Pipeline:
                 "python": sys.version,
                 "command": arguments,
                 "needs": [need.identity for need in needs],
+                **(content or {}),
             }
         )
         name = f"{kind}-{identity[:8]}" if self.shared else kind

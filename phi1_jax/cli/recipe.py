@@ -8,7 +8,7 @@ from pathlib import Path
 from absl import logging
 
 from phi1_jax.cli.pipeline import Pipeline
-from phi1_jax.config_dict import load_config
+from phi1_jax.config_dict import load_config, to_dict
 from phi1_jax.errors import UserError
 
 # Of training the quickstart's model, alone on 2 cores; two at once read 5,200 each.
@@ -219,7 +219,7 @@ class Recipe:
             fields["optimizer.warmup_steps"] = steps // 10
             message = "%s: the warm-up is shortened from %d to %d steps, for a run of %d"
             logging.warning(message, name, planned, steps // 10, steps)
-        checked = load_config(self.config, fields).data  # refuses what is wrong now, not later
+        config = load_config(self.config, fields)  # refuses what is wrong now, not later
         return pipeline.add(
             name,
             "train.py",
@@ -228,7 +228,8 @@ class Recipe:
             f"--tokenizer={data.tokenizer}",
             *(f"--source={k}={shards}:{weight:g}" for k, (shards, weight) in mixture.items()),
             *([f"--config.init_from={start}"] if start else []),
-            tokens=steps * checked.global_batch_size * checked.seq_len,
+            tokens=steps * config.data.global_batch_size * config.data.seq_len,
+            content={"config": to_dict(config)},
         )
 
     def add_scores(

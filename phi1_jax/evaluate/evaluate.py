@@ -27,12 +27,11 @@ from phi1_jax.evaluate.saved import (
     MEASURED,
     SCORED,
     note_settings,
-    read_settings,
     set_aside,
     sha256,
 )
 from phi1_jax.evaluate.scoring import DEFAULT_KS, Split, evaluate_model, versions
-from phi1_jax.files import write_json
+from phi1_jax.files import read_json_if_whole, write_json
 from phi1_jax.run import folder as run_folder
 from phi1_jax.tokens.load import load_tokenizer
 
@@ -152,6 +151,10 @@ class Checkpoint:
             self._loaded = None  # the generator has its own copy of the weights
         return self._generator.generate(prompts, **options)
 
+    def unload(self) -> None:
+        """Frees the weights."""
+        self._loaded = self._generator = None
+
 
 def open_checkpoints(
     texts: Sequence[str], benchmark: Benchmark, config: EvaluationConfig, plan: SamplingPlan
@@ -197,9 +200,7 @@ def evaluate_checkpoints(
     summaries: dict[str, Any] = {}
     bits: dict[str, list[SolutionBits]] = {}
     n_infra = 0
-    waiting = list(checkpoints)
-    while waiting:
-        checkpoint = waiting.pop(0)  # one model in memory at a time
+    for checkpoint in checkpoints:
         folder, name = output / checkpoint.name, checkpoint.name
         title = name or checkpoint.path.name  # of a Hugging Face folder the path is in the cache
         if BITS_PER_BYTE in config.metrics:
@@ -223,6 +224,7 @@ def evaluate_checkpoints(
                 checkpoint, asked, executor, folder, plan, model=checkpoint.identity
             )
             n_infra += show_drops(report)
+        checkpoint.unload()  # one model in memory at a time
     if "" not in summaries:
         if (output / "results.jsonl").exists():
             set_aside(output, DRAWN + SCORED, "another run")
@@ -244,7 +246,7 @@ def measure_bits(checkpoint: Checkpoint, benchmark: Benchmark, folder: Path) -> 
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"model": checkpoint.identity, "benchmark": benchmark.fingerprint}
     path = folder / MEASURED[0]
-    if read_settings(folder / BITS) == settings and path.exists():
+    if read_json_if_whole(folder / BITS) == settings and path.exists():
         try:
             found = read_results(path)
             if [made.task_id for made in found] == [task.task_id for task in benchmark.tasks]:
@@ -264,7 +266,7 @@ def _summary_without_execution(
     checkpoint: Checkpoint, benchmark: Benchmark, folder: Path
 ) -> dict[str, Any]:
     """The summary of the same model and problems that lies there, or a new one."""
-    found = read_settings(folder / "summary.json")
+    found = read_json_if_whole(folder / "summary.json")
     choices = {
         "model": checkpoint.identity,
         "problems": benchmark.fingerprint,

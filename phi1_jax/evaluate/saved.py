@@ -36,17 +36,12 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def note_settings(path: Path, settings: Mapping[str, Any], files: Iterable[str]) -> None:
     """Writes the settings to `path`; `files` beside it that come of others are set aside first."""
-    before = read_settings(path)
+    before = read_json_if_whole(path)
     if before != settings:
         changed = [key for key in settings if before.get(key) != settings[key]]
         source = f"other settings ({', '.join(changed)})" if before else "another run"
         set_aside(path.parent, files, source)
     write_json(path, settings)
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """What `note_settings` wrote; empty if nothing did, or if it is damaged."""
-    return read_json_if_whole(path)
 
 
 def set_aside(folder: Path, files: Iterable[str], source: str) -> None:

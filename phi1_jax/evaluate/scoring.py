@@ -35,12 +35,11 @@ from phi1_jax.evaluate.saved import (
     SCORED,
     note_settings,
     read_rows,
-    read_settings,
     set_aside,
     sha256,
     write_rows,
 )
-from phi1_jax.files import parse_json, write_json
+from phi1_jax.files import parse_json, read_json_if_whole, write_json
 from phi1_jax.sandbox import Verdict
 
 DEFAULT_KS = (1, 10, 100)
@@ -118,7 +117,7 @@ def score_samples(
       splits: score the two parts of each too.
     """
     executor.self_check(benchmark)
-    known = read_settings(output / EXECUTION).get("samples")
+    known = read_json_if_whole(output / EXECUTION).get("samples")
     if (output / SAMPLING).exists() and known != _identity(samples):
         set_aside(output, DRAWN + SCORED, "another run")
     return _score(

@@ -156,7 +156,7 @@ class _File:
         self._name = name
         self._path: Path | None = None
         self._file: IO[bytes] | None = None
-        self._whole: int | None = None  # bytes up to the last write that did not fail
+        self._whole: int | None = None  # bytes up to the last write that did not fail, if known
         self._failing = False
 
     def open(self, path: Path, end: bytes = b"") -> None:
@@ -173,9 +173,10 @@ class _File:
             if self._file is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = self._path.open("ab")
-                if self._whole is not None:
-                    self._file.truncate(self._whole)
-                    self._file.seek(0, os.SEEK_END)
+                if self._whole is None:
+                    self._whole = self._file.tell()
+                self._file.truncate(self._whole)
+                self._file.seek(0, os.SEEK_END)
             write(self._file)
             self._file.flush()
             self._whole, self._failing = self._file.tell(), False

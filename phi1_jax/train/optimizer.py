@@ -18,7 +18,8 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     """Gradient clipping by global norm, then the configured optimizer.
 
     Weight decay acts on matrices and the embedding, not on biases and LayerNorms [ours: the paper
-    does not say].
+    does not say]. With Muon it acts on these too: optax's muon, whose Adam has the rest, takes no
+    mask for it.
     """
     if config.name == "muon":
         optimizer = muon(

@@ -35,7 +35,8 @@ IDENTITY = "identity.json"
 CHANGES = "changes.jsonl"
 RESULT = "result.json"
 
-# Fields that change speed or bookkeeping, and of what is learned only the bits that dropout draws.
+# Fields and groups that change speed or bookkeeping, and of what is learned only the bits that
+# dropout draws.
 FREE_FIELDS = (
     "log_every_steps",
     "data.max_rows_without_target",
@@ -44,8 +45,8 @@ FREE_FIELDS = (
     "peak_tflops",
     "micro_batch_size",
     "loss_chunks",
-    "checkpoint.",
-    "mesh.",
+    "checkpoint",
+    "mesh",
     "model.remat",
     "model.scan_unroll",
     "model.attention",
@@ -60,10 +61,11 @@ Identity = dict[str, Any]
 
 def identity_of(config: RunConfig, loader: Loader) -> Identity:
     """All that decides what a run learns: dotted field -> value or fingerprint."""
+    left_out = (*FREE_FIELDS, "data.sources", "data.tokenizer", "init_from")
     found = {
         name: value
         for name, value in flatten(to_dict(config)).items()
-        if not name.startswith((*FREE_FIELDS, "data.sources", "data.tokenizer", "init_from"))
+        if not any(_within(name, other) for other in left_out)
     }
     found |= loader.identity | {"init_from": _weights_identity(config.init_from)}
     return json.loads(json.dumps(found))
@@ -255,10 +257,14 @@ def go_on_reading(
     if not position:
         return loader.go_on(0, {}, config.steps)
     old = _as_now(position["identity"], identity)
-    changed = {name for name in old.keys() | identity.keys() if old.get(name) != identity.get(name)}
-    changed = {name for name in changed if name.startswith("data.") or name == "seed"}
-    if "steps" in changed and any(source.epochs for source in config.data.sources):
-        changed.add("steps")
+    mixing = ["data", "seed"]
+    if any(source.epochs for source in config.data.sources):
+        mixing.append("steps")  # they decide how epochs are spread
+    changed = {
+        name
+        for name in old.keys() | identity.keys()
+        if old.get(name) != identity.get(name) and any(_within(name, other) for other in mixing)
+    }
     if not changed - {"data.loss_on", "data.tokenizer"}:
         mixture = position["mixture"]
         return loader.go_on(mixture["step"], mixture["rows"], config.steps)

@@ -149,3 +149,16 @@ def test_a_run_of_fewer_steps_than_the_warm_up_gets_a_shorter_one(tmp_path, capl
     assert {"--config.steps=10", "--config.optimizer.warmup_steps=1"} <= set(short)
     assert not any("warmup" in argument for argument in whole)
     assert "of_10: the warm-up is shortened from 20 to 1 steps, for a run of 10" in caplog.text
+
+
+def test_training_is_done_again_when_its_config_says_something_else(tmp_path):
+    text = (REPOSITORY / "configs" / "phi1_tiny.py").read_text()
+    identities = []
+    for changed in (text, text, text.replace("weight_decay = 0.1", "weight_decay = 0.2")):
+        file = tmp_path / "mine.py"
+        file.write_text(changed)
+        pipeline = Pipeline(tmp_path / "runs", REPOSITORY / "launch")
+        data = Data(tmp_path, tmp_path, {})
+        Recipe(file, {}, {}).add_training(pipeline, data, "mine", {"x": (tmp_path, 1.0)}, 20)
+        identities.append(pipeline.stages["mine"].identity)
+    assert identities[0] == identities[1] != identities[2]

@@ -1,5 +1,7 @@
-"""A model that is evaluated on several devices: the same samples and scores as on one."""
+"""Models on devices: several give the same samples and scores as one; one model at a time."""
 
+import gc
+import weakref
 from itertools import chain
 
 import jax
@@ -7,7 +9,12 @@ import numpy as np
 from flax import nnx
 
 from phi1_jax.config import ModelConfig
-from phi1_jax.evaluate.evaluate import Checkpoint
+from phi1_jax.corpus.problems import Problem
+from phi1_jax.evaluate import evaluate
+from phi1_jax.evaluate.benchmarks import humaneval
+from phi1_jax.evaluate.bits_per_byte import SolutionBits
+from phi1_jax.evaluate.evaluate import BITS_PER_BYTE, Checkpoint, EvaluationConfig
+from phi1_jax.evaluate.samples import SamplingPlan
 from phi1_jax.generate.generator import Generator
 from phi1_jax.generate.score import token_logprobs
 from phi1_jax.model.phi import Phi
@@ -42,3 +49,32 @@ def test_all_devices_are_used_and_change_nothing(tmp_path):
     for ours, theirs in zip(chain(*made), chain(*expected), strict=True):
         assert ours.token_ids == theirs.token_ids
         np.testing.assert_allclose(ours.logprobs, theirs.logprobs, atol=1e-5)
+
+
+class Weights:
+    """In the place of a model's."""
+
+
+def test_one_model_is_in_memory_at_a_time(tmp_path, monkeypatch):
+    loaded = []
+
+    def measure(benchmark, config, weights, tokenizer):
+        gc.collect()
+        assert all(earlier() is None for earlier in loaded)
+        loaded.append(weakref.ref(weights))
+        return [SolutionBits(task.task_id, 8.0, 8, 2, 0, 1) for task in benchmark.tasks]
+
+    monkeypatch.setattr(evaluate, "solution_bits", measure)
+    monkeypatch.setattr(evaluate, "load_tokenizer", lambda folder: None)
+    monkeypatch.setattr("phi1_jax.run.checkpoint.load_model", lambda *_: (None, Weights()))
+    monkeypatch.setattr(Checkpoint, "identity", "weights")
+    monkeypatch.setattr(Checkpoint, "step", 0)
+    problem = Problem("own/0", "def f(x):\n", "f", "    return x\n", "")
+    evaluate.evaluate_checkpoints(
+        [Checkpoint(f"{name}={tmp_path}") for name in ("a", "b")],
+        humaneval([problem], "own"),
+        tmp_path / "out",
+        EvaluationConfig(metrics=(BITS_PER_BYTE,)),
+        SamplingPlan(),
+    )
+    assert len(loaded) == 2

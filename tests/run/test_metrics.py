@@ -134,6 +134,25 @@ def test_curves_come_back_with_the_disk(tmp_path, caplog):
     assert [e.step for e in events.Scalars("loss/train")] == [1, 3]
 
 
+def test_a_first_record_that_fails_takes_no_other_along(tmp_path, monkeypatch):
+    class Torn:
+        def __init__(self, file):
+            self.file = file
+
+        def write(self, data):
+            self.file.write(data[: len(data) // 2])
+            raise OSError(28, "No space left on device")
+
+    writer = MetricsWriter(tmp_path)
+    monkeypatch.setattr("phi1_jax.run.metrics.RecordWriter", Torn)
+    writer.scalars(1, {"train/loss": 1.0})
+    monkeypatch.undo()
+    writer.scalars(2, {"train/loss": 2.0})
+    writer.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [e.step for e in events.Scalars("loss/train")] == [2]
+
+
 def test_a_torn_line_takes_no_other_along(tmp_path):
     whole = '{"step": 40, "train/loss": 1.0}\n'
     (tmp_path / "metrics.jsonl").write_text(whole + '{"step": 41, "train/lo')

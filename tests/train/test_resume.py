@@ -11,6 +11,7 @@ import pytest
 from phi1_jax.errors import UserError
 from phi1_jax.run.checkpoint import load_model
 from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.tokens.loader import Loader
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 from phi1_jax.train.loop import train
 from phi1_jax.train.resume import record_start
@@ -43,6 +44,9 @@ def test_every_change_is_refused_by_name(config, run, shards):
         "steps": replace(config, steps=8),
         "optimizer.weight_decay": replace(
             config, optimizer=replace(config.optimizer, weight_decay=0.2)
+        ),
+        "model.attention_dropout": replace(
+            config, model=replace(config.model, attention_dropout=0.1)
         ),
         "data.global_batch_size": replace(config, data=replace(config.data, global_batch_size=8)),
         "data.loss_on": replace(config, data=replace(config.data, loss_on="solutions")),
@@ -152,6 +156,18 @@ def test_changed_data_goes_on_where_each_source_stands(config, run, caplog):
     assert train(changed, run, trace=True)["start_step"] == 4
     again = [row for row in read_trace(run) if "examples" in row][8:]
     assert again == rows[4:]
+
+
+def test_an_extended_run_repeats_no_row_of_a_source_with_epochs(config, tmp_path):
+    code, exercises = config.data.sources
+    config = with_sources(config, code, replace(exercises, epochs=0.25))
+    run = tmp_path / "run"
+    train(config, run, trace=True)
+    train(replace(config, steps=8), run, allow_change=["steps"], trace=True)
+    pairs = [tuple(pair) for row in read_trace(run) for pair in row.get("examples", ())]
+    assert len(set(pairs)) == len(pairs) == 8 * 16
+    n_rows = len(Loader(config.data, 0, 8).sources[1].trained)
+    assert abs(sum(source for source, _ in pairs) - n_rows / 4) <= 1
 
 
 def test_finetuning_starts_from_the_weights(config, run, tmp_path):
