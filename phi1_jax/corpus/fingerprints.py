@@ -1,12 +1,13 @@
 """What of a document could give a benchmark problem away: its words, its functions, its chain.
 
 A problem hides in more places than a docstring or a function of a module: in comments, in strings
-(also JSON, notebooks, lists of lines), in fences, in code that does not parse, in methods. So words
-are those of every comment and string, and functions are looked for at any depth, in strings and
-behind what may stand before each line of a listing ("# ", ">>> ", "+").
+(also JSON, notebooks, lists of lines), in fences, in HTML, in code that does not parse, in methods.
+So words are those of every comment and string, and functions are looked for at any depth, in
+strings, between tags, and behind what may stand before each line of a listing ("# ", ">>> ", "+").
 """
 
 import ast
+import html
 import re
 import zlib
 from array import array
@@ -43,12 +44,19 @@ _ESCAPE = re.compile(
     r"\\(?:u([\da-fA-F]{4})|x([\da-fA-F]{2})|U(00(?:0[\da-fA-F]|10)[\da-fA-F]{4})|"
     r"([0-7]{1,3})|([\s\S]))"
 )
-_ESCAPED = {"n": "\n", "t": "    ", "r": "", "f": " ", "v": " ", "b": " ", "a": " ", "\n": ""}
+_ESCAPED = {"n": "\n", "t": "\t", "r": "", "f": " ", "v": " ", "b": " ", "a": " ", "\n": ""}
 # Where only words matter: escapes of any level, and what marks words in HTML and Markdown.
 _NESTED_ESCAPE = re.compile(r"\\+(?:u[\da-fA-F]{4}|[nrt])?|&#?\w+;")
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|\](?:\([^()\s]*\)|\[[^\[\]\n]*\])")
+# Code of a page: tags, and signs that are written as entities.
+_LINE_TAG = re.compile(r"</?(?:br|p|pre|div|li|tr|h\d)\b[^<>\n]*>")
+_TAG = re.compile(r"</?[A-Za-z][^<>\n]*>")
+_ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#0*39|#x27);")
 # The head of a function, and before it what is not code: blanks, "# ", ">>> ", "+", a line number.
-_DEF = re.compile(r"""^([^A-Za-z_\n"']*)(?:async[ \t]+)?def[ \t]+\w""", re.MULTILINE)
+_DEF = re.compile(
+    r"""^((?:[ \t]*In \[\d+\]:)?[^A-Za-z_\n"']*)(?:async[ \t]+)?def[ \t]+\w""", re.MULTILINE
+)
+_NUMBER = re.compile(r"[ \t]*\d+")
 _MARKED_DEF = re.compile(r"""^[ \t]*[^A-Za-z_\s"'][^A-Za-z_\n"']*def[ \t]+\w""", re.MULTILINE)
 # `def f[T](x: T)`, which Python reads from 3.12 on.
 _TYPE_PARAMETERS = re.compile(r"(?<=\w)\[.*?\]\(")
@@ -186,11 +194,14 @@ def _all_code(
     if tree is None or _MARKED_DEF.search(text):
         yield from _listings(text, marked=tree is not None)
     if nesting < _MAX_NESTING:
-        for lexeme in lexemes:
-            # A comment is a marked listing of the text that it stands in.
-            if lexeme[0:1] != "#" and "def " in lexeme:
-                inner = list(_comments_and_strings(lexeme))
-                yield from _all_code(lexeme, parse_python(lexeme), inner, nesting + 1)
+        # A comment is a marked listing of the text that it stands in.
+        inner = [lexeme for lexeme in lexemes if lexeme[0:1] != "#" and "def " in lexeme]
+        # `return a &lt; b` parses, as two statements.
+        if "def" in text and (_ENTITY.search(text) or (tree is None and "</" in text)):
+            inner.append(html.unescape(_TAG.sub("", _LINE_TAG.sub("\n", text))))
+        for other in inner:
+            found = list(_comments_and_strings(other))
+            yield from _all_code(other, parse_python(other), found, nesting + 1)
 
 
 def _listings(text: str, marked: bool = False) -> Iterator[tuple[str, ast.Module]]:
@@ -201,29 +212,50 @@ def _listings(text: str, marked: bool = False) -> Iterator[tuple[str, ast.Module
     """
     if not _DEF.search(text):
         return
-    lines = text.expandtabs(4).split("\n")
+    lines = text.expandtabs().split("\n")  # to eighths, as Python 2 read them beside blanks
     end = 0
     for start, line in enumerate(lines):
         head = _DEF.match(line)
         if start < end or head is None or (marked and not head[1].strip()):
             continue
-        width = len(head[1])
-        found = [line[width:]]
-        quotes = _TRIPLE.findall(line)
-        for other in lines[start + 1 : start + _MAX_LINES]:
-            mark, rest = other[:width], other[width:]
-            inside = len(quotes) % 2 == 1
-            if mark.strip() and re.search("[A-Za-z_\"']", mark) and not inside:
-                break
-            if rest.strip() and rest[0] not in " )]}#" and not inside:
-                break
-            found.append(rest)
-            quotes += _TRIPLE.findall(rest)
-        if "|" in head[1]:  # a column of a table
+        some, mark = lines[start : start + _MAX_LINES], head[1]
+        found = _below(some, mark)
+        if _NUMBER.match(mark):  # 9 and 10 need not end in the same column
+            other = _below(some, mark, by_number=True)
+            if other != found and parse_python("\n".join(other) + "\n"):
+                found = other
+        if "|" in mark:  # a column of a table
             found = [_CELL_END.sub("", other) for other in found]
         if parsed := _parse_leniently(found):
             yield parsed
             end = start + len(found)
+
+
+def _below(lines: list[str], mark: str, by_number: bool = False) -> list[str]:
+    """The lines of the function that begins in the first, without what stands before each.
+
+    Args:
+      mark: what stands before the head of the function.
+      by_number: of each line its own number and what follows the head's, which may be wider or
+        narrower than the head's; else as many columns as the head has.
+    """
+    width = len(mark)
+    number = by_number and _NUMBER.match(mark)
+    other_side = {"": "-", "+": "-", "-": "+"}.get(mark.strip())  # of a diff
+    found = [lines[0][width:]]
+    quotes = _TRIPLE.findall(found[0])
+    for line in lines[1:]:
+        own = number and _NUMBER.match(line)
+        cut = width + own.end() - number.end() if number and own else width
+        before, rest = line[:cut], line[cut:]
+        ends = re.search("[A-Za-z_\"']", before) or (rest.strip() and rest[0] not in " )]}#")
+        if before.strip() and before.strip() == other_side:
+            rest = ""
+        elif ends and len(quotes) % 2 == 0:  # not inside a string
+            break
+        found.append(rest)
+        quotes += _TRIPLE.findall(rest)
+    return found
 
 
 def _parse_leniently(lines: list[str]) -> tuple[str, ast.Module] | None:

@@ -1,5 +1,6 @@
 import ast
 import base64
+import html
 import importlib
 import inspect
 import json
@@ -201,6 +202,10 @@ def lines(code, mark):
     return "".join(f"{mark}{line}\n" for line in code.splitlines())
 
 
+def numbered(code, form, first):
+    return "".join(f"{form.format(i)}{line}\n" for i, line in enumerate(code.splitlines(), first))
+
+
 def method(first, code=RENAMED, before=""):
     return "class A:\n" + lines(before + code.replace("(values", f"({first}, values"), "    ")
 
@@ -242,7 +247,17 @@ HIDDEN_CODE = {
     "quoted mail": "He wrote:\n" + lines(RENAMED, "> "),
     "column of a table": "| code |\n|---|\n"
     + "".join(f"| {line:60} |\n" for line in RENAMED.splitlines()),
-    "line numbers": "".join(f"{i:3} {line}\n" for i, line in enumerate(RENAMED.splitlines())),
+    "line numbers": numbered(RENAMED, "{:3} ", 0),
+    "line numbers of other widths": numbered(RENAMED, "{}: ", 98),
+    "line numbers aligned to the left": numbered(RENAMED, "{:<4}", 98),
+    "diff that holds the old lines": "@@ -1 +1 @@\n"
+    + lines(RENAMED.replace("    return", "    a = 1\n" * 8 + "    return"), " ")
+    .replace("     a", "-    a").replace("     return", "+    return"),
+    "tabs of eight beside blanks": "class A:\n" + lines(RENAMED, "    ").replace(" " * 8, "\t"),
+    "such tabs in JSON": json.dumps(lines(RENAMED, "    ").replace(" " * 8, "\t") + PYTHON_2),
+    "IPython": "In [1]: " + lines(RENAMED, "   ...: ")[8:],
+    "page": f"<p>Code:</p><pre><code>{RENAMED}</code></pre>",
+    "highlighted page": lines(RENAMED, "<li><b>").replace("\n", "</b></li>\n"),
 }  # fmt: skip
 HIDDEN_WORDS = {
     "comment": f"# {TASK}\ndef f(a):\n    return a\n",
@@ -272,6 +287,20 @@ def test_a_leak_is_found_wherever_it_hides(name):
         text, measure = HIDDEN_WORDS[name], "text"
     (leak,) = compare([Document("hidden", text, "x")]).values()
     assert leak.task_ids == {measure: "bench/0"}
+
+
+def test_code_is_read_with_the_signs_that_a_page_escapes():
+    problem = Problem("p/0", 'def f(a, b):\n    """D."""\n', "f",
+                      "    c = max(a)\n    return c < b and '&' not in a\n", "")  # fmt: skip
+    code = html.escape(problem.prompt + problem.canonical_solution)
+    for text in (
+        code,
+        html.escape(code),
+        f"<pre>{code}</pre>",
+        json.dumps({"body": f"<p>A</p><pre><code>{code}</code></pre>"}),
+        "def f(a, b):\n    c = max(a)\n    return c &lt; b and '&amp;' not in a\n",  # parses
+    ):
+        assert compare([Document("x", text, "x")], [problem])[0].match_rate == 1, text
 
 
 @pytest.mark.slow
@@ -353,8 +382,7 @@ def test_what_is_not_caught():
         "words between placeholders": Document(
             "f", f"x = f'{TASK[:20]}{{n}}{TASK[21:50]}{{n}}{TASK[51:]}'\n", "x"
         ),
-        "HTML": Document("html", f"<pre><code>{RENAMED}</code></pre>", "x"),
-        "IPython": Document("ipy", "In [1]: " + lines(RENAMED, "   ...: ")[8:], "x"),
+        "Cython": Document("pyx", RENAMED.replace("def pick(", "cpdef list pick(list "), "x"),
         "CSV": Document("csv", f'id,code\n1,"{RENAMED}"\n', "x"),
         "encoded": Document("b64", base64.b64encode(RENAMED.encode()).decode(), "x"),
     }
