@@ -9,6 +9,7 @@ strings, between tags, and behind what may stand before each line of a listing (
 import ast
 import html
 import re
+import unicodedata
 import zlib
 from array import array
 from collections.abc import Iterator
@@ -25,6 +26,16 @@ _BREAK = "|"
 BREAK = zlib.crc32(_BREAK.encode())
 # Numbers in a row are one word: else any table of numbers would be like any other.
 _WORD = re.compile(r"[a-z]+|\d+(?:[^a-z\d]+\d+)*", re.ASCII)
+# The same in any script. Where no blanks part words, each character is one: in Thai, Lao, Burmese,
+# Khmer, Japanese and Chinese. Accents and vowel signs, of Hindi say, belong to their word.
+_CHARACTERS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+)
+_MARKS = "\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0670\u0900-\u0963\u0980-\u0dff"
+_ANY_WORD = re.compile(rf"[{_CHARACTERS}]|(?:[^\W\d_{_CHARACTERS}]|[{_MARKS}])+|\d+(?:[\W_]+\d+)*")
+_CHARACTER = re.compile(f"[{_CHARACTERS}]")
+_PER_WORD = 2  # such characters say as much as a word of English
 # An example ends at a blank line, as doctest has it, or with its text.
 _DOCTEST = re.compile(r"^[ \t]*>>>.*?(?:\n[ \t]*(?:\n|\Z)|\Z)", re.MULTILINE | re.DOTALL)
 # A comment, or what stands between the quotes of a string. None in quotes of one character begins
@@ -81,12 +92,15 @@ class Fingerprint:
       functions: for each function the hashed tokens of its syntax tree, local names numbered,
         uint32[n]; as written, and with the statements of each block sorted (see `tree_tokens`).
       composition: the primitives that solve it, in order; empty where they are not stated.
+      per_word: how many of a problem's `words` say as much as a word of English: more than one
+        where they are characters, see `normalize_words`.
     """
 
     id: str
     words: array
     functions: tuple[tuple[array, array], ...]
     composition: tuple[str, ...] = ()
+    per_word: int = 1
 
 
 def fingerprint_document(document: Document) -> Fingerprint:
@@ -115,14 +129,16 @@ def fingerprint_problem(problem: Problem) -> Fingerprint:
     tree = parse_python(problem.prompt + problem.canonical_solution)
     functions = [function for function, _ in _functions(tree)] if tree else []
     entry = [function for function in functions if function.name == problem.entry_point]
-    if tree is None or not entry:
-        # A solution that this Python cannot parse still has words to compare.
-        return Fingerprint(problem.task_id, _task_words([problem.prompt]), (), problem.composition)
-    # MBPP's task stands before the program, HumanEval's in the function, if not always first.
-    statements = [*tree.body[:1], *entry[-1].body]
-    texts = [text for statement in statements if (text := _text_of(statement)) is not None]
-    trees = (tree_tokens(entry[-1]),)
-    return Fingerprint(problem.task_id, _task_words(texts), trees, problem.composition)
+    texts, trees = [problem.prompt], []
+    if tree is not None and entry:  # else there are still words to compare
+        # MBPP's task stands before the program, HumanEval's in the function, if not always first.
+        statements = [*tree.body[:1], *entry[-1].body]
+        texts = [text for statement in statements if (text := _text_of(statement)) is not None]
+        trees = [tree_tokens(entry[-1])]
+    words = _task_words(texts)
+    n_characters = sum(map(bool, map(_CHARACTER.fullmatch, words)))
+    per_word = _PER_WORD if 2 * n_characters > len(words) else 1
+    return Fingerprint(problem.task_id, _hash(words), tuple(trees), problem.composition, per_word)
 
 
 def code_blocks(text: str) -> Iterator[tuple[str, ast.Module]]:
@@ -135,22 +151,28 @@ def code_blocks(text: str) -> Iterator[tuple[str, ast.Module]]:
 
 
 def normalize_words(text: str) -> list[str]:
-    """Lower-case words; numbers become "0", several in a row one "0"."""
+    """Lower-case words; numbers become "0", several in a row one "0".
+
+    Where words are not parted by blanks, as in Chinese, each character counts as one.
+    """
     if "\\" in text or "&" in text:
         text = _NESTED_ESCAPE.sub(" ", text)
     if "</" in text or "<br" in text or "](" in text or "][" in text:
         text = _MARKUP.sub(" ", text)
-    return ["0" if word[0] <= "9" else word for word in _WORD.findall(text.lower())]
+    if text.isascii():
+        return ["0" if word[0] <= "9" else word for word in _WORD.findall(text.lower())]
+    found = _ANY_WORD.findall(unicodedata.normalize("NFKC", text.lower()))
+    return ["0" if word[0].isdecimal() else word for word in found]
 
 
-def _task_words(texts: list[str]) -> array:
+def _task_words(texts: list[str]) -> list[str]:
     """What stands between two examples is a text of its own."""
     words = [_BREAK]
     for text in texts:
         for part in _DOCTEST.split(text):
             if found := normalize_words(part):
                 words += [*found, _BREAK]
-    return _hash(words)
+    return words
 
 
 def _comments_and_strings(text: str) -> Iterator[str]:

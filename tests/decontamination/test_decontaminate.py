@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import textwrap
+import unicodedata
 import zlib
 from pathlib import Path
 
@@ -287,6 +288,49 @@ def test_a_leak_is_found_wherever_it_hides(name):
         text, measure = HIDDEN_WORDS[name], "text"
     (leak,) = compare([Document("hidden", text, "x")]).values()
     assert leak.task_ids == {measure: "bench/0"}
+
+
+TASKS = {
+    "Russian": "Верни наибольшее чётное число из списка целых чисел, которое не делится на три и"
+    " больше нуля, или ноль.",
+    "Chinese": "给定一个整数列表,返回其中最大的偶数,该偶数不能被三整除并且大于零,否则返回零。",
+    "Japanese": "整数のリストから、3で割り切れない正の最大の偶数を返します。なければ0を返します。",
+    "Hindi": "पूर्णांकों की सूची से सबसे बड़ी सम संख्या लौटाएँ जो तीन से विभाज्य न हो और शून्य से बड़ी हो।",
+    "Arabic": "أعد أكبر عدد زوجي من قائمة الأعداد الصحيحة لا يقبل القسمة على ثلاثة وأكبر من الصفر.",
+    "Vietnamese": "Trả về số chẵn lớn nhất trong danh sách không chia hết cho ba và lớn hơn không.",
+    "Thai": "ส่งคืนจำนวนคู่ที่มากที่สุดในรายการซึ่งหารด้วยสามไม่ลงตัวและมากกว่าศูนย์",
+}
+
+
+@pytest.mark.parametrize("language", TASKS)
+def test_a_task_is_words_in_any_script(language):
+    task = TASKS[language]
+    problem = Problem("t/0", f'def f(a):\n    """{task}"""\n', "f", "    return max(a) + 17\n", "")
+    hidden = [
+        "# " + task.upper().replace(" ", "\n# ") + "\nx = 1\n",
+        f"x = {task!r}\n",
+        json.dumps({"prompt": problem.prompt}),  # escaped
+        unicodedata.normalize("NFD", f'"""{task}"""\n'),
+        f"<p>{task} {task}</p>",
+    ]
+    documents = [Document("x", text, "x") for text in hidden]
+    assert sorted(compare(documents, [problem])) == list(range(len(hidden)))
+    others = [Document("x", other, "x") for name, other in TASKS.items() if name != language]
+    begun = [Document("x", f"# {task[: len(task) // 4]}\nx = 1\n", "x")]  # a fourth of the task
+    assert compare([*others, *begun], [problem]) == {}
+
+
+def test_two_characters_of_chinese_count_as_a_word():
+    def problem(task):
+        return Problem("t/0", f'def f(a):\n    """{task}"""\n', "f", "    return a * 17\n", "")
+
+    long = problem(TASKS["Chinese"])
+    shared = "".join(c for c in TASKS["Chinese"] if c.isalpha())
+    for n, found in ((25, 0), (26, 1)):
+        assert len(compare([Document("x", f"# {shared[3 : 3 + n]}\n", "x")], [long])) == found
+    within = Document("x", "# 首先返回两数之和然后停止\n", "x")
+    assert not compare([within], [problem("返回两数之和")])
+    assert compare([Document("x", "# 返回两数之和。\n", "x")], [problem("返回两数之和")])
 
 
 def test_code_is_read_with_the_signs_that_a_page_escapes():
