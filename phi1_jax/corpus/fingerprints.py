@@ -1,13 +1,15 @@
 """What of a document could give a benchmark problem away: its words, its functions, its chain.
 
 A problem hides in more places than a docstring or a function of a module: in comments, in strings
-(also JSON, notebooks, lists of lines), in fences, in code that does not parse, in methods. So words
-are those of every comment and string, and functions are looked for at any depth, in strings and
-behind what may stand before each line of a listing ("# ", ">>> ", "+").
+(also JSON, notebooks, lists of lines), in fences, in HTML, in code that does not parse, in methods.
+So words are those of every comment and string, and functions are looked for at any depth, in
+strings, between tags, and behind what may stand before each line of a listing ("# ", ">>> ", "+").
 """
 
 import ast
+import html
 import re
+import unicodedata
 import zlib
 from array import array
 from collections.abc import Iterator
@@ -24,6 +26,16 @@ _BREAK = "|"
 BREAK = zlib.crc32(_BREAK.encode())
 # Numbers in a row are one word: else any table of numbers would be like any other.
 _WORD = re.compile(r"[a-z]+|\d+(?:[^a-z\d]+\d+)*", re.ASCII)
+# The same in any script. Where no blanks part words, each character is one: in Thai, Lao, Burmese,
+# Khmer, Japanese and Chinese. Accents and vowel signs, of Hindi say, belong to their word.
+_CHARACTERS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+)
+_MARKS = "\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0670\u0900-\u0963\u0980-\u0dff"
+_ANY_WORD = re.compile(rf"[{_CHARACTERS}]|(?:[^\W\d_{_CHARACTERS}]|[{_MARKS}])+|\d+(?:[\W_]+\d+)*")
+_CHARACTER = re.compile(f"[{_CHARACTERS}]")
+_PER_WORD = 2  # such characters say as much as a word of English
 # An example ends at a blank line, as doctest has it, or with its text.
 _DOCTEST = re.compile(r"^[ \t]*>>>.*?(?:\n[ \t]*(?:\n|\Z)|\Z)", re.MULTILINE | re.DOTALL)
 # A comment, or what stands between the quotes of a string. None in quotes of one character begins
@@ -43,12 +55,19 @@ _ESCAPE = re.compile(
     r"\\(?:u([\da-fA-F]{4})|x([\da-fA-F]{2})|U(00(?:0[\da-fA-F]|10)[\da-fA-F]{4})|"
     r"([0-7]{1,3})|([\s\S]))"
 )
-_ESCAPED = {"n": "\n", "t": "    ", "r": "", "f": " ", "v": " ", "b": " ", "a": " ", "\n": ""}
+_ESCAPED = {"n": "\n", "t": "\t", "r": "", "f": " ", "v": " ", "b": " ", "a": " ", "\n": ""}
 # Where only words matter: escapes of any level, and what marks words in HTML and Markdown.
 _NESTED_ESCAPE = re.compile(r"\\+(?:u[\da-fA-F]{4}|[nrt])?|&#?\w+;")
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|\](?:\([^()\s]*\)|\[[^\[\]\n]*\])")
+# Code of a page: tags, and signs that are written as entities.
+_LINE_TAG = re.compile(r"</?(?:br|p|pre|div|li|tr|h\d)\b[^<>\n]*>")
+_TAG = re.compile(r"</?[A-Za-z][^<>\n]*>")
+_ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#0*39|#x27);")
 # The head of a function, and before it what is not code: blanks, "# ", ">>> ", "+", a line number.
-_DEF = re.compile(r"""^([^A-Za-z_\n"']*)(?:async[ \t]+)?def[ \t]+\w""", re.MULTILINE)
+_DEF = re.compile(
+    r"""^((?:[ \t]*In \[\d+\]:)?[^A-Za-z_\n"']*)(?:async[ \t]+)?def[ \t]+\w""", re.MULTILINE
+)
+_NUMBER = re.compile(r"[ \t]*\d+")
 _MARKED_DEF = re.compile(r"""^[ \t]*[^A-Za-z_\s"'][^A-Za-z_\n"']*def[ \t]+\w""", re.MULTILINE)
 # `def f[T](x: T)`, which Python reads from 3.12 on.
 _TYPE_PARAMETERS = re.compile(r"(?<=\w)\[.*?\]\(")
@@ -73,12 +92,15 @@ class Fingerprint:
       functions: for each function the hashed tokens of its syntax tree, local names numbered,
         uint32[n]; as written, and with the statements of each block sorted (see `tree_tokens`).
       composition: the primitives that solve it, in order; empty where they are not stated.
+      per_word: how many of a problem's `words` say as much as a word of English: more than one
+        where they are characters, see `normalize_words`.
     """
 
     id: str
     words: array
     functions: tuple[tuple[array, array], ...]
     composition: tuple[str, ...] = ()
+    per_word: int = 1
 
 
 def fingerprint_document(document: Document) -> Fingerprint:
@@ -107,14 +129,16 @@ def fingerprint_problem(problem: Problem) -> Fingerprint:
     tree = parse_python(problem.prompt + problem.canonical_solution)
     functions = [function for function, _ in _functions(tree)] if tree else []
     entry = [function for function in functions if function.name == problem.entry_point]
-    if tree is None or not entry:
-        # A solution that this Python cannot parse still has words to compare.
-        return Fingerprint(problem.task_id, _task_words([problem.prompt]), (), problem.composition)
-    # MBPP's task stands before the program, HumanEval's in the function, if not always first.
-    statements = [*tree.body[:1], *entry[-1].body]
-    texts = [text for statement in statements if (text := _text_of(statement)) is not None]
-    trees = (tree_tokens(entry[-1]),)
-    return Fingerprint(problem.task_id, _task_words(texts), trees, problem.composition)
+    texts, trees = [problem.prompt], []
+    if tree is not None and entry:  # else there are still words to compare
+        # MBPP's task stands before the program, HumanEval's in the function, if not always first.
+        statements = [*tree.body[:1], *entry[-1].body]
+        texts = [text for statement in statements if (text := _text_of(statement)) is not None]
+        trees = [tree_tokens(entry[-1])]
+    words = _task_words(texts)
+    n_characters = sum(map(bool, map(_CHARACTER.fullmatch, words)))
+    per_word = _PER_WORD if 2 * n_characters > len(words) else 1
+    return Fingerprint(problem.task_id, _hash(words), tuple(trees), problem.composition, per_word)
 
 
 def code_blocks(text: str) -> Iterator[tuple[str, ast.Module]]:
@@ -127,22 +151,28 @@ def code_blocks(text: str) -> Iterator[tuple[str, ast.Module]]:
 
 
 def normalize_words(text: str) -> list[str]:
-    """Lower-case words; numbers become "0", several in a row one "0"."""
+    """Lower-case words; numbers become "0", several in a row one "0".
+
+    Where words are not parted by blanks, as in Chinese, each character counts as one.
+    """
     if "\\" in text or "&" in text:
         text = _NESTED_ESCAPE.sub(" ", text)
     if "</" in text or "<br" in text or "](" in text or "][" in text:
         text = _MARKUP.sub(" ", text)
-    return ["0" if word[0] <= "9" else word for word in _WORD.findall(text.lower())]
+    if text.isascii():
+        return ["0" if word[0] <= "9" else word for word in _WORD.findall(text.lower())]
+    found = _ANY_WORD.findall(unicodedata.normalize("NFKC", text.lower()))
+    return ["0" if word[0].isdecimal() else word for word in found]
 
 
-def _task_words(texts: list[str]) -> array:
+def _task_words(texts: list[str]) -> list[str]:
     """What stands between two examples is a text of its own."""
     words = [_BREAK]
     for text in texts:
         for part in _DOCTEST.split(text):
             if found := normalize_words(part):
                 words += [*found, _BREAK]
-    return _hash(words)
+    return words
 
 
 def _comments_and_strings(text: str) -> Iterator[str]:
@@ -186,11 +216,14 @@ def _all_code(
     if tree is None or _MARKED_DEF.search(text):
         yield from _listings(text, marked=tree is not None)
     if nesting < _MAX_NESTING:
-        for lexeme in lexemes:
-            # A comment is a marked listing of the text that it stands in.
-            if lexeme[0:1] != "#" and "def " in lexeme:
-                inner = list(_comments_and_strings(lexeme))
-                yield from _all_code(lexeme, parse_python(lexeme), inner, nesting + 1)
+        # A comment is a marked listing of the text that it stands in.
+        inner = [lexeme for lexeme in lexemes if lexeme[0:1] != "#" and "def " in lexeme]
+        # `return a &lt; b` parses, as two statements.
+        if "def" in text and (_ENTITY.search(text) or (tree is None and "</" in text)):
+            inner.append(html.unescape(_TAG.sub("", _LINE_TAG.sub("\n", text))))
+        for other in inner:
+            found = list(_comments_and_strings(other))
+            yield from _all_code(other, parse_python(other), found, nesting + 1)
 
 
 def _listings(text: str, marked: bool = False) -> Iterator[tuple[str, ast.Module]]:
@@ -201,29 +234,50 @@ def _listings(text: str, marked: bool = False) -> Iterator[tuple[str, ast.Module
     """
     if not _DEF.search(text):
         return
-    lines = text.expandtabs(4).split("\n")
+    lines = text.expandtabs().split("\n")  # to eighths, as Python 2 read them beside blanks
     end = 0
     for start, line in enumerate(lines):
         head = _DEF.match(line)
         if start < end or head is None or (marked and not head[1].strip()):
             continue
-        width = len(head[1])
-        found = [line[width:]]
-        quotes = _TRIPLE.findall(line)
-        for other in lines[start + 1 : start + _MAX_LINES]:
-            mark, rest = other[:width], other[width:]
-            inside = len(quotes) % 2 == 1
-            if mark.strip() and re.search("[A-Za-z_\"']", mark) and not inside:
-                break
-            if rest.strip() and rest[0] not in " )]}#" and not inside:
-                break
-            found.append(rest)
-            quotes += _TRIPLE.findall(rest)
-        if "|" in head[1]:  # a column of a table
+        some, mark = lines[start : start + _MAX_LINES], head[1]
+        found = _below(some, mark)
+        if _NUMBER.match(mark):  # 9 and 10 need not end in the same column
+            other = _below(some, mark, by_number=True)
+            if other != found and parse_python("\n".join(other) + "\n"):
+                found = other
+        if "|" in mark:  # a column of a table
             found = [_CELL_END.sub("", other) for other in found]
         if parsed := _parse_leniently(found):
             yield parsed
             end = start + len(found)
+
+
+def _below(lines: list[str], mark: str, by_number: bool = False) -> list[str]:
+    """The lines of the function that begins in the first, without what stands before each.
+
+    Args:
+      mark: what stands before the head of the function.
+      by_number: of each line its own number and what follows the head's, which may be wider or
+        narrower than the head's; else as many columns as the head has.
+    """
+    width = len(mark)
+    number = by_number and _NUMBER.match(mark)
+    other_side = {"": "-", "+": "-", "-": "+"}.get(mark.strip())  # of a diff
+    found = [lines[0][width:]]
+    quotes = _TRIPLE.findall(found[0])
+    for line in lines[1:]:
+        own = number and _NUMBER.match(line)
+        cut = width + own.end() - number.end() if number and own else width
+        before, rest = line[:cut], line[cut:]
+        ends = re.search("[A-Za-z_\"']", before) or (rest.strip() and rest[0] not in " )]}#")
+        if before.strip() and before.strip() == other_side:
+            rest = ""
+        elif ends and len(quotes) % 2 == 0:  # not inside a string
+            break
+        found.append(rest)
+        quotes += _TRIPLE.findall(rest)
+    return found
 
 
 def _parse_leniently(lines: list[str]) -> tuple[str, ast.Module] | None:

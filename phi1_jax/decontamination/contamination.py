@@ -121,6 +121,10 @@ class Comparison:
         self._embeddings = embeddings
         prints = [fingerprint_problem(problem) for problem in problems]
         self._words = [np.frombuffer(p.words, np.uint32) for p in prints]
+        self._wanted = [
+            _wanted(words, rules.ngram * p.per_word, WHOLE_WORDS * p.per_word)
+            for words, p in zip(self._words, prints, strict=True)
+        ]
         self._trees = [p.functions[0] if p.functions else (_NO_TREE,) * 2 for p in prints]
         self._runs: dict[_Chain, list[int]] = {}
         for index, problem in enumerate(problems):
@@ -201,13 +205,12 @@ class Comparison:
         # A run may go on in the next comment or string: a docstring line by line, say.
         joined = [words[words != BREAK] for words in texts]
         by_length: dict[tuple[bool, int], list[int]] = {}
-        wanted = [_wanted(words, self.rules.ngram) for words in self._words]
-        for problem, (words, length) in enumerate(wanted):
+        for problem, (words, length) in enumerate(self._wanted):
             if length:
                 by_length.setdefault((bool(words[0] == BREAK), length), []).append(problem)
         found = np.zeros((len(prints), len(self.problems)), bool)
         for (whole, length), problems in sorted(by_length.items()):
-            own = [wanted[problem][0] for problem in problems]
+            own = [self._wanted[problem][0] for problem in problems]
             shared = overlaps(texts if whole else joined, own, length)
             found[:, problems] = shared > 0
         return found
@@ -228,17 +231,17 @@ class Comparison:
         return best
 
 
-def _wanted(words: np.ndarray, ngram: int) -> tuple[np.ndarray, int]:
+def _wanted(words: np.ndarray, ngram: int, whole: int) -> tuple[np.ndarray, int]:
     """What of a problem's words a document must share a run of, and the length of the run.
 
     The parts between examples, if one has `ngram` words; else the longest part, whole; and if that
-    is shorter than WHOLE_WORDS, only as a text of its own. 0 where there are no words.
+    is shorter than `whole`, only as a text of its own. 0 where there are no words.
     """
     parts = np.split(words, np.flatnonzero(words == BREAK))
     longest = max((part[part != BREAK] for part in parts), key=len)
     if len(longest) >= ngram:
         return words[1:-1], ngram
-    if len(longest) >= WHOLE_WORDS:
+    if len(longest) >= whole:
         return longest, len(longest)
     return np.r_[BREAK, longest, BREAK].astype(np.uint32), len(longest) + 2 if len(longest) else 0
 

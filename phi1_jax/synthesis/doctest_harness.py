@@ -62,6 +62,7 @@ def try_one(source: str, entry_point: str, examples: Any) -> tuple[str, int, int
         except Exception as caught:
             error = caught
             got = describe(error) + "\n"
+            wanted = stated_error(wanted, error, options)
         if not same(got, wanted, options):
             stated = wanted.strip() or "nothing"
             level = "P" if error or level == "P" else "R"
@@ -90,6 +91,21 @@ def same(got: str, wanted: str, options: dict[int, bool]) -> bool:
 
     flags = sum(flag for flag, on in options.items() if on)
     return OutputChecker().check_output(wanted, got, flags)
+
+
+def stated_error(wanted: str, error: Exception, options: dict[int, bool]) -> str:
+    """What an example states of an error, as `describe` puts it: the name without its module.
+
+    With doctest's IGNORE_EXCEPTION_DETAIL the name alone decides.
+    """
+    wanted = wanted.removeprefix(f"{type(error).__module__}.")
+    if options:
+        from doctest import IGNORE_EXCEPTION_DETAIL
+
+        name = wanted.split("\n")[0].split(":")[0].strip().rpartition(".")[2]
+        if options.get(IGNORE_EXCEPTION_DETAIL) and name == type(error).__name__:
+            return describe(error) + "\n"
+    return wanted
 
 
 def describe(error: BaseException) -> str:

@@ -127,7 +127,7 @@ def read_examples(exercise: Exercise) -> tuple[tuple[str, str, dict[int, bool]],
     "For example, f(1) returns 2."; where the task states nothing, what its teacher knows of it
     besides (`unstated_examples` in the metadata). Empty if nothing can be read.
     """
-    tree = ast.parse(exercise.prompt + exercise.solution)
+    tree = parse_quietly(exercise.prompt + exercise.solution)
     function = next(n for n in tree.body if isinstance(n, ast.FunctionDef))
     text = ast.get_docstring(tree) or ast.get_docstring(function) or ""
     try:

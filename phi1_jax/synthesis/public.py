@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.corpus.documents import Document, write_documents
-from phi1_jax.corpus.syntax import UNPARSABLE, parse_python
+from phi1_jax.corpus.syntax import UNPARSABLE, parse_python, parse_quietly
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client.replies import python_blocks
 from phi1_jax.sandbox import Outcome, Verdict
@@ -25,7 +25,7 @@ from phi1_jax.synthesis.verify import TESTS_PASS, Run
 # The solution is the module that tests import; statements of a test run with it in scope, then its
 # functions and classes, HumanEval's `check` on the function named or else the last of the solution.
 # A test of which no assert was reached shows nothing. pytest is not in the sandbox: this much of it
-# is what such tests use most.
+# is what such tests use most. What ends a file of unittest would look for tests in this program.
 _HARNESS = """
 import ast, math, re, sys, types
 
@@ -52,7 +52,16 @@ class approx:
 class Count(ast.NodeTransformer):
     def visit_Assert(self, node):
         return [*ast.parse("__reached__.append(1)").body, node]
+    def visit_Call(self, node):
+        node = self.generic_visit(node)
+        if getattr(node.func, "attr", "").startswith("assert"):
+            note = ast.parse("__reached__.append(1)", mode="eval").body
+            return ast.BoolOp(ast.Or(), [note, node])
+        return node
 
+if "unittest" in TEST:
+    import unittest
+    unittest.main = lambda *arguments, **options: None
 for name, names in (("pytest", {"raises": raises, "approx": approx}), ("solution", {})):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__dict__.update(names)
@@ -62,13 +71,17 @@ scope = dict(solution, __name__="test_solution", __reached__=[])
 tree = ast.fix_missing_locations(Count().visit(ast.parse(TEST)))
 exec(compile(tree, "test", "exec"), scope)
 for name, value in list(scope.items()):
-    if name.startswith("test") and callable(value) and name not in solution:
+    if name in solution:
+        continue
+    if name.startswith("test") and callable(value):
         value()
-    if name.startswith("Test") and isinstance(value, type) and name not in solution:
+    if isinstance(value, type) and hasattr(value, "assertEqual"):
+        unittest.defaultTestLoader.loadTestsFromTestCase(value).debug()
+    elif name.startswith("Test") and isinstance(value, type):
         for method in dir(value):
             if method.startswith("test"):
                 getattr(value(), method)()
-    if name == "check" and name not in solution and isinstance(value, types.FunctionType):
+    if name == "check" and isinstance(value, types.FunctionType):
         own = [f for f in solution.values() if getattr(f, "__module__", "") == "solution"]
         value(solution.get(NAME, own[-1]))
 assert scope["__reached__"], "no assert of the test was executed"
@@ -80,7 +93,7 @@ def keep_passing(documents: Iterable[Document], run: Run, output: Path) -> dict[
 
     Args:
       documents: each with `prompt_chars` and `test` in the metadata: assert statements, a list of
-        such (also as JSON), or functions for pytest.
+        such (also as JSON), functions for pytest, or classes of unittest.
       run: runs self-contained programs, in order (`phi1_jax.sandbox.Sandbox.run`).
     Returns:
       The stage's counts: in, out and dropped (reason -> count).
@@ -165,7 +178,10 @@ def read_exercise(document: Document) -> tuple[Document, str, str]:
         task = task.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
         prompt, program = f'"""\n{task}\n"""\n', code
     tests = ast.walk(_parse(test, "test_syntax_error"))
-    if not any(isinstance(node, ast.Assert) for node in tests):
+    if not any(  # statements, or methods of unittest
+        isinstance(node, ast.Assert) or getattr(node, "attr", "").startswith("assert")
+        for node in tests
+    ):
         raise ReplyError("no_test")
     metadata = {k: v for k, v in document.metadata.items() if k not in ("test", "sha256")}
     metadata |= {"prompt_chars": len(prompt), "public_id": document.id, "teacher": document.source}
@@ -186,6 +202,6 @@ def _test(value: Any) -> str:
 
 def _parse(code: str, reason: str) -> ast.Module:
     try:
-        return ast.parse(code)
+        return parse_quietly(code)
     except UNPARSABLE as error:
         raise ReplyError(reason, str(error)) from error

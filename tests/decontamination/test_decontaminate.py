@@ -1,9 +1,11 @@
 import ast
 import base64
+import html
 import importlib
 import inspect
 import json
 import textwrap
+import unicodedata
 import zlib
 from pathlib import Path
 
@@ -201,6 +203,10 @@ def lines(code, mark):
     return "".join(f"{mark}{line}\n" for line in code.splitlines())
 
 
+def numbered(code, form, first):
+    return "".join(f"{form.format(i)}{line}\n" for i, line in enumerate(code.splitlines(), first))
+
+
 def method(first, code=RENAMED, before=""):
     return "class A:\n" + lines(before + code.replace("(values", f"({first}, values"), "    ")
 
@@ -242,7 +248,17 @@ HIDDEN_CODE = {
     "quoted mail": "He wrote:\n" + lines(RENAMED, "> "),
     "column of a table": "| code |\n|---|\n"
     + "".join(f"| {line:60} |\n" for line in RENAMED.splitlines()),
-    "line numbers": "".join(f"{i:3} {line}\n" for i, line in enumerate(RENAMED.splitlines())),
+    "line numbers": numbered(RENAMED, "{:3} ", 0),
+    "line numbers of other widths": numbered(RENAMED, "{}: ", 98),
+    "line numbers aligned to the left": numbered(RENAMED, "{:<4}", 98),
+    "diff that holds the old lines": "@@ -1 +1 @@\n"
+    + lines(RENAMED.replace("    return", "    a = 1\n" * 8 + "    return"), " ")
+    .replace("     a", "-    a").replace("     return", "+    return"),
+    "tabs of eight beside blanks": "class A:\n" + lines(RENAMED, "    ").replace(" " * 8, "\t"),
+    "such tabs in JSON": json.dumps(lines(RENAMED, "    ").replace(" " * 8, "\t") + PYTHON_2),
+    "IPython": "In [1]: " + lines(RENAMED, "   ...: ")[8:],
+    "page": f"<p>Code:</p><pre><code>{RENAMED}</code></pre>",
+    "highlighted page": lines(RENAMED, "<li><b>").replace("\n", "</b></li>\n"),
 }  # fmt: skip
 HIDDEN_WORDS = {
     "comment": f"# {TASK}\ndef f(a):\n    return a\n",
@@ -272,6 +288,63 @@ def test_a_leak_is_found_wherever_it_hides(name):
         text, measure = HIDDEN_WORDS[name], "text"
     (leak,) = compare([Document("hidden", text, "x")]).values()
     assert leak.task_ids == {measure: "bench/0"}
+
+
+TASKS = {
+    "Russian": "Верни наибольшее чётное число из списка целых чисел, которое не делится на три и"
+    " больше нуля, или ноль.",
+    "Chinese": "给定一个整数列表,返回其中最大的偶数,该偶数不能被三整除并且大于零,否则返回零。",
+    "Japanese": "整数のリストから、3で割り切れない正の最大の偶数を返します。なければ0を返します。",
+    "Hindi": "पूर्णांकों की सूची से सबसे बड़ी सम संख्या लौटाएँ जो तीन से विभाज्य न हो और शून्य से बड़ी हो।",
+    "Arabic": "أعد أكبر عدد زوجي من قائمة الأعداد الصحيحة لا يقبل القسمة على ثلاثة وأكبر من الصفر.",
+    "Vietnamese": "Trả về số chẵn lớn nhất trong danh sách không chia hết cho ba và lớn hơn không.",
+    "Thai": "ส่งคืนจำนวนคู่ที่มากที่สุดในรายการซึ่งหารด้วยสามไม่ลงตัวและมากกว่าศูนย์",
+}
+
+
+@pytest.mark.parametrize("language", TASKS)
+def test_a_task_is_words_in_any_script(language):
+    task = TASKS[language]
+    problem = Problem("t/0", f'def f(a):\n    """{task}"""\n', "f", "    return max(a) + 17\n", "")
+    hidden = [
+        "# " + task.upper().replace(" ", "\n# ") + "\nx = 1\n",
+        f"x = {task!r}\n",
+        json.dumps({"prompt": problem.prompt}),  # escaped
+        unicodedata.normalize("NFD", f'"""{task}"""\n'),
+        f"<p>{task} {task}</p>",
+    ]
+    documents = [Document("x", text, "x") for text in hidden]
+    assert sorted(compare(documents, [problem])) == list(range(len(hidden)))
+    others = [Document("x", other, "x") for name, other in TASKS.items() if name != language]
+    begun = [Document("x", f"# {task[: len(task) // 4]}\nx = 1\n", "x")]  # a fourth of the task
+    assert compare([*others, *begun], [problem]) == {}
+
+
+def test_two_characters_of_chinese_count_as_a_word():
+    def problem(task):
+        return Problem("t/0", f'def f(a):\n    """{task}"""\n', "f", "    return a * 17\n", "")
+
+    long = problem(TASKS["Chinese"])
+    shared = "".join(c for c in TASKS["Chinese"] if c.isalpha())
+    for n, found in ((25, 0), (26, 1)):
+        assert len(compare([Document("x", f"# {shared[3 : 3 + n]}\n", "x")], [long])) == found
+    within = Document("x", "# 首先返回两数之和然后停止\n", "x")
+    assert not compare([within], [problem("返回两数之和")])
+    assert compare([Document("x", "# 返回两数之和。\n", "x")], [problem("返回两数之和")])
+
+
+def test_code_is_read_with_the_signs_that_a_page_escapes():
+    problem = Problem("p/0", 'def f(a, b):\n    """D."""\n', "f",
+                      "    c = max(a)\n    return c < b and '&' not in a\n", "")  # fmt: skip
+    code = html.escape(problem.prompt + problem.canonical_solution)
+    for text in (
+        code,
+        html.escape(code),
+        f"<pre>{code}</pre>",
+        json.dumps({"body": f"<p>A</p><pre><code>{code}</code></pre>"}),
+        "def f(a, b):\n    c = max(a)\n    return c &lt; b and '&amp;' not in a\n",  # parses
+    ):
+        assert compare([Document("x", text, "x")], [problem])[0].match_rate == 1, text
 
 
 @pytest.mark.slow
@@ -353,8 +426,7 @@ def test_what_is_not_caught():
         "words between placeholders": Document(
             "f", f"x = f'{TASK[:20]}{{n}}{TASK[21:50]}{{n}}{TASK[51:]}'\n", "x"
         ),
-        "HTML": Document("html", f"<pre><code>{RENAMED}</code></pre>", "x"),
-        "IPython": Document("ipy", "In [1]: " + lines(RENAMED, "   ...: ")[8:], "x"),
+        "Cython": Document("pyx", RENAMED.replace("def pick(", "cpdef list pick(list "), "x"),
         "CSV": Document("csv", f'id,code\n1,"{RENAMED}"\n', "x"),
         "encoded": Document("b64", base64.b64encode(RENAMED.encode()).decode(), "x"),
     }

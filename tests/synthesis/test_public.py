@@ -90,6 +90,41 @@ def test_a_kodcode_row_is_tested_as_pytest_would(keep):
     assert report["dropped"] == {"test_fails": 3}
 
 
+UNITTEST = """import unittest
+from solution import divide
+
+
+class DivideCase(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.two = 2
+
+    def setUp(self):
+        self.one = 1
+
+    def test_divide(self):
+        for n in range(1, 3):
+            with self.subTest(n=n):
+                self.assertAlmostEqual(divide(self.one * n, self.two), n / 2)
+
+    def test_zero(self):
+        with self.assertRaises(ZeroDivisionError):
+            divide(1, 0)
+
+
+unittest.main(argv=[""], exit=False)
+"""
+
+
+def test_classes_of_unittest_are_run(keep):
+    wrong = {**KODCODE, "solution": "def divide(a, b):\n    return a // b", "question": "2"}
+    none = {**KODCODE, "question": "3", "test": UNITTEST.replace("def test_", "def show_")}
+    rows = [{**row, "test": row["test"] if row is none else UNITTEST} for row in (wrong, none)]
+    (exercise,), report = keep("kodcode", {**KODCODE, "test": UNITTEST}, *rows)
+    assert exercise.metadata["public_id"] == "Prefill_1_I"
+    assert report["dropped"] == {"test_fails": 2}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason"),

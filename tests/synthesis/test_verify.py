@@ -48,6 +48,13 @@ DOCSTRINGS = [
     (RAISES, "return n"),
     (">>> f(0)\nTraceback (most recent call last):\nValueError\n", "raise ValueError"),
     (">>> f({})\nTraceback (most recent call last):\nKeyError: 'k'\n", "return n['k']"),
+    (RAISES.replace("f(0)", "f(0)  # doctest: +IGNORE_EXCEPTION_DETAIL"), "raise ValueError(n)"),
+    (RAISES.replace("f(0)", "f(0)  # doctest: +IGNORE_EXCEPTION_DETAIL"), "raise TypeError(n)"),
+    (
+        ">>> f('')\nTraceback (most recent call last):\n"
+        "json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)\n",
+        "import json; return json.loads(n)",
+    ),
     (">>> f(1)\nTrue\n", "return True"),
     (">>> print('a\\n\\nb')\na\n<BLANKLINE>\nb\n", "return n"),
     (">>> f('a    b')  # doctest: +NORMALIZE_WHITESPACE\n'a b'\n", "return n"),
