@@ -72,21 +72,26 @@ class Rows:
         loss_mask = mask[:, 1:]
         return tokens, loss_mask if self.solutions_only else np.ones_like(loss_mask)
 
-    def read_validation(self) -> tuple[np.ndarray, np.ndarray]:
+    def read_validation(self, sources: Sequence["Rows"] = ()) -> tuple[np.ndarray, np.ndarray]:
         """All validation rows; what counts is in documents that lie whole in them.
 
         Of a document that crosses a span's border, the other part is trained on.
 
+        Args:
+          sources: all of the run, which share the number of rows.
         Raises:
-          UserError: no document does; names a number of rows for which one does.
+          UserError: no document does; names a number of rows for which one does in each source.
         """
         tokens, counts = self._read_validation()
         if not counts.any():
-            n_rows, enough = len(self.starts), max(8, len(self.validation))
+            shards = [rows.shards for rows in sources or [self]]
+            n_rows = min(len(rows.starts) for rows in sources or [self])
+            enough = max(8, len(self.validation))
             while enough < n_rows:
                 enough *= 2
-                others = Rows(self.shards, replace(self._config, validation_rows=enough))
-                if enough < n_rows and others._read_validation()[1].any():
+                config = replace(self._config, validation_rows=enough)
+                masks = (Rows(each, config)._read_validation()[1] for each in shards)
+                if enough < n_rows and all(mask.any() for mask in masks):
                     advice = f"set it to {enough}"
                     break
             else:

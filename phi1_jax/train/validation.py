@@ -26,7 +26,7 @@ def validation_evaluator(
     """
     read = {}
     for name, rows in zip(loader.names, loader.sources, strict=True):
-        tokens, counts = rows.read_validation()
+        tokens, counts = rows.read_validation(loader.sources)
         n_bytes = 0
         if loader.tokenizer is not None:
             n_bytes = len(loader.tokenizer.decode(tokens[:, 1:][counts].tolist()).encode())

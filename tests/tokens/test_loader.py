@@ -120,6 +120,23 @@ def test_validation_rows_are_never_trained_on(data, shards, packing):
     assert Loader(works, 0).sources[1].read_validation()[1].any()
 
 
+def test_validation_rows_are_named_that_every_source_bears(byte_tokenizer, tmp_path):
+    def source(name, chars, n):
+        documents = [Document(f"{name}{i}", "a" * chars, name) for i in range(n)]
+        write_shards(documents, byte_tokenizer, tmp_path / name)
+        return SourceConfig(name, str(tmp_path / name), 1.0)
+
+    # Of 8 tokens a row: long documents of 40 rows, and a source of 12 rows in all.
+    sources = source("long", 319, 50), source("small", 3, 25)
+    config = DataConfig(sources=sources, seq_len=8, global_batch_size=2, validation_rows=1)
+    long, small = Loader(config, 0).sources
+    assert len(small.starts) == 12
+    with pytest.raises(UserError, match=r"=1: no document of .*long .*; set it to \d\d+"):
+        long.read_validation()
+    with pytest.raises(UserError, match=r"=1: no document of .*long .*; set it to 0, or take a"):
+        long.read_validation([long, small])
+
+
 def test_a_changed_mixture_goes_on_where_each_source_stands(data):
     """Batch size and weights change after 30 steps, sources at another step; no row repeats."""
     first = Loader(data, seed=1)
