@@ -65,12 +65,12 @@ def main(argv: Sequence[str]) -> None:
     columns = script.pairs(COLUMNS)
     declared = declared_sources(script.load_config(SOURCES))
     sources = [parse_source(text, columns or None, declared) for text in SOURCE.value]
-    settings = {
+    choice = {
         "budget_bytes": _bytes(BUDGET_MB.value),
         "pool_bytes": _bytes(POOL_MB.value),
         "min_quality": MIN_QUALITY.value,
-        "tasks": TASKS.value,
     }
+    settings = {**choice, "tasks": TASKS.value}
 
     def work(output: Path) -> dict[str, Any]:
         # datatrove takes a while to import; --help need not wait for it.
@@ -93,7 +93,15 @@ def main(argv: Sequence[str]) -> None:
         "files": [source.path for source in sources if source.path],
         **settings,
     }
-    run_stage("curate", Path(OUTPUT.value), inputs, work, force=FORCE.value, keep_partial=True)
+    run_stage(
+        "curate",
+        Path(OUTPUT.value),
+        inputs,
+        work,
+        force=FORCE.value,
+        keep_partial=True,
+        late=choice,  # what is kept of the scored documents: another budget scores none anew
+    )
 
 
 def _bytes(megabytes: float | None) -> int | None:

@@ -7,7 +7,7 @@ import os
 import resource
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from pathlib import Path
@@ -37,6 +37,7 @@ def run_stage(
     *,
     force: bool = False,
     keep_partial: bool = False,
+    late: Collection[str] = (),
     flag: str = "output",
 ) -> dict[str, Any]:
     """Runs `work(folder)` unless `output` already holds its result for the same inputs.
@@ -53,6 +54,7 @@ def run_stage(
         `dropped` (reason -> count).
       force: redo a finished stage.
       keep_partial: leave what an interrupted run of the same inputs wrote; `work` resumes from it.
+      late: names of settings that nothing of that depends on, since `work` reads them at its end.
       flag: the flag that named `output`, for messages.
     Returns:
       The report: `stage`, `fingerprint`, `inputs`, `seconds`, `peak_memory_mb` (of this process),
@@ -62,12 +64,12 @@ def run_stage(
         unfinished work of other settings, or another process writes there.
     """
     check_output(name, output, inputs, flag)
-    identity = fingerprint({"version": phi1_jax.__version__, "stage": name, **inputs})
+    identity = _fingerprint(name, inputs)
     last = read_json_if_whole(output / REPORT)
     if not force and last.get("fingerprint") == identity:
         return _reuse(name, last)
     with _locked(name, output, flag):
-        return _run(name, output, inputs, identity, work, force, keep_partial, flag)
+        return _run(name, output, inputs, identity, work, force, keep_partial, late, flag)
 
 
 def _reuse(name: str, last: dict[str, Any]) -> dict[str, Any]:
@@ -109,6 +111,7 @@ def _run(
     work: Callable[[Path], dict[str, Any]],
     force: bool,
     keep_partial: bool,
+    late: Collection[str],
     flag: str,
 ) -> dict[str, Any]:
     folder = output / UNFINISHED
@@ -127,11 +130,13 @@ def _run(
     if last:
         print(f"[{name}] replaces the result in {output} when it is done", flush=True)
     begun = read_json_if_whole(folder / MARKER)
-    if not keep_partial or begun.get("fingerprint") != identity:
+    early = {key: value for key, value in inputs.items() if key not in late}
+    begun_as = _fingerprint(name, early) if late else identity
+    if not keep_partial or begun.get("fingerprint") != begun_as:
         # A run that ended at a wrong column, say, has left nothing to lose.
         has_work = any(p.is_file() and p.name not in _NO_WORK for p in folder.rglob("*"))
         if keep_partial and has_work and "inputs" in begun:
-            differ = _differing(begun["inputs"], settings)
+            differ = _differing(begun["inputs"], settings, late)
             if differ and not force:
                 raise UserError(
                     f"--{flag}={output} holds the unfinished work of other settings ({differ});"
@@ -140,7 +145,7 @@ def _run(
             print(f"[{name}] drops the unfinished work in {folder}: its inputs changed", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(exist_ok=True)
-    write_json(folder / MARKER, {"stage": name, "fingerprint": identity, "inputs": settings})
+    write_json(folder / MARKER, {"stage": name, "fingerprint": begun_as, "inputs": settings})
     start = time.perf_counter()
     result = work(folder)
     own, largest_child = _peak_memory_mb()
@@ -216,10 +221,10 @@ def _replace_last(output: Path) -> None:
     folder.rmdir()
 
 
-def _differing(old: Any, new: dict[str, Any]) -> str:
+def _differing(old: Any, new: dict[str, Any], besides: Collection[str] = ()) -> str:
     """The first setting that differs, in words; empty if none does."""
     old = old if isinstance(old, dict) else {}
-    for name in sorted(old.keys() | new.keys()):
+    for name in sorted((old.keys() | new.keys()).difference(besides)):
         if old.get(name) != new.get(name):
             return f"{name} was {json.dumps(old.get(name))[:60]}"
     return ""
@@ -243,6 +248,11 @@ def summary_line(report: Mapping[str, Any]) -> str:
         if value := report.get(key):
             parts.append(f"{key}: {_words(value)}")
     return f"[{report['stage']}] {' | '.join(parts)} | {report['seconds']:.1f} s"
+
+
+def _fingerprint(name: str, inputs: Mapping[str, Any]) -> str:
+    """Of a stage and what it reads; another version of the package does it anew."""
+    return fingerprint({"version": phi1_jax.__version__, "stage": name, **inputs})
 
 
 def fingerprint(inputs: Mapping[str, Any]) -> str:

@@ -79,6 +79,33 @@ def test_partial_work_is_kept_only_for_the_same_inputs(tmp_path, capsys):
     assert capsys.readouterr().out.count("drops the unfinished work") == 2
 
 
+def test_partial_work_is_kept_where_a_setting_differs_that_is_read_last(tmp_path, capsys):
+    output, seen = tmp_path / "out", []
+
+    def run(n, budget, work):
+        inputs = {"n": n, "budget": budget}
+        return run_stage("demo", output, inputs, work, keep_partial=True, late={"budget"})
+
+    def nothing_is_kept(folder):
+        (folder / "scored").touch()
+        raise UserError("raise the budget")
+
+    def choose(folder):
+        seen.append((folder / "scored").exists())
+        return {"in": 1, "out": 1, "dropped": {}}
+
+    with pytest.raises(UserError, match="raise the budget"):
+        run(1, 10, nothing_is_kept)
+    with pytest.raises(UserError, match=r"unfinished work of other settings \(n was 1\)"):
+        run(2, 20, choose)
+    run(1, 20, choose)
+    assert seen == [True] and "drops" not in capsys.readouterr().out
+    run(1, 20, choose)  # finished: reused
+    with pytest.raises(UserError, match=r"the result of other settings \(budget was 20\)"):
+        run(1, 30, choose)
+    assert seen == [True]
+
+
 def test_a_run_that_wrote_nothing_claims_no_folder(tmp_path, capsys):
     """Such as one that ended at a wrong column: the mended command takes its place."""
     output = tmp_path / "out"
