@@ -87,6 +87,7 @@ def main(argv: Sequence[str]) -> None:
     if model:
         settings = model.settings
         inputs |= {"model": settings.model, "base_url": settings.base_url}
+        inputs["thinking_tokens"] = settings.thinking_tokens
         inputs["prompt"] = annotate.SYSTEM
         if api.DRY_RUN.value:
             sampled = annotate.sample(lambda: read(SkipLog()), N.value)

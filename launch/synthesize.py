@@ -130,6 +130,7 @@ def run_api(output: Path) -> None:
                 {
                     "model": settings.model,
                     "base_url": settings.base_url,
+                    "thinking_tokens": settings.thinking_tokens,
                     "temperature": teacher.temperature,
                     "topics": tree,
                 },

@@ -32,9 +32,12 @@ class UnusableReplies:
         self._open = self._open and bool(reason) and reason == self._reasons[0]
         if self._open and len(self._reasons) == MAX_FAILURES_IN_A_ROW:
             start = " ".join(text.split())[:200]
+            thinks = "; a model that thinks first needs --thinking_tokens=8192, say"
+            advice = thinks if reason == "truncated" else ""
             raise UserError(
                 f"stopped: the first {MAX_FAILURES_IN_A_ROW} replies were all set aside as "
                 f"{reason!r}; the last begins: {start!r}. They stay in the reply cache"
+                f"{advice}"
             )
 
 
@@ -59,7 +62,7 @@ class LanguageModel:
         n_cached = input_tokens = 0
         elsewhere: Counter[str] = Counter()
         output_tokens = max_usd = 0.0
-        for request in requests:
+        for request in map(self.settings.as_sent, requests):
             if (key := request.key(model)) in seen:
                 continue
             seen.add(key)
@@ -153,7 +156,8 @@ class LanguageModel:
 
         try:
             for request in requests:
-                key = request.key(model)
+                sent = self.settings.as_sent(request)
+                key = sent.key(model)
                 if key in waiting:
                     waiting[key].append(request)
                     continue
@@ -164,12 +168,12 @@ class LanguageModel:
                 sender = sender or Sender(self.settings, self.cache)
                 while len(waiting) >= self.settings.concurrency:
                     yield from settle()
-                while (number := begin(self.settings, self.cache, key, request)) is None:
+                while (number := begin(self.settings, self.cache, key, sent)) is None:
                     if not waiting:
-                        raise over_budget(self.settings, self.cache, request)
+                        raise over_budget(self.settings, self.cache, sent)
                     yield from settle()
                 waiting[key].append(request)
-                sender.send(key, request, number)
+                sender.send(key, sent, number)
             while waiting:
                 yield from settle()
         except UserError:

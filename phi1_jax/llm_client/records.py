@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -151,6 +151,7 @@ class LanguageModelConfig:
       timeout_s: for one try, from sending to the last byte.
       max_retries: tries after the first, when the endpoint is busy, fails or does not answer.
       max_tokens_parameter: newer models of OpenAI want "max_completion_tokens".
+      thinking_tokens: how much longer a reply may be, for a model that thinks before it answers.
       send_seed: some endpoints refuse the parameter; in the cache seeds count all the same.
     Raises:
       UserError: a field out of range; the message names its flag.
@@ -166,6 +167,7 @@ class LanguageModelConfig:
     timeout_s: float = 120.0
     max_retries: int = 8
     max_tokens_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    thinking_tokens: int = 0
     send_seed: bool = True
 
     def __post_init__(self) -> None:
@@ -175,7 +177,8 @@ class LanguageModelConfig:
             raise UserError(
                 f"--base_url={self.base_url!r}: give a URL, http://localhost:8000/v1 say"
             )
-        for name in ("usd_per_million_input", "usd_per_million_output", "max_retries"):
+        prices = "usd_per_million_input", "usd_per_million_output"
+        for name in (*prices, "max_retries", "thinking_tokens"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"--{name}={getattr(self, name)}: must be finite, not negative")
         if self.concurrency < 1:
@@ -198,6 +201,10 @@ class LanguageModelConfig:
             usage.input_tokens * self.usd_per_million_input
             + usage.output_tokens * self.usd_per_million_output
         ) / million
+
+    def as_sent(self, request: ChatRequest) -> ChatRequest:
+        """With room to think: what is sent, paid for and looked up in the cache."""
+        return replace(request, max_tokens=request.max_tokens + self.thinking_tokens)
 
     def max_usd(self, request: ChatRequest) -> float:
         """What one try can cost at most."""

@@ -289,6 +289,30 @@ def test_replies_that_are_all_unusable_for_one_reason_end_the_run(answer, reason
         assert len(ask(server, tmp_path / "d", numbered(15), concurrency=1)) == 15
 
 
+def test_a_model_that_thinks_first_has_room_for_it(tmp_path):
+    """What it thinks counts as output for the endpoint's limit, and comes off the answer's room."""
+    requests = numbered(12, max_tokens=50)
+
+    def answer(body):
+        enough = body["max_tokens"] >= 450
+        return completion("x" if enough else "<think>", "stop" if enough else "length")
+
+    with Server(answer) as server:
+        with pytest.raises(UserError, match=r"'truncated'.* needs --thinking_tokens="):
+            ask(server, tmp_path / "c", requests)
+        server.bodies.clear()
+        settings = LanguageModelConfig(
+            "m", server.url, "", thinking_tokens=400, usd_per_million_output=1e6
+        )
+        with LanguageModel(settings, tmp_path / "c") as model:
+            assert model.estimate(requests).max_usd == 12 * 450
+            done = list(model.complete(requests))
+            assert model.estimate(requests).n_cached == 12
+        assert Counter(r for r, _ in done) == Counter(requests)
+        assert {body["max_tokens"] for body in server.bodies} == {450}
+        assert {reply.text for _, reply in done} == {"x"}
+
+
 def test_a_status_in_the_body_counts_like_the_real_one(tmp_path):
     denied = error_in_body(error={"message": "no such model", "code": "404"})
     with Server(lambda body: denied) as server:
@@ -525,6 +549,7 @@ def test_wrong_settings_name_their_flag(tmp_path, monkeypatch):
         ({"base_url": "http://local host/v1"}, "--base_url"),
         ({"budget_usd": 1.0}, "--usd_per_million_input"),
         ({"concurrency": 0}, "--concurrency"),
+        ({"thinking_tokens": -1}, "--thinking_tokens"),
         ({"timeout_s": 0}, "--request_timeout_s"),
         ({"timeout_s": float("nan")}, "--request_timeout_s"),
         ({"usd_per_million_input": float("nan")}, "--usd_per_million_input"),
