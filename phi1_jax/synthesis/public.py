@@ -83,7 +83,7 @@ for name, value in list(scope.items()):
                 getattr(value(), method)()
     if name == "check" and isinstance(value, types.FunctionType):
         own = [f for f in solution.values() if getattr(f, "__module__", "") == "solution"]
-        value(solution.get(NAME, own[-1]))
+        value(solution[NAME] if NAME in solution else own[-1])
 assert scope["__reached__"], "no assert of the test was executed"
 """
 

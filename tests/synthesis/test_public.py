@@ -177,11 +177,13 @@ def test_check_is_of_the_function_named_and_classes_of_tests_are_run(sandbox, tm
         {"prompt": "B", "solution": code.format(1), "test": check, "entry_point": "add"},
         {"prompt": "C", "solution": code.format(2), "test": classes.format(3)},
         {"prompt": "D", "solution": code.format(2), "test": classes.format(4)},
-    ]
+        {"prompt": "E", "solution": "from functools import partial\nadd = partial(sum, start=2)\n",
+         "test": check.replace("(1)", "([1])"), "entry_point": "add"},
+    ]  # fmt: skip
     write_records(tmp_path / "own.jsonl", rows)
     report = keep_passing(read_documents(tmp_path / "own.jsonl"), sandbox.run, tmp_path)
     kept = list(read_documents(tmp_path / "exercises.jsonl.zst"))
-    assert [document.text[4] for document in kept] == ["A", "C"]
+    assert [document.text[4] for document in kept] == ["A", "C", "E"]
     assert kept[0].metadata["entry_point"] == "add" and report["dropped"] == {"test_fails": 2}
 
 
