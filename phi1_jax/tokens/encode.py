@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 
@@ -48,7 +49,8 @@ def encode_parts(
     the one it was trained on.
 
     Raises:
-      UserError: a document that the tokenizer does not give back exactly.
+      UserError: a document that the tokenizer does not give back exactly, but for Unicode's two
+        spellings of an accented letter.
     """
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -90,7 +92,7 @@ def _encode(tokenizer: Tokenizer, item: tuple[Path, Sequence[Document], bool]) -
     tokens, lengths, prompts = [], [], []
     for document, prompt, rest in zip(documents, rows, rows[len(documents) :], strict=False):
         text = tokenizer.decode(prompt, special=True) if prompt else ""
-        if text + tokenizer.decode(rest, special=True) != document.text:
+        if not _same_text(text + tokenizer.decode(rest, special=True), document.text):
             raise UserError(
                 f"document {document.id!r} of {document.source!r}: the tokenizer does not give its "
                 "text back exactly; train one with tokenize_corpus --train_tokenizer"
@@ -100,3 +102,8 @@ def _encode(tokenizer: Tokenizer, item: tuple[Path, Sequence[Document], bool]) -
         lengths.append(len(ids))
         prompts.append(len(prompt))
     return Part(np.concatenate(tokens), np.array(lengths), np.array(prompts))
+
+
+def _same_text(one: str, two: str) -> bool:
+    """Unicode has two spellings of an accent; some tokenizers, such as Qwen's, make them one."""
+    return one == two or normalize("NFC", one) == normalize("NFC", two)

@@ -7,6 +7,7 @@ import pytest
 import sentencepiece
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
 from phi1_jax.generate.stopping import find_end, printable
 from phi1_jax.interop.tokenizers import (
@@ -18,6 +19,7 @@ from phi1_jax.interop.tokenizers import (
 )
 from phi1_jax.tokens.load import load_tokenizer, save_for_training
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
+from phi1_jax.tokens.shards import open_shards, write_shards
 
 NASTY = [
     "",
@@ -157,6 +159,21 @@ def test_the_end_does_not_depend_on_the_export_or_on_the_chunk(exported):
                     shown = now
                 ends.append(end)
         assert ends[0] is not None and set(ends) == {ends[0]}
+
+
+def test_a_tokenizer_that_composes_accents_as_qwens_does(gpt2_like, tmp_path):
+    values = json.loads(codegen(*gpt2_like).tokenizer_json) | {"normalizer": {"type": "NFC"}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
+    tokenizer, theirs = read_tokenizer(tmp_path), Tokenizer.from_str(json.dumps(values))
+    text = "x = 'cafe\u0301'\n"
+    write_shards([Document("mine", text, "s")], tokenizer, tmp_path / "shards")
+    tokens, _ = open_shards(tmp_path / "shards").slice(0, len(theirs.encode(text).ids))
+    assert tokens.tolist() == theirs.encode(text).ids
+    assert tokenizer.decode(tokens) == "x = 'caf\u00e9'\n"
+    values["normalizer"] = {"type": "Lowercase"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match="'mine' of 's': the tokenizer does not give its text back"):
+        write_shards([Document("mine", "X", "s")], read_tokenizer(tmp_path), tmp_path / "lower")
 
 
 def test_no_end_of_text(gpt2_like, tmp_path):
