@@ -49,11 +49,11 @@ def read_parts(folders: Sequence[Path]) -> Iterator[Part]:
     """Yields the parts of all folders, in order of folder and number.
 
     Raises:
-      UserError: a folder without parts, or a damaged part.
+      UserError: a folder that launch/embed.py has not written, or a damaged part.
     """
     for folder in folders:
         files = sorted(folder.glob("part-*.npz"))
-        if not files:
+        if not files and not (folder / INFO).exists():  # one of many --shard may have no part
             raise UserError(f"{folder}: no part-*.npz here; make them with launch/embed.py")
         for file in files:
             try:

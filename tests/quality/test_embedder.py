@@ -140,5 +140,8 @@ def test_damaged_or_foreign_vectors_are_named(embedder, tmp_path):
         assert "pickle" not in str(error.value)
     with pytest.raises(UserError, match=r"no part-\*\.npz here"):
         list(read_parts([tmp_path]))
+    (tmp_path / "third").mkdir()
+    embed_corpus(documents(["x"]), embedder, tmp_path / "third", shard=(2, 3))
+    assert not list(read_parts([tmp_path / "third"])), "one part lies in the first of three"
     with pytest.raises(UserError, match="yields no document"):
         embed_corpus([], embedder, tmp_path / "b")
