@@ -33,7 +33,7 @@ class Stage:
       kind: the name that was given to `Pipeline.add`.
       command: the whole command line.
       needs: names of the stages whose folders the command reads.
-      identity: changes with the command, what it reads, Python, and the identity of its needs.
+      identity: changes with the command, its `content`, Python, and the identity of its needs.
       tokens: that it trains on; 0 if it does not train.
     """
 

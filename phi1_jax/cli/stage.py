@@ -54,7 +54,8 @@ def run_stage(
         `dropped` (reason -> count).
       force: redo a finished stage.
       keep_partial: leave what an interrupted run of the same inputs wrote; `work` resumes from it.
-      late: names of settings that nothing of that depends on, since `work` reads them at its end.
+      late: names of settings that `work` reads only at its end; unfinished work that was begun with
+        other values of them is kept too.
       flag: the flag that named `output`, for messages.
     Returns:
       The report: `stage`, `fingerprint`, `inputs`, `seconds`, `peak_memory_mb` (of this process),

@@ -84,13 +84,13 @@ class Rows:
         """
         tokens, counts = self._read_validation()
         if not counts.any():
-            shards = [rows.shards for rows in sources or [self]]
-            n_rows = min(len(rows.starts) for rows in sources or [self])
+            sources = sources or [self]
+            n_rows = min(len(rows.starts) for rows in sources)
             enough = max(8, len(self.validation))
             while enough < n_rows:
                 enough *= 2
                 config = replace(self._config, validation_rows=enough)
-                masks = (Rows(each, config)._read_validation()[1] for each in shards)
+                masks = (Rows(rows.shards, config)._read_validation()[1] for rows in sources)
                 if enough < n_rows and all(mask.any() for mask in masks):
                     advice = f"set it to {enough}"
                     break

@@ -290,7 +290,7 @@ def test_replies_that_are_all_unusable_for_one_reason_end_the_run(answer, reason
 
 
 def test_a_model_that_thinks_first_has_room_for_it(tmp_path):
-    """What it thinks counts as output for the endpoint's limit, and comes off the answer's room."""
+    """Endpoints count what a model thinks towards the longest reply."""
     requests = numbered(12, max_tokens=50)
 
     def answer(body):
