@@ -26,6 +26,7 @@ from absl import flags
 from phi1_jax.cli import script
 from phi1_jax.cli.dataclass_flags import DataclassFlags
 from phi1_jax.cli.recipe import GUESSED_TOKENS_PER_S, Recipe, smoke
+from phi1_jax.curation.sources import local_paths
 from phi1_jax.errors import REPOSITORY, UserError
 
 QUESTION = flags.DEFINE_string("question", None, "Name in configs/ablations/, or a file.")
@@ -126,6 +127,7 @@ def recipe(stages: Path) -> Recipe:
             {"humaneval": HUMANEVAL.value, "mbpp": MBPP.value}, stages / "public"
         )[0],
         source=SOURCE.value,
+        local=local_paths(SOURCE.value),
     )  # fmt: skip
     return smoke(full) if SMOKE.value else full
 

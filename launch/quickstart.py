@@ -27,7 +27,7 @@ from absl import flags
 from phi1_jax.cli import script
 from phi1_jax.cli.pipeline import Pipeline
 from phi1_jax.cli.recipe import Recipe
-from phi1_jax.curation.sources import parse_source
+from phi1_jax.curation.sources import local_paths
 from phi1_jax.errors import UserError, launch_command
 from phi1_jax.evaluate.problem_files import find_all
 from phi1_jax.evaluate.report import write_report
@@ -69,9 +69,7 @@ def main(argv: Sequence[str]) -> None:
     if FORCE.value:
         shutil.rmtree(root / "stages", ignore_errors=True)
 
-    for source in SOURCE.value:  # the stage that reads them starts late
-        if not source.startswith("@"):
-            parse_source(source)
+    local = local_paths(SOURCE.value)  # refuses a wrong one now, before anything is fetched
     given = {"humaneval": HUMANEVAL.value, "mbpp": MBPP.value}
     public, missing = find_all(given, root / "public")
     recipe = Recipe(
@@ -79,6 +77,7 @@ def main(argv: Sequence[str]) -> None:
         overrides={"optimizer.name": OPTIMIZER.value},
         public=public,
         source=SOURCE.value,
+        local=local,
         n_exercises=N_EXERCISES.value,
         n_problems=N_PROBLEMS.value,
         pretrain_steps=PRETRAIN_STEPS.value,

@@ -17,6 +17,8 @@ from phi1_jax.errors import UserError
 
 # In the folder of every pipeline stage, finished or not; see cli/stage.py.
 STAGE_MARKER = "stage.json"
+# Folders beside what is read, which change while that does not.
+BOOKKEEPING = (".git", "__pycache__")
 
 
 def cache_folder() -> Path:

@@ -82,7 +82,7 @@ class Pipeline:
         """Declares a stage and returns its folder; it needs those whose folders it names.
 
         Args:
-          content: what a file that the command names says, such as a config.
+          content: what files that the command names say, such as a config, or their paths.
         """
         text = "\n".join(arguments)
         needs = [

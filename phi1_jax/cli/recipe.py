@@ -38,6 +38,7 @@ class Recipe:
       config: of every training run.
       overrides: of its fields, e.g. {"model.n_layers": 2}.
       source: raw code and prose; see launch/curate.py.
+      local: files and folders that `source` names; when they change, all is done anew.
       public: public benchmarks: name -> file of problems.
       n_problems: held out by the teacher.
       pretrain_steps: on raw code, and on CodeTextbook.
@@ -53,6 +54,7 @@ class Recipe:
     overrides: Mapping[str, object]
     public: Mapping[str, Path]
     source: Sequence[str] = ("stdlib", "prose")
+    local: Sequence[Path] = ()
     pool_mb: float = 8
     n_exercises: int = 8_000  # to ask for; the quickstart's finetuning reads each about once
     n_textbook_sections: int = 400  # a sixth of the filtered code, as in section 2 of the paper
@@ -93,6 +95,7 @@ class Recipe:
             "curate.py",
             *(f"--source={source}" for source in self.source),
             f"--pool_mb={self.pool_mb:g}",
+            content={"sources": list(self.local)} if self.local else None,
         )
         written = pipeline.add(
             "synthesize",
@@ -288,6 +291,7 @@ def smoke(recipe: Recipe) -> Recipe:
         },
         public={},
         source=(f"code={json}", f"prose:{json}"),
+        local=(),
         n_exercises=300,
         n_textbook_sections=60,
         n_problems=10,

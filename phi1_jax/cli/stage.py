@@ -15,8 +15,15 @@ from typing import Any
 
 import phi1_jax
 from phi1_jax.errors import UserError
+from phi1_jax.files import (
+    BOOKKEEPING,
+    file_sha256,
+    read_json_if_whole,
+    remove,
+    take_lock,
+    write_json,
+)
 from phi1_jax.files import STAGE_MARKER as MARKER
-from phi1_jax.files import file_sha256, read_json_if_whole, remove, take_lock, write_json
 
 REPORT = "report.json"
 # Where a stage works, inside its folder: the last result stays until the new one is whole.
@@ -261,8 +268,8 @@ def fingerprint(inputs: Mapping[str, Any]) -> str:
 
     A finished stage, and a file of one, counts by the fingerprint in its report as long as nothing
     was changed since, and by the names and sizes of its files; any other file by its bytes, any
-    other folder by the names, sizes and modification times below it, since hashing a whole pool of
-    code would take longer than curating it.
+    other folder by the names, sizes and modification times below it (not those of Git and Python's
+    caches), since hashing a whole pool of code would take longer than curating it.
     """
     digest = hashlib.sha256()
     for key in sorted(inputs):
@@ -281,7 +288,11 @@ def _identity(value: Any) -> str:
             return f"{theirs}/{value.name}/{value.stat().st_size}"
         return f"{value.name}/{file_sha256(value)}"  # sources and outputs are named after it
     if value.is_dir():
-        files = sorted(p for p in value.rglob("*") if p.is_file())
+        files = sorted(
+            p
+            for p in value.rglob("*")
+            if p.is_file() and not any(n in BOOKKEEPING for n in p.relative_to(value).parts)
+        )
         if mine := _stage_fingerprint(value, files):
             # Not what a rerun that changes nothing else rewrites: its report tells the seconds.
             kept = (p for p in _own(value, files) if p.parent != value or p.name not in _ABOUT)

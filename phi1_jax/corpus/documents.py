@@ -23,7 +23,7 @@ from phi1_jax.corpus.records import (
     write_records,
 )
 from phi1_jax.errors import UserError
-from phi1_jax.files import STAGE_MARKER, read_json_if_whole
+from phi1_jax.files import BOOKKEEPING, STAGE_MARKER, read_json_if_whole
 
 CODE, PROSE = (".py",), (".md", ".rst", ".txt")
 # Larger "source files" are data; they are not even read.
@@ -180,7 +180,7 @@ def list_files(path: Path, kind: str = "", skip: Skip | None = None) -> list[Pat
         if kind != "code" and STAGE_MARKER in names:  # a stage writes no .py
             _refuse_stage(Path(folder))
         for name in [*below]:
-            if name in (".git", "__pycache__"):
+            if name in BOOKKEEPING:
                 below.remove(name)
             elif Path(folder, name).is_symlink():
                 leave_out(Path(folder, name), "linked_folder")

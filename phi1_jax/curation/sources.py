@@ -143,6 +143,22 @@ def parse_source(
     )
 
 
+def local_paths(sources: Iterable[str]) -> list[Path]:
+    """The files and folders that sources name, as on the command line; none of what is fetched.
+
+    Raises:
+      UserError: as `parse_source`, for those that are not declared in a file.
+    """
+    found = []
+    for text in sources:
+        if text.startswith("@"):
+            _, _, path = text.partition(":")
+            found += [Path(path)] if path else []
+        elif (source := parse_source(text)).path and "package" not in source.about:
+            found.append(source.path)
+    return found
+
+
 def _declared(text: str, declared: Mapping[str, DeclaredSource]) -> Source:
     name, _, path = text.removeprefix("@").partition(":")
     if name not in declared:

@@ -12,6 +12,7 @@ from conftest import REPOSITORY
 
 from phi1_jax.cli.pipeline import Pipeline
 from phi1_jax.cli.recipe import Data, Recipe
+from phi1_jax.curation.sources import local_paths
 from phi1_jax.errors import UserError
 
 # Writes its arguments, and what it finds of an earlier start, into its output.
@@ -149,6 +150,22 @@ def test_a_run_of_fewer_steps_than_the_warm_up_gets_a_shorter_one(tmp_path, capl
     assert {"--config.steps=10", "--config.optimizer.warmup_steps=1"} <= set(short)
     assert not any("warmup" in argument for argument in whole)
     assert "of_10: the warm-up is shortened from 20 to 1 steps, for a run of 10" in caplog.text
+
+
+def test_curation_is_done_again_when_a_file_of_a_source_has_changed(tmp_path):
+    code = tmp_path / "code"
+    code.mkdir()
+    identities = []
+    for file in ("a.py", ".git/index", "__pycache__/a.pyc", "b.py"):
+        (code / file).parent.mkdir(exist_ok=True)
+        (code / file).write_text("x = 1\n")
+        pipeline = Pipeline(tmp_path / "runs", REPOSITORY / "launch")
+        sources = [f"mine={code}", "stdlib", f"@stack:{code}"]
+        config = REPOSITORY / "configs" / "phi1_tiny.py"
+        recipe = Recipe(config, {}, {}, sources, local_paths(sources), filter_quality=False)
+        recipe.add_data(pipeline)
+        identities.append(pipeline.stages["curate"].identity)
+    assert identities[0] == identities[1] == identities[2] != identities[3]
 
 
 def test_training_is_done_again_when_its_config_says_something_else(tmp_path):
