@@ -354,11 +354,13 @@ def _resolve(argument: str, before: str) -> str:
         return argument
     if name not in _URLS:
         value = _local_path(value, argument)
-    if name in _FILES and not Path(value.partition(".py:")[0]).exists():
+    file = Path(value.partition(".py:")[0])
+    if name in _FILES and not file.is_file():
         try:
             value = str(find_config(value))
         except UserError as error:
-            raise UserError(f"--{name}={error}") from None
+            if not file.exists():  # else it is a folder, which the config's reader says
+                raise UserError(f"--{name}={error}") from None
     return f"{flag}={value}" if equals else value
 
 
