@@ -122,6 +122,10 @@ TRAIN = ("train.py", "--config=configs/phi1_tiny.py")
         ),
         (("generate.py", "--checkpoint=tests", "--prompt=x"), "tests"),
         (("quickstart.py", "--output=setup.cfg"), "setup.cfg"),
+        (  # at the start, not when all has run
+            ("ablate.py", "--question=mine.py", "--output={tmp}/x", "--publish"),
+            "docs/ablations.md has no lines '<!-- results of mine -->'",
+        ),
     ],
 )
 def test_a_mistake_is_named_in_one_line(arguments, words, tmp_path):
