@@ -66,6 +66,8 @@ PAGE = REPOSITORY / "docs" / "ablations.md"  # not there where the package is in
 
 def main(argv: Sequence[str]) -> None:
     script.require(QUESTION, OUTPUT)
+    if PUBLISH.value and SMOKE.value:
+        raise UserError("--publish: the scores of --smoke mean nothing; add --nopublish")
     if PUBLISH.value and not PAGE.is_file():
         raise UserError("--publish writes into the repository's docs: run it in a clone")
     # matplotlib and JAX's neighbours take a while to import; --help need not wait for them.
