@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> None:
     asked = read_humaneval(BENCHMARK.value, problems) if config.robustness else []
     splits = read_splits(Path(SPLIT.value), benchmark) if SPLIT.value else []
     output = Path(OUTPUT.value)
-    checkpoints = open_checkpoints(CHECKPOINT.value, benchmark, config, plan)
+    checkpoints = open_checkpoints(CHECKPOINT.value, benchmark, config, plan, asked)
     samples = (
         read_samples(Path(SAMPLES.value), benchmark, ANSWER_FORMAT.value) if SAMPLES.value else []
     )

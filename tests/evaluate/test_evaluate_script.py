@@ -250,7 +250,7 @@ def test_evaluates_checkpoints_and_resumes(folder):
         cwd=folder,
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr.startswith("error: lr=1e-3: the prompt of own/long has ")
+    assert done.stderr.startswith("error: lr=1e-3: the prompt of own/long in long.jsonl has ")
     assert "context of 64: cut it with --on_overflow=left" in done.stderr
     assert not (folder / "o").exists()
     for name in ("../x", "summary.json"):
