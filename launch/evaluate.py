@@ -152,6 +152,10 @@ def refuse_unread() -> None:
             [TRUNCATION, ANSWER_FORMAT],
             "is for --samples; a model's completions end as --help says",
         )
+        if PASS_AT_K not in EVALUATION.build().metrics:
+            scored = [EVALUATION.holders["k"], SPLIT, *LIMITS.holders.values(), WORKERS]
+            why = "is for --metrics=pass_at_k; bits per byte draw and execute nothing"
+            script.refuse_unread([*PLAN.holders.values(), *scored], why)
     if BENCHMARK.value not in PUBLIC:
         script.refuse_unread([PROBLEMS, DOWNLOAD], "is for --benchmark=humaneval and mbpp only")
     if PROBLEMS.value:

@@ -100,6 +100,13 @@ GIVEN = ("--benchmark=own.jsonl", "--samples=samples.jsonl")
         ((*GIVEN, "--output=o", "--strip_prompt"), "--strip_prompt: asks a model: it needs --chec"),
         ((*GIVEN, "--output=o", "--problems=x"), "--problems: is for --benchmark=humaneval and"),
         (("--benchmark=own.jsonl", "--output=o", "--checkpoint=.", "--truncation=stop"), "--trunc"),
+        (
+            (
+                *("--benchmark=own.jsonl", "--output=o", "--checkpoint=."),
+                *("--metrics=solution_bits_per_byte", "--seed=1"),
+            ),
+            "--seed: is for --metrics=pass_at_k",
+        ),
     ],
 )
 def test_a_mistake_gets_one_line(folder, arguments, message):
