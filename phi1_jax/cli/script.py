@@ -364,7 +364,7 @@ def _resolve(argument: str, before: str) -> str:
         return argument
     if name not in _URLS:
         value = _local_path(value, argument)
-    file = Path(value.partition(".py:")[0])
+    file = Path(re.sub(r"(?<=\.py):.*", "", value))  # mine.py:small calls get_config("small")
     if name in _FILES and not file.is_file():
         try:
             value = str(find_config(value))

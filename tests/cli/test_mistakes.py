@@ -128,6 +128,8 @@ def test_a_config_of_the_users_own_comes_before_this_projects(tmp_path, monkeypa
     (tmp_path / "phi1_tiny.py").write_text("def get_config():\n    return {'steps': 3}\n")
     assert script._resolve("--config=phi1_tiny", "train.py") == "--config=phi1_tiny.py"
     assert load_config("phi1_tiny", {"optimizer.warmup_steps": 1}).steps == 3
+    own = "--config=phi1_tiny.py:small"  # with an argument, as ml_collections has it
+    assert script._resolve(own, "train.py") == own
 
 
 @pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
