@@ -67,17 +67,21 @@ PAGE = REPOSITORY / "docs" / "ablations.md"  # not there where the package is in
 
 def main(argv: Sequence[str]) -> None:
     script.require(QUESTION, OUTPUT)
+    if PUBLISH.value and SMOKE.value:
+        raise UserError("--publish: the scores of --smoke mean nothing; add --nopublish")
     if PUBLISH.value and not PAGE.is_file():
         raise UserError("--publish writes into the repository's docs: run it in a clone")
     # matplotlib and JAX's neighbours take a while to import; --help need not wait for them.
     from phi1_jax.ablation.question import load_question
-    from phi1_jax.ablation.results import TABLE, write_results
+    from phi1_jax.ablation.results import TABLE, fill, write_results
     from phi1_jax.ablation.runs import Ablation, slurm_script
 
     file = Path(QUESTION.value)
     if file.suffix != ".py":
         file = REPOSITORY / "configs" / "ablations" / f"{file}.py"
     name, output = file.stem, Path(OUTPUT.value)
+    if PUBLISH.value:
+        fill(PAGE.read_text("utf-8"), name, "")  # refuses now what it would refuse in the end
     if output.exists() and not output.is_dir():
         raise UserError(f"--output={output} is a file; name a folder")
     if SLURM.value is not None:

@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> None:
     asked = read_humaneval(BENCHMARK.value, problems) if config.robustness else []
     splits = read_splits(Path(SPLIT.value), benchmark) if SPLIT.value else []
     output = Path(OUTPUT.value)
-    checkpoints = open_checkpoints(CHECKPOINT.value, benchmark, config, plan)
+    checkpoints = open_checkpoints(CHECKPOINT.value, benchmark, config, plan, asked)
     samples = (
         read_samples(Path(SAMPLES.value), benchmark, ANSWER_FORMAT.value) if SAMPLES.value else []
     )
@@ -152,6 +152,10 @@ def refuse_unread() -> None:
             [TRUNCATION, ANSWER_FORMAT],
             "is for --samples; a model's completions end as --help says",
         )
+        if PASS_AT_K not in EVALUATION.build().metrics:
+            scored = [EVALUATION.holders["k"], SPLIT, *LIMITS.holders.values(), WORKERS]
+            why = "is for --metrics=pass_at_k; bits per byte draw and execute nothing"
+            script.refuse_unread([*PLAN.holders.values(), *scored], why)
     if BENCHMARK.value not in PUBLIC:
         script.refuse_unread([PROBLEMS, DOWNLOAD], "is for --benchmark=humaneval and mbpp only")
     if PROBLEMS.value:

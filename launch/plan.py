@@ -5,9 +5,9 @@ Examples:
       --usd_per_gpu_hour=2
   python launch/plan.py --config=configs/phi1_colab.py --machine=t4
 
-Without --machine it plans for this machine's GPUs. It needs none: where `make plan-gpu` has
-installed the compiler for GPUs, the step is compiled for that GPU (1 to 2 minutes and 1.2 GB for
-1.3B parameters on 8); otherwise, and with --nocompile, memory is counted from shapes.
+Without --machine it plans for this machine's GPUs; with it no GPU is needed. Where `make plan-gpu`
+has installed the compiler for GPUs, the step is compiled for the one named (1 to 2 minutes and
+1.2 GB for 1.3B parameters on 8); otherwise, and with --nocompile, memory is counted from shapes.
 """
 
 import dataclasses

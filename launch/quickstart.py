@@ -11,8 +11,9 @@ Four trained models are compared, and an untrained one: trained on raw code; on 
 CodeTextbook for as many tokens more as the last one is finetuned on (the control); and finetuned on
 CodeExercises. They are scored by pass@1 on held-out problems of the teacher's own, and by bits per
 byte of the reference solutions of HumanEval and MBPP (lower is better; nothing of theirs is
-executed). Everything that is trained on is decontaminated against all three. The public problems
-are looked for in the folder PHI1_JAX_DATA, else fetched; a benchmark not found is left out.
+executed). All that is trained on is decontaminated against the public problems, and what the
+teacher wrote against its own too. The public problems are looked for in the folder PHI1_JAX_DATA,
+else fetched; a benchmark not found is left out.
 
 Generated and trained programs are executed, in the sandbox; see launch/evaluate.py.
 """

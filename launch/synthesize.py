@@ -155,6 +155,8 @@ def run_public(output: Path) -> None:
         with open_sandbox(workers=WORKERS.value) as sandbox, ExitStack() as bars:
             shown = with_bar(bars, islice(rows, N_EXERCISES.value), "exercises", N_EXERCISES.value)
             counts = keep_passing(shown, sandbox.run, folder)
+            if next(rows, None):
+                print(f"--n_exercises={N_EXERCISES.value}: there are more, which were not read")
             return counts | {"sandbox": sandbox.backend, **skip.report()}
 
     files = [source.path for source in sources if source.path]

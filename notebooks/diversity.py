@@ -90,7 +90,7 @@ if SCALE == "smoke":
 
 # %%
 shares = [1.0, 0.5] if SCALE == "smoke" else [1.0, 0.5, 0.25, 0.125]
-tokens = recipe.n_exercises * 150 // 16  # about 150 tokens an exercise
+tokens = recipe.n_exercises * 116 // 16  # about 116 tokens an exercise
 corpora, variants = {"code_textbook": code_textbook()}, {}
 for share in shares:
     name = f"{KIND}s_{share:g}" if share < 1 else "all"

@@ -225,7 +225,7 @@ class CheckpointConfig:
     # A curve of metrics.jsonl, such as train/loss; the steps with its best points are kept.
     best_metric: str = ""
     best_mode: Literal["", "min", "max"] = ""  # "": min, for curves of loss and bits per byte
-    keep_best: int = 1  # how many; read only with best_metric
+    keep_best: int = 1  # how many of the best are kept; read only with best_metric
     # Failed saves in a row that a run survives; it tries again after a tenth of every_steps.
     retries: int = 0
 

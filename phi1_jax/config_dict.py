@@ -38,7 +38,8 @@ def load_config(path: Path | str, changes: Mapping[str, Any] | None = None) -> R
     """The settings that a file of `configs/` returns, for use from Python.
 
     Args:
-      path: a Python file with `get_config()`, or a config of this project by name: phi1_tiny.
+      path: a Python file with `get_config()`, also without its .py, or a config of this project by
+        name: phi1_tiny.
       changes: dotted field -> value, such as {"optimizer.peak_learning_rate": 1e-3}.
     Raises:
       UserError: no such file or function, or a field that does not exist or cannot have its value.
@@ -67,12 +68,15 @@ def load_config(path: Path | str, changes: Mapping[str, Any] | None = None) -> R
 
 
 def find_config(name: str) -> Path:
-    """The file of one of this project's configs: phi1_tiny, or configs/phi1_tiny.py from elsewhere.
+    """The file of a config: phi1_tiny, or configs/phi1_tiny.py from elsewhere.
+
+    The user's own phi1_tiny.py in the working folder comes before this project's.
 
     Raises:
       UserError: there is none of that name.
     """
-    for path in (REPOSITORY / name, REPOSITORY / "configs" / f"{name.removesuffix('.py')}.py"):
+    stem = name.removesuffix(".py")
+    for path in (Path(f"{stem}.py"), REPOSITORY / name, REPOSITORY / "configs" / f"{stem}.py"):
         if path.is_file():
             return path
     near = did_you_mean(Path(name).stem, [p.stem for p in REPOSITORY.glob("configs/[a-z]*.py")])

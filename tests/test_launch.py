@@ -122,6 +122,14 @@ TRAIN = ("train.py", "--config=configs/phi1_tiny.py")
         ),
         (("generate.py", "--checkpoint=tests", "--prompt=x"), "tests"),
         (("quickstart.py", "--output=setup.cfg"), "setup.cfg"),
+        (  # as `make figure21 ARGS=--smoke` has it
+            ("ablate.py", "--question=figure21", "--output={tmp}/x", "--publish", "--smoke"),
+            "--publish: the scores of --smoke mean nothing",
+        ),
+        (  # at the start, not when all has run
+            ("ablate.py", "--question=mine.py", "--output={tmp}/x", "--publish"),
+            "docs/ablations.md has no lines '<!-- results of mine -->'",
+        ),
     ],
 )
 def test_a_mistake_is_named_in_one_line(arguments, words, tmp_path):

@@ -257,7 +257,10 @@ def fill(page: str, name: str, text: str) -> str:
     begin, end = f"<!-- results of {name} -->\n", "<!-- end -->"
     before, found, after = page.partition(begin)
     if not found:
-        raise UserError(f"--publish: the page has no line {begin.strip()!r} before {end!r}")
+        raise UserError(
+            f"--publish: docs/ablations.md has no lines {begin.strip()!r} and {end!r}; write them"
+            " where the tables belong"
+        )
     return f"{before}{begin}{text}{end}{after.partition(end)[2]}"
 
 

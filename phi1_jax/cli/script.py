@@ -29,6 +29,11 @@ _TEXT, _URLS, _FILES = (
     {"base_url"},
     {"config", "sources"},
 )
+# The extra with a package that is imported where it is first needed.
+_EXTRAS = {
+    **dict.fromkeys(("datatrove", "rapidfuzz", "sklearn", "skops", "xxhash", "matplotlib"), "data"),
+    "tokenizers": "hf",
+}
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 # Flags of a model, one or several: DIR, or NAME=DIR.
 _MODELS = ("checkpoint", "embedder")
@@ -70,6 +75,11 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
             if flags.FLAGS.traceback:
                 raise
             _fail(str(error))
+        except ModuleNotFoundError as error:
+            name = (error.name or "").partition(".")[0]
+            if flags.FLAGS.traceback or name not in _EXTRAS:
+                raise
+            _fail(f"{name} is not installed: pip install 'phi1_jax[{_EXTRAS[name]}]'")
         except Exception as error:
             if flags.FLAGS.traceback or not (reason := _why_unwritable(error)):
                 raise
@@ -354,11 +364,13 @@ def _resolve(argument: str, before: str) -> str:
         return argument
     if name not in _URLS:
         value = _local_path(value, argument)
-    if name in _FILES and not Path(value.partition(".py:")[0]).exists():
+    file = Path(re.sub(r"(?<=\.py):.*", "", value))  # mine.py:small calls get_config("small")
+    if name in _FILES and not file.is_file():
         try:
             value = str(find_config(value))
         except UserError as error:
-            raise UserError(f"--{name}={error}") from None
+            if not file.exists():  # else it is a folder, which the config's reader says
+                raise UserError(f"--{name}={error}") from None
     return f"{flag}={value}" if equals else value
 
 

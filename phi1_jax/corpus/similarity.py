@@ -4,8 +4,6 @@ from array import array
 from collections.abc import Sequence
 
 import numpy as np
-from rapidfuzz.distance import Levenshtein
-from rapidfuzz.process import cdist
 from scipy import sparse
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -56,6 +54,9 @@ def match_rates(many: Sequence[array], few: Sequence[array]) -> np.ndarray:
     Returns:
       float32[len(many), len(few)].
     """
+    from rapidfuzz.distance import Levenshtein  # here, since most users of this file need none
+    from rapidfuzz.process import cdist
+
     if not many or not few:
         return np.zeros((len(many), len(few)), np.float32)
     rates = cdist(many, few, scorer=Levenshtein.normalized_similarity, dtype=np.float32)

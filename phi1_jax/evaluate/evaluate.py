@@ -8,7 +8,7 @@ from typing import Any
 
 from phi1_jax.corpus.problems import Problem
 from phi1_jax.errors import UserError, did_you_mean
-from phi1_jax.evaluate.benchmarks import Benchmark
+from phi1_jax.evaluate.benchmarks import Benchmark, humaneval
 from phi1_jax.evaluate.bits_per_byte import (
     SolutionBits,
     paired_differences,
@@ -18,7 +18,7 @@ from phi1_jax.evaluate.bits_per_byte import (
     write_results,
 )
 from phi1_jax.evaluate.executor import TestExecutor
-from phi1_jax.evaluate.robustness import evaluate_robustness
+from phi1_jax.evaluate.robustness import TRANSFORMATIONS, evaluate_robustness, transform
 from phi1_jax.evaluate.samples import SamplingPlan, shown_prompt
 from phi1_jax.evaluate.saved import (
     BITS,
@@ -129,8 +129,9 @@ class Checkpoint:
         for task, ids in zip(benchmark.tasks, rows, strict=True):
             if len(ids) >= context:
                 raise UserError(
-                    f"{self.path}: the prompt of {task.task_id} has {len(ids)} tokens, which leaves"
-                    f" no room in the model's context of {context}: cut it with --on_overflow=left"
+                    f"{self.path}: the prompt of {task.task_id} in {benchmark.name} has {len(ids)}"
+                    f" tokens, which leaves no room in the model's context of {context}: cut it"
+                    " with --on_overflow=left"
                 )
 
     def load(self) -> tuple[Any, Any, Any]:
@@ -157,10 +158,16 @@ class Checkpoint:
 
 
 def open_checkpoints(
-    texts: Sequence[str], benchmark: Benchmark, config: EvaluationConfig, plan: SamplingPlan
+    texts: Sequence[str],
+    benchmark: Benchmark,
+    config: EvaluationConfig,
+    plan: SamplingPlan,
+    asked: Sequence[Problem] = (),
 ) -> list[Checkpoint]:
     """The models to evaluate; what would fail later is refused here.
 
+    Args:
+      asked: the problems as they were read, for `config.robustness`, which makes them longer.
     Raises:
       UserError: see `Checkpoint`; two of the same name; or a prompt that does not fit.
     """
@@ -168,10 +175,13 @@ def open_checkpoints(
     names = [checkpoint.name for checkpoint in checkpoints]
     if len(set(names)) < len(names) or (len(names) > 1 and "" in names):
         raise UserError("several checkpoints need different names: --checkpoint=NAME=DIR")
+    drawn = [benchmark] if PASS_AT_K in config.metrics else []
+    if config.robustness:
+        drawn += [humaneval(transform(asked, name, plan.seed)[0], name) for name in TRANSFORMATIONS]
     for checkpoint in checkpoints:
         assert checkpoint.step >= 0  # refuses a folder without one
-        if PASS_AT_K in config.metrics:
-            checkpoint.refuse_long_prompts(benchmark, plan)
+        for each in drawn:
+            checkpoint.refuse_long_prompts(each, plan)
     return checkpoints
 
 

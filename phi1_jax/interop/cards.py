@@ -26,6 +26,7 @@ LIMITS = (
     "No good measure of how diverse a synthetic data set is, or how redundant, exists yet.",
     "Its code may be wrong or unsafe: read it, and run it confined.",
 )
+_GONE = "was gone when this was written: what it came through is not known"
 # What the Hub calls the public benchmarks.
 _DATASETS = {
     "humaneval": ("openai/openai_humaneval", "HumanEval"),
@@ -109,14 +110,21 @@ def _corpus(source: Mapping[str, Any], identity: Mapping[str, Any]) -> Corpus:
 
 
 def _stages(folder: Path, seen: set[Path]) -> Iterator[Mapping[str, Any]]:
-    """The reports of the stage in `folder` and of those whose results it read, these first."""
+    """The reports of the stage in `folder` and of those whose results it read, these first.
+
+    Of a file that is no longer there, {"gone": its name}.
+    """
     if folder in seen:
         return
     seen.add(folder)
     report = read_json_if_whole(folder / "report.json")
     inputs = report.get("inputs", {})
-    for name in inputs.get("corpus") or []:
-        yield from _stages(Path(name) if Path(name).is_dir() else Path(name).parent, seen)
+    for path in map(Path, inputs.get("corpus") or []):
+        before = path if path.is_dir() else path.parent
+        if path.exists() or (before / "report.json").exists():
+            yield from _stages(before, seen)
+        else:
+            yield {"gone": path.name}
     if "stage" in report:
         yield report
 
@@ -249,6 +257,8 @@ def _training(run: TrainingRun) -> str:
 
 
 def _stage(report: Mapping[str, Any]) -> str:
+    if "gone" in report:
+        return f"**{report['gone']}** {_GONE}"
     inputs = report.get("inputs", {})
     keys = [key for key in ("teacher", "model", "annotator", "seed") if key in inputs]
     about = [f"{key} {re.sub('^/.*/', '', str(inputs[key]))}" for key in keys]
@@ -263,7 +273,8 @@ def _contamination(runs: Sequence[TrainingRun]) -> str:
     """A line for each time that data was compared with a benchmark."""
     stages = [stage for run in runs for corpus in run.corpora for stage in corpus.stages]
     lines = []
-    for report in {s["fingerprint"]: s for s in stages if s["stage"] == "decontaminate"}.values():
+    found = {s["fingerprint"]: s for s in stages if s.get("stage") == "decontaminate"}
+    for report in found.values():
         names = report["inputs"].get("benchmark")
         names = names if isinstance(names, list) else [names]
         benchmark = " and ".join(Path(str(name)).name for name in names)
@@ -273,7 +284,9 @@ def _contamination(runs: Sequence[TrainingRun]) -> str:
             f" documents {sum(dropped.values()):,} dropped ({_counts(dropped) or 'none was near'});"
             f" rules: {_counts(report.get('rules', {}))}\n"
         )
-    return "".join(lines) or "No decontamination is recorded for this data.\n"
+    gone = dict.fromkeys(s["gone"] for s in stages if "gone" in s)
+    lines = lines or ["No decontamination is recorded for this data.\n"]
+    return "".join([*lines, *(f"- {name} {_GONE}.\n" for name in gone)])
 
 
 def _counts(value: Any) -> str:

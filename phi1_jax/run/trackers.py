@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
+from absl import logging
+
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.errors import UserError, did_you_mean
@@ -56,8 +58,11 @@ def refuse_unusable(names: Sequence[str]) -> None:
 def open_trackers(names: Sequence[str], run_dir: Path, config: RunConfig) -> list[Tracker]:
     """Begins a run at each tracker, or goes on with the one that `run_dir` began.
 
+    One of the latter that is out of reach costs its points up to the next start, and a warning: no
+    job that comes back to the queue shall end for it.
+
     Raises:
-      UserError: a tracker refuses, without a login, say.
+      UserError: a tracker refuses a new run, without a login, say.
     """
     ids = read_json_if_whole(run_dir / TRACKERS)
     opened: list[Tracker] = []
@@ -66,6 +71,10 @@ def open_trackers(names: Sequence[str], run_dir: Path, config: RunConfig) -> lis
             tracker = _KINDS[name](run_dir, config, ids.get(name))
         except Exception as error:  # each has a family of its own
             reason = " ".join(str(error).split()) or type(error).__name__
+            if name in ids:
+                message = "%s is not written until the next start, training goes on: %s"
+                logging.warning(message, name, reason)
+                continue
             raise UserError(f"--metrics_writers={name}: {reason}") from error
         ids[name] = tracker.id
         opened.append(tracker)

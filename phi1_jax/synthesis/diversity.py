@@ -24,7 +24,6 @@ from phi1_jax.corpus.fingerprints import code_blocks, fingerprint_document
 from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.corpus.similarity import gram_counts
 from phi1_jax.corpus.syntax import last_function
-from phi1_jax.errors import UserError
 from phi1_jax.llm_client.replies import fenced
 from phi1_jax.synthesis.exercises import Exercise, entry_point, parse_program
 
@@ -493,8 +492,6 @@ def write_report(
     Args:
       corpora: name -> what `measure` returns; side by side.
       constructs: name of a corpus or benchmark -> row -> its figure.
-    Raises:
-      UserError: matplotlib is not installed.
     """
     plot(corpora).savefig(output / "diversity.png")
     names = {
@@ -584,15 +581,9 @@ def _share(area: Mapping[str, int]) -> str:
 
 
 def plot(corpora: Mapping[str, Mapping[str, Any]]) -> Any:
-    """A matplotlib Figure of two plots, a line a corpus.
+    """A matplotlib Figure of two plots, a line a corpus."""
+    from matplotlib.figure import Figure
 
-    Raises:
-      UserError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError("the figure needs pip install 'phi1_jax[plots]'") from error
     figure = Figure((10, 4.2), dpi=130, layout="constrained")
     axes = names, clusters = figure.subplots(1, 2)
     for i, (name, figures) in enumerate(corpora.items()):

@@ -10,6 +10,7 @@ from conftest import REPOSITORY
 from ml_collections import ConfigDict, config_flags
 
 from phi1_jax.cli import corpus_flags, script
+from phi1_jax.config_dict import load_config
 from phi1_jax.errors import UserError
 
 
@@ -114,9 +115,21 @@ def test_a_config_of_this_project_is_found_from_any_folder(name, tmp_path, monke
     shipped = REPOSITORY / "configs" / "phi1_tiny.py"
     assert script._resolve(f"--config={name}", "train.py") == f"--config={shipped}"
     assert script._resolve(name, "--config") == str(shipped)
+    (tmp_path / "phi1_tiny").mkdir()  # a run's folder, say
+    assert script._resolve(f"--config={name}", "train.py") == f"--config={shipped}"
+    (tmp_path / "phi1_tiny").rmdir()
     (tmp_path / "phi1_tiny").touch()  # a file of the user's own comes first
     own = "--config=phi1_tiny" if name == "phi1_tiny" else f"--config={shipped}"
     assert script._resolve(f"--config={name}", "train.py") == own
+
+
+def test_a_config_of_the_users_own_comes_before_this_projects(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "phi1_tiny.py").write_text("def get_config():\n    return {'steps': 3}\n")
+    assert script._resolve("--config=phi1_tiny", "train.py") == "--config=phi1_tiny.py"
+    assert load_config("phi1_tiny", {"optimizer.warmup_steps": 1}).steps == 3
+    own = "--config=phi1_tiny.py:small"  # with an argument, as ml_collections has it
+    assert script._resolve(own, "train.py") == own
 
 
 @pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections

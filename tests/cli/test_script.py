@@ -83,3 +83,24 @@ def test_another_error_of_the_system_keeps_its_traceback():
     text = "from phi1_jax.cli import script\nscript.run(lambda _: open('/nowhere/x'))"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [
+        (
+            "rapidfuzz.distance",
+            2,
+            "error: rapidfuzz is not installed: pip install 'phi1_jax[data]'",
+        ),
+        ("a_package_of_ours", 1, "Traceback"),
+    ],
+)
+def test_a_package_of_an_extra_that_is_not_installed_is_no_traceback(name, status, said):
+    text = (
+        "import sys; from phi1_jax.cli import script\n"
+        f"sys.modules[{name!r}] = None\n"
+        f"script.run(lambda argv: __import__({name!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+    assert done.returncode == status and done.stderr.startswith(said)

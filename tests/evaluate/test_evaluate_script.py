@@ -100,6 +100,13 @@ GIVEN = ("--benchmark=own.jsonl", "--samples=samples.jsonl")
         ((*GIVEN, "--output=o", "--strip_prompt"), "--strip_prompt: asks a model: it needs --chec"),
         ((*GIVEN, "--output=o", "--problems=x"), "--problems: is for --benchmark=humaneval and"),
         (("--benchmark=own.jsonl", "--output=o", "--checkpoint=.", "--truncation=stop"), "--trunc"),
+        (
+            (
+                *("--benchmark=own.jsonl", "--output=o", "--checkpoint=."),
+                *("--metrics=solution_bits_per_byte", "--seed=1"),
+            ),
+            "--seed: is for --metrics=pass_at_k",
+        ),
     ],
 )
 def test_a_mistake_gets_one_line(folder, arguments, message):
@@ -250,7 +257,7 @@ def test_evaluates_checkpoints_and_resumes(folder):
         cwd=folder,
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr.startswith("error: lr=1e-3: the prompt of own/long has ")
+    assert done.stderr.startswith("error: lr=1e-3: the prompt of own/long in long.jsonl has ")
     assert "context of 64: cut it with --on_overflow=left" in done.stderr
     assert not (folder / "o").exists()
     for name in ("../x", "summary.json"):

@@ -47,7 +47,7 @@ def test_a_given_file_must_be_the_known_one(known, tmp_path):
 
 
 def test_the_folder_of_the_variable_comes_first_and_a_wrong_file_there_is_passed_over(
-    known, tmp_path, monkeypatch
+    known, tmp_path, monkeypatch, capsys
 ):
     for name in ("data", "fetched"):
         (tmp_path / name).mkdir()
@@ -55,8 +55,10 @@ def test_the_folder_of_the_variable_comes_first_and_a_wrong_file_there_is_passed
     monkeypatch.setenv("PHI1_JAX_DATA", str(tmp_path / "data"))
     found = find_problems("humaneval", None, tmp_path / "fetched")
     assert found == tmp_path / "data" / "HumanEval.jsonl.gz"
+    assert not capsys.readouterr().out
     found.write_bytes(b"something else")
     assert find_problems("humaneval", None, tmp_path / "fetched").parent == tmp_path / "fetched"
+    assert capsys.readouterr().out.startswith(f"{found}: passed over")
     assert not known  # no package was asked for
 
 

@@ -12,6 +12,7 @@ import pytest
 from phi1_jax.corpus.problems import Problem, read_problems
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import humaneval, read_benchmark
+from phi1_jax.evaluate.evaluate import EvaluationConfig, open_checkpoints
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.robustness import (
     TRANSFORMATIONS,
@@ -22,6 +23,7 @@ from phi1_jax.evaluate.robustness import (
 from phi1_jax.evaluate.samples import Sample, SamplingPlan
 from phi1_jax.evaluate.scoring import evaluate_model, read_splits, score_samples
 from phi1_jax.sandbox import Limits, Verdict, open_sandbox
+from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 from phi1_jax.unconventional import read_unconventional
 
 DATA = Path(os.environ.get("PHI1_JAX_DATA") or Path(__file__).parents[3] / "shared/data")
@@ -248,3 +250,25 @@ def test_parts_of_a_split_are_scored_apart(executor, tmp_path):
     path.write_text("[]")
     with pytest.raises(UserError, match=r"not the splits\.json of launch/decontaminate\.py"):
         read_splits(path, benchmark)
+
+
+def test_a_changed_prompt_that_does_not_fit_the_context_is_refused_before_anything_runs(tmp_path):
+    # The helpers of `longer_prompt` would end the run after all else was scored.
+    problems = read_unconventional()[:3]
+    tokenizer = train_tokenizer([problem.prompt for problem in problems] * 3, 400)
+    tokenizer.save(tmp_path / "tokenizer")
+    context = 1 + max(len(tokenizer.encode(problem.prompt)) for problem in problems)
+    (tmp_path / "config.json").write_text(json.dumps({"model": {"max_seq_len": context}}))
+    (tmp_path / "checkpoints" / "0").mkdir(parents=True)
+    (tmp_path / "commits").mkdir()
+    (tmp_path / "commits" / "0.json").write_text("{}")
+    benchmark = humaneval(problems, "unconventional")
+
+    def open_with(robustness=True, **plan):
+        config = EvaluationConfig(robustness=robustness)
+        open_checkpoints([str(tmp_path)], benchmark, config, SamplingPlan(**plan), problems)
+
+    open_with(robustness=False)
+    with pytest.raises(UserError, match=rf"prompt of \S+ in ({'|'.join(TRANSFORMATIONS)}) has "):
+        open_with()
+    open_with(on_overflow="left")

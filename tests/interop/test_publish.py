@@ -16,6 +16,7 @@ from flax import nnx
 
 from phi1_jax.config import ModelConfig
 from phi1_jax.corpus.documents import Document
+from phi1_jax.corpus.records import write_records
 from phi1_jax.interop.cards import data_card, read_runs
 from phi1_jax.model.phi import Phi
 from phi1_jax.run.checkpoint import write_model
@@ -176,6 +177,27 @@ def test_the_card_says_what_was_read_and_what_is_gone(tmp_path):
     card = data_card("me/phi", read_runs(run))
     assert "- **base**: its folder was gone when this was written: nothing is known." in card
     assert "mixture: exercises 2 epochs, code 100% of the rest." in card
+
+
+def test_a_file_that_is_gone_hides_no_stage(tmp_path):
+    """As of one that made room once it was tokenized: it may have been decontaminated."""
+    for name in ("phi", "shards"):
+        (tmp_path / name).mkdir()
+    config = {"data": {"sources": [{"name": "code", "path": str(tmp_path / "shards")}]}}
+    (tmp_path / "phi" / "config.json").write_text(json.dumps(config))
+    manifest = {"sources": {"code": {"documents": 1, "tokens": 2, "bytes": 3}}}
+    (tmp_path / "shards" / "manifest.json").write_text(json.dumps(manifest))
+    write_records(tmp_path / "shards" / "documents.jsonl.zst", [{"tokens": 2}])
+    own = tmp_path / "own.jsonl"
+    own.touch()  # of no stage
+    corpus = [str(own), str(tmp_path / "clean" / "code.jsonl.zst")]
+    report = {"stage": "tokenize", "fingerprint": "f", "inputs": {"corpus": corpus}}
+    (tmp_path / "shards" / "report.json").write_text(json.dumps(report))
+    card = data_card("me/phi", read_runs(tmp_path / "phi"))
+    gone = "was gone when this was written: what it came through is not known"
+    assert f"- **code.jsonl.zst** {gone}\n- **tokenize**" in card
+    assert f"No decontamination is recorded for this data.\n- code.jsonl.zst {gone}." in card
+    assert "own.jsonl" not in card
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import pytest
 
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
+from phi1_jax.run import trackers
 from phi1_jax.run.metrics import MetricsWriter
 from phi1_jax.run.trackers import open_trackers, refuse_unusable
 
@@ -68,6 +69,19 @@ def test_a_tracker_that_is_not_installed_is_refused(monkeypatch):
     monkeypatch.setattr("phi1_jax.run.trackers.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"needs `pip install phi1_jax\[mlflow\]`"):
         refuse_unusable(["mlflow"])
+
+
+def test_a_resumed_run_goes_on_without_a_tracker_out_of_reach(tmp_path, monkeypatch, caplog):
+    def out_of_reach(run_dir, config, id):
+        raise ConnectionError("no route")
+
+    monkeypatch.setitem(trackers._KINDS, "mlflow", out_of_reach)
+    with pytest.raises(UserError, match="--metrics_writers=mlflow: no route"):
+        open_trackers(["mlflow"], tmp_path, RunConfig())
+    (tmp_path / "trackers.json").write_text('{"mlflow": "abc"}')
+    assert open_trackers(["mlflow"], tmp_path, RunConfig()) == []
+    assert "mlflow is not written until the next start, training goes on: no route" in caplog.text
+    assert json.loads((tmp_path / "trackers.json").read_text()) == {"mlflow": "abc"}
 
 
 def write_run(names, run_dir):

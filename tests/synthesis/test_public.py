@@ -191,12 +191,14 @@ def test_check_is_of_the_function_named_and_classes_of_tests_are_run(sandbox, tm
 def test_the_script_maps_columns_of_ones_own(tmp_path):
     row = {"question": "Add one.", "solution": "def add(x):\n    return x + 1\n",
            "tests": ["assert add(1) == 2"]}  # fmt: skip
-    write_records(tmp_path / "own.jsonl", [row])
+    write_records(tmp_path / "own.jsonl", [row, {**row, "question": "Add 1."}])
     command = [
         sys.executable, "launch/synthesize.py", "--teacher=public", f"--output={tmp_path / 'out'}",
         f"--source={tmp_path / 'own.jsonl'}", "--columns=prompt=question,test=tests",
+        "--n_exercises=1",
     ]  # fmt: skip
-    subprocess.run(command, cwd=REPOSITORY, check=True)
+    done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    assert "--n_exercises=1: there are more, which were not read" in done.stdout
     (kept,) = read_documents(tmp_path / "out" / "exercises.jsonl.zst")
     assert kept.text == '"""\nAdd one.\n"""\n' + row["solution"]
 
