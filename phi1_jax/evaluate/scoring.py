@@ -18,7 +18,7 @@ from phi1_jax.corpus.records import read_records
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark, Task
 from phi1_jax.evaluate.executor import TestExecutor
-from phi1_jax.evaluate.pass_at_k import estimate, score
+from phi1_jax.evaluate.pass_at_k import score
 from phi1_jax.evaluate.samples import (
     TRUNCATIONS,
     Completes,
@@ -218,9 +218,10 @@ def sensitivity_report(
         by_task: dict[str, list[str]] = defaultdict(list)
         for task, code in made:
             by_task[task.task_id].append(verdicts[task, code])
-        n_infra += sum(group.count(Verdict.INFRA) for group in by_task.values())
-        if found := estimate(by_task.values(), [1]):
-            scores[rule] = found["1"]["value"]
+        found = score(by_task.values(), [1])
+        n_infra += found["n_infra"]
+        if "1" in found["pass_at_k"]:
+            scores[rule] = found["pass_at_k"]["1"]["value"]
     spread = max(scores.values(), default=0.0) - min(scores.values(), default=0.0)
     return {"pass_at_1": scores, "spread": spread, "n_infra": n_infra}
 

@@ -12,7 +12,7 @@ from phi1_jax.corpus.problems import Problem
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import HUMANEVAL_STOP, humaneval
 from phi1_jax.evaluate.executor import TestExecutor
-from phi1_jax.evaluate.pass_at_k import estimate, pass_at_k, score
+from phi1_jax.evaluate.pass_at_k import pass_at_k, score
 from phi1_jax.evaluate.samples import Sample, SamplingPlan, read_samples, truncate
 from phi1_jax.evaluate.scoring import evaluate_model, score_samples
 from phi1_jax.sandbox import Limits, Outcome, Verdict, open_sandbox
@@ -243,8 +243,8 @@ def test_what_was_not_executed_is_counted_and_bounds_the_score():
     assert "were executed: 0; it is 0.0000" in none["not_estimated"]["1"]
 
 
-def test_estimate_leaves_out_infra_only():
-    found = estimate([["PASS", "INFRA"], ["FAIL", "TIMEOUT"], ["INFRA", "INFRA"]], (1, 2))
+def test_infra_alone_is_left_out():
+    found = score([["PASS", "INFRA"], ["FAIL", "TIMEOUT"], ["INFRA", "INFRA"]], (1, 2))["pass_at_k"]
     assert found["1"]["value"] == 0.5
     assert "2" not in found
 
