@@ -50,6 +50,7 @@ from phi1_jax.evaluate.evaluate import (
 )
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.samples import ANSWER_FORMATS, TRUNCATIONS, SamplingPlan, read_samples
+from phi1_jax.evaluate.saved import claim, sha256
 from phi1_jax.evaluate.scoring import read_splits, score_samples
 from phi1_jax.sandbox import Limits, open_sandbox
 
@@ -119,6 +120,11 @@ def main(argv: Sequence[str]) -> None:
             executor = TestExecutor(sandbox)
             print(f"the test executor on {benchmark.name}: {executor.self_check(benchmark)}")
         if executor and samples:
+            claim(output, {
+                "samples": sha256(repr(samples)),
+                "benchmark": benchmark.fingerprint,
+                "truncation": TRUNCATION.value,
+            })  # fmt: skip
             choices = {"samples": SAMPLES.value, "answer_format": ANSWER_FORMAT.value}
             summary = score_samples(
                 samples, benchmark, executor, output, truncation=TRUNCATION.value, ks=config.ks,

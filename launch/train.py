@@ -25,9 +25,12 @@ from absl import flags
 from ml_collections import config_flags
 
 from phi1_jax.cli import script
+from phi1_jax.cli.dataclass_flags import DataclassFlags
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
+from phi1_jax.evaluate.benchmarks import PUBLIC, Benchmark, read_benchmark
+from phi1_jax.evaluate.evaluate import PASS_AT_K, EvaluationConfig
 from phi1_jax.interop.as_run import find_tokenizer
 from phi1_jax.run import distributed
 from phi1_jax.run.trackers import refuse_unusable
@@ -54,9 +57,7 @@ BENCHMARK = flags.DEFINE_string(
 PROBLEMS = flags.DEFINE_string(
     "eval_problems", None, "Your copy of the benchmark, as in evaluate.py."
 )
-EVAL_METRICS = flags.DEFINE_list(
-    "eval_metrics", ["pass_at_k", "solution_bits_per_byte"], "Metrics, as in evaluate.py."
-)
+EVALUATION = DataclassFlags(EvaluationConfig, ["metrics"], names={"metrics": "eval_metrics"})
 ALLOW = flags.DEFINE_bool("allow_code_execution", False, "Yes, run model-written code here.")
 SAMPLE_PROMPT = flags.DEFINE_multi_string(
     "sample_prompt", [], "A prompt whose completions are shown in TensorBoard; repeatable."
@@ -86,28 +87,30 @@ def main(argv: Sequence[str]) -> None:
     if PROFILE_START.value and not PROFILE_STEPS.value:
         raise UserError("--profile_start needs --profile_steps: say how many steps to profile")
     if not BENCHMARK.value:
-        script.refuse_unread([PROBLEMS, EVAL_METRICS], "is read with --eval_benchmark only")
+        unread = [PROBLEMS, *EVALUATION.holders.values()]
+        script.refuse_unread(unread, "is read with --eval_benchmark only")
     if not BENCHMARK.value and not SAMPLE_PROMPT.value:
         unread = [MAX_NEW_TOKENS, BATCH_SIZE]
         script.refuse_unread(unread, "is read with --eval_benchmark or --sample_prompt only")
     refuse_unusable(METRICS_WRITERS.value)
+    metrics = EVALUATION.build().metrics
+    benchmark = read_watched(metrics) if BENCHMARK.value else None
     script.start_jax()
     import jax  # only here, so that --help and a wrong flag are answered at once
 
-    from phi1_jax.evaluate.in_training import Watched, open_evaluators
+    from phi1_jax.evaluate.in_training import open_evaluators
     from phi1_jax.train.loop import train
 
-    watched = Watched(
-        benchmark=BENCHMARK.value,
-        problems=Path(PROBLEMS.value) if PROBLEMS.value else None,
-        metrics=EVAL_METRICS.value,
-        allow_code_execution=ALLOW.value,
+    # Before JAX has devices and their threads: the sandbox forks.
+    with open_evaluators(
+        config,
+        Path(OUTPUT.value),
+        benchmark,
+        metrics,
         prompts=SAMPLE_PROMPT.value,
         max_new_tokens=MAX_NEW_TOKENS.value,
         batch_size=BATCH_SIZE.value,
-    )
-    # Before JAX has devices and their threads: the sandbox forks.
-    with open_evaluators(config, Path(OUTPUT.value), watched) as evaluators:
+    ) as evaluators:
         distributed.start()
         result = train(
             config,
@@ -120,6 +123,18 @@ def main(argv: Sequence[str]) -> None:
         )
     if jax.process_index() == 0:
         print(json.dumps(result))
+
+
+def read_watched(metrics: Sequence[str]) -> Benchmark:
+    """The benchmark whose scores become curves."""
+    if PASS_AT_K in metrics and not ALLOW.value:
+        raise UserError(
+            "--eval_benchmark runs model-written code: agree with --allow_code_execution, or"
+            " measure --eval_metrics=solution_bits_per_byte alone"
+        )
+    if BENCHMARK.value in PUBLIC and not PROBLEMS.value:
+        raise UserError(f"--eval_benchmark={BENCHMARK.value} needs --eval_problems=FILE, your copy")
+    return read_benchmark(BENCHMARK.value, PROBLEMS.value)
 
 
 def resolve(values: dict[str, Any]) -> dict[str, Any]:

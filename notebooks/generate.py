@@ -114,7 +114,7 @@ with open_sandbox() as sandbox:
         plan = SamplingPlan(
             N_SAMPLES, temperature, max_new_tokens=max_new_tokens, on_overflow="left"
         )
-        output = root / f"temperature_{temperature}"
+        output = root / f"{Path(CHECKPOINT).name}_{benchmark.name}_{N_SAMPLES}_at_{temperature}"
         summaries[temperature] = evaluate_model(
             generator, benchmark, executor, output, plan, ks=ks, sensitivity=True
         )

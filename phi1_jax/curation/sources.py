@@ -27,10 +27,10 @@ from phi1_jax.corpus.documents import (
     read_rows,
     with_folder,
 )
+from phi1_jax.corpus.packages import fetch_package
 from phi1_jax.corpus.records import Skip
 from phi1_jax.corpus.syntax import parse_python
 from phi1_jax.curation.hub import Hub, parse_hub, stream_rows
-from phi1_jax.curation.packages import fetch_package
 from phi1_jax.errors import UserError
 
 STDLIB = "stdlib"

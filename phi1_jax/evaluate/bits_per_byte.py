@@ -180,6 +180,8 @@ def read_results(path: Path) -> list[SolutionBits]:
             if made.n_bytes < 1 or not math.isfinite(made.bits):
                 raise ValueError("no measure")
         except (TypeError, ValueError) as error:
-            raise UserError(f"{path}, line {number} is damaged: {error}") from None
+            raise UserError(
+                f"{path}, line {number} is damaged: {error}; delete the file to measure again"
+            ) from None
         found.append(made)
     return found

@@ -24,10 +24,11 @@ from phi1_jax.evaluate.saved import (
     BITS,
     DIFFERENCES,
     DRAWN,
+    EVALUATED,
     MEASURED,
     SCORED,
-    note_settings,
-    set_aside,
+    SUMMARY,
+    claim,
     sha256,
 )
 from phi1_jax.evaluate.scoring import DEFAULT_KS, Split, evaluate_model, versions
@@ -206,7 +207,14 @@ def evaluate_checkpoints(
       asked: the problems as they were read, for `config.robustness`.
     Returns:
       How many samples the sandbox failed on; they are in no score.
+    Raises:
+      UserError: a folder is that of another evaluation.
     """
+    if all(checkpoint.name for checkpoint in checkpoints) and (output / EVALUATED).exists():
+        raise UserError(f"--output={output} holds an evaluation itself: name another folder")
+    for checkpoint in checkpoints:
+        what = {"model": checkpoint.identity, "benchmark": benchmark.fingerprint}
+        claim(output / checkpoint.name, what)
     summaries: dict[str, Any] = {}
     bits: dict[str, list[SolutionBits]] = {}
     n_infra = 0
@@ -214,7 +222,9 @@ def evaluate_checkpoints(
         folder, name = output / checkpoint.name, checkpoint.name
         title = name or checkpoint.path.name  # of a Hugging Face folder the path is in the cache
         if BITS_PER_BYTE in config.metrics:
-            bits[name] = measure_bits(checkpoint, benchmark, folder)
+            if not (folder / BITS).exists():
+                write_results(folder / BITS, solution_bits(benchmark, *checkpoint.load()))
+            bits[name] = read_results(folder / BITS)
         if PASS_AT_K in config.metrics:
             assert executor is not None
             summaries[name] = evaluate_model(
@@ -223,10 +233,19 @@ def evaluate_checkpoints(
             )  # fmt: skip
             n_infra += show(title, summaries[name], config)
         else:
-            summaries[name] = _summary_without_execution(checkpoint, benchmark, folder)
+            summaries[name] = read_json_if_whole(folder / SUMMARY) or {
+                "benchmark": benchmark.name,
+                "n_tasks": len(benchmark.tasks),
+                "choices": {
+                    "model": checkpoint.identity,
+                    "problems": benchmark.fingerprint,
+                    "template": benchmark.template,
+                },
+                "versions": versions(),
+            }
         if name in bits:
             summaries[name][BITS_PER_BYTE] = summarize(bits[name])
-            write_json(folder / "summary.json", summaries[name])
+            write_json(folder / SUMMARY, summaries[name])
             print(f"{title}: {describe_bits(summaries[name][BITS_PER_BYTE])}")
         if config.robustness:
             assert executor is not None
@@ -236,59 +255,14 @@ def evaluate_checkpoints(
             n_infra += show_drops(report)
         checkpoint.unload()  # one model in memory at a time
     if "" not in summaries:
-        if (output / "results.jsonl").exists():
-            set_aside(output, DRAWN + SCORED, "another run")
-        write_json(output / "summary.json", summaries)
-        if differences := paired_differences(bits):
-            write_json(output / DIFFERENCES, differences)
-        else:
-            set_aside(output, (DIFFERENCES,), "another run")
+        write_json(output / SUMMARY, summaries)
+        write_json(output / DIFFERENCES, differences := paired_differences(bits))
         for row in differences:
             print(
                 f"{row['model']} - {row['baseline']}: {row['difference']:+.3f} bits per byte "
                 f"[{row['low']:+.3f}, {row['high']:+.3f}] (paired)"
             )
     return n_infra
-
-
-def measure_bits(checkpoint: Checkpoint, benchmark: Benchmark, folder: Path) -> list[SolutionBits]:
-    """The bits of each solution, into `folder/bits_per_byte.jsonl`; what lies there is reused."""
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = {"model": checkpoint.identity, "benchmark": benchmark.fingerprint}
-    path = folder / MEASURED[0]
-    if read_json_if_whole(folder / BITS) == settings and path.exists():
-        try:
-            found = read_results(path)
-            if [made.task_id for made in found] == [task.task_id for task in benchmark.tasks]:
-                return found
-            reason = f"{path} is not of all problems"
-        except UserError as error:
-            reason = str(error)
-        print(f"{reason}; the solutions are measured again")
-        set_aside(folder, MEASURED, "a damaged file")
-    note_settings(folder / BITS, settings, MEASURED)
-    results = solution_bits(benchmark, *checkpoint.load())
-    write_results(path, results)
-    return results
-
-
-def _summary_without_execution(
-    checkpoint: Checkpoint, benchmark: Benchmark, folder: Path
-) -> dict[str, Any]:
-    """The summary of the same model and problems that lies there, or a new one."""
-    found = read_json_if_whole(folder / "summary.json")
-    choices = {
-        "model": checkpoint.identity,
-        "problems": benchmark.fingerprint,
-        "template": benchmark.template,
-    }
-    if choices.items() <= dict(found.get("choices", {})).items():
-        return found
-    set_aside(folder, DRAWN + SCORED, "another run")
-    n_tasks = len(benchmark.tasks)
-    return {
-        "benchmark": benchmark.name, "n_tasks": n_tasks, "choices": choices, "versions": versions()
-    }  # fmt: skip
 
 
 def describe_bits(found: Mapping[str, Any]) -> str:

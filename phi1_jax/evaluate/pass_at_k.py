@@ -65,30 +65,35 @@ def share_interval(values: Sequence[float], least: float = 0.0) -> tuple[float, 
 
 
 def score(verdicts: Iterable[Sequence[str]], ks: Sequence[int]) -> dict[str, Any]:
-    """pass@k, and in words why one of `ks` cannot be estimated.
+    """pass@k with its 95% interval, and in words why one of `ks` cannot be estimated.
 
     Args:
-      verdicts: for each task the verdicts of its samples.
+      verdicts: for each task the verdicts of its samples; INFRA ones do not count.
     Returns:
-      n_tasks; n_scored, those with a executed sample; n_infra, samples with the verdict INFRA;
-      pass_at_k, see `estimate`; not_estimated, k -> reason.
+      n_tasks; n_scored, those with an executed sample; n_infra, samples with the verdict INFRA;
+      pass_at_k, k -> value, low, high, and infra_as_failure: the value if those that were not
+      executed failed; not_estimated, k -> reason.
     """
     groups = [list(group) for group in verdicts]
-    executed = [n for group in groups if (n := len(group) - group.count(Verdict.INFRA))]
-    found = estimate(groups, ks)
-    reasons = {}
+    executed = [[v for v in group if v != Verdict.INFRA] for group in groups]
+    executed = [group for group in executed if group]
+    drawn, least = (min(map(len, each), default=0) for each in (groups, executed))
+    found, reasons = {}, {}
     for k in ks:
-        if str(k) in found:
+        if k > drawn:
+            reasons[str(k)] = f"needs {k} samples of each problem, and there is one with {drawn}"
             continue
-        if k > min(map(len, groups), default=0):
-            fewest = min(map(len, groups), default=0)
-            reasons[str(k)] = f"needs {k} samples of each problem, and there is one with {fewest}"
-        else:
-            bound = sum(_values(groups, k)) / len(groups)
+        bound = sum(_values(groups, k)) / len(groups)
+        if k > least:
             reasons[str(k)] = (
-                f"too few samples of a problem were executed: {min(executed, default=0)}; "
+                f"too few samples of a problem were executed: {least}; "
                 f"it is {bound:.4f} with those not executed as failures"
             )
+            continue
+        values = _values(executed, k)
+        low, high = share_interval(values)
+        value = sum(values) / len(values)
+        found[str(k)] = {"value": value, "low": low, "high": high, "infra_as_failure": bound}
     return {
         "n_tasks": len(groups),
         "n_scored": len(executed),
@@ -96,30 +101,6 @@ def score(verdicts: Iterable[Sequence[str]], ks: Sequence[int]) -> dict[str, Any
         "pass_at_k": found,
         "not_estimated": reasons,
     }
-
-
-def estimate(verdicts: Iterable[Sequence[str]], ks: Sequence[int]) -> dict[str, dict[str, float]]:
-    """pass@k with its 95% interval for each k that every task has samples enough for.
-
-    Args:
-      verdicts: for each task the verdicts of its samples; INFRA ones do not count.
-    Returns:
-      k -> value, low, high, and infra_as_failure: the value if those that were not executed failed.
-    """
-    groups = [list(group) for group in verdicts]
-    executed = [[v for v in group if v != Verdict.INFRA] for group in groups]
-    executed = [group for group in executed if group]
-    found = {}
-    for k in ks:
-        if executed and k <= min(map(len, executed)):
-            values = _values(executed, k)
-            value = sum(values) / len(values)
-            low, high = share_interval(values)
-            found[str(k)] = {
-                "value": value, "low": low, "high": high,
-                "infra_as_failure": sum(_values(groups, k)) / len(groups),
-            }  # fmt: skip
-    return found
 
 
 def _values(groups: Sequence[Sequence[str]], k: int) -> list[float]:

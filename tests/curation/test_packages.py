@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from phi1_jax.curation import packages
-from phi1_jax.curation.packages import fetch_package
+from phi1_jax.corpus import packages
+from phi1_jax.corpus.packages import fetch_package
 from phi1_jax.curation.sources import parse_source, read_source
 from phi1_jax.errors import UserError
 

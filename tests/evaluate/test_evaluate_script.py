@@ -10,7 +10,9 @@ import pytest
 from phi1_jax.config import ModelConfig
 from phi1_jax.corpus.problems import Problem, write_problems
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate.evaluate import Checkpoint
+from phi1_jax.evaluate.benchmarks import humaneval
+from phi1_jax.evaluate.evaluate import Checkpoint, EvaluationConfig, evaluate_checkpoints
+from phi1_jax.evaluate.samples import SamplingPlan
 
 SCRIPT = Path(__file__).resolve().parents[2] / "launch/evaluate.py"
 
@@ -224,25 +226,18 @@ def test_evaluates_checkpoints_and_resumes(folder):
     summary = json.loads((folder / "bits/a/summary.json").read_text())
     assert summary["solution_bits_per_byte"] == both["a"]["solution_bits_per_byte"]
     assert not (folder / "bits/a/samples.jsonl").exists() and "sandbox" not in alone.stdout
-    measured = folder / "bits/a/bits_per_byte.jsonl"
-    whole = measured.read_bytes()
-    measured.write_bytes(whole.splitlines(keepends=True)[0])  # of one problem alone
-    (folder / "bits/differences.json").write_text("[]\n")  # of several models, earlier
-    again = evaluate(*measure, cwd=folder)
-    assert not (folder / "bits/differences.json").exists()
-    assert (folder / "bits/differences.1.json").exists()
-    assert "not of all problems; the solutions are measured again" in again.stdout
-    assert measured.read_bytes() == whole
-    # Scores of other problems in a file of the same name are no part of the new summary.
+    # Where pass@k was found before, it stays in the summary.
+    again = evaluate(*measure, "--output=out", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    assert json.loads((folder / "out/summary.json").read_text()) == {"a": both["a"]}
+    assert json.loads((folder / "out/differences.json").read_text()) == []
+    # Other problems in a file of the same name are another evaluation.
     kept = (folder / "own.jsonl").read_text()
     (folder / "own.jsonl").write_text("".join(kept.splitlines(keepends=True)[:4]))
-    bits_of_others = ("--metrics=solution_bits_per_byte", "--output=out")
-    done = evaluate("--benchmark=own.jsonl", "--checkpoint=b=two", *bits_of_others, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    summary = json.loads((folder / "out/b/summary.json").read_text())
-    assert summary["solution_bits_per_byte"]["n_tasks"] == summary["n_tasks"] == 4
-    assert "pass_at_k" not in summary
+    refused = evaluate(*measure, cwd=folder)
     (folder / "own.jsonl").write_text(kept)
+    assert refused.returncode == 2
+    assert "summary.json is of other settings (benchmark): name another" in refused.stderr
     # A torn end, as after a kill: what was finished stays, the rest is drawn again, the same.
     rows = samples.splitlines(keepends=True)
     (folder / "out/a/samples.jsonl").write_bytes(b"".join(rows[:4]) + rows[4][:9])
@@ -260,6 +255,12 @@ def test_evaluates_checkpoints_and_resumes(folder):
     assert done.stderr.startswith("error: lr=1e-3: the prompt of own/long in long.jsonl has ")
     assert "context of 64: cut it with --on_overflow=left" in done.stderr
     assert not (folder / "o").exists()
+    (folder / "own").mkdir()
+    (folder / "own/evaluated.json").write_text("{}")
+    plan, config = SamplingPlan(), EvaluationConfig()
+    one = [Checkpoint(f"a={folder / 'two'}")]
+    with pytest.raises(UserError, match="own holds an evaluation itself: name another folder"):
+        evaluate_checkpoints(one, humaneval([long], "long"), folder / "own", config, plan)
     for name in ("../x", "summary.json"):
         with pytest.raises(UserError, match=f"'{name}' names a folder of the output"):
             Checkpoint(f"{name}={folder / 'lr=1e-3'}")

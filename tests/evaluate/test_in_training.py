@@ -6,7 +6,8 @@ import pytest
 
 from phi1_jax.corpus.problems import Problem, write_problems
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate.in_training import Watched, open_evaluators, samples_evaluator
+from phi1_jax.evaluate.benchmarks import read_benchmark
+from phi1_jax.evaluate.in_training import open_evaluators, samples_evaluator
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 BITS = ("solution_bits_per_byte",)
@@ -28,25 +29,25 @@ def config(run_config, tmp_path_factory):
 def test_a_benchmark_with_the_name_of_another_curve_is_refused(config, tmp_path, name):
     path = tmp_path / "problems.jsonl"
     write_problems(path, [Problem("own/1", "def f(x):\n", "f", "    return x\n", "")])
-    with open_evaluators(config, tmp_path, Watched(str(path), metrics=BITS)) as found:
+    with open_evaluators(config, tmp_path, read_benchmark(str(path)), BITS) as found:
         assert list(found) == ["problems"]
     path = path.rename(tmp_path / name)
     with (
         pytest.raises(UserError, match=f"{path.name}: its curves would be {path.stem}/"),
-        open_evaluators(config, tmp_path, Watched(str(path), metrics=BITS)),
+        open_evaluators(config, tmp_path, read_benchmark(str(path)), BITS),
     ):
         pass
 
 
 @pytest.mark.parametrize(
-    ("watched", "words"),
+    ("options", "words"),
     [
-        (Watched(prompts=["\udcff"]), "prompt 0 is not text in UTF-8"),
-        (Watched(prompts=["x"], max_new_tokens=9999), "--eval_max_new_tokens=9999: the model's"),
+        ({"prompts": ["\udcff"]}, "prompt 0 is not text in UTF-8"),
+        ({"prompts": ["x"], "max_new_tokens": 9999}, "--eval_max_new_tokens=9999: the model's"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_at_the_start(config, tmp_path, watched, words):
-    with pytest.raises(UserError, match=words), open_evaluators(config, tmp_path, watched):
+def test_what_cannot_be_drawn_is_refused_at_the_start(config, tmp_path, options, words):
+    with pytest.raises(UserError, match=words), open_evaluators(config, tmp_path, **options):
         pass
 
 

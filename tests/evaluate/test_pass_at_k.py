@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from phi1_jax.evaluate.pass_at_k import alike_interval, bootstrap_interval, estimate, pass_at_k
+from phi1_jax.evaluate.pass_at_k import alike_interval, bootstrap_interval, pass_at_k, score
 
 
 def test_equals_the_share_of_draws_with_a_right_sample():
@@ -58,9 +58,9 @@ def test_a_share_of_none_or_all_may_still_be_another():
     assert low == 0 and (1 - high) ** 164 == pytest.approx(0.025)
     assert alike_interval(1.0, 164) == pytest.approx((1 - high, 1.0))
     assert alike_interval(0.0, 164, least=-1.0) == pytest.approx((-high, high))
-    found = estimate([["FAIL"]] * 164, [1])["1"]
+    found = score([["FAIL"]] * 164, [1])["pass_at_k"]["1"]
     assert (found["value"], found["low"], found["high"]) == (0, 0, pytest.approx(high))
-    assert estimate([["PASS"]] * 163 + [["FAIL"]], [1])["1"]["high"] == 1.0
+    assert score([["PASS"]] * 163 + [["FAIL"]], [1])["pass_at_k"]["1"]["high"] == 1.0
 
 
 @pytest.mark.slow

@@ -5,9 +5,10 @@ import json
 import pytest
 from test_scoring import BENCHMARK, PROBLEMS, Writer, lines
 
+from phi1_jax.errors import UserError
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.samples import Sample
-from phi1_jax.evaluate.saved import read_rows
+from phi1_jax.evaluate.saved import claim, read_rows
 from phi1_jax.evaluate.scoring import evaluate_model, score_samples
 from phi1_jax.sandbox import Limits, Outcome, Verdict, open_sandbox
 
@@ -26,7 +27,6 @@ def test_a_text_as_completion_and_as_solution_are_two_programs(executor, tmp_pat
     whole = [Sample(s.task_id, s.text, whole=True) for s in SOLVED]
     assert score_samples(whole, BENCHMARK, executor, tmp_path)["verdicts"] == {"FAIL": 8}
     assert lines(tmp_path / "results.jsonl")[0]["solution"] == SOLVED[0].text
-    assert lines(tmp_path / "results.1.jsonl")[0]["completion"] == SOLVED[0].text
 
 
 def test_a_verdict_counts_for_its_program_only(executor, tmp_path):
@@ -38,55 +38,50 @@ def test_a_verdict_counts_for_its_program_only(executor, tmp_path):
     assert score_samples(SOLVED, BENCHMARK, executor, tmp_path)["verdicts"] == {"PASS": 8}
 
 
-@pytest.mark.parametrize("change", [{"truncation": "stop"}, {"strip_prompt": True}])
-def test_other_rules_execute_anew(executor, tmp_path, change, capsys):
+def test_another_version_executes_anew(executor, tmp_path, monkeypatch, capsys):
     score_samples(SOLVED, BENCHMARK, executor, tmp_path)
-    before = (tmp_path / "results.jsonl").read_bytes()
-    score_samples(SOLVED, BENCHMARK, executor, tmp_path, **change)
-    assert (tmp_path / "results.1.jsonl").read_bytes() == before
-    assert (tmp_path / "summary.1.json").exists() and (tmp_path / "execution.1.json").exists()
-    (name,) = change
-    assert (
-        f"results.jsonl is of other settings ({name}); it is now results.1"
-        in capsys.readouterr().out
-    )
     settings = json.loads((tmp_path / "execution.json").read_text())
-    assert settings[name] == change[name]
     assert set(settings["versions"]) == {"python", "phi1_jax"}
+    (tmp_path / "robustness.json").write_text("{}")
+    path = tmp_path / "results.jsonl"
+    path.write_text(path.read_text().replace('"message": ""', '"message": "of the old version"'))
+    monkeypatch.setattr("phi1_jax.__version__", "99")
+    score_samples(SOLVED, BENCHMARK, executor, tmp_path)
+    assert "of other problems, limits or versions: all samples are" in capsys.readouterr().out
+    assert [row["message"] for row in lines(path)] == [""] * 8
+    assert not (tmp_path / "robustness.json").exists()
 
 
-def test_given_samples_do_not_replace_a_model_s_results(executor, tmp_path, capsys):
-    evaluate_model(Writer(), BENCHMARK, executor, tmp_path, model="one")
-    names = ("samples.jsonl", "sampling.json", "results.jsonl", "execution.json", "summary.json")
-    before = {name: (tmp_path / name).read_bytes() for name in names}
-    (tmp_path / "results.1.jsonl").write_text("of an even earlier run")
-    score_samples([*SOLVED[:-1], Sample("own/8", "    pass\n")], BENCHMARK, executor, tmp_path)
-    assert not (tmp_path / "samples.jsonl").exists() and not (tmp_path / "sampling.json").exists()
-    for name, content in before.items():
-        stem, _, suffix = name.partition(".")
-        assert (tmp_path / f"{stem}.2.{suffix}").read_bytes() == content
-    assert "it is now samples.2.jsonl, beside sampling.2.json, results.2" in capsys.readouterr().out
-    assert json.loads((tmp_path / "summary.json").read_text())["verdicts"]["FAIL"] == 1
-    evaluate_model(Writer(), BENCHMARK, executor, tmp_path, model="one")  # and the other way round
-    assert lines(tmp_path / "results.3.jsonl")[7]["completion"] == "    pass\n"
+def test_results_without_samples_are_not_taken_for_a_model_s(executor, tmp_path):
+    score_samples(SOLVED, BENCHMARK, executor, tmp_path)
+    with pytest.raises(UserError, match=r"results\.jsonl is of another run: name another folder"):
+        evaluate_model(Writer(), BENCHMARK, executor, tmp_path, model="one")
 
 
-def test_the_samples_of_a_folder_can_be_scored_in_it_under_another_rule(executor, tmp_path):
-    evaluate_model(Writer(), BENCHMARK, executor, tmp_path)
-    drawn = [Sample(row["task_id"], row["completion"]) for row in lines(tmp_path / "samples.jsonl")]
-    score_samples(drawn, BENCHMARK, executor, tmp_path, truncation="stop")
-    assert len(lines(tmp_path / "samples.jsonl")) == len(lines(tmp_path / "results.1.jsonl")) == 8
+def test_a_folder_is_that_of_one_evaluation(tmp_path):
+    one = {"model": "a", "benchmark": "b"}
+    claim(tmp_path / "new", one)
+    claim(tmp_path / "new", one)
+    for other in ({"model": "c", "benchmark": "b"}, {"samples": "a", "benchmark": "b"}):
+        with pytest.raises(UserError, match=rf"evaluated\.json is of other .*{next(iter(other))}"):
+            claim(tmp_path / "new", other)
+    for name in ("summary.json", "results.jsonl", "bits_per_byte.jsonl"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("{}")
+        with pytest.raises(UserError, match=f"{name} is of another run"):
+            claim(tmp_path / name, one)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["", "{", "[]", "null", "\udcff"])
 def test_damaged_settings_are_of_another_run(executor, tmp_path, damage):
     evaluate_model(Writer(), BENCHMARK, executor, tmp_path)
-    for name in ("sampling.json", "execution.json"):
-        (tmp_path / name).write_bytes(damage.encode("utf-8", "surrogateescape"))
-    evaluate_model(Writer(right=[]), BENCHMARK, executor, tmp_path)
-    assert len(lines(tmp_path / "samples.1.jsonl")) == len(lines(tmp_path / "results.1.jsonl")) == 8
-    assert lines(tmp_path / "results.jsonl")[0]["verdict"] == "FAIL"
+    damaged = damage.encode("utf-8", "surrogateescape")
+    (tmp_path / "execution.json").write_bytes(damaged)
+    assert evaluate_model(Writer(), BENCHMARK, executor, tmp_path)["verdicts"]["PASS"]
+    (tmp_path / "sampling.json").write_bytes(damaged)
+    with pytest.raises(UserError, match=r"samples\.jsonl is of another run"):
+        evaluate_model(Writer(), BENCHMARK, executor, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from phi1_jax.corpus.problems import Problem
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import HUMANEVAL_STOP, humaneval
 from phi1_jax.evaluate.executor import TestExecutor
-from phi1_jax.evaluate.pass_at_k import estimate, pass_at_k, score
+from phi1_jax.evaluate.pass_at_k import pass_at_k, score
 from phi1_jax.evaluate.samples import Sample, SamplingPlan, read_samples, truncate
 from phi1_jax.evaluate.scoring import evaluate_model, score_samples
 from phi1_jax.sandbox import Limits, Outcome, Verdict, open_sandbox
@@ -160,29 +160,29 @@ def test_execution_resumes_after_the_rows_it_finished(executor, tmp_path):
         "FAIL": 1,
         "PASS": 7,
     }
-    assert [r["message"] for r in lines(path)][1:] == [""] * 7
+    assert [r["message"] for r in lines(path)][1:] == ["kept"] * 2 + [""] * 5
 
 
-def test_samples_of_other_weights_are_set_aside_without_a_name(executor, tmp_path):
+def test_samples_of_other_weights_are_refused_without_a_name(executor, tmp_path):
     """In a notebook one trains on, and evaluates into the same folder."""
     first, second = Writer(), Writer(right=[])
     first.fingerprint, second.fingerprint = "a", "b"
     evaluate_model(first, BENCHMARK, executor, tmp_path)
-    summary = evaluate_model(second, BENCHMARK, executor, tmp_path)
-    assert summary["pass_at_k"]["1"]["value"] == 0
-    assert (tmp_path / "samples.1.jsonl").exists()
+    with pytest.raises(UserError, match=r"samples\.jsonl is of other settings \(model\)"):
+        evaluate_model(second, BENCHMARK, executor, tmp_path)
 
 
-def test_samples_of_other_settings_are_set_aside(executor, tmp_path, capsys):
+def test_samples_of_other_settings_are_refused(executor, tmp_path):
     evaluate_model(Writer(), BENCHMARK, executor, tmp_path, model="one")
-    old = (tmp_path / "samples.jsonl").read_bytes()
-    summary = evaluate_model(Writer(right=[]), BENCHMARK, executor, tmp_path, model="two")
-    assert summary["pass_at_k"]["1"]["value"] == 0
-    assert (tmp_path / "samples.1.jsonl").read_bytes() == old
-    assert (
-        "samples.jsonl is of other settings (model); it is now samples.1.jsonl"
-        in capsys.readouterr().out
-    )
+    old = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    plan = SamplingPlan(temperature=0.5, seed=1)
+    with pytest.raises(
+        UserError,
+        match=r"samples\.jsonl is of other settings \(model, temperature, seed\): name another "
+        "folder, or empty this one",
+    ):
+        evaluate_model(Writer(right=[]), BENCHMARK, executor, tmp_path, plan, model="two")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == old
 
 
 def test_samples_are_saved_before_the_first_is_executed(executor, tmp_path, monkeypatch):
@@ -243,8 +243,8 @@ def test_what_was_not_executed_is_counted_and_bounds_the_score():
     assert "were executed: 0; it is 0.0000" in none["not_estimated"]["1"]
 
 
-def test_estimate_leaves_out_infra_only():
-    found = estimate([["PASS", "INFRA"], ["FAIL", "TIMEOUT"], ["INFRA", "INFRA"]], (1, 2))
+def test_infra_alone_is_left_out():
+    found = score([["PASS", "INFRA"], ["FAIL", "TIMEOUT"], ["INFRA", "INFRA"]], (1, 2))["pass_at_k"]
     assert found["1"]["value"] == 0.5
     assert "2" not in found
 

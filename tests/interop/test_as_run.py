@@ -12,7 +12,7 @@ from test_convert_script import converted, run  # noqa: F401
 
 from phi1_jax import load_model
 from phi1_jax.cli import script
-from phi1_jax.curation.packages import fetch_package
+from phi1_jax.corpus.packages import fetch_package
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.evaluate import Checkpoint
 from phi1_jax.interop.as_run import as_run, find_tokenizer
