@@ -59,14 +59,12 @@ class ModelConfig:
         check_bounds(self, "config field model.")
         _check(
             self.d_model % self.n_heads == 0,
-            "model.d_model",
-            self.d_model,
+            f"model.d_model={self.d_model}",
             f"a multiple of model.n_heads={self.n_heads}",
         )
         _check(
             self.rotary_dim % 2 == 0 and self.rotary_dim <= self.d_head,
-            "model.rotary_dim",
-            self.rotary_dim,
+            f"model.rotary_dim={self.rotary_dim}",
             f"even and at most the head width {self.d_head}",
         )
         self._check_induction_heads()
@@ -81,7 +79,7 @@ class ModelConfig:
             (name == "cudnn" and self.attention_dropout > 0,
              "xla, or model.attention_dropout=0: cudnn has no dropout"),
         ):  # fmt: skip
-            _check(not wrong, "model.attention", name, expected)
+            _check(not wrong, f"model.attention={name}", expected)
 
     def _check_induction_heads(self) -> None:
         n = self.n_induction_heads
@@ -89,8 +87,7 @@ class ModelConfig:
         room = n == 0 or (self.n_layers >= 2 and self.rotary_dim < self.d_head)
         _check(
             fits and room,
-            "model.n_induction_heads",
-            n,
+            f"model.n_induction_heads={n}",
             f"0, or from 1 to half of model.n_heads={self.n_heads} with at least two layers"
             f" (model.n_layers={self.n_layers}) and model.rotary_dim={self.rotary_dim} below the"
             f" head width {self.d_head}",
@@ -129,7 +126,7 @@ class SourceConfig:
     epochs: float = bounded(0.0, ge=0, lt=math.inf)  # above 0, in place of weight: passes over it
 
     def __post_init__(self) -> None:
-        _check(self.name != "", "data.sources name", repr(self.name), "a word")
+        _check(self.name != "", "data.sources name=''", "a word")
         check_bounds(self, f"config field data.sources {self.name!r} ")
 
 
@@ -153,7 +150,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_bounds(self, "config field data.")
         names = [source.name for source in self.sources]
-        _check(len(set(names)) == len(names), "data.sources", names, "named once each")
+        _check(len(set(names)) == len(names), f"data.sources={names}", "named once each")
 
 
 @dataclass(frozen=True)
@@ -168,8 +165,7 @@ class MeshConfig:
         sizes = astuple(self)
         _check(
             all(size >= 1 or size == -1 for size in sizes) and sizes.count(-1) <= 1,
-            "mesh",
-            sizes,
+            f"mesh={sizes}",
             "sizes of at least 1, with at most one -1",
         )
 
@@ -185,7 +181,8 @@ class SkipStepConfig:
     def __post_init__(self) -> None:
         check_bounds(self, "config field skip_step.")
         factor = self.gradient_norm_factor
-        _check(factor == 0 or factor > 1, "skip_step.gradient_norm_factor", factor, "0 or above 1")
+        given = f"skip_step.gradient_norm_factor={factor}"
+        _check(factor == 0 or factor > 1, given, "0 or above 1")
 
 
 @dataclass(frozen=True)
@@ -207,15 +204,13 @@ class CheckpointConfig:
         check_bounds(self, "config field checkpoint.")
         _check(
             all(step >= 0 for step in self.keep_steps),
-            "checkpoint.keep_steps",
-            self.keep_steps,
+            f"checkpoint.keep_steps={self.keep_steps}",
             "steps from 0 on",
         )
         is_loss = "loss" in self.best_metric or "bits_per_byte" in self.best_metric
         _check(
             not self.best_metric or is_loss or self.best_mode != "",
-            "checkpoint.best_mode",
-            repr(self.best_mode),
+            f"checkpoint.best_mode={self.best_mode!r}",
             f"min or max with checkpoint.best_metric={self.best_metric}: which is better?",
         )
 
@@ -246,8 +241,7 @@ class RunConfig:
         check_bounds(self, "config field ")
         _check(
             self.eval_every_steps > 0 or not self.data.validation_rows,
-            "eval_every_steps",
-            self.eval_every_steps,
+            f"eval_every_steps={self.eval_every_steps}",
             f"above 0 with data.validation_rows={self.data.validation_rows}",
         )
         # Steps without a point on the curve are no candidates: with others there would be none.
@@ -256,32 +250,28 @@ class RunConfig:
         every = getattr(self, name)
         _check(
             metric == "" or (every > 0 and (saves % every == 0 or every % saves == 0)),
-            "checkpoint.every_steps",
-            saves,
+            f"checkpoint.every_steps={saves}",
             f"a multiple or a divisor of {name}={every} (above 0) for best_metric={metric}",
         )
         _check(
             self.data.seq_len <= self.model.max_seq_len,
-            "data.seq_len",
-            self.data.seq_len,
+            f"data.seq_len={self.data.seq_len}",
             f"at most model.max_seq_len={self.model.max_seq_len}",
         )
         _check(
             self.data.seq_len % self.loss_chunks == 0,
-            "loss_chunks",
-            self.loss_chunks,
+            f"loss_chunks={self.loss_chunks}",
             f"a divisor of data.seq_len={self.data.seq_len}",
         )
         start, warmup = self.optimizer.schedule_start, self.optimizer.warmup_steps
         _check(
             start + warmup <= self.steps,
-            "optimizer.warmup_steps",
-            warmup,
+            f"optimizer.warmup_steps={warmup}",
             f"at most steps={self.steps}"
             + (f" - optimizer.schedule_start={start}" if start else ""),
         )
 
 
-def _check(ok: bool, name: str, value: object, expected: str) -> None:
+def _check(ok: bool, given: str, expected: str) -> None:
     if not ok:
-        raise UserError(f"config field {name}={value} must be {expected}")
+        raise UserError(f"config field {given} must be {expected}")
