@@ -22,8 +22,10 @@ import _environment
 from absl import flags
 
 from phi1_jax.cli import script
+from phi1_jax.cli.dataclass_flags import DataclassFlags
 from phi1_jax.corpus.records import is_records, read_records
 from phi1_jax.errors import UserError
+from phi1_jax.generate.settings import Sampling
 from phi1_jax.tokens.tokenizer import check_texts
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a run, or of Hugging Face.")
@@ -37,13 +39,7 @@ PROMPT_FILE = flags.DEFINE_string("prompt_file", None, "Prompts: records, or tex
 INTERACTIVE = flags.DEFINE_bool("interactive", False, "Type prompts; an empty line sends one.")
 JSON = flags.DEFINE_bool("json", False, "Print a JSON record for each completion.")
 MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 256, "Longest completion.", 1)
-TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", 0.0)
-TOP_K = flags.DEFINE_integer("top_k", 0, "Draw from the best so many; 0 from all.", 0)
-TOP_P = flags.DEFINE_float("top_p", 1.0, "Draw from the fewest that hold this share.", 0.0, 1.0)
-PENALTY = flags.DEFINE_float("repetition_penalty", 1.0, "Above 1 avoids tokens seen before.", 0.0)
-FREQUENCY = flags.DEFINE_float("frequency_penalty", 0.0, "Cost of a token each time it was used.")
-PRESENCE = flags.DEFINE_float("presence_penalty", 0.0, "Cost of a token that was used at all.")
-NGRAM = flags.DEFINE_integer("no_repeat_ngram_size", 0, "No n-gram of this size twice.", 0)
+SAMPLING = DataclassFlags(Sampling)
 N_SAMPLES = flags.DEFINE_integer("n_samples", 1, "Completions of each prompt.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "The same seed, the same samples.")
 STOP = flags.DEFINE_multi_string("stop", [], r"End before this text; \n is a line break.")
@@ -73,19 +69,10 @@ def main(argv: Sequence[str]) -> None:
     if PROMPT_FILE.value:
         records = read_prompts(Path(PROMPT_FILE.value))
     check_texts([record["prompt"] for record in records], "prompt")
+    sampling = SAMPLING.build()
     script.start_jax()
     from phi1_jax.generate.generator import Generator
-    from phi1_jax.generate.sampling import Sampling
 
-    sampling = Sampling(
-        TEMPERATURE.value,
-        TOP_K.value,
-        TOP_P.value,
-        PENALTY.value,
-        FREQUENCY.value,
-        PRESENCE.value,
-        NGRAM.value,
-    )
     streaming = INTERACTIVE.value or (len(records) * N_SAMPLES.value == 1 and not JSON.value)
     generator = Generator.from_checkpoint(
         Path(CHECKPOINT.value), STEP.value, make_mesh(), chunk_tokens=8 if streaming else 32

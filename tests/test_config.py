@@ -90,7 +90,22 @@ def test_round_trip_through_plain_values():
     [
         ({"model": {"n_heads": 3}}, "model.d_model=2048 must be a multiple of model.n_heads=3"),
         ({"model": {"rotary_dim": 33}}, "model.rotary_dim=33"),
-        ({"model": {"residual_dropout": 1.0}}, "model.residual_dropout=1.0"),
+        (
+            {"model": {"residual_dropout": 1.0}},
+            "config field model.residual_dropout=1.0 must be at least 0 and below 1",
+        ),
+        ({"model": {"n_layers": 0}}, "config field model.n_layers=0 must be at least 1"),
+        ({"optimizer": {"eps": 0.0}}, "optimizer.eps=0.0 must be above 0 and finite"),
+        ({"optimizer": {"weight_decay": float("inf")}}, "optimizer.weight_decay=inf must be"),
+        ({"optimizer": {"clip_norm": float("nan")}}, "optimizer.clip_norm=nan must be above 0"),
+        ({"data": {"max_rows_without_target": 1.5}}, "target=1.5 must be at least 0 and at most 1"),
+        (
+            {"data": {"sources": [{"name": "a", "path": "p", "epochs": -1.0}]}},
+            "config field data.sources 'a' epochs=-1.0 must be at least 0 and finite",
+        ),
+        ({"skip_step": {"window": 0}}, "config field skip_step.window=0 must be at least 1"),
+        ({"checkpoint": {"keep_last": 0}}, "config field checkpoint.keep_last=0 must be at least"),
+        ({"seed": 1 << 32}, "config field seed=4294967296 must be at least 0 and below 4,294,967"),
         ({"model": {"attention": "sdpa"}}, "model.attention='sdpa' must be one of"),
         ({"model": {"attention": "cudnn"}}, "cudnn has no dropout"),
         ({"model": {"layers": 3}}, "model.layers does not exist"),

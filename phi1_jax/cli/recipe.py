@@ -7,9 +7,9 @@ from pathlib import Path
 
 from absl import logging
 
+from phi1_jax.bounds import bounded, check_bounds
 from phi1_jax.cli.pipeline import Pipeline
 from phi1_jax.config_dict import load_config, to_dict
-from phi1_jax.errors import UserError
 
 # Of training the quickstart's model, alone on 2 cores; two at once read 5,200 each.
 GUESSED_TOKENS_PER_S = 7_500
@@ -56,32 +56,27 @@ class Recipe:
     source: Sequence[str] = ("stdlib", "prose")
     local: Sequence[Path] = ()
     pool_mb: float = 8
-    n_exercises: int = 8_000  # to ask for; the quickstart's finetuning reads each about once
+    n_exercises: int = bounded(8_000, ge=1)  # to ask for; finetuning reads each about once
     n_textbook_sections: int = 400  # a sixth of the filtered code, as in section 2 of the paper
-    n_problems: int = 200
+    n_problems: int = bounded(200, ge=1)
     tau: float = 0.9  # syntax trees this near to a public problem's go
     vocab_size: int = 2048
-    pretrain_steps: int = 400
-    finetune_steps: int = 1120
+    pretrain_steps: int = bounded(400, ge=1)
+    finetune_steps: int = bounded(1120, ge=1)
     # [ours] The paper finetunes on exercises alone; so small a model then forgets everything else.
     # `ablate.py --question=replay` measures the share.
     replay: float = 0.3
     n_annotated: int = 1000
     embed_tokens: int = 256
     filtered_mb: float = 2.5
-    max_new_tokens: int = 160
+    max_new_tokens: int = bounded(160, ge=1)
     n_samples: int = 0  # of each public problem, for ablations' pass@k; 0: greedy only
     batch_size: int = 64  # completions drawn at once; 256 at once take half as long again
     filter_quality: bool = True
-    validation_rows: int = 128
+    validation_rows: int = bounded(128, ge=0)
 
     def __post_init__(self) -> None:
-        for name in ("n_exercises", "n_problems", "pretrain_steps", "finetune_steps",
-                     "max_new_tokens"):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name}={getattr(self, name)}: give 1 or more")
-        if self.validation_rows < 0:
-            raise UserError(f"--validation_rows={self.validation_rows}: give 0 or more")
+        check_bounds(self, "--")
 
     def tokens(self, steps: int) -> int:
         """That so many steps of training read."""

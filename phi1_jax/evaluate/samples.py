@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 from tqdm import tqdm
 
+from phi1_jax.bounds import bounded, check_bounds
 from phi1_jax.corpus.records import read_records
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark, Task
@@ -47,23 +48,17 @@ class SamplingPlan:
       UserError: a field out of range.
     """
 
-    n_samples: int = 1
-    temperature: float = 0.0
-    top_p: float = 1.0
+    n_samples: int = bounded(1, ge=1)
+    temperature: float = bounded(0.0, ge=0)
+    top_p: float = bounded(1.0, gt=0, le=1)
     seed: int = 0
-    max_new_tokens: int = 384
-    batch_size: int = 64
+    max_new_tokens: int = bounded(384, ge=1)
+    batch_size: int = bounded(64, ge=1)
     strip_prompt: bool = False
     on_overflow: Literal["error", "left"] = "error"
 
     def __post_init__(self) -> None:
-        for name in ("n_samples", "max_new_tokens", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name}={getattr(self, name)}: must be at least 1")
-        if self.temperature < 0:
-            raise UserError(f"--temperature={self.temperature}: must not be negative")
-        if not 0 < self.top_p <= 1:
-            raise UserError(f"--top_p={self.top_p}: must be above 0 and at most 1")
+        check_bounds(self, "--")
         if self.temperature == 0 and self.n_samples > 1:
             raise UserError(
                 f"--n_samples={self.n_samples} at --temperature=0 repeats one sample: "

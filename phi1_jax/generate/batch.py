@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from phi1_jax.generate.decoder import Spec, State, decode, empty_state, insert, prefill
-from phi1_jax.generate.sampling import History, Rule, SamplerInput, Sampling, numbers_of
+from phi1_jax.generate.sampling import History, SamplerInput, numbers_of
 from phi1_jax.generate.score import TokenScores
+from phi1_jax.generate.settings import Rule, Sampling
 
 # Tokens in one prefill: bounds its activations for any batch.
 _PREFILL_TOKENS = 16_384

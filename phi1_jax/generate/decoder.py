@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from phi1_jax.config import ModelConfig
-from phi1_jax.generate.sampling import Rule, SamplerInput, choose
+from phi1_jax.generate.sampling import SamplerInput, choose
 from phi1_jax.generate.score import TokenScores, score_hidden
+from phi1_jax.generate.settings import Rule
 from phi1_jax.model import decoding
 from phi1_jax.model.decoding import Cache, decoding_model, empty_cache, place
 from phi1_jax.model.flash import AVAILABLE

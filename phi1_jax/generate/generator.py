@@ -21,7 +21,8 @@ from phi1_jax.config import ModelConfig
 from phi1_jax.errors import UserError
 from phi1_jax.generate.batch import Batch, Row
 from phi1_jax.generate.decoder import Spec
-from phi1_jax.generate.sampling import Sampling, stream_key
+from phi1_jax.generate.sampling import stream_key
+from phi1_jax.generate.settings import Sampling
 from phi1_jax.generate.stopping import FinishReason, find_end, printable
 from phi1_jax.model.decoding import decoding_weights
 from phi1_jax.model.sharding import mesh_of, platform_of

@@ -2,87 +2,21 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phi1_jax.errors import UserError
+from phi1_jax.generate.settings import Rule, Sampling
 
 LOWEST = float(np.finfo(np.float32).min)  # a score that is never chosen
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are chosen. Temperature 0 is greedy, and then top-k and top-p do nothing.
-
-    The repetition penalty (Keskar et al. 2019, as Hugging Face has it) divides the positive and
-    multiplies the negative logits of every token that the prompt or the completion holds already.
-    Then, as in OpenAI's interface, each time that the completion holds a token costs it
-    `frequency_penalty`, and that it holds it at all `presence_penalty`. Last, no token that would
-    complete an n-gram which prompt and completion hold already (`no_repeat_ngram_size`).
-    """
-
-    temperature: float = 0.0
-    top_k: int = 0  # 0 keeps all
-    top_p: float = 1.0
-    repetition_penalty: float = 1.0
-    frequency_penalty: float = 0.0
-    presence_penalty: float = 0.0
-    no_repeat_ngram_size: int = 0  # 0: repeat freely
-
-    def __post_init__(self) -> None:
-        for name, ok, expected in (
-            # Scores stay finite in float32 within these limits, also when all are at work.
-            (
-                "temperature",
-                self.temperature == 0 or 1e-6 <= self.temperature <= 1e6,
-                "0 (greedy) or in [1e-6, 1e6]",
-            ),
-            ("top_k", 0 <= self.top_k < 2**24, "0 (off) or more, below 2^24"),
-            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
-            ("repetition_penalty", 1e-10 <= self.repetition_penalty <= 1e10, "in [1e-10, 1e10]"),
-            ("frequency_penalty", abs(self.frequency_penalty) <= 1e10, "in [-1e10, 1e10]"),
-            ("presence_penalty", abs(self.presence_penalty) <= 1e10, "in [-1e10, 1e10]"),
-            ("no_repeat_ngram_size", self.no_repeat_ngram_size >= 0, "0 (off) or more"),
-        ):
-            if not ok:
-                raise UserError(f"{name}={getattr(self, name)} must be {expected}")
-
-    @property
-    def rule(self) -> "Rule":
-        """What must be compiled in."""
-        drawn = self.temperature > 0
-        return Rule(
-            drawn,
-            drawn and self.top_k > 0,
-            drawn and self.top_p < 1,
-            self.repetition_penalty != 1,
-            (self.frequency_penalty, self.presence_penalty) != (0, 0),
-            self.no_repeat_ngram_size,
-        )
 
 
 def numbers_of(samplings: Sequence[Sampling]) -> np.ndarray:
     """float32[b, 7], the fields of each row's sampling in order."""
     return np.array([astuple(sampling) for sampling in samplings], np.float32)
-
-
-class Rule(NamedTuple):
-    """The parts of a `Sampling` that compiled code depends on; its numbers are arguments.
-
-    Rows under different rules decode together under one that has the parts of all: a part that a
-    row did not ask for leaves it as it is, except for `ngram`, which all rows share.
-    """
-
-    drawn: bool
-    top_k: bool
-    top_p: bool
-    penalised: bool
-    counted: bool = False
-    ngram: int = 0
 
 
 class History(NamedTuple):

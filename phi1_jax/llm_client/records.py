@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from phi1_jax.bounds import bounded, check_bounds
 from phi1_jax.errors import UserError
 
 # Roles and separators that the endpoint adds to a message; generous on purpose.
@@ -160,14 +161,14 @@ class LanguageModelConfig:
     model: str
     base_url: str = "https://api.openai.com/v1"
     api_key_env: str = "OPENAI_API_KEY"
-    usd_per_million_input: float = 0.0
-    usd_per_million_output: float = 0.0
+    usd_per_million_input: float = bounded(0.0, ge=0, lt=math.inf)
+    usd_per_million_output: float = bounded(0.0, ge=0, lt=math.inf)
     budget_usd: float | None = None
-    concurrency: int = 16
+    concurrency: int = bounded(16, ge=1)
     timeout_s: float = 120.0
-    max_retries: int = 8
+    max_retries: int = bounded(8, ge=0)
     max_tokens_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    thinking_tokens: int = 0
+    thinking_tokens: int = bounded(0, ge=0)
     send_seed: bool = True
 
     def __post_init__(self) -> None:
@@ -177,12 +178,7 @@ class LanguageModelConfig:
             raise UserError(
                 f"--base_url={self.base_url!r}: give a URL, http://localhost:8000/v1 say"
             )
-        prices = "usd_per_million_input", "usd_per_million_output"
-        for name in (*prices, "max_retries", "thinking_tokens"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UserError(f"--{name}={getattr(self, name)}: must be finite, not negative")
-        if self.concurrency < 1:
-            raise UserError(f"--concurrency={self.concurrency}: at least 1 is needed")
+        check_bounds(self, "--")
         if not self.timeout_s > 0:
             raise UserError(f"--request_timeout_s={self.timeout_s}: must be above 0")
         if self.budget_usd is not None and not (self.budget_usd >= 0 and self.priced):

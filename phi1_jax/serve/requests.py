@@ -10,7 +10,8 @@ from pydantic_core import from_json
 from phi1_jax.errors import UserError, did_you_mean
 from phi1_jax.generate.batch import N_TOP, Row
 from phi1_jax.generate.generator import Generator
-from phi1_jax.generate.sampling import Sampling, stream_key
+from phi1_jax.generate.sampling import stream_key
+from phi1_jax.generate.settings import Sampling
 
 _PROMPT_IDS = itertools.count()  # rows of one number share a prompt, among all requests
 _PROMPT = "must be a text, a list of texts, a list of token ids, or a list of lists of token ids"

@@ -27,6 +27,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from phi1_jax.bounds import bounded, check_bounds
 from phi1_jax.errors import UserError
 from phi1_jax.generate.generator import Generator
 from phi1_jax.serve.engine import Engine, Job, Update
@@ -58,20 +59,13 @@ class ServeConfig:
 
     model_name: str
     host: str = "127.0.0.1"
-    port: int = 8000
-    batch_size: int = 32
-    max_waiting: int = 1024
-    shutdown_timeout_s: float = 30.0
+    port: int = bounded(8000, ge=0, lt=1 << 16)
+    batch_size: int = bounded(32, ge=1)
+    max_waiting: int = bounded(1024, ge=1)
+    shutdown_timeout_s: float = bounded(30.0, ge=0)
 
     def __post_init__(self) -> None:
-        for name, ok, expected in (
-            ("port", 0 <= self.port < 2**16, "from 0 to 65535"),
-            ("batch_size", self.batch_size >= 1, "at least 1"),
-            ("max_waiting", self.max_waiting >= 1, "at least 1"),
-            ("shutdown_timeout_s", self.shutdown_timeout_s >= 0, "0 or more"),
-        ):
-            if not ok:
-                raise UserError(f"{name}={getattr(self, name)} must be {expected}")
+        check_bounds(self)
 
 
 class Metrics:

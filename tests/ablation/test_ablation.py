@@ -372,7 +372,7 @@ def test_a_question_that_cannot_work_is_refused(fields, words):
 )
 def test_a_recipe_that_cannot_be_made_is_refused_before_it_begins(fields):
     ((name, value),) = fields.items()
-    with pytest.raises(UserError, match=f"--{name}={value}: give"):
+    with pytest.raises(UserError, match=f"--{name}={value} must be at least"):
         replace(RECIPE, **fields)
 
 

@@ -11,8 +11,9 @@ from phi1_jax.config import MeshConfig
 from phi1_jax.errors import UserError
 from phi1_jax.generate import batch
 from phi1_jax.generate.generator import Generator
-from phi1_jax.generate.sampling import Sampling, stream_key
+from phi1_jax.generate.sampling import stream_key
 from phi1_jax.generate.score import token_logprobs
+from phi1_jax.generate.settings import Sampling
 from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import make_mesh, param_shardings
 from phi1_jax.run.checkpoint import write_model

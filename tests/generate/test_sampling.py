@@ -7,13 +7,13 @@ from phi1_jax.errors import UserError
 from phi1_jax.generate.sampling import (
     History,
     SamplerInput,
-    Sampling,
     _at_share,
     choose,
     keep_top,
     numbers_of,
     stream_key,
 )
+from phi1_jax.generate.settings import Sampling
 
 RNG = np.random.default_rng(0)
 

@@ -17,7 +17,8 @@ from flax import nnx
 from phi1_jax.config import MeshConfig, RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.generate import decoder
-from phi1_jax.generate.sampling import History, SamplerInput, Sampling, numbers_of
+from phi1_jax.generate.sampling import History, SamplerInput, numbers_of
+from phi1_jax.generate.settings import Sampling
 from phi1_jax.model import decoding, phi
 from phi1_jax.model.sharding import make_mesh
 from phi1_jax.plan import program as program_module
