@@ -49,6 +49,7 @@ class Progress(NamedTuple):
     prompt: int  # index into the prompts
     sample: int
     text: str  # so far; later texts begin with it
+    n_tokens: int  # of the row that belong to it so far
     completion: Completion | None  # when it has ended
 
 
@@ -220,13 +221,14 @@ class Generator:
                 continue
             checked = max(0, len(row.ids) - batch.steps)
             end = find_end(self.tokenizer, row.ids, checked, row.limit, row.stop)
+            n_tokens = end.n_tokens if end else len(row.ids)
             if end is None:
                 text, done = printable(self.tokenizer.decode(row.ids), row.stop), None
             else:
                 batch.retire(index)
-                kept = row.ids[: end.n_tokens], row.logprobs[: end.n_tokens]
+                kept = row.ids[:n_tokens], row.logprobs[:n_tokens]
                 text, done = end.text, Completion(end.text, *kept, end.reason)
-            found.append((row, Progress(row.prompt, row.sample, text, done)))
+            found.append((row, Progress(row.prompt, row.sample, text, n_tokens, done)))
         return found
 
     def _run(self, batch: Batch) -> Iterator[Progress]:

@@ -14,7 +14,6 @@ CREATE TABLE IF NOT EXISTS replies (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tries (id INTEGER PRIMARY KEY, key TEXT, usd REAL);
 """
-_COLUMNS = "PRAGMA table_info(replies)"
 
 
 class Cache:
@@ -41,10 +40,7 @@ class Cache:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 self._db.executescript(_TABLES)
-                if "base_url" not in [row[1] for row in self._db.execute(_COLUMNS)]:
-                    self._db.execute(
-                        "ALTER TABLE replies ADD COLUMN base_url TEXT"
-                    )  # an older file
+                self._db.execute("SELECT base_url FROM replies")  # another program's has none
                 self._spent, self._version = 0.0, None
                 self._count_others()
             except sqlite3.Error:
@@ -68,8 +64,7 @@ class Cache:
             ).fetchone()  # fmt: skip
         if not row:
             return None
-        reply = ChatReply(row[0], row[1], Usage(row[2], row[3]), row[4] or "unknown", cached=True)
-        return None if reply.failed else reply  # older versions kept failures that came as answers
+        return ChatReply(row[0], row[1], Usage(row[2], row[3]), row[4], cached=True)
 
     def mean_output_tokens(self, model: str) -> float | None:
         with self._lock:

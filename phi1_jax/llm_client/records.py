@@ -112,7 +112,7 @@ class ChatReply:
         "error" (no completion after all tries; it is asked again in the next run), "refusal", or
         "not_utf8" (half a surrogate pair in the text).
       usage: tokens; zeros for errors.
-      base_url: the endpoint that gave it; "" for errors, "unknown" in caches of older versions.
+      base_url: the endpoint that gave it; "" for errors.
       cached: nothing was sent for it.
     """
 
@@ -135,7 +135,7 @@ class ChatReply:
         """Whether this is a failure of the endpoint and not a model's reply; it is never cached."""
         nothing = not self.text.strip() and not self.usage.output_tokens
         reason = plain_reason(self.finish_reason)
-        return reason in ("error", "malformed") or (nothing and reason != "refusal")
+        return reason == "error" or (nothing and reason != "refusal")
 
 
 @dataclass(frozen=True)

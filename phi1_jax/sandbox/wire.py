@@ -6,8 +6,8 @@ frozenset, range and an iterator over such values; any other value is an error o
 """
 
 import struct
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Collection, Iterator
+from itertools import chain, islice
 from typing import Any
 
 MAX_BYTES = 8 << 20
@@ -46,34 +46,18 @@ def _put(out: bytearray, value: Any, depth: int, limit: int) -> None:
         _put_block(out, b"i", value.to_bytes(size, "big", signed=True), limit)
     elif isinstance(value, float):
         out += b"f" + _DOUBLE.pack(value)
+    elif isinstance(value, complex):
+        out += b"c" + _COMPLEX.pack(value.real, value.imag)
     elif isinstance(value, str):
         _check_size(len(value), limit)
         _put_block(out, b"s", value.encode("utf-8", "surrogatepass"), limit)
-    elif isinstance(value, list | tuple | set | frozenset):
-        out += _tag(value) + _COUNT.pack(len(value))
-        for item in value:
-            _put(out, item, depth + 1, limit)
-    elif isinstance(value, dict):
-        out += b"d" + _COUNT.pack(len(value))
-        for key, item in value.items():
-            _put(out, key, depth + 1, limit)
-            _put(out, item, depth + 1, limit)
     elif isinstance(value, bytes | bytearray):
         _put_block(out, b"b", value, limit)
-    elif isinstance(value, complex):
-        out += b"c" + _COMPLEX.pack(value.real, value.imag)
-    elif isinstance(value, range):
-        out += b"r"
-        for item in (value.start, value.stop, value.step):
-            _put(out, item, depth + 1, limit)
-    elif isinstance(value, Iterator):
-        # Tests write list(f(x)) of a generator; its items cross, and stay unequal to a list.
-        items = list(islice(value, limit + 1))
-        out += b"I" + _COUNT.pack(len(items))
+    else:
+        tag, items = _opened(value, limit)
+        out += tag + _COUNT.pack(len(items))
         for item in items:
             _put(out, item, depth + 1, limit)
-    else:
-        raise WireError(f"a value of type {type(value).__name__} is not a plain value")
     _check_size(len(out), limit)
 
 
@@ -88,12 +72,24 @@ def _put_block(out: bytearray, tag: bytes, block: bytes | bytearray, limit: int)
     out += block
 
 
-def _tag(value: list[Any] | tuple[Any, ...] | set[Any] | frozenset[Any]) -> bytes:
+def _opened(value: Any, limit: int) -> tuple[bytes, Collection[Any]]:
+    """The tag of a container and its items."""
     if isinstance(value, list):
-        return b"l"
+        return b"l", value
     if isinstance(value, tuple):
-        return b"t"
-    return b"S" if isinstance(value, set) else b"Z"
+        return b"t", value
+    if isinstance(value, dict):
+        return b"d", list(chain.from_iterable(value.items()))
+    if isinstance(value, set):
+        return b"S", value
+    if isinstance(value, frozenset):
+        return b"Z", value
+    if isinstance(value, range):
+        return b"r", (value.start, value.stop, value.step)
+    if isinstance(value, Iterator):
+        # Tests write list(f(x)) of a generator; its items cross, and stay unequal to a list.
+        return b"I", list(islice(value, limit + 1))
+    raise WireError(f"a value of type {type(value).__name__} is not a plain value")
 
 
 def decode(data: bytes) -> Any:
@@ -111,55 +107,44 @@ def decode(data: bytes) -> Any:
     return value
 
 
-_MAKERS: dict[int, Callable[[list[Any]], Any]] = {
-    ord("l"): lambda items: items,
-    ord("t"): tuple,
-    ord("S"): set,
-    ord("Z"): frozenset,
-    ord("I"): iter,
+_PLAIN = {b"N": None, b"T": True, b"F": False}
+_FROM_BLOCK: dict[bytes, Callable[[bytes], Any]] = {
+    b"i": lambda block: int.from_bytes(block, "big", signed=True),
+    b"s": lambda block: block.decode("utf-8", "surrogatepass"),
+    b"b": bytes,
+}
+_FROM_ITEMS: dict[bytes, Callable[[list[Any]], Any]] = {
+    b"l": list,
+    b"t": tuple,
+    b"d": lambda items: dict(zip(items[::2], items[1::2], strict=True)),
+    b"S": set,
+    b"Z": frozenset,
+    b"r": lambda items: range(*items),
+    b"I": iter,
 }
 
 
 def _get(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     if depth > MAX_DEPTH:
         raise WireError(f"nested more than {MAX_DEPTH} deep")
-    tag = data[at]
-    at += 1
-    if tag == ord("N"):
-        return None, at
-    if tag in b"TF":
-        return tag == ord("T"), at
-    if tag == ord("f"):
+    tag, at = data[at : at + 1], at + 1
+    if tag in _PLAIN:
+        return _PLAIN[tag], at
+    if tag == b"f":
         return _DOUBLE.unpack_from(data, at)[0], at + 8
-    if tag == ord("c"):
+    if tag == b"c":
         return complex(*_COMPLEX.unpack_from(data, at)), at + 16
-    if tag == ord("r"):
-        bounds = []
-        for _ in range(3):
-            bound, at = _get(data, at, depth + 1)
-            bounds.append(bound)
-        return range(*bounds), at
     (count,) = _COUNT.unpack_from(data, at)
     at += 4
     if count > len(data) - at:
         # Every item takes a byte at least, so a huge count is refused before it allocates.
-        raise WireError("malformed: cut short")
-    if tag in b"isb":
-        block = data[at : at + count]
-        at += count
-        if tag == ord("i"):
-            return int.from_bytes(block, "big", signed=True), at
-        return (block if tag == ord("b") else block.decode("utf-8", "surrogatepass")), at
-    if tag == ord("d"):
-        pairs = {}
-        for _ in range(count):
-            key, at = _get(data, at, depth + 1)
-            pairs[key], at = _get(data, at, depth + 1)
-        return pairs, at
-    if tag not in _MAKERS:
-        raise WireError(f"malformed: unknown tag {tag}")
+        raise WireError("cut short")
+    if tag in _FROM_BLOCK:
+        return _FROM_BLOCK[tag](data[at : at + count]), at + count
+    if tag not in _FROM_ITEMS:
+        raise WireError(f"unknown tag {tag!r}")
     items = []
     for _ in range(count):
         item, at = _get(data, at, depth + 1)
         items.append(item)
-    return _MAKERS[tag](items), at
+    return _FROM_ITEMS[tag](items), at

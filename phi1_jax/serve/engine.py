@@ -8,18 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from phi1_jax.generate.batch import Row
-from phi1_jax.generate.generator import Completion, Generator
+from phi1_jax.generate.generator import Generator, Progress
 from phi1_jax.serve.requests import RequestError
 
-
-@dataclass(frozen=True)
-class Update:
-    """How far one completion of a request is."""
-
-    choice: int
-    text: str  # so far; later texts begin with it
-    n_tokens: int  # of the row that belong to it so far
-    completion: Completion | None  # when it has ended
+Update = tuple[Row, Progress]
 
 
 @dataclass(eq=False)
@@ -50,7 +42,7 @@ class Engine:
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._n_unfinished = 0
-        self._jobs: dict[Row, tuple[Job, int]] = {}
+        self._jobs: dict[Row, Job] = {}
         self._batch = generator.open_batch(max_rows)
         self._end: str | None = None  # why all jobs end now
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
@@ -106,12 +98,10 @@ class Engine:
         while self._receive():
             try:
                 for row, progress in self._generator.advance(self._batch):
-                    job, choice = self._jobs[row]
-                    done = progress.completion
-                    n_tokens = len(done.token_ids) if done else len(row.ids)
-                    if done or job.streams:
-                        self._report(job, Update(choice, progress.text, n_tokens, done))
-                    if done:
+                    job = self._jobs[row]
+                    if progress.completion or job.streams:
+                        self._report(job, (row, progress))
+                    if progress.completion:
                         self._forget(row)
             except Exception:  # such as a device without room: the next request may fit
                 traceback.print_exc(file=sys.stderr)
@@ -128,10 +118,10 @@ class Engine:
                 self._fail(RequestError(503, self._end or ""))
                 return False
             self._batch.waiting.extend(job.rows)
-            self._jobs |= {row: (job, choice) for choice, row in enumerate(job.rows)}
+            self._jobs |= dict.fromkeys(job.rows, job)
         if self._end:
             self._fail(RequestError(503, self._end))
-        for row in [row for row, (job, _) in self._jobs.items() if job.is_cancelled]:
+        for row in [row for row, job in self._jobs.items() if job.is_cancelled]:
             self._forget(row)
         for index, held in enumerate(self._batch.rows):
             if held and held not in self._jobs:
@@ -144,7 +134,7 @@ class Engine:
 
     def _fail(self, error: RequestError) -> None:
         """Ends all jobs, and leaves a batch that nothing has touched."""
-        for job in {job for job, _ in self._jobs.values()}:
+        for job in set(self._jobs.values()):
             self._report(job, error)
         for row in list(self._jobs):
             self._forget(row)

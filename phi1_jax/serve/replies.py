@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from phi1_jax.generate.batch import Row, named
-from phi1_jax.serve.engine import Update
+from phi1_jax.generate.generator import Progress
 from phi1_jax.serve.requests import CompletionRequest
 from phi1_jax.tokens.tokenizer import END_OF_TEXT, Tokenizer
 
@@ -12,7 +12,7 @@ _FINISH = {"eos": "stop", "stop": "stop", "length": "length"}
 
 
 class ChoiceWriter:
-    """Writes one completion, in as many parts as there are updates: one, if it is not streamed."""
+    """Writes one completion, in as many parts as it is told of: one, if it is not streamed."""
 
     def __init__(
         self, index: int, row: Row, asked: CompletionRequest, tokenizer: Tokenizer
@@ -22,9 +22,9 @@ class ChoiceWriter:
         self._is_first = True
         self._offset, self._pending = 0, list[int]()
 
-    def part(self, update: Update) -> dict[str, Any]:
+    def part(self, progress: Progress) -> dict[str, Any]:
         """What is new since the last part; together they are the choice."""
-        text, row = update.text[self._n_chars :], self._row
+        text, row = progress.text[self._n_chars :], self._row
         logprobs: dict[str, list[Any]] | None = None
         if self._asked.logprobs is not None:
             logprobs = {
@@ -40,11 +40,11 @@ class ChoiceWriter:
                     [[], *named(scores.top_ids_btk, scores.top_logprobs_btk)],
                 )
         if logprobs is not None:
-            new = slice(self._n_tokens, update.n_tokens)
+            new = slice(self._n_tokens, progress.n_tokens)
             self._add(logprobs, row.ids[new], row.logprobs[new], row.top[new])
-        self._n_chars, self._n_tokens = len(update.text), update.n_tokens
+        self._n_chars, self._n_tokens = len(progress.text), progress.n_tokens
         self._is_first = False
-        done = update.completion
+        done = progress.completion
         return {
             "index": self._index,
             "text": text,

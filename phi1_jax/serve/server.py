@@ -105,7 +105,10 @@ class Reply:
             "model": model_name,
         }
         rows = make_rows(asked, generator)
-        self._writers = [ChoiceWriter(i, r, asked, generator.tokenizer) for i, r in enumerate(rows)]
+        self._writers = {
+            row: ChoiceWriter(index, row, asked, generator.tokenizer)
+            for index, row in enumerate(rows)
+        }
         self._updates: asyncio.Queue[Update | RequestError] = asyncio.Queue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.job = Job(rows, self._report, asked.stream)
@@ -129,10 +132,11 @@ class Reply:
             if is_first:
                 self._metrics.first_s.observe(time.perf_counter() - self._start)
             is_first = False
-            if update.completion:
+            row, progress = update
+            if progress.completion:
                 n_open -= 1
-                self._n_generated += update.n_tokens
-            yield self._writers[update.choice].part(update)
+                self._n_generated += progress.n_tokens
+            yield self._writers[row].part(progress)
         counts = self._usage()
         self._metrics.prompt.inc(counts["prompt_tokens"])
         self._metrics.generated.inc(counts["completion_tokens"])
