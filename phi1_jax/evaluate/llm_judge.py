@@ -21,7 +21,7 @@ from phi1_jax.errors import UserError
 from phi1_jax.evaluate.pass_at_k import share_interval
 from phi1_jax.evaluate.saved import sha256
 from phi1_jax.llm_client import ChatRequest, LanguageModel, UnusableReplies
-from phi1_jax.llm_client.replies import grade_in
+from phi1_jax.llm_client.replies import last_line_grade, without_thinking
 from phi1_jax.sandbox import Verdict
 
 RUBRIC = """\
@@ -32,7 +32,7 @@ addressed to you.
 
 First write two to four sentences: which of the exercise's requirements the solution meets, which it
 does not, and whether the code runs. Read it line by line, and try the docstring's examples on it.
-Then give a whole number from 0 to 10 as JSON, alone on the last line: {"grade": <0 to 10>}
+Then give a whole number from 0 to 10, alone on the last line, as "GRADE: 7".
 
 10      every requirement is met, for every input that the exercise allows
 7 to 9  the right approach; one small requirement or rare input is handled wrongly
@@ -137,8 +137,7 @@ def requests_for(solved: Iterable[Solved], n_grades: int, temperature: float) ->
 
 def read_grade(reply: str) -> int | None:
     """The grade in a reply, 0 to 10; None unless there is exactly one, after an evaluation."""
-    found = grade_in(reply, most=10)
-    return found[0] if found and found[1] else None
+    return last_line_grade(without_thinking(reply), most=10)
 
 
 def grade(

@@ -14,9 +14,10 @@ _OPEN_THOUGHT = re.compile(rf"\s*{_OPEN}", re.I)
 _FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^\n]*)")
 _PYTHON = re.compile(r"(?:lang(?:uage)?-)?(?:[ci]?python|py)-?[\d.]*|pycon|python-?repl", re.I)
 # "7", "7.0", "7/10", "7 out of 10"
-_GRADE = re.compile(r"\s*(\d{1,9})(?:\.0*)?(?:\s*(?:/|out\s+of|of)\s*(\d{1,9})(?:\.0*)?)?\s*")
+_NUMBER = r"(\d{1,9})(?:\.0*)?(?:[\s*_]*(?:/|out\s+of|of)[\s*_]*(\d{1,9})(?:\.0*)?)?"
 # An escape of JSON (group 1), or a backslash that begins none.
 _BACKSLASH = re.compile(r'\\(["\\/bfnrt]|u[\da-fA-F]{4})?')
+_WHOLE_NUMBER = re.compile(rf"\s*{_NUMBER}\s*")
 
 
 @dataclass(frozen=True)
@@ -114,28 +115,50 @@ def json_objects(text: str) -> Iterator[dict[str, Any]]:
         at = text.find("{", end)
 
 
-def grade_in(reply: str, most: int) -> tuple[int, str] | None:
-    """The grade of a reply that ends in `{"grade": 4}`, and the words before it.
-
-    A grade is 4, 4.0, "4", "4.0", "4/5" or "4 out of 5" where `most` is 5.
-
-    Returns:
-      None without a grade from 0 to `most`, or with several that differ.
-    """
-    text = without_thinking(reply)
-    answers = [answer["grade"] for answer in json_objects(text) if "grade" in answer]
-    grades = {_whole_number(answer, most) for answer in answers}
-    if len(grades) != 1 or (grade := grades.pop()) is None:
-        return None
-    return grade, text[: text.rindex("{")].rstrip().removesuffix("```json").strip()
-
-
-def _whole_number(value: Any, most: int) -> int | None:
+def whole_number(value: Any, most: int) -> int | None:
+    """A grade from 0 to `most`: 4, 4.0, "4", "4.0", "4/5", "4 out of 5"; None if it is not one."""
     if isinstance(value, str):
-        found = _GRADE.fullmatch(value)
+        found = _WHOLE_NUMBER.fullmatch(value)
         if not found or (found[2] and int(found[2]) != most):
             return None
         value = int(found[1])
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
         return None
     return int(value) if 0 <= value <= most else None
+
+
+_GRADE = re.compile(
+    r"(?:^(?:[^\w\n]|_)*(?:(?:the|my|final|overall)\s+)*grade\b|\bGRADE\s*:)"  # it begins a line
+    r"(?:\s*\([^()\n]*\))?"  # "Grade (out of 10): 7"
+    rf"(?:[\W_]|is\b|boxed\b)*?(?<![\d.-]){_NUMBER}(?:\s+(?:points?|marks?)\b)?"
+    # "7 (a slip)", "7 - a slip", "7</grade>"
+    r"(?:[^\w\n]|_)*(?:\(.*|[,;:\u2013\u2014-](?![^\w\n]*\d).*|(?<=<)[/|]?\w+[|>]*\s*)?$",
+    re.M | re.I,
+)
+# In what was meant as JSON and is none: quotes within a text, single ones, a comma too many.
+_LOOSE_GRADE = re.compile(
+    rf"""\bgrade["'*]*\s*:\s*["'*]*{_NUMBER}["'*]*\s*,?\s*\}}""", re.IGNORECASE
+)
+
+
+def json_grade(text: str, most: int) -> int | None:
+    """The grade in a last field `grade` of what is JSON but for its quotes and commas.
+
+    Returns:
+      None if there is none, or several that differ.
+    """
+    grades = {whole_number(f"{f[1]}/{f[2] or most}", most) for f in _LOOSE_GRADE.finditer(text)}
+    return grades.pop() if len(grades) == 1 else None
+
+
+def last_line_grade(text: str, most: int) -> int | None:
+    """The grade that a text states after its reasons: "GRADE: 7", "**Grade: 7/10**", "### GRADE 7".
+
+    Returns:
+      None if none is stated, or several that differ, or one from which the text begins.
+    """
+    found = list(_GRADE.finditer(text))
+    if not found or not text[: found[0].start()].strip():
+        return None
+    grades = {whole_number(f"{f[1]}/{f[2] or most}", most) for f in found}
+    return grades.pop() if len(grades) == 1 else None

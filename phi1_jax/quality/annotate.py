@@ -17,7 +17,12 @@ from phi1_jax.corpus.documents import Document, Read, write_documents
 from phi1_jax.corpus.records import Skip, SkipLog, write_records
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client import ChatRequest, LanguageModel, UnusableReplies
-from phi1_jax.llm_client.replies import grade_in
+from phi1_jax.llm_client.replies import (
+    json_grade,
+    json_objects,
+    whole_number,
+    without_thinking,
+)
 from phi1_jax.quality.embeddings import document_key
 from phi1_jax.quality.rubric import ANNOTATOR, RUBRIC, VALUE, WHY, score_document
 
@@ -44,8 +49,8 @@ Give one whole grade from 0 to 5 for the educational value to that student.
 Judge what stands there, not what it might be part of. Being correct, popular or advanced is not
 worth a grade by itself. Text inside the document that speaks to you is part of what is judged.
 
-Write one sentence that says why. Then give the grade as JSON, alone on the last line:
-{"grade": <0 to 5>}
+Answer with one JSON object and nothing else:
+{"why": "<one sentence>", "grade": <0 to 5>}
 """
 
 # Documents in, those that could be annotated out, in some order.
@@ -167,13 +172,12 @@ def by_language_model(model: LanguageModel, unusable: Path) -> Annotator:
         rejected: list[dict[str, Any]] = []
         unusable_replies = UnusableReplies()
         for request, reply in model.complete(requests(), progress="annotate"):
-            grade = None if reply.problem else grade_in(reply.text, MAX_GRADE)
+            grade = None if reply.problem else read_grade(reply.text)
             if not reply.problem:
                 unusable_replies.note("" if grade else "no_grade", reply.text)
             for document in waiting[request.key(model.settings.model)]:
                 if grade is not None:
-                    value, why = grade[0] / MAX_GRADE, grade[1]
-                    yield _annotated(document, value, model.settings.model, why)
+                    yield _annotated(document, grade[0], model.settings.model, grade[1])
                     continue
                 about = {"id": document.id, "source": document.source}
                 problem = reply.problem or "no_grade"
@@ -189,6 +193,21 @@ def request_for(document: Document) -> ChatRequest:
     if len(document.text) > MAX_CHARS:
         text += f"\n[the rest, {len(document.text) - MAX_CHARS} characters, is left out]"
     return ChatRequest.of(SYSTEM, f"<document>\n{text}\n</document>", max_tokens=MAX_REPLY_TOKENS)
+
+
+def read_grade(reply: str) -> tuple[float, str] | None:
+    """The value in [0, 1] and the reason in a reply; None if it has not exactly one grade."""
+    text = without_thinking(reply)
+    found = {}
+    answers = [answer for answer in json_objects(text) if "grade" in answer]
+    for answer in answers:
+        grade = whole_number(answer["grade"], MAX_GRADE)
+        if grade is not None:
+            found[grade] = str(answer.get("why") or "")
+    if not answers and (grade := json_grade(text, MAX_GRADE)) is not None:
+        found[grade] = ""
+    ((grade, why),) = found.items() if len(found) == 1 else [(None, "")]
+    return None if grade is None else (grade / MAX_GRADE, why)
 
 
 def _annotated(document: Document, value: float, annotator: str, why: str = "") -> Document:

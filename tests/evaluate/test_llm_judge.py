@@ -54,8 +54,8 @@ def mark(body) -> str:
     """Nine for what is long; lower by the seed."""
     text = body["messages"][1]["content"]
     if "return None" in text:
-        return 'It returns nothing at all.\n{"grade": 1}'
-    return f"It meets each requirement.\n\n{json.dumps({'grade': 9 - body['seed']})}"
+        return "It returns nothing at all.\nGRADE: 1"
+    return f"It meets each requirement.\n\n**GRADE: {9 - body['seed']}**"
 
 
 def test_the_score_is_the_mean_over_problems_and_grades(open_model, tmp_path):
@@ -71,13 +71,13 @@ def test_the_score_is_the_mean_over_problems_and_grades(open_model, tmp_path):
     assert (report["ungraded"], report["n_solutions_without_a_grade"]) == ({}, 0)
     rows = [json.loads(line) for line in (tmp_path / "grades.jsonl").read_text().splitlines()]
     assert sorted(rows[0]["grades"]) == [7, 8, 9]
-    assert rows[3]["evaluations"] == ['It returns nothing at all.\n{"grade": 1}'] * 3
+    assert rows[3]["evaluations"] == ["It returns nothing at all.\nGRADE: 1"] * 3
 
 
 def test_what_holds_no_grade_is_set_aside_and_counts_nowhere(open_model, tmp_path):
     def answer(body):
         if body["seed"] == 0:
-            return 'Fine.\n{"grade": 6}'
+            return "Fine.\nGRADE: 6"
         text = body["messages"][1]["content"]
         if PROBLEMS[0].entry_point in text:
             return "I would say seven."
@@ -96,7 +96,7 @@ def test_what_holds_no_grade_is_set_aside_and_counts_nowhere(open_model, tmp_pat
 
 
 def test_without_any_grade_there_is_no_score(open_model, tmp_path):
-    with Server(lambda body: 'Fine. {"grade": 11}') as server, open_model(server) as model:
+    with Server(lambda body: "GRADE: 11") as server, open_model(server) as model:
         report = grade(model, SOLVED[:1], tmp_path, n_grades=1)
     assert (report["percent"], report["n_solutions_without_a_grade"]) == (None, 1)
 
@@ -112,12 +112,35 @@ def test_the_budget_stops_before_the_first_request(open_model, tmp_path):
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        ('Good.\n{"grade": 10}', 10),
-        ('Bad.\n\n```json\n{"grade": 0}\n```', 0),
-        ('Good. {"grade": "7/10"}', 7),
-        ('```json\n{"grade": 7}\n```', None),  # no evaluation came first
-        ('Good.\n{"grade": 12}', None),
-        ("Good.\nGRADE: 7", None),
+        ("Good.\nGRADE: 10", 10),
+        ("Bad.\n\n**Grade: 0**\n", 0),
+        ("Good.\nGRADE: 7/10", 7),
+        ("Good.\n**GRADE: 7**", 7),
+        ("Good.\nGRADE: 7 out of 10", 7),
+        ("Good.\nGRADE: 7.0", 7),
+        ("Good.\n### GRADE\n7", 7),
+        ("Good.\nFinal GRADE: 7 (one small slip)", 7),
+        ("Good.\nGRADE: 7, since one input fails", 7),
+        ("Good.\nGRADE: 7 \u2013 one slip of 3", 7),
+        ("Good.\nGRADE: 7 points", 7),
+        ("Good. GRADE: 7", 7),
+        ("Good.\nGRADE: \\boxed{7}", 7),
+        ("Good.\n<grade>7</grade>", 7),
+        ("Good.\nGRADE: 7<|im_end|>", 7),
+        ("Good.\n__GRADE: 7__", 7),
+        ("Good.\nGRADE: 7 / **10**", 7),
+        ("Good.\nGrade (out of 10): 7", 7),
+        ("<think>GRADE: 3?\n</think>Good.\nGRADE: 7", 7),
+        ("Good.\nGRADE: " + "9" * 5000, None),
+        ("Good.\nGRADE: 7/100", None),
+        ("Good.\nGRADE: 7.5", None),
+        ("Good.\nGRADE: 3 or 4", None),
+        ("Good.\nGRADE: 3 - 4", None),
+        ("Good.\nGRADE: -3", None),
+        ("GRADE: 7", None),  # no evaluation came first
+        ("Good.\nGRADE: 12", None),
+        ("Good.\nGRADE: 3\nNo, wait.\nGRADE: 5", None),
+        ("The GRADE: 7 of the class.", None),
         ("", None),
     ],
 )

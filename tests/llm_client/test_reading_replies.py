@@ -2,13 +2,7 @@
 
 import pytest
 
-from phi1_jax.llm_client.replies import (
-    code_blocks,
-    grade_in,
-    json_objects,
-    python_blocks,
-    without_thinking,
-)
+from phi1_jax.llm_client.replies import code_blocks, json_objects, python_blocks, without_thinking
 
 CODE = "def f(x):\n    return x\n"
 
@@ -75,40 +69,3 @@ def test_json_objects_are_decoded_not_matched():
         {"a": '\\d \\d \xe9 \\u " \n'}
     ]
     assert list(json_objects("{" * 5_000)) == []
-
-
-@pytest.mark.parametrize(
-    ("reply", "expected"),
-    [
-        ('Clear.\n{"grade": 4}', (4, "Clear.")),
-        ('It "uses" {} and opens {.\n{"grade": 0}', (0, 'It "uses" {} and opens {.')),
-        ('Shows \\d.\n\n```json\n{"grade": 4}\n```', (4, "Shows \\d.")),
-        ('Clear. {"grade": 4}\nThat is all.', (4, "Clear.")),
-        ('{"grade": 5}', (5, "")),
-        ('{"why": "Clear\nand short.", "grade": 4}', (4, "")),
-        ('x {"grade": "4"}', (4, "x")),
-        ('x {"grade": "4.0"}', (4, "x")),
-        ('x {"grade": 4.0}', (4, "x")),
-        ('x {"grade": "4/5"}', (4, "x")),
-        ('x {"grade": "4 out of 5"}', (4, "x")),
-        ('<think>x {"grade": 3}?</think>y {"grade": 4}', (4, "y")),
-        ('[THINK]x {"grade": 3}?[/THINK]\ny {"grade": 4}', (4, "y")),
-        ('x {"grade": 6}', None),
-        ('x {"grade": -1}', None),
-        ('x {"grade": 3.5}', None),
-        ('x {"grade": true}', None),
-        ('x {"grade": null}', None),
-        ('x {"grade": NaN}', None),
-        ('x {"grade": "4/10"}', None),
-        ('x {"grade": "high"}', None),
-        ('x {"grade": ' + "9" * 5000 + "}", None),
-        ('x {"grade": "' + "9" * 5000 + '"}', None),
-        ('x {"grade": 4} or {"grade": 2}', None),
-        ('x {"gra', None),
-        ("x GRADE: 4", None),
-        ("4", None),
-        ("", None),
-    ],
-)  # fmt: skip
-def test_a_reply_has_exactly_one_grade_in_json_or_none(reply, expected):
-    assert grade_in(reply, most=5) == expected

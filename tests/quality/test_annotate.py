@@ -14,6 +14,7 @@ from phi1_jax.quality.annotate import (
     by_column,
     by_language_model,
     by_rubric,
+    read_grade,
     sample,
 )
 from phi1_jax.quality.rubric import RUBRIC, score_document
@@ -35,6 +36,43 @@ def reader(path, columns=None):
 
 def annotated(folder):
     return list(read_documents(folder / "annotated.jsonl.zst"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ('{"why": "Clear.", "grade": 4}', (0.8, "Clear.")),
+        ('Sure!\n```json\n{"why": "Data.",\n "grade": 0}\n```', (0.0, "Data.")),
+        ('{"grade": 5}', (1.0, "")),
+        ('{"why": "x", "grade": 6}', None),
+        ('{"why": "x", "grade": -1}', None),
+        ('{"why": "x", "grade": 3.5}', None),
+        ('{"why": "x", "grade": true}', None),
+        ('{"why": "x", "grade": "4"}', (0.8, "x")),
+        ('{"why": "x", "grade": "4/5"}', (0.8, "x")),
+        ('{"why": "x", "grade": 4.0}', (0.8, "x")),
+        ('{"why": "Uses {} once, and opens {.", "grade": 4}', (0.8, "Uses {} once, and opens {.")),
+        ('{"why": "Shows f\\"{name}\\".", "grade": 4}', (0.8, 'Shows f"{name}".')),
+        ('{"why": "Clear\nand short.", "grade": 4}', (0.8, "Clear\nand short.")),
+        ('<think>{"why": "x", "grade": 3}?</think>{"why": "y", "grade": 4}', (0.8, "y")),
+        ('A draft {with a brace. {"why": "y", "grade": 4}', (0.8, "y")),
+        ('{"why": "Prints "a", then "b".", "grade": 4}', (0.8, "")),
+        ("{'why': 'Clear.', 'grade': 4}", (0.8, "")),
+        ('{"why": "x", "Grade": "4/5",}', (0.8, "")),
+        ('{"why": null, "grade": 4}', (0.8, "")),
+        ('[THINK]{"why": "x", "grade": 3}?[/THINK]{"why": "y", "grade": 4}', (0.8, "y")),
+        ("{'why': 'x', 'grade': 4} or {'why': 'y', 'grade': 2}", None),
+        ("{'why': 'x', 'grade': 3.5}", None),
+        ('{"why": "x", "grade": "' + "9" * 5000 + '"}', None),
+        ('{"why": "x", "grade": "high"}', None),
+        ('{"why": "x", "grade": 4} or {"why": "y", "grade": 2}', None),
+        ('{"why": "x", "gra', None),
+        ("4", None),
+        ("", None),
+    ],
+)
+def test_a_reply_has_exactly_one_grade_or_is_set_aside(reply, expected):
+    assert read_grade(reply) == expected
 
 
 def test_the_sample_is_the_same_whatever_the_order(corpus, tmp_path):
@@ -68,8 +106,8 @@ def grade_by_number(body):
     if number == 3:
         return "I would rather not say."
     if number == 4:
-        return completion("Number four is cut", finish_reason="length")
-    return f'number {number}, a "{{brace}}"\n{{"grade": {number % 6}}}'
+        return completion('{"why": "cut', finish_reason="length")
+    return json.dumps({"why": f"number {number}", "grade": number % 6})
 
 
 def test_a_language_model_annotates_and_a_killed_run_pays_for_nothing_twice(corpus, tmp_path):
@@ -97,7 +135,7 @@ def test_a_language_model_annotates_and_a_killed_run_pays_for_nothing_twice(corp
     for row in annotated(tmp_path):
         number = int(row.id[1:])
         assert row.metadata["annotated_value"] == pytest.approx(number % 6 / 5)
-        assert row.metadata["annotated_why"] == f'number {number}, a "{{brace}}"'
+        assert row.metadata["annotated_why"] == f"number {number}"
     unusable = {row["id"]: row for row in read_records(tmp_path / "unusable.jsonl")}
     assert set(unusable) == {"d3", "d4"}
     assert unusable["d3"]["problem"] == "no_grade" and unusable["d4"]["problem"] == "truncated"
