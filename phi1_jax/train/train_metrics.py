@@ -46,6 +46,7 @@ class TrainMetrics:
         """
         # Rows of a source that the mixture has no more are remembered: it may come back.
         self.rows = {**dict.fromkeys(sources, 0), **position.get("rows", {})}
+        self.shards = dict(position.get("shards", {}))  # name -> of what text the rows are
         self.tokens = {name: position.get("tokens", {}).get(name, 0) for name in sources}
         skip = position.get("skip_step", {"skipped": 0, "skipped_rows": [0] * len(sources)})
         self._skipped = int(skip["skipped"]), dict(zip(sources, skip["skipped_rows"], strict=False))
