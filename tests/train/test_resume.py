@@ -169,7 +169,8 @@ def test_each_source_stands_where_it_stood_after_several_changes(config, run, sh
         (10, (replace(code, weight=1.0), other)),
     ):
         changed = replace(config, steps=steps, data=replace(config.data, seq_len=16))
-        train(with_sources(changed, *sources), run, allow_change=["steps", "data"], trace=True)
+        changed = with_sources(changed, *sources)
+        result = train(changed, run, allow_change=["steps", "data"], trace=True)
         words = [r.getMessage() for r in caplog.records if "mixed anew" in r.getMessage()][-1]
         told.append(words.partition("anew, ")[2].partition(";")[0])
     read = [source for row in read_trace(run)[-8:] for source, _ in row.get("examples", ())]
@@ -179,6 +180,7 @@ def test_each_source_stands_where_it_stood_after_several_changes(config, run, sh
         "code after 86 rows, exercises after 0 rows",
         f"code after {86 + n_code} rows, exercises after {32 - n_code} rows",
     ]
+    assert result["tokens"] == 4 * 16 * 32 + 6 * 16 * 16
 
 
 def test_an_extended_run_repeats_no_row_of_a_source_with_epochs(config, tmp_path):
