@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.errors import UserError
-from phi1_jax.files import read_json, read_json_if_whole
+from phi1_jax.files import parse_json, read_json, read_json_if_whole
 from phi1_jax.run.folder import split_step
 from phi1_jax.tokens.shards import read_index
 
@@ -55,12 +55,18 @@ class Corpus:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A run, with its config and result as they are in its folder."""
+    """A run, with its config and result as they are in its folder.
+
+    Attributes:
+      corpora: those of its last mixture.
+      before: what it read before that, in words; empty if its mixture never changed.
+    """
 
     name: str
     config: Mapping[str, Any]
     result: Mapping[str, Any]
     corpora: Sequence[Corpus]
+    before: str
 
 
 def read_runs(run_dir: Path) -> list[TrainingRun]:
@@ -78,10 +84,32 @@ def read_runs(run_dir: Path) -> list[TrainingRun]:
             _corpus(source, identity) for source in config.get("data", {}).get("sources", [])
         ]
         result = read_json_if_whole(place / "result.json")
-        runs.append(TrainingRun(place.resolve().name, config, result, corpora))
+        before = _before(place, [corpus.name for corpus in corpora])
+        runs.append(TrainingRun(place.resolve().name, config, result, corpora, before))
         start = config.get("init_from")
         place = split_step(start)[0] if start else None
     return runs[::-1]
+
+
+def _before(run_dir: Path, names: Sequence[str]) -> str:
+    """What changes.jsonl tells of a run whose sources, their shares or their texts changed.
+
+    Raises:
+      UserError: the file is damaged, as after a kill in mid-line.
+    """
+    file = run_dir / "changes.jsonl"
+    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
+    try:
+        changes = [row for row in map(parse_json, lines) if row["field"].startswith("data.sources")]
+    except ValueError as error:
+        raise UserError(f"{file} is damaged: {error}; mend the line, or delete it") from error
+    if not changes:
+        return ""
+    left = {n for row in changes if row["field"] == "data.sources" for n in row["old"]} - {*names}
+    texts = {row["field"] for row in changes if row["old"] and row["new"]}
+    left |= {f"another text as {n}" for n in names if f"data.sources.{n}.shards" in texts}
+    others = f", with {', '.join(sorted(left))}, of which nothing is told here" if left else ""
+    return f"; until step {max(row['step'] for row in changes)} another{others}"
 
 
 def _corpus(source: Mapping[str, Any], identity: Mapping[str, Any]) -> Corpus:
@@ -253,7 +281,7 @@ def _training(run: TrainingRun) -> str:
     rows = [f"{run.result['tokens']:,} tokens"] if "tokens" in run.result else []
     rows.append(f"{run.result.get('step', run.config.get('steps'))} steps")
     shares = ", ".join(f"{corpus.name} {corpus.part}".strip() for corpus in run.corpora)
-    return f"- **{run.name}**: {', '.join(rows)}; mixture: {shares}."
+    return f"- **{run.name}**: {', '.join(rows)}; mixture: {shares}{run.before}."
 
 
 def _stage(report: Mapping[str, Any]) -> str:

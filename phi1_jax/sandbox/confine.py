@@ -185,6 +185,8 @@ def limit_resources(cpu_s: float, memory_bytes: int) -> None:
     for what, value in (
         (resource.RLIMIT_CPU, int(cpu_s) + 2),
         (resource.RLIMIT_AS, memory_bytes),
+        # Else how deep C code may recurse would be the choice of the shell that started us.
+        (resource.RLIMIT_STACK, 8 << 20),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, 0),

@@ -54,6 +54,9 @@ def main() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "phi1_jax"]:
         del sys.modules[name]
     os.environ.clear()
+    # Local times are the same on every machine.
+    os.environ["TZ"] = "UTC0"
+    time.tzset()
     os.chdir("/")
     # RLIMIT_AS counts the interpreter's own mappings too; a program gets its share on top.
     memory_bytes += _mapped_bytes()

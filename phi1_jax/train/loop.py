@@ -106,12 +106,14 @@ def _train(
         if first:
             writer.trackers += open_trackers(metrics_writers, run_dir, config)
         writer.resume(step)
-        go_on_reading(setup.loader, config, step, position, setup.identity)
+        rows = go_on_reading(setup.loader, config, step, position, setup.identity)
         n_parameters = sum(x.size for x in jax.tree.leaves(state.params))
         writer.hyperparameters(run_dir.name, hyperparameters(config, n_parameters))
         record_start(config, run_dir, step, setup.identity, setup.changed)
         tracer.state(step, state)
-        metrics = TrainMetrics(config, writer, setup.loader.names, position, step, setup.mesh.size)
+        metrics = TrainMetrics(
+            config, writer, setup.loader.names, {**position, "rows": rows}, step, setup.mesh.size
+        )
         saving = Saving(config, checkpointer, metrics, setup.loader, setup.identity, step)
         if step == 0:
             saving.save(step, state)

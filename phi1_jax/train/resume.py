@@ -56,6 +56,8 @@ SHAPES = ("vocab_size", "n_layers", "d_model", "d_mlp", "n_heads", "rotary_dim")
 MEANING = (*SHAPES, "rope_theta", "layer_norm_eps")
 FIXED_FIELDS = (*(f"model.{name}" for name in MEANING), "optimizer.name")
 
+_SHARDS = "data.sources.{}.shards"
+
 Identity = dict[str, Any]
 
 
@@ -219,6 +221,7 @@ def position_of(
         "step": step,
         "tokens": dict(metrics.tokens),
         "rows": dict(metrics.rows),
+        "shards": metrics.shards | {name: identity[_SHARDS.format(name)] for name in loader.names},
         "mixture": {"step": loader.from_step, "rows": loader.from_rows},
         "skip_step": {k: v.tolist() for k, v in jax.device_get(state.skip)._asdict().items()},
         "identity": dict(identity),
@@ -244,18 +247,21 @@ def _restore_skip_state(
 
 def go_on_reading(
     loader: Loader, config: RunConfig, step: int, position: Mapping[str, Any], identity: Identity
-) -> None:
+) -> dict[str, int]:
     """Lets the loader go on from what the run has read of each source.
 
     With unchanged settings the mixture that was begun goes on. Else a new one begins at this step,
     each source after the rows that were read of it: of one whose text changed from its start, and
     where rows are cut anew after as many tokens.
 
+    Returns:
+      The rows that were read before, by source, also of those that the mixture has no more.
     Raises:
       UserError: see `Loader.go_on`.
     """
     if not position:
-        return loader.go_on(0, {}, config.steps)
+        loader.go_on(0, {}, config.steps)
+        return {}
     old = _as_now(position["identity"], identity)
     mixing = ["data", "seed"]
     if any(source.epochs for source in config.data.sources):
@@ -267,13 +273,16 @@ def go_on_reading(
     }
     if not changed - {"data.loss_on", "data.tokenizer"}:
         mixture = position["mixture"]
-        return loader.go_on(mixture["step"], mixture["rows"], config.steps)
-    rows = dict(position["rows"])
+        loader.go_on(mixture["step"], mixture["rows"], config.steps)
+        return dict(position["rows"])
+    rows = {
+        name: n * old["data.seq_len"] // config.data.seq_len for name, n in position["rows"].items()
+    }
+    left = position.get("shards", {})  # of sources that the old mixture did not have
     for name in loader.names:
-        known = old.get(f"data.sources.{name}.shards")
-        if known != identity[f"data.sources.{name}.shards"]:
-            rows[name] = 0
-        rows[name] = rows.get(name, 0) * old["data.seq_len"] // config.data.seq_len
+        known = old.get(_SHARDS.format(name), left.get(name))
+        same = known == identity[_SHARDS.format(name)]
+        rows[name] = rows.get(name, 0) if same else 0
     loader.go_on(step, rows, config.steps)
     read = ", ".join(f"{name} after {rows[name]:,} rows" for name in loader.names)
     again = {"seed", "data.seq_len", "data.packing", "data.validation_rows"} & changed
@@ -287,6 +296,7 @@ def go_on_reading(
         if again
         else "",
     )
+    return rows
 
 
 def record_start(

@@ -44,9 +44,11 @@ class TrainMetrics:
         """Args:
         position: what was saved with step `start`; {} for a new run.
         """
-        # Rows of a source that the mixture has no more are remembered: it may come back.
+        # A source that the mixture has no more is remembered: it may come back.
         self.rows = {**dict.fromkeys(sources, 0), **position.get("rows", {})}
-        self.tokens = {name: position.get("tokens", {}).get(name, 0) for name in sources}
+        self.shards = dict(position.get("shards", {}))  # name -> of what text the rows are
+        self.tokens = {**dict.fromkeys(sources, 0), **position.get("tokens", {})}
+        self._sources = sources
         skip = position.get("skip_step", {"skipped": 0, "skipped_rows": [0] * len(sources)})
         self._skipped = int(skip["skipped"]), dict(zip(sources, skip["skipped_rows"], strict=False))
         self._config, self._writer, self._start = config, writer, start
@@ -67,8 +69,8 @@ class TrainMetrics:
         self._pending.append(done.metrics)
         if len(self._pending) > 1:
             jax.block_until_ready(self._pending[-2]["loss"])
-        counts = np.bincount(done.examples["source"], minlength=len(self.tokens))
-        for name, count in zip(self.tokens, counts, strict=True):
+        counts = np.bincount(done.examples["source"], minlength=len(self._sources))
+        for name, count in zip(self._sources, counts, strict=True):
             self.rows[name] += int(count)
             self.tokens[name] += int(count) * self._config.data.seq_len
         if self._compile_s is None:
@@ -103,7 +105,7 @@ class TrainMetrics:
         data = self._config.data
         rate = float(self._rate(max(0, int(values[-1]["updates"]) - 1)))
         skipped, rows = int(values[-1]["skipped_steps"]), values[-1]["skipped_rows"].tolist()
-        self._skipped = skipped, dict(zip(self.tokens, rows, strict=True))
+        self._skipped = skipped, dict(zip(self._sources, rows, strict=True))
         curves: dict[str, float] = {
             "train/learning_rate": rate,
             "train/skipped_steps": skipped,

@@ -29,7 +29,8 @@ def validation_evaluator(
         tokens, counts = rows.read_validation(loader.sources)
         n_bytes = 0
         if loader.tokenizer is not None:
-            n_bytes = len(loader.tokenizer.decode(tokens[:, 1:][counts].tolist()).encode())
+            text = loader.tokenizer.decode(tokens[:, 1:][counts].tolist(), special=True)
+            n_bytes = len(text.encode())
         read[name] = tokens, counts, n_bytes
     sharding = batch_sharding(trainer.shardings.step.mesh)
 

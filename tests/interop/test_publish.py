@@ -17,6 +17,7 @@ from flax import nnx
 from phi1_jax.config import ModelConfig
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.records import write_records
+from phi1_jax.errors import UserError
 from phi1_jax.interop.cards import data_card, read_runs
 from phi1_jax.model.phi import Phi
 from phi1_jax.run.checkpoint import write_model
@@ -177,6 +178,23 @@ def test_the_card_says_what_was_read_and_what_is_gone(tmp_path):
     card = data_card("me/phi", read_runs(run))
     assert "- **base**: its folder was gone when this was written: nothing is known." in card
     assert "mixture: exercises 2 epochs, code 100% of the rest." in card
+    changes = (
+        (4, "data.sources", ["web", "code"], ["exercises", "code"]),
+        (4, "data.sources.exercises.shards", None, "a"),
+        (5, "data.sources.code.shards", "b", "c"),
+        (6, "steps", 6, 7),
+    )
+    rows = [dict(zip(("step", "field", "old", "new"), change, strict=True)) for change in changes]
+    (run / "changes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    card = data_card("me/phi", read_runs(run))
+    assert (
+        "code 100% of the rest; until step 5 another, with another text as code, web, of which"
+        " nothing is told here." in card
+    )
+    with (run / "changes.jsonl").open("a") as file:
+        file.write('{"step"')
+    with pytest.raises(UserError, match=r"changes\.jsonl is damaged"):
+        read_runs(run)
 
 
 def test_a_file_that_is_gone_hides_no_stage(tmp_path):

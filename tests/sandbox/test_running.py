@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import resource
 import signal
 import time
 
@@ -54,6 +55,25 @@ def test_a_line_that_names_an_encoding_changes_nothing(sandbox):
     program = "# coding: latin-1\nassert len('\u00e9') == 1"
     exec(program, {})
     assert verdicts(sandbox.run([program])) == [Verdict.PASS]
+
+
+def test_outcomes_do_not_depend_on_the_shell_that_starts_the_sandbox(monkeypatch):
+    """Clusters have `ulimit -s unlimited`, and people live in all time zones."""
+    deep = (
+        "import functools, sys\nsys.setrecursionlimit(10**7)\n@functools.cache\n"
+        "def depth(n): return n and 1 + depth(n - 1)\ndepth(40000)"
+    )
+    local = "import time\n__result__ = time.ctime(0) + time.tzname[0]"
+    monkeypatch.setattr(host, "ENVIRONMENT", host.ENVIRONMENT | {"TZ": "Asia/Tokyo"})
+    before = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (before[1], before[1]))
+    try:
+        with open_sandbox(Limits(cpu_s=2, wall_s=5), workers=1) as sandbox:
+            recursion, clock = sandbox.run([deep, local])
+    finally:
+        resource.setrlimit(resource.RLIMIT_STACK, before)
+    assert recursion.verdict is Verdict.CRASH
+    assert clock.message == "Thu Jan  1 00:00:00 1970UTC"
 
 
 def test_programs_are_not_main_and_know_nothing_of_each_other(sandbox):

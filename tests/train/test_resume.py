@@ -158,6 +158,31 @@ def test_changed_data_goes_on_where_each_source_stands(config, run, caplog):
     assert again == rows[4:]
 
 
+def test_each_source_stands_where_it_stood_after_several_changes(config, run, shards, caplog):
+    """Rows get half as long and a source leaves; it comes back, the other has another text."""
+    code, exercises = config.data.sources
+    other = replace(exercises, path=str(shards["code"]))
+    told = []
+    for steps, sources in (
+        (6, (exercises,)),
+        (8, (code, other)),
+        (10, (replace(code, weight=1.0), other)),
+    ):
+        changed = replace(config, steps=steps, data=replace(config.data, seq_len=16))
+        changed = with_sources(changed, *sources)
+        result = train(changed, run, allow_change=["steps", "data"], trace=True)
+        words = [r.getMessage() for r in caplog.records if "mixed anew" in r.getMessage()][-1]
+        told.append(words.partition("anew, ")[2].partition(";")[0])
+    read = [source for row in read_trace(run)[-8:] for source, _ in row.get("examples", ())]
+    n_code = read[:32].count(0)
+    assert told == [
+        "exercises after 42 rows",
+        "code after 86 rows, exercises after 0 rows",
+        f"code after {86 + n_code} rows, exercises after {32 - n_code} rows",
+    ]
+    assert result["tokens"] == 4 * 16 * 32 + 6 * 16 * 16
+
+
 def test_an_extended_run_repeats_no_row_of_a_source_with_epochs(config, tmp_path):
     code, exercises = config.data.sources
     config = with_sources(config, code, replace(exercises, epochs=0.25))
