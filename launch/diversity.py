@@ -135,14 +135,12 @@ def name_apart(
 
 def topic_tree(own: Path | None, offline: bool) -> list[str]:
     """All leaves of the tree that a corpus should cover."""
-    if own:
-        from phi1_jax.synthesis.topics import read_topics
-
-        return read_topics(own).leaves
-    from phi1_jax.synthesis.course import COURSE
     from phi1_jax.synthesis.offline_teacher import TOPICS as OFFLINE
+    from phi1_jax.synthesis.topics import COURSE, read_topics
 
-    return [f"programs > {topic}" for topic in OFFLINE] if offline else COURSE.leaves
+    if offline and not own:
+        return [f"programs > {topic}" for topic in OFFLINE]
+    return read_topics(own or COURSE).leaves
 
 
 if __name__ == "__main__":
