@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from phi1_jax.corpus.documents import Document, read_all
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client.replies import fenced
+from phi1_jax.markdown import table
 from phi1_jax.quality.embeddings import embedder_of, find_vectors
 from phi1_jax.quality.forest import fit_forest, save_forest
 from phi1_jax.quality.rubric import ANNOTATOR, VALUE
@@ -118,15 +119,14 @@ def write_report(
     good_n = values_n >= positive_from
     figures = measure(good_n, votes_n)
     plot(good_n, votes_n).savefig(output / "quality.png", dpi=150)
+    measured = [(name.replace("_", " "), f"{value:.3f}") for name, value in figures.items()]
     lines = [
         "# The quality filter, out of sample",
         "",
         f"{len(good_n)} documents annotated by {annotator}, {good_n.sum()} of them good (value"
         f" {positive_from:g} or more); each is scored by the trees grown without it.",
         "",
-        "| measure | value |",
-        "|---|---|",
-        *(f"| {name.replace('_', ' ')} | {value:.3f} |" for name, value in figures.items()),
+        table(["measure", "value"], measured),
         "",
         "![precision and recall, and calibration](quality.png)",
         "",
