@@ -94,12 +94,7 @@ def measure_all(
         ]
         for name, path in problems.items()
     }
-    rows: dict[str, dict[str, float]] = {}
-    for name, constructs in solutions.items():
-        total = Constructs()
-        for one in constructs:
-            total.add(one)
-        rows[name] = total.shares()
+    rows = {name: Constructs.total(each).shares() for name, each in solutions.items()}
     corpora = {}
     skip, columns = SkipLog(output / LEFT_OUT), script.pairs(corpus.COLUMNS)
     for name, path in paths.items():
@@ -116,9 +111,9 @@ def measure_all(
                 100 * covered / len(constructs), 1
             )
     write_report(output, corpora, rows)
-    print("\n".join(construct_table(rows)))
+    print(construct_table(rows))
     return {
-        "in": {name: c["documents"] for name, c in corpora.items()},
+        "in": {name: c["size"]["documents"] for name, c in corpora.items()},
         "corpora": corpora,
         "constructs": rows,
         **skip.report(),
@@ -140,14 +135,12 @@ def name_apart(
 
 def topic_tree(own: Path | None, offline: bool) -> list[str]:
     """All leaves of the tree that a corpus should cover."""
-    if own:
-        from phi1_jax.synthesis.topics import read_topics
-
-        return read_topics(own).leaves
-    from phi1_jax.synthesis.course import COURSE
     from phi1_jax.synthesis.offline_teacher import TOPICS as OFFLINE
+    from phi1_jax.synthesis.topics import COURSE, read_topics
 
-    return [f"programs > {topic}" for topic in OFFLINE] if offline else COURSE.leaves
+    if offline and not own:
+        return [f"programs > {topic}" for topic in OFFLINE]
+    return read_topics(own or COURSE).leaves
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ from phi1_jax.errors import UserError
 from phi1_jax.sandbox import open_sandbox
 from phi1_jax.synthesis import offline_teacher, topics
 from phi1_jax.synthesis.api_teacher import APITeacher
-from phi1_jax.synthesis.course import COURSE
 from phi1_jax.synthesis.offline_teacher import OfflineTeacher, build_benchmark
 from phi1_jax.synthesis.public import keep_passing
 from phi1_jax.synthesis.synthesize import synthesize
@@ -61,7 +60,9 @@ REQUIRE = flags.DEFINE_enum(
 SEED = flags.DEFINE_integer("seed", 0, "Another seed asks for other exercises.")
 WORKERS = flags.DEFINE_integer("workers", 2, "Sandboxes that run at once.", 1)
 FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
-TOPICS = flags.DEFINE_string("topics", None, "api: a topic tree of your own, JSON.")
+TOPICS = flags.DEFINE_string(
+    "topics", None, "api: a topic tree of your own, JSON as phi1_jax/synthesis/course.json."
+)
 TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "api: of sampling; negative: not sent.")
 N_BENCHMARK = flags.DEFINE_integer("n_benchmark", 200, "offline: held-out problems.", 1, 2000)
 
@@ -103,7 +104,7 @@ def run_offline(output: Path) -> None:
 
 def run_api(output: Path) -> None:
     script.refuse_unread([N_BENCHMARK], "is read with --teacher=offline only")
-    tree = topics.read_topics(Path(TOPICS.value)) if TOPICS.value else COURSE
+    tree = topics.read_topics(Path(TOPICS.value or topics.COURSE))
     textbooks = list(topics.plan_textbooks(tree, N_TEXTBOOKS.value, SEED.value))
     exercises = list(topics.plan_exercises(tree, N_EXERCISES.value, SEED.value))
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -99,20 +99,27 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("nested too deep") from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, keys: Sequence[str] = (), fix: str = "") -> dict[str, Any]:
     """A file of one JSON object.
 
+    Args:
+      keys: what the object must hold.
+      fix: what to do where that is not so; the message ends with it.
     Raises:
-      UserError: it is not there, not JSON (empty, torn, not UTF-8, too deep), or no object.
+      UserError: it is not there, not JSON (empty, torn, not UTF-8, too deep), no object, or one
+        that lacks a key.
     """
+    fix = fix and f"; {fix}"
     try:
         values = parse_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise UserError(f"{path}: no such file") from error
+        raise UserError(f"{path}: no such file{fix}") from error
     except ValueError as error:
-        raise UserError(f"{path} is damaged: not JSON ({error})") from error
+        raise UserError(f"{path} is damaged: not JSON ({error}){fix}") from error
     if not isinstance(values, dict):
-        raise UserError(f"{path} is damaged: not a JSON object")
+        raise UserError(f"{path} is damaged: not a JSON object{fix}")
+    if missing := [key for key in keys if key not in values]:
+        raise UserError(f"{path} is damaged: it has no {missing[0]!r}{fix}")
     return values
 
 

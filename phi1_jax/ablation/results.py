@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from phi1_jax import markdown
 from phi1_jax.ablation.runs import OWN, Ablation, Run
 from phi1_jax.config_dict import flatten
 from phi1_jax.corpus.documents import Document
@@ -227,16 +228,18 @@ def table(result: Mapping[str, Any]) -> str:
         if group == "all":
             lines += ["", "Distinct tokens in the last phase's mixture:", ""]
             lines += [f"- {name}: {_tokens(variant)}" for name, variant in variants.items()]
-        for title, key in (("variant", ""), (f"minus {baseline}", "difference")):
-            rows = [name for name in variants if not key or name != baseline]
-            lines += ["", f"| {' | '.join([title, *head])} |", "|---" * (len(head) + 1) + "|"]
-            for name in rows:
-                cells = [variants[name]["measures"][m][group] for m in shown]
-                texts = [
-                    _cell(cell[key] if key else cell, "pass@" in m, bool(key))
-                    for m, cell in zip(shown, cells, strict=True)
-                ]
-                lines.append(f"| {' | '.join([name, *texts])} |")
+        points = {
+            name: [(variant["measures"][m][group], "pass@" in m) for m in shown]
+            for name, variant in variants.items()
+        }
+        rows = [[name, *(_cell(p, percent) for p, percent in points[name])] for name in points]
+        lines += ["", markdown.table(["variant", *head], rows)]
+        rows = [
+            [name, *(_cell(p["difference"], percent, "+") for p, percent in points[name])]
+            for name in points
+            if name != baseline
+        ]
+        lines += ["", markdown.table([f"minus {baseline}", *head], rows)]
         if group != "all":
             lines += ["", "</details>"]
     return "\n".join(lines) + "\n"
@@ -264,11 +267,9 @@ def fill(page: str, name: str, text: str) -> str:
     return f"{before}{begin}{text}{end}{after.partition(end)[2]}"
 
 
-def _cell(point: Mapping[str, Any], percent: bool, signed: bool) -> str:
+def _cell(point: Mapping[str, Any], percent: bool, sign: str = "") -> str:
     scale, form = (100, ".1f") if percent else (1, ".3f")
-    value, low, high = (
-        f"{scale * point[k]:{'+' * signed}{form}}" for k in ("value", "low", "high")
-    )
+    value, low, high = (f"{scale * point[k]:{sign}{form}}" for k in ("value", "low", "high"))
     if low == high and not percent:  # one seed of a measure that no problems make up
         return value
     return f"{value}{' %' * percent} ({low} to {high})"

@@ -15,6 +15,7 @@ from typing import Any
 
 from phi1_jax.errors import UserError
 from phi1_jax.files import parse_json, read_json, read_json_if_whole
+from phi1_jax.markdown import table
 from phi1_jax.run.folder import split_step
 from phi1_jax.tokens.shards import read_index
 
@@ -265,8 +266,8 @@ def data_card(repo: str, runs: Sequence[TrainingRun]) -> str:
                 continue
             seen.add(str(corpus.stages[-1:]))
             counts = ", ".join(f"{n:,} {what}" for what, n in corpus.counts.items())
-            parts += [f"{counts}.\n", "| licence | tokens |\n|---|---|"]
-            parts += [f"| {licence} | {n:,} |" for licence, n in corpus.licences.items()]
+            licences = [(licence, f"{n:,}") for licence, n in corpus.licences.items()]
+            parts += [f"{counts}.\n", table(["licence", "tokens"], licences)]
             parts.append("\nStages, first to last:\n")
             parts += [f"- {_stage(stage)}" for stage in corpus.stages]
             parts.append("")
@@ -326,19 +327,17 @@ def _counts(value: Any) -> str:
 def _score_table(scores: Sequence[Mapping[str, Any]]) -> str:
     if not scores:
         return "None was given when this was written.\n"
-    rows = [
-        "| benchmark | problems | metric | samples | value | 95 % interval |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for score in scores:
-        start = f"| {_benchmark(score)[1]} | {score['n_tasks']} |"
+        start = _benchmark(score)[1], score["n_tasks"]
         for k, v in score.get("pass_at_k", {}).items():
             interval = f"{v['low']:.1%} to {v['high']:.1%}"
-            rows.append(f"{start} pass@{k} | {_samples(score)} | {v['value']:.1%} | {interval} |")
+            rows.append([*start, f"pass@{k}", _samples(score), f"{v['value']:.1%}", interval])
         if v := score.get("solution_bits_per_byte"):
             interval = f"{v['low']:.3f} to {v['high']:.3f}"
-            rows.append(f"{start} bits per byte of solutions | | {v['value']:.3f} | {interval} |")
-    return "\n".join([*rows, ""])
+            rows.append([*start, "bits per byte of solutions", "", f"{v['value']:.3f}", interval])
+    header = ["benchmark", "problems", "metric", "samples", "value", "95 % interval"]
+    return table(header, rows) + "\n"
 
 
 def _result(score: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from phi1_jax.config import USABLE_MEMORY, ModelConfig, RunConfig
 from phi1_jax.errors import UserError
+from phi1_jax.markdown import table
 from phi1_jax.model.phi import count_params
 from phi1_jax.plan.machines import Gpu, gpu_devices
 from phi1_jax.plan.memory import REMAT, Memory, Remat, memory, micro_rows
@@ -309,13 +310,6 @@ def _time(days: float) -> str:
         if (value := days * 86400 / seconds) >= 1:
             return f"{short(value)} {unit}"
     return f"{short(days * 86400)} s"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Markdown, the first column to the left and the others to the right."""
-    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
-    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
 
 
 def short(value: float) -> str:

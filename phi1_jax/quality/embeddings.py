@@ -14,7 +14,7 @@ import numpy as np
 from phi1_jax.corpus.arrays import read_arrays, write_arrays
 from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
-from phi1_jax.files import parse_json, write_json
+from phi1_jax.files import read_json, write_json
 
 INFO = "embedder.json"
 
@@ -98,13 +98,8 @@ def embedder_of(folders: Sequence[Path]) -> str:
     """
     found: dict[str, Path] = {}
     for folder in folders:
-        try:
-            info = parse_json((folder / INFO).read_text(encoding="utf-8"))
-            found[str(info["fingerprint"])] = folder
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise UserError(f"{folder}: no {INFO}; make vectors with launch/embed.py") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{folder / INFO}: damaged; run launch/embed.py again") from error
+        info = read_json(folder / INFO, ("fingerprint",), "make vectors with launch/embed.py")
+        found[str(info["fingerprint"])] = folder
     if len(found) > 1:
         one, other, *_ = found.values()
         raise UserError(f"{one} and {other} hold vectors of different embedders; use one for all")

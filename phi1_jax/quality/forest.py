@@ -15,7 +15,7 @@ import skops.io
 from sklearn.ensemble import RandomForestClassifier
 
 from phi1_jax.errors import UserError
-from phi1_jax.files import parse_json, write_json
+from phi1_jax.files import read_json, write_json
 
 MODEL = "forest.skops"
 INFO = "forest.json"
@@ -93,19 +93,14 @@ def load_forest(folder: Path, embedder: str) -> Forest:
       UserError: no forest there, a damaged one, one that holds more than a forest, one of another
         scikit-learn, or one that was fitted on vectors of another embedder.
     """
-    try:
-        info = parse_json((folder / INFO).read_text(encoding="utf-8"))
-        data = (folder / MODEL).read_bytes()
-        fitted_on, expected = info["embedder"], info["sha256"]
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{folder}: no forest here; fit one with launch/fit_quality.py") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / INFO}: damaged; fit the forest again") from error
-    if hashlib.sha256(data).hexdigest() != expected:
+    keys = ("embedder", "positive_from", "sha256", "sklearn")
+    info = read_json(folder / INFO, keys, "fit a forest with launch/fit_quality.py")
+    data = (folder / MODEL).read_bytes() if (folder / MODEL).is_file() else b""
+    if hashlib.sha256(data).hexdigest() != info["sha256"]:
         raise UserError(f"{folder / MODEL}: not the forest that {INFO} describes; fit it again")
-    if fitted_on != embedder:
+    if info["embedder"] != embedder:
         raise UserError(
-            f"{folder}: fitted on vectors of embedder {fitted_on[:12]}, these are of"
+            f"{folder}: fitted on vectors of embedder {info['embedder'][:12]}, these are of"
             f" {embedder[:12]}; embed with the same checkpoint, or fit again"
         )
     if info["sklearn"] != sklearn.__version__:

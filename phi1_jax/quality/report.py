@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from phi1_jax.corpus.documents import Document, read_all
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client.replies import fenced
+from phi1_jax.markdown import table
 from phi1_jax.quality.embeddings import embedder_of, find_vectors
 from phi1_jax.quality.forest import fit_forest, save_forest
 from phi1_jax.quality.rubric import ANNOTATOR, VALUE
@@ -72,18 +73,11 @@ def fit_and_report(
     save_forest(forest, output)
     annotator = ", ".join(sorted({str(d.metadata.get(ANNOTATOR)) for d in documents}))
     share = float((values_n >= positive_from).mean())
-    if asked is not None and abs(share - asked) > 0.1:
+    # Many may have the same value; and of one kind alone there is little to tell apart.
+    if (asked is not None and abs(share - asked) > 0.1) or not 0.1 <= share <= 0.9:
         print(
-            f"warning: {share:.0%} of the documents have a value of {positive_from:g} or more, not"
-            f" {asked:.0%}, since many have the same; --positive_from=N says which values are good",
-            file=sys.stderr,
-        )
-    if not 0.1 <= share <= 0.9:
-        which = "nearly everything" if share > 0.5 else "next to nothing"
-        print(
-            f"warning: a value of {positive_from:g} or more calls {which} good ({share:.0%} of "
-            f"{len(documents)} documents), so the forest has little to tell apart; give "
-            "--positive_share=0.5, say",
+            f"warning: a value of {positive_from:g} or more calls {share:.0%} of {len(documents)}"
+            " documents good; --positive_share=0.5 or --positive_from=N sets another",
             file=sys.stderr,
         )
     figures = write_report(output, documents, values_n, votes_n, positive_from, annotator)
@@ -118,15 +112,14 @@ def write_report(
     good_n = values_n >= positive_from
     figures = measure(good_n, votes_n)
     plot(good_n, votes_n).savefig(output / "quality.png", dpi=150)
+    measured = [(name.replace("_", " "), f"{value:.3f}") for name, value in figures.items()]
     lines = [
         "# The quality filter, out of sample",
         "",
         f"{len(good_n)} documents annotated by {annotator}, {good_n.sum()} of them good (value"
         f" {positive_from:g} or more); each is scored by the trees grown without it.",
         "",
-        "| measure | value |",
-        "|---|---|",
-        *(f"| {name.replace('_', ' ')} | {value:.3f} |" for name, value in figures.items()),
+        table(["measure", "value"], measured),
         "",
         "![precision and recall, and calibration](quality.png)",
         "",

@@ -9,8 +9,7 @@ import ast
 import hashlib
 import math
 import re
-from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,18 +21,24 @@ import zstandard
 from phi1_jax.corpus.documents import Document, chunks
 from phi1_jax.corpus.fingerprints import code_blocks, fingerprint_document
 from phi1_jax.corpus.parallel import ordered_map
-from phi1_jax.corpus.similarity import gram_counts
 from phi1_jax.corpus.syntax import last_function
-from phi1_jax.llm_client.replies import fenced
+from phi1_jax.markdown import table
 from phi1_jax.synthesis.exercises import Exercise, entry_point, parse_program
 
-# Distinct n-grams fall with length, so they are counted in the same number of words everywhere.
-N_WORDS = 200_000
-MAX_N = 4
 _CHUNK_DOCUMENTS = 500
 _N_SHOWN = 20
-_N_AREAS = 20
-_EXCERPT_CHARS = 1500
+# What the page says of each corpus, and where it stands in the figures.
+_ROWS = (
+    ("documents", "size", "documents"),
+    ("text / compressed", "size", "compression_ratio"),
+    ("function names, distinct", "names", "distinct"),
+    ("function names, entropy (bits)", "names", "entropy_bits"),
+    ("topics, entropy (bits)", "topics", "entropy_bits"),
+    ("share of the topic tree that occurs", "coverage", "share"),
+    ("distinct functions", "functions", "distinct"),
+    ("share that repeats an earlier one", "functions", "repeated_share"),
+    ("clusters of equal ones", "functions", "clusters"),
+)
 
 # What a function may use, each counted in % of the functions; the forms of examples exclude each
 # other.
@@ -65,6 +70,13 @@ class Constructs:
     paths: set[str] = field(default_factory=set)
     arguments: set[int] = field(default_factory=set)
     words: set[str] = field(default_factory=set)
+
+    @classmethod
+    def total(cls, each: Iterable["Constructs"]) -> "Constructs":
+        total = cls()
+        for constructs in each:
+            total.add(constructs)
+        return total
 
     def add(self, other: "Constructs") -> None:
         self.counts += other.counts
@@ -226,16 +238,6 @@ def _branches(nodes: Sequence[ast.AST]) -> dict[str, bool]:
     }
 
 
-def construct_shares(
-    functions: Iterable[Exercise], counter: ConstructCounter = ConstructCounter()
-) -> dict[str, float]:
-    """Which constructs functions use, in % of them; see `Constructs.shares`."""
-    total = Constructs()
-    for function in functions:
-        total.add(counter.of_exercise(function))
-    return total.shares()
-
-
 def _example_form(task: str, call: str) -> str:
     if ">>>" in task:
         return ">>>"
@@ -266,21 +268,6 @@ def _paths(body: Sequence[ast.AST], above: str = "") -> Iterator[str]:
                 yield from _paths(block, f"{path}." if name == "body" else f"{path}.{name}.")
 
 
-@dataclass
-class _Tally:
-    """What is kept of a corpus while it is read."""
-
-    names: Counter[str] = field(default_factory=Counter)
-    leaves: Counter[str] = field(default_factory=Counter)
-    audiences: Counter[str] = field(default_factory=Counter)
-    trees: dict[bytes, list[int]] = field(default_factory=lambda: defaultdict(list))
-    words: array = field(default_factory=lambda: array("I"))
-    n_documents: int = 0
-    n_bytes: int = 0
-    apart_bytes: int = 0
-    constructs: Constructs = field(default_factory=Constructs)
-
-
 def measure(
     documents: Iterable[Document],
     tree: Collection[str],
@@ -293,193 +280,92 @@ def measure(
       tree: all leaves, "area > topic" each; empty if they are not known.
       workers: processes that parse.
     Returns:
-      `names`, `verbs` (their first words), `topics`, `audiences`: see `spread`; `coverage` of the
-      tree; `compression`; `distinct_n`: distinct runs of n words among the first N_WORDS; `code`:
-      functions that are equal up to local names.
+      `size`; `names`, `topics` and `functions`, equal up to local names: see `spread`; `coverage`
+      of the tree.
     """
-    tally = _Tally()
-    whole = zstandard.ZstdCompressor(
+    names, topics, functions = Counter[str](), Counter[str](), Counter[bytes]()
+    first: dict[bytes, str] = {}  # document with these functions
+    constructs = Constructs()
+    compressor = zstandard.ZstdCompressor(
         compression_params=zstandard.ZstdCompressionParameters.from_level(
             6, window_log=27, enable_ldm=True
         )
     ).compressobj()
-    apart = zstandard.ZstdCompressor(level=6, write_content_size=False)
-    together_bytes = 0
-    shown: dict[int, str] = {}
+    n_documents = n_bytes = compressed_bytes = 0
     items = chunks(documents, _CHUNK_DOCUMENTS)
-    for chunk, (read, constructs) in ordered_map(_read, counter, items, workers):
-        tally.constructs.add(constructs)
-        for document, (name, words, tokens) in zip(chunk, read, strict=True):
-            _count(tally, document, name, words, tokens)
+    for chunk, (read, found) in ordered_map(_read, counter, items, workers):
+        constructs.add(found)
+        n_documents += len(chunk)
+        for document, (name, trees) in zip(chunk, read, strict=True):
             data = document.text.encode("utf-8", "backslashreplace")
-            tally.n_bytes += len(data)
-            tally.apart_bytes += len(apart.compress(data))
-            together_bytes += len(whole.compress(data))
-            if tokens and len(tally.trees[_digest(tokens)]) == 2:
-                shown[tally.trees[_digest(tokens)][0]] = document.text
-    together_bytes += len(whole.flush())
-    verbs: Counter[str] = Counter()
-    for name, n in tally.names.items():
-        verbs[name.strip("_").split("_")[0]] += n
+            n_bytes += len(data)
+            compressed_bytes += len(compressor.compress(data))
+            if name:
+                names[name] += 1
+            if topic := document.metadata.get("topic"):
+                topics[topic] += 1
+            if trees:
+                functions[trees] += 1
+                first.setdefault(trees, document.id)
+    compressed_bytes += len(compressor.flush())
+    equal = spread(functions)
+    if equal:
+        equal["repeated_share"] = round(1 - len(functions) / functions.total(), 4)
+        equal["clusters"] = sum(n > 1 for n in functions.values())
+        equal["most_common"] = [[first[trees], n] for trees, n in functions.most_common(_N_SHOWN)]
+    missing = [leaf for leaf in tree if leaf not in topics]
+    coverage = {"of": len(tree), "missing": missing[:100]}
+    if tree and topics:
+        coverage["share"] = round(1 - len(missing) / len(tree), 4)
     figures = {
-        "documents": tally.n_documents,
-        "bytes": tally.n_bytes,
-        "names": spread(tally.names),
-        "verbs": spread(verbs),
-        "topics": spread(tally.leaves),
-        "audiences": spread(tally.audiences),
-        "coverage": _coverage(tally.leaves, tree),
-        "compression": {
-            "together_bytes": together_bytes,
-            "apart_bytes": tally.apart_bytes,
-            "text_to_together": round(tally.n_bytes / max(together_bytes, 1), 3),
-            "apart_to_together": round(tally.apart_bytes / max(together_bytes, 1), 3),
+        "size": {
+            "documents": n_documents,
+            "bytes": n_bytes,
+            "compression_ratio": round(n_bytes / compressed_bytes, 3),
         },
-        "distinct_n": distinct_n(tally.words),
-        "code": _clusters(tally.trees, shown),
+        "names": spread(names),
+        "topics": spread(topics),
+        "coverage": coverage,
+        "functions": equal,
     }
-    return figures, tally.constructs
+    return figures, constructs
 
 
-def spread(counts: Counter[str]) -> dict[str, Any]:
-    """Entropy in bits, and 2 to that power: as many equally frequent values would have it."""
+def spread(counts: Counter[Any]) -> dict[str, Any]:
+    """How values are distributed; {} where nothing was counted, since 0 would be a bad figure."""
+    if not counts:
+        return {}
     total = counts.total()
     shares = [n / total for n in counts.values()]
-    entropy = -sum(share * math.log2(share) for share in shares)
+    ranked = sorted(counts.values(), reverse=True)
+    ranks = np.unique(np.geomspace(1, len(ranked), 200).round().astype(int))
     return {
         "counted": total,
         "distinct": len(counts),
-        "entropy_bits": round(entropy, 3),
-        "effective": round(2**entropy, 1) if counts else 0.0,
-        "largest_share": round(max(shares, default=0.0), 4),
-        "most_common": [[name, n] for name, n in counts.most_common(_N_SHOWN)],
-        # By rank, thinned out: for the plot.
-        "ranked": _thinned(sorted(counts.values(), reverse=True)),
-    }
-
-
-def distinct_n(words: array) -> dict[str, float]:
-    """For n from 1 to MAX_N: distinct runs of n words / all of them, in the first N_WORDS."""
-    hashes = np.frombuffer(words, np.uint32)[:N_WORDS]
-    return {
-        str(n): round(int(gram_counts([hashes], n)[0]) / (len(hashes) - n + 1), 4)
-        for n in range(1, min(MAX_N, len(hashes)) + 1)
+        "entropy_bits": round(sum(share * -math.log2(share) for share in shares), 3),
+        "most_common": [[value, n] for value, n in counts.most_common(_N_SHOWN)],
+        # (rank, count), thinned out: for the plot.
+        "ranked": [[int(rank), ranked[rank - 1]] for rank in ranks],
     }
 
 
 def _read(
     counter: ConstructCounter, chunk: list[Document]
-) -> tuple[list[tuple[str, array, array]], Constructs]:
-    """Of each document its function's name, the hashed words of its prose, and its trees in a row.
+) -> tuple[list[tuple[str, bytes]], Constructs]:
+    """Of each document its function's name and the hash of its trees; "" and b"" without them.
 
     Only an exercise has a name.
     """
     found = []
-    constructs = Constructs()
     for document in chunk:
-        fingerprint = fingerprint_document(document)
-        tokens: array = array("I")
-        for as_written, _ in fingerprint.functions:
-            tokens += as_written
+        trees = b"".join(
+            as_written.tobytes() for as_written, _ in fingerprint_document(document).functions
+        )
         about = document.metadata
         named = "prompt_chars" in about or "entry_point" in about
-        name = entry_point(document) if named else ""
-        found.append((name, fingerprint.words, tokens))
-        constructs.add(counter.of_document(document))
-    return found, constructs
-
-
-def _count(tally: _Tally, document: Document, name: str, words: array, tokens: array) -> None:
-    metadata = document.metadata
-    if name:
-        tally.names[name] += 1
-    if audience := metadata.get("audience"):
-        tally.audiences[audience] += 1
-    if topic := metadata.get("topic"):
-        tally.leaves[topic if " > " in topic else f"other > {topic}"] += 1
-    if len(tally.words) < N_WORDS:
-        tally.words += words
-    if tokens:
-        tally.trees[_digest(tokens)].append(tally.n_documents)
-    tally.n_documents += 1
-
-
-def _digest(tokens: array) -> bytes:
-    return hashlib.blake2b(tokens.tobytes(), digest_size=16).digest()
-
-
-def _coverage(leaves: Counter[str], tree: Collection[str]) -> dict[str, Any]:
-    areas: dict[str, dict[str, int]] = defaultdict(lambda: {"covered": 0, "of": 0, "documents": 0})
-    for leaf in tree:
-        area = areas[leaf.split(" > ")[0]]
-        area["of"] += 1
-        area["covered"] += leaf in leaves
-    for leaf, n in leaves.items():
-        areas[leaf.split(" > ")[0]]["documents"] += n
-    missing = [leaf for leaf in tree if leaf not in leaves]
-    return {
-        "covered": len(tree) - len(missing),
-        "of": len(tree),
-        "areas": dict(areas),
-        "missing": missing[:100],
-    }
-
-
-def _clusters(trees: Mapping[bytes, list[int]], shown: Mapping[int, str]) -> dict[str, Any]:
-    sizes = sorted(map(len, trees.values()), reverse=True)
-    n_documents = sum(sizes)
-    largest = sorted((c for c in trees.values() if len(c) > 1), key=len, reverse=True)
-    return {
-        "with_functions": n_documents,
-        "distinct": len(sizes),
-        "clusters": len(largest),
-        "in_clusters": sum(map(len, largest)),
-        "duplicate_share": round(1 - len(sizes) / n_documents, 4) if sizes else 0.0,
-        # Good and Turing: how likely the next document's functions are to be new.
-        "chance_of_new": round(sizes.count(1) / n_documents, 4) if sizes else 0.0,
-        "ranked": _thinned(sizes),
-        "largest": [
-            {"size": len(c), "documents": c[:5], "text": shown[c[0]]} for c in largest[:_N_SHOWN]
-        ],
-    }
-
-
-def _thinned(ranked: list[int], n: int = 200) -> list[list[int]]:
-    """(rank, value) pairs at about n ranks, dense at the front."""
-    if not ranked:
-        return []
-    ranks = np.unique(np.geomspace(1, len(ranked), n).round().astype(int))
-    return [[int(rank), ranked[rank - 1]] for rank in ranks]
-
-
-_COLORS = ("#1f5fae", "#d1603d", "#3d8b5f", "#8a5aa8", "#8c6d1f")
-# (heading, path into the figures, how to read it)
-_ROWS = (
-    ("documents", "documents", ""),
-    ("bytes", "bytes", ""),
-    ("function names, distinct", "names.distinct", ""),
-    ("function names, effective", "names.effective",
-     "2 to the entropy: as many equally frequent names"),
-    ("function names, entropy (bits)", "names.entropy_bits", ""),
-    ("first words of names, effective", "verbs.effective", ""),
-    ("topics, effective", "topics.effective", ""),
-    ("topics, entropy (bits)", "topics.entropy_bits", ""),
-    ("leaves of the topic tree covered", "coverage.covered", ""),
-    ("leaves of the topic tree", "coverage.of", ""),
-    ("audiences, effective", "audiences.effective", ""),
-    ("compressed apart / together", "compression.apart_to_together",
-     "zstd; how much documents repeat each other; 1: nothing in common"),
-    ("text / compressed together", "compression.text_to_together", ""),
-    ("distinct words", "distinct_n.1", "share of the first 200,000 words of prose"),
-    ("distinct runs of 2 words", "distinct_n.2", ""),
-    ("distinct runs of 3 words", "distinct_n.3", ""),
-    ("distinct runs of 4 words", "distinct_n.4", ""),
-    ("documents with functions", "code.with_functions", ""),
-    ("distinct functions", "code.distinct", "equal up to the names of local things"),
-    ("share that repeats an earlier one", "code.duplicate_share", ""),
-    ("clusters of equal ones", "code.clusters", ""),
-    ("chance that the next is new", "code.chance_of_new", "Good-Turing estimate"),
-)  # fmt: skip
+        hashed = hashlib.blake2b(trees, digest_size=16).digest() if trees else b""
+        found.append((entry_point(document) if named else "", hashed))
+    return found, Constructs.total(map(counter.of_document, chunk))
 
 
 def write_report(
@@ -494,109 +380,55 @@ def write_report(
       constructs: name of a corpus or benchmark -> row -> its figure.
     """
     plot(corpora).savefig(output / "diversity.png")
-    names = {
-        name: [_figure(figures, path) for _, path, _ in _ROWS] for name, figures in corpora.items()
-    }
+    rows = [
+        [heading, *(_cell(figures[section].get(key)) for figures in corpora.values())]
+        for heading, section, key in _ROWS
+    ]
     lines = [
         f"# Diversity of {', '.join(corpora)}",
         "",
-        *_table([f"{row}{f' ({note})' if note else ''}" for row, _, note in _ROWS], names),
+        table(["", *corpora], rows),
         "",
-        "![topics, names and equal functions by frequency](diversity.png)",
+        "![names, topics and equal functions by frequency](diversity.png)",
         "",
-        *construct_table(constructs),
+        construct_table(constructs),
     ]
     for name, figures in corpora.items():
-        coverage = figures["coverage"]
-        if coverage["areas"]:
-            lines += ["", f"## Topics: {name}", ""]
-            lines += [f"{coverage['covered']:,} of {coverage['of']:,} leaves of the tree.", ""]
-            areas = sorted(coverage["areas"].items(), key=lambda item: -item[1]["documents"])
-            columns = {
-                "leaves covered": [_share(area) for _, area in areas[:_N_AREAS]],
-                "mentions": [f"{area['documents']:,}" for _, area in areas[:_N_AREAS]],
-            }
-            lines += _table([area for area, _ in areas[:_N_AREAS]], columns, "area")
-            if len(areas) > _N_AREAS:
-                lines += ["", f"{len(areas) - _N_AREAS} more areas stand in report.json."]
-        common = figures["names"]["most_common"]
-        lines += ["", f"## Most common names: {name}", ""]
-        lines += [", ".join(f"`{word}` ({n:,})" for word, n in common) or "none"]
-        lines += ["", f"## Largest clusters of equal functions: {name}"]
-        for cluster in figures["code"]["largest"][:5] or [{}]:
-            lines += ["", *(_excerpt(cluster) if cluster else ["none"])]
+        lines += ["", f"## What repeats: {name}", ""]
+        for key, what in (
+            ("names", "names"),
+            ("topics", "topics"),
+            ("functions", "equal functions, by the id of the first"),
+        ):
+            common = [f"`{v}` ({n:,})" for v, n in figures[key].get("most_common", ()) if n > 1]
+            lines.append(f"- {what}: {', '.join(common) or 'none'}")
     (output / "diversity.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def construct_table(constructs: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """The lines of a Markdown table of `Constructs.shares`, a column for each name."""
-    rows = list(dict.fromkeys(row for figures in constructs.values() for row in figures))
-    cells = {
-        name: [f"{figures[row]:,.4g}" if row in figures else "-" for row in rows]
-        for name, figures in constructs.items()
-    }
-    return _table(rows, cells, "% of functions")
+def construct_table(constructs: Mapping[str, Mapping[str, float]]) -> str:
+    """A Markdown table of `Constructs.shares`, a column for each name."""
+    headings = dict.fromkeys(row for figures in constructs.values() for row in figures)
+    rows = [[row, *(_cell(each.get(row)) for each in constructs.values())] for row in headings]
+    return table(["% of functions", *constructs], rows)
 
 
-def _table(
-    rows: Sequence[str], columns: Mapping[str, Sequence[str]], corner: str = ""
-) -> list[str]:
-    """A Markdown table, padded so that it also reads well in a terminal."""
-    table = [[corner, *rows]] + [[name, *cells] for name, cells in columns.items()]
-    table = [[cell.replace("|", "\\|") for cell in column] for column in table]
-    widths = [max(map(len, column)) for column in table]
-    lines = [
-        [
-            c.ljust(w) if not i else c.rjust(w)
-            for i, (c, w) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in zip(*table, strict=True)
-    ]
-    lines.insert(1, ["-" * w if not i else "-" * (w - 1) + ":" for i, w in enumerate(widths)])
-    return [f"| {' | '.join(line)} |" for line in lines]
-
-
-def _excerpt(cluster: Mapping[str, Any]) -> list[str]:
-    text = cluster["text"][:_EXCERPT_CHARS]
-    more = "\n..." if len(text) < len(cluster["text"]) else ""
-    block = fenced(text + more).rstrip("\n")
-    return [f"{cluster['size']:,} documents, one of them:", "", block]
-
-
-def _figure(figures: Mapping[str, Any], path: str) -> str:
-    section, _, key = path.partition(".")
-    value = figures[section]
-    if key:
-        # Where nothing was counted, 0 would be read as a bad figure.
-        value = None if value.get("counted") == 0 else value.get(key)
+def _cell(value: float | None) -> str:
     if value is None:
         return "-"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:,.4g}" if value < 100 else f"{value:,.0f}"
-
-
-def _share(area: Mapping[str, int]) -> str:
-    return f"{area['covered']:,} of {area['of']:,}" if area["of"] else "not in the tree"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
 def plot(corpora: Mapping[str, Mapping[str, Any]]) -> Any:
-    """A matplotlib Figure of two plots, a line a corpus."""
+    """A matplotlib Figure: how often each name, topic and function occurs, a line a corpus."""
     from matplotlib.figure import Figure
 
-    figure = Figure((10, 4.2), dpi=130, layout="constrained")
-    axes = names, clusters = figure.subplots(1, 2)
-    for i, (name, figures) in enumerate(corpora.items()):
-        line = {"color": _COLORS[i % len(_COLORS)], "label": name}
-        for pane, what in ((names, "topics"), (clusters, "code")):
-            if ranked := figures[what]["ranked"]:
-                pane.loglog(*zip(*ranked, strict=True), **line)
-        if ranked := figures["names"]["ranked"]:
-            names.loglog(*zip(*ranked, strict=True), **{**line, "label": f"{name}: names"}, ls=":")
-    names.set(xlabel="rank", ylabel="documents", title="Topics and names by frequency")
-    clusters.set(xlabel="rank", ylabel="documents", title="Equal functions by cluster")
-    for pane in axes:
-        pane.spines[["top", "right"]].set_visible(False)
-        if pane.get_legend_handles_labels()[0]:
-            pane.legend(frameon=False, fontsize=8)
+    figure = Figure((12, 4.2), dpi=130, layout="constrained")
+    panes = figure.subplots(1, 3)
+    for axis, what in zip(panes, ("names", "topics", "functions"), strict=True):
+        for i, (name, figures) in enumerate(corpora.items()):
+            if ranked := figures[what].get("ranked"):
+                axis.loglog(*zip(*ranked, strict=True), ".-", color=f"C{i}", label=name)
+                axis.legend(frameon=False, fontsize=8)
+        axis.set(xlabel="rank", ylabel="documents", title=f"{what.capitalize()} by frequency")
+        axis.spines[["top", "right"]].set_visible(False)
     return figure

@@ -1,8 +1,8 @@
 """What a language-model teacher is asked about: a tree of topics, audiences, function names.
 
 phi-1 constrains textbooks by topic and target audience (section 2.2) and exercises by the name of
-the function (section 2.3); its lists were not published. `course.py` has ours, `read_topics` reads
-your own.
+the function (section 2.3); its lists were not published. `course.json` has ours; yours may take its
+place.
 """
 
 import itertools
@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.errors import UserError
-from phi1_jax.files import parse_json
+from phi1_jax.files import read_json
 from phi1_jax.synthesis.teacher import DIFFICULTIES, TeacherRequest
+
+# The built-in tree: an introductory course in Python.
+COURSE = Path(__file__).with_name("course.json")
 
 
 @dataclass(frozen=True)
@@ -86,23 +89,17 @@ def plan_exercises(topics: Topics, n_exercises: int, seed: int) -> Iterator[Teac
 
 
 def read_topics(path: Path) -> Topics:
-    """Reads a tree of your own from JSON.
-
-    {"audiences": [...], "areas": {"strings": {"topics": [...], "verbs": [...], "nouns": [...],
-    "qualifiers": [...]}, ...}}
+    """Reads a tree from JSON of the shape of `COURSE`.
 
     Raises:
       UserError: another shape, an empty list, or a word that no function name can hold.
     """
-    try:
-        given = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"--topics={path}: not readable as JSON: {error}") from error
+    given = read_json(path, ("audiences", "areas"), f"{COURSE} is an example")
     try:
         areas = {name: Area(**_tuples(fields)) for name, fields in given["areas"].items()}
         topics = Topics(areas, tuple(given["audiences"]))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"--topics={path}: see docs/synthesis.md for the shape: {error}") from None
+    except (TypeError, AttributeError) as error:
+        raise UserError(f"--topics={path}: {error}; {COURSE} is an example") from None
     if not (topics.leaves and topics.audiences):
         raise UserError(f"--topics={path}: has no topic or no audience")
     for name, area in areas.items():

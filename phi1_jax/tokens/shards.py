@@ -200,10 +200,7 @@ def open_shards(folder: Path, *, verify: bool = False) -> TokenShards:
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
         raise UserError(f"{folder}: no {MANIFEST}, so no finished token shards")
-    try:
-        manifest = read_json(folder / MANIFEST)
-    except UserError as error:
-        raise UserError(f"{error}; run tokenize_corpus again") from error
+    manifest = read_json(folder / MANIFEST, fix="run tokenize_corpus again")
     if manifest.get("version") != VERSION:
         found = manifest.get("version")
         raise UserError(f"{folder / MANIFEST}: version {found!r}, this code reads {VERSION}")

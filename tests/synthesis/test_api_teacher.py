@@ -16,8 +16,7 @@ from llm_server import Answer, Server, completion
 from phi1_jax.corpus.documents import read_documents
 from phi1_jax.llm_client import LanguageModel, LanguageModelConfig
 from phi1_jax.synthesis.api_teacher import APITeacher
-from phi1_jax.synthesis.course import COURSE
-from phi1_jax.synthesis.topics import plan_exercises, plan_textbooks
+from phi1_jax.synthesis.topics import COURSE, plan_exercises, plan_textbooks, read_topics
 
 
 def write(body):
@@ -47,7 +46,7 @@ def test_replies_come_in_the_order_of_the_plan_whatever_finishes_first(tmp_path)
         slow = hash(body["messages"][1]["content"]) % 3 == 0
         return completion(write(body), delay_s=0.05 * slow)
 
-    plan = list(plan_exercises(COURSE, 40, 0))
+    plan = list(plan_exercises(read_topics(COURSE), 40, 0))
     plan += plan[:3]
     with Server(answer) as server:
         config = LanguageModelConfig("m", server.url, "")
@@ -76,7 +75,7 @@ def test_what_is_not_a_whole_readable_reply_never_reaches_the_corpus(tmp_path):
         "example_differs": lambda text: completion(text.replace("    4\n", "    'MARK'\n")),
         "raises": lambda text: completion(text.replace("n * 2", "MARK")),
     }
-    plan = [r.function_name for r in plan_exercises(COURSE, len(spoilt) + 2, 0)]
+    plan = [r.function_name for r in plan_exercises(read_topics(COURSE), len(spoilt) + 2, 0)]
     how = dict(zip(plan, spoilt, strict=False))
 
     def answer(body):
@@ -164,5 +163,5 @@ def test_killed_and_run_again_makes_the_corpus_of_an_undisturbed_run(tmp_path):
     for name in ("exercises.jsonl.zst", "textbooks.jsonl.zst", "rejects.jsonl.zst"):
         first, second = ((folder / name).read_bytes() for folder in folders.values())
         assert first == second and first
-    assert len(list(plan_textbooks(COURSE, 30, 0))) == 30
+    assert len(list(plan_textbooks(read_topics(COURSE), 30, 0))) == 30
     assert len(list(read_documents(folders["killed"] / "exercises.jsonl.zst"))) == 120

@@ -6,7 +6,6 @@ import random
 import re
 import subprocess
 import sys
-from array import array
 from collections import Counter
 from dataclasses import replace
 
@@ -18,8 +17,6 @@ from phi1_jax.corpus.problems import Problem, write_problems
 from phi1_jax.synthesis.diversity import (
     ConstructCounter,
     Constructs,
-    construct_shares,
-    distinct_n,
     spread,
     write_report,
 )
@@ -65,22 +62,18 @@ def corpus(texts, **metadata):
     return [document(text, i, **metadata) for i, text in enumerate(texts)]
 
 
+def construct_shares(exercises, **options):
+    counter = ConstructCounter(**options)
+    return Constructs.total(map(counter.of_exercise, exercises)).shares()
+
+
 def test_spread_is_the_entropy_of_the_counts():
     even = spread(Counter({str(i): 5 for i in range(8)}))
-    assert (even["entropy_bits"], even["effective"], even["distinct"]) == (3.0, 8.0, 8)
+    assert (even["entropy_bits"], even["counted"], even["distinct"]) == (3.0, 40, 8)
     uneven = spread(Counter(a=3, b=1))
     assert uneven["entropy_bits"] == pytest.approx(2 - 0.75 * math.log2(3), abs=1e-3)
-    assert uneven["largest_share"] == 0.75 and uneven["most_common"][0] == ["a", 3]
-    assert spread(Counter())["counted"] == 0
-
-
-def test_distinct_n_agrees_with_sets_of_tuples():
-    rng = random.Random(1)
-    words = [rng.randrange(30) for _ in range(3000)]
-    found = distinct_n(array("I", words))
-    for n in range(1, 5):
-        grams = list(zip(*(words[i:] for i in range(n)), strict=False))
-        assert found[str(n)] == round(len(set(grams)) / len(grams), 4)
+    assert uneven["most_common"] == [["a", 3], ["b", 1]] and uneven["ranked"] == [[1, 3], [2, 1]]
+    assert spread(Counter()) == {}
 
 
 def test_planted_copies_are_found_and_nothing_else():
@@ -91,23 +84,21 @@ def test_planted_copies_are_found_and_nothing_else():
     ]
     variants = [re.sub(r"\d+", str(500 + i), texts[8], count=3) for i in range(5)]
     plain = measure(corpus(texts), [])
-    assert plain["code"]["distinct"] == plain["code"]["with_functions"] == 60
-    assert plain["code"]["chance_of_new"] == 1
+    assert plain["functions"]["distinct"] == plain["functions"]["counted"] == 60
+    assert plain["functions"]["repeated_share"] == plain["functions"]["clusters"] == 0
     planted = measure(corpus(texts + renamed + variants), [], workers=2)
-    code = planted["code"]
-    assert (code["clusters"], code["in_clusters"], code["distinct"]) == (1, 11, 65)
-    assert code["largest"][0]["size"] == 11 and code["largest"][0]["text"] == renamed[0]
-    assert code["duplicate_share"] == round(10 / 75, 4)
-    assert code["chance_of_new"] == round(64 / 75, 4)
+    found = planted["functions"]
+    assert (found["counted"], found["clusters"], found["distinct"]) == (75, 1, 65)
+    assert found["most_common"][0] == ["7", 11]
+    assert found["repeated_share"] == round(10 / 75, 4)
 
 
 def test_compression_tells_repeats_from_news():
     rng = random.Random(2)
     news = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz \n", k=600)) for _ in range(50)]
-    fresh = measure(corpus(news), [])["compression"]
-    stale = measure(corpus(news[:1] * 50), [])["compression"]
-    assert fresh["apart_to_together"] < 1.3 and stale["apart_to_together"] > 20
-    assert stale["text_to_together"] > fresh["text_to_together"] * 20
+    fresh, stale = (measure(corpus(texts), [])["size"] for texts in (news, news[:1] * 50))
+    assert fresh["bytes"] == stale["bytes"] == 50 * 600
+    assert stale["compression_ratio"] > fresh["compression_ratio"] * 20
 
 
 def test_topics_cover_the_tree_or_name_what_is_missing():
@@ -119,19 +110,17 @@ def test_topics_cover_the_tree_or_name_what_is_missing():
         document("x", 4),
     ]
     found = measure(documents, TREE)
-    assert (found["coverage"]["covered"], found["coverage"]["of"]) == (1, 4)
-    assert found["coverage"]["missing"] == TREE[1:]
-    assert found["coverage"]["areas"]["lists"] == {"covered": 1, "of": 2, "documents": 2}
-    assert found["coverage"]["areas"]["other"]["documents"] == 2
+    assert found["coverage"] == {"of": 4, "share": 0.25, "missing": TREE[1:]}
     assert found["topics"]["counted"] == 4
+    assert "share" not in measure(documents, [])["coverage"]
+    assert "share" not in measure(documents[-1:], TREE)["coverage"]
 
 
-def test_names_and_their_first_words():
+def test_names_are_counted():
     names = ["count_words", "count_lines", "count_words", "_find_it"]
     documents = [document("x", i, entry_point=name) for i, name in enumerate(names)]
-    found = measure(documents, [])
-    assert found["names"]["distinct"] == 3 and found["verbs"]["distinct"] == 2
-    assert found["verbs"]["most_common"][0] == ["count", 3]
+    found = measure(documents, [])["names"]
+    assert found["distinct"] == 3 and found["most_common"][0] == ["count_words", 2]
 
 
 def test_an_instruction_in_plain_words_and_its_code_are_an_exercise():
@@ -143,28 +132,29 @@ def test_an_instruction_in_plain_words_and_its_code_are_an_exercise():
         figures, constructs = measure_with_constructs([exercise], [])
         shares = constructs.shares()
         assert shares["functions"] == 1 and shares["if inside a loop"] == 100
-        assert figures["code"]["with_functions"] == 1
+        assert figures["functions"]["counted"] == 1
         if solution == code:
             assert figures["names"]["most_common"] == [["count_words", 1]]
             assert shares["docstring of more than one sentence"] == 100
 
 
 @pytest.mark.slow
-def test_the_report_is_markdown_with_a_figure_and_fences_that_hold(tmp_path):
-    documents = corpus([function("f", "return '```'")] * 3, topic="lists > filtering",
+def test_the_report_is_markdown_with_a_figure(tmp_path):
+    documents = corpus([function("f", "return 1")] * 3, topic="lists > filtering",
                        entry_point="f|g")  # fmt: skip
     figures, constructs = measure_with_constructs(documents, TREE)
-    corpora = {"a": figures, "none": measure([], [])}
+    corpora = {"a|b": figures, "none": measure([], [])}
     write_report(tmp_path, corpora, {"a": constructs.shares()})
     page = (tmp_path / "diversity.md").read_text()
     from matplotlib import image as reader
 
     height, width, _ = reader.imread(tmp_path / "diversity.png").shape
     assert width > 1000 < height * 2
-    assert "(diversity.png)" in page and "\n````python\n" in page
-    assert re.search(r"\| lists +\| +1 of 2 \| +3 \|", page)
+    assert "(diversity.png)" in page and "\n- names: `f|g` (3)\n- topics: `lists" in page
+    assert re.search(r"\| +\| +a\\\|b \| none \|\n\| -+ \| -+: \| ---: \|", page)
     # Figures of the corpus that says nothing are marked, not 0.
     assert re.search(r"\| function names, distinct +\| +1 \| +- \|", page)
+    assert "\n- equal functions, by the id of the first: `0` (3)\n" in page
     # What the tree has and the corpus lacks is counted, not listed.
     assert "dicts > merging" not in page
 
@@ -213,10 +203,9 @@ def test_constructs_are_those_counted_by_hand():
     together = construct_shares(HAND_COUNTED.values())
     assert (together["for"], together["while"], together["functions"]) == (66.7, 33.3, 3)
     assert found["first"]["distinct words in docstrings"] == 5  # find it return its place
-    long = ConstructCounter(20, str.split)
-    assert construct_shares(HAND_COUNTED.values(), long)["long prompt"] == 0
-    short = ConstructCounter(8, str.split)
-    assert construct_shares(HAND_COUNTED.values(), short)["long prompt"] == 100
+    for limit, share in ((20, 0), (8, 100)):
+        in_words = construct_shares(HAND_COUNTED.values(), long_prompt=limit, encode=str.split)
+        assert in_words["long prompt"] == share
 
 
 def test_a_solution_is_covered_by_its_statements_and_its_number_of_arguments():
@@ -259,8 +248,8 @@ def test_script_measures_corpora_side_by_side(tmp_path):
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     corpora = report["corpora"]
-    assert corpora["one"]["code"]["duplicate_share"] == 0
-    assert corpora["two"]["code"]["duplicate_share"] == 0.75
+    assert corpora["one"]["functions"]["repeated_share"] == 0
+    assert corpora["two"]["functions"]["repeated_share"] == 0.75
     assert "Diversity of one, two" in (tmp_path / "out" / "diversity.md").read_text()
     assert report["constructs"]["bench"]["recursion"] == 100
     assert report["constructs"]["two"]["solutions covered, % of bench"] == 100

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from phi1_jax.errors import UserError
-from phi1_jax.synthesis.diversity import construct_shares
+from phi1_jax.synthesis.diversity import ConstructCounter, Constructs
 from phi1_jax.synthesis.doctest_harness import try_one
 from phi1_jax.synthesis.exercises import parse_exercise, read_examples
 from phi1_jax.synthesis.offline_teacher import (
@@ -74,7 +74,7 @@ def test_exercises_run_as_stated_whatever_the_form_of_their_examples(made):
 
 @pytest.mark.slow
 def test_constructs_reach_at_least_half_of_their_share_in_humaneval(made):
-    shares = construct_shares(made)
+    shares = Constructs.total(map(ConstructCounter().of_exercise, made)).shares()
     short = {name: shares[name] for name, bar in HUMANEVAL.items() if shares[name] < bar / 2}
     assert not short
     assert shares["distinct words in docstrings"] >= 1500
