@@ -10,11 +10,13 @@ OUTPUT by default, and are shared: between variants, seeds and questions, and wi
 An interrupted run goes on when the same command is given again. OUTPUT gets ablation.json,
 ablation.md, figure.png and tensorboard/ (HParams).
 
-On several machines with one file system: --shard=0/4 to --shard=3/4; launch/slurm/ablate.sbatch
-makes them the tasks of a Slurm array.
+On several machines with one file system: --shard=0/4 to --shard=3/4; or as a Slurm array job:
+  python launch/ablate.py --question=data_mix --output=runs/ablations/data_mix --slurm=8 \\
+      --allow_code_execution | sbatch --partition=cpu --cpus-per-task=2
 """
 
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +42,7 @@ PUBLIC_PASS = flags.DEFINE_bool(
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what would run and for how long, then stop.")
 WORKERS = flags.DEFINE_integer("workers", 1, "Stages at once, here.", 1)
 SHARD = flags.DEFINE_string("shard", None, "I/N: every N-th run from the I-th on; I from 0.")
+SLURM = flags.DEFINE_integer("slurm", None, "Print an array job of so many shards, for sbatch.", 1)
 TOKENS_PER_S = flags.DEFINE_float(
     "tokens_per_s",
     GUESSED_TOKENS_PER_S,
@@ -71,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
     # matplotlib and JAX's neighbours take a while to import; --help need not wait for them.
     from phi1_jax.ablation.question import load_question
     from phi1_jax.ablation.results import TABLE, fill, write_results
-    from phi1_jax.ablation.runs import Ablation
+    from phi1_jax.ablation.runs import Ablation, slurm_script
 
     file = Path(QUESTION.value)
     if file.suffix != ".py":
@@ -81,6 +84,14 @@ def main(argv: Sequence[str]) -> None:
         fill(PAGE.read_text("utf-8"), name, "")  # refuses now what it would refuse in the end
     if output.exists() and not output.is_dir():
         raise UserError(f"--output={output} is a file; name a folder")
+    if SLURM.value is not None:
+        kept = [argument for argument in sys.argv if argument != f"--slurm={SLURM.value}"]
+        if len(kept) == len(sys.argv):
+            raise UserError(f"--slurm: write --slurm={SLURM.value}")
+        script.refuse_unread([SHARD, DRY_RUN], "is not read with --slurm")
+        script.make_folder(output, "output")
+        print(slurm_script(kept, SLURM.value, output.absolute()), end="")
+        return
     stages = Path(STAGES.value) if STAGES.value else output.absolute().parent / "stages"
     question = load_question(file, recipe(stages))
     execute = ["own"] * ALLOW.value + list(question.recipe.public) * PUBLIC_PASS.value

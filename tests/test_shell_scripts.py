@@ -7,7 +7,6 @@ import pytest
 from conftest import REPOSITORY
 
 SBATCH = REPOSITORY / "launch" / "slurm" / "train.sbatch"
-ARRAY = REPOSITORY / "launch" / "slurm" / "ablate.sbatch"
 EIGHT = REPOSITORY / "launch" / "train_8gpu.sh"
 ONE = REPOSITORY / "benchmarks" / "one_gpu.sh"
 
@@ -52,7 +51,7 @@ def run(tmp_path):
     return start
 
 
-@pytest.mark.parametrize("script", [SBATCH, ARRAY, EIGHT, ONE], ids=lambda path: path.name)
+@pytest.mark.parametrize("script", [SBATCH, EIGHT, ONE], ids=lambda path: path.name)
 def test_the_scripts_are_whole(script):
     assert subprocess.run(["bash", "-n", script]).returncode == 0
     assert os.access(script, os.X_OK)
@@ -82,13 +81,6 @@ def test_slurm_stops_on_a_failure_and_without_output(run, tmp_path):
 def test_slurm_reads_the_result_of_a_run_in_the_home(run, tmp_path):
     done, log = run(SBATCH, "--output=~/run", HOME=str(tmp_path))
     assert done.returncode == 0 and log[-1] == "python launch/train.py --output=~/run"
-
-
-def test_a_slurm_array_gives_each_task_its_shard(run):
-    task = {"SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_COUNT": "4"}
-    done, log = run(ARRAY, "--question=my file", "--output=x", code=3, **task)
-    assert done.returncode == 3
-    assert log == ["python launch/ablate.py --question=my file --output=x --shard=2/4"]
 
 
 def test_eight_gpus_are_counted_planned_and_used(run, tmp_path):

@@ -1,15 +1,18 @@
 """The runs of a question as stages of one pipeline: shared, resumed, split between machines."""
 
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import phi1_jax
 from phi1_jax.ablation.question import Corpus, Question
 from phi1_jax.cli.pipeline import Pipeline, Stage
 from phi1_jax.cli.recipe import GUESSED_TOKENS_PER_S
-from phi1_jax.errors import REPOSITORY
+from phi1_jax.errors import REPOSITORY, UserError
 
 SCRIPTS = REPOSITORY / "launch"
 OWN = "own"
@@ -184,3 +187,25 @@ class Ablation:
         return self.question.recipe.add_shards(
             self.pipeline, self.data, name, files, corpus.max_tokens
         )
+
+
+def slurm_script(command: Sequence[str], n_tasks: int, logs: Path) -> str:
+    """A Slurm array job of `n_tasks` shards of a command; sbatch reads it from its input.
+
+    Raises:
+      UserError: fewer than one task.
+    """
+    if n_tasks < 1:
+        raise UserError(f"--slurm={n_tasks}: must be a number of tasks above 0")
+    package = Path(phi1_jax.__file__).resolve().parents[1]
+    return f"""#!/usr/bin/env bash
+#SBATCH --job-name=ablate
+#SBATCH --array=0-{n_tasks - 1}
+#SBATCH --signal=B:TERM@300
+#SBATCH --output={shlex.quote(f"{logs}/slurm-%A-%a.log")}
+# Shards on one file system do a shared stage once; the last to end writes the results.
+set -euo pipefail
+cd {shlex.quote(str(Path.cwd()))}
+export PYTHONPATH={shlex.quote(str(package))}${{PYTHONPATH:+:$PYTHONPATH}}
+exec {shlex.join([sys.executable, *command])} --shard="$SLURM_ARRAY_TASK_ID/{n_tasks}"
+"""

@@ -25,7 +25,7 @@ from phi1_jax.ablation.question import (
     load_question,
     pretrain,
 )
-from phi1_jax.ablation.runs import Ablation
+from phi1_jax.ablation.runs import Ablation, slurm_script
 from phi1_jax.cli.recipe import Recipe, smoke
 from phi1_jax.corpus.problems import Problem, write_problems
 from phi1_jax.errors import UserError
@@ -374,3 +374,12 @@ def test_a_recipe_that_cannot_be_made_is_refused_before_it_begins(fields):
     ((name, value),) = fields.items()
     with pytest.raises(UserError, match=f"--{name}={value} must be at least"):
         replace(RECIPE, **fields)
+
+
+def test_a_slurm_array_gives_each_task_its_shard(tmp_path):
+    text = slurm_script(["launch/ablate.py", "--question=my file"], 4, tmp_path / "my results")
+    assert "#SBATCH --array=0-3\n" in text
+    assert f"#SBATCH --output='{tmp_path}/my results/slurm-%A-%a.log'\n" in text
+    last = text.strip().split("\n")[-1]
+    assert last.endswith("""'--question=my file' --shard="$SLURM_ARRAY_TASK_ID/4\"""")
+    assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
