@@ -28,7 +28,6 @@ from phi1_jax.cli import script
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
-from phi1_jax.interop.as_run import find_tokenizer
 from phi1_jax.run import distributed
 from phi1_jax.run.trackers import refuse_unusable
 
@@ -128,7 +127,7 @@ def resolve(values: dict[str, Any]) -> dict[str, Any]:
     if SOURCE.value:
         data["sources"] = [parse_source(text) for text in SOURCE.value]
     if TOKENIZER.value:
-        data["tokenizer"] = find_tokenizer(TOKENIZER.value)
+        data["tokenizer"] = TOKENIZER.value
     return values
 
 
