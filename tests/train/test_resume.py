@@ -10,6 +10,7 @@ import pytest
 
 from phi1_jax import load_model
 from phi1_jax.errors import UserError
+from phi1_jax.interop.huggingface import write_folder
 from phi1_jax.tokens.load import load_tokenizer
 from phi1_jax.tokens.loader import Loader
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
@@ -184,6 +185,20 @@ def test_finetuning_starts_from_the_weights(config, run, tmp_path):
     deeper = replace(finetuning, model=replace(config.model, n_layers=3))
     with pytest.raises(UserError, match=r"model\.n_layers=3 differs from 2 in init_from"):
         train(deeper, tmp_path / "other")
+
+
+def test_finetuning_starts_from_a_hugging_face_folder(config, run, tmp_path, monkeypatch):
+    model, base = load_model(run)
+    write_folder(tmp_path / "hf", model, base, {"eos_token_id": 0})
+    finetuning = replace(config, init_from=str(tmp_path / "hf"), steps=2)
+    with pytest.raises(UserError, match=r"hf has neither tokenizer\.json nor"):
+        train(finetuning, tmp_path / "finetuned")
+    monkeypatch.setattr("phi1_jax.train.resume._tokenizer_of", lambda folder: None)
+    train(finetuning, tmp_path / "finetuned")
+    first = load_model(tmp_path / "finetuned", 0)[1]
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(first), jax.device_get(base))
+    shutil.rmtree(tmp_path / "hf")  # nobody reads it again
+    assert train(finetuning, tmp_path / "finetuned")["start_step"] == 2
 
 
 @pytest.mark.parametrize("torn", [None, "", '{"seed": 0, "dat', "[3]"])
