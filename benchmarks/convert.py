@@ -14,8 +14,9 @@ from benchmarks.timing import Process, launch, run_process
 from phi1_jax.config import RunConfig
 from phi1_jax.interop.huggingface import write_folder
 from phi1_jax.interop.safetensors import find_tensors
-from phi1_jax.interop.tokenizers import write_tokenizer
 from phi1_jax.model.phi import Phi
+from phi1_jax.tokens.huggingface import write_tokenizer
+from phi1_jax.tokens.load import load_byte_pair
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 
@@ -32,7 +33,9 @@ def measure(config: RunConfig) -> Iterator[Row]:
         text = "def f(x):\n    return x\n" * 50
         train_tokenizer([text], min(280, config.model.vocab_size)).save(folder / "tokenizer")
         n_bytes = write_random_model(config, folder / "before")
-        write_tokenizer(folder / "tokenizer", folder / "before", config.model.max_seq_len)
+        write_tokenizer(
+            load_byte_pair(folder / "tokenizer"), folder / "before", config.model.max_seq_len
+        )
         before, run, after = (str(folder / name) for name in ("before", "run", "after"))
         done = run_process([launch("convert.py"), f"--from_hf={before}", f"--to={run}"])
         yield _row("Hugging Face to Orbax", done, n_bytes)

@@ -12,7 +12,7 @@ import numpy as np
 
 from phi1_jax.config import ModelConfig
 from phi1_jax.interop.gguf import write_gguf
-from phi1_jax.interop.tokenizers import WHITE_SPACE, codegen
+from phi1_jax.tokens.huggingface import WHITE_SPACE, codegen
 
 NAME = "llama.cpp, f32"
 

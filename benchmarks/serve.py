@@ -18,8 +18,9 @@ from benchmarks.timing import Timing, launch
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.interop.huggingface import write_folder
-from phi1_jax.interop.tokenizers import write_tokenizer
 from phi1_jax.run.checkpoint import TOKENIZER, write_model
+from phi1_jax.tokens.huggingface import write_tokenizer
+from phi1_jax.tokens.load import load_byte_pair
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 PEER = "transformers serve"
@@ -57,7 +58,7 @@ def measure(
         }
         if options.baseline:
             write_folder(hf, model, params, {"eos_token_id": tokenizer.eot_id})
-            write_tokenizer(run_dir / TOKENIZER, hf, model.max_seq_len)
+            write_tokenizer(load_byte_pair(run_dir / TOKENIZER), hf, model.max_seq_len)
             commands[PEER] = [
                 *("-m", "transformers.cli.transformers", "serve", str(hf)),
                 *("--continuous-batching", "--dtype=float32"),

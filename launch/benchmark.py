@@ -143,11 +143,11 @@ def report(subject: str, config: RunConfig, options: "Options") -> None:
         script.start_jax()
     about: dict[str, Any] = {"config": to_dict(config)}
     if subject == "humaneval" and CHECKPOINT.value:
-        from phi1_jax.run.checkpoint import read_model_config
+        from phi1_jax.interop.opened import OpenModel
 
-        run = Path(CHECKPOINT.value)
-        about["config"] = {"model": dataclasses.asdict(read_model_config(run))}
-        about["checkpoint"] = str(run.resolve())
+        model = OpenModel(CHECKPOINT.value)
+        about["config"] = {"model": dataclasses.asdict(model.config)}
+        about["checkpoint"] = str(model.path.resolve())
     rows = []
     for row in tqdm(measure(subject, config, options), desc=subject, unit="row"):
         rows.append(row)

@@ -120,9 +120,9 @@ def export(run_dir: Path, config: CheckpointConfig) -> None:
     if output.exists():
         raise UserError(f"--output={output} exists already; name a new folder")
     step = run_folder.find_step(run_dir, STEP.value, config)
-    from phi1_jax.run.checkpoint import load_model, write_model
+    from phi1_jax.run.checkpoint import load_params, write_model
 
-    model, params = load_model(run_dir, step)
+    model, params = run_folder.read_model_config(run_dir), load_params(run_dir, step)
     tokenizer = run_dir / run_folder.TOKENIZER
     dtype = run_folder.read_config(run_dir).get("source_dtype", "float32")
     write_model(output, model, params, tokenizer if tokenizer.exists() else None, dtype)

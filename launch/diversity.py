@@ -23,7 +23,7 @@ from phi1_jax.cli import script
 from phi1_jax.cli.stage import LEFT_OUT, run_stage
 from phi1_jax.corpus.documents import name_of
 from phi1_jax.errors import UserError
-from phi1_jax.interop.as_run import find_tokenizer
+from phi1_jax.tokens.load import find_tokenizer
 
 flags.adopt_module_key_flags(corpus)  # so that --help shows them
 AGAINST = flags.DEFINE_multi_string("against", [], "File of problems; repeat for several.")
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
     script.require(OUTPUT)
     paths, problems = name_apart(named, [Path(file) for file in AGAINST.value])
     own = Path(TOPICS.value) if TOPICS.value else None
-    tokenizer = Path(find_tokenizer(TOKENIZER.value)) if TOKENIZER.value else None
+    tokenizer = find_tokenizer(TOKENIZER.value) if TOKENIZER.value else None
 
     def work(output: Path) -> dict[str, Any]:
         return measure_all(paths, problems, own, tokenizer, output)

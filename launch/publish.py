@@ -48,11 +48,11 @@ def main(argv: Sequence[str]) -> None:
     os.environ["JAX_PLATFORMS"] = "cpu"
     if not DRY_RUN.value:
         require_login()
-    from phi1_jax.evaluate.evaluate import Checkpoint
     from phi1_jax.evaluate.saved import sha256
     from phi1_jax.interop.cards import read_scores
+    from phi1_jax.interop.opened import OpenModel
 
-    checkpoint = Checkpoint(CHECKPOINT.value)
+    checkpoint = OpenModel(CHECKPOINT.value)
     scores = read_scores([Path(path) for path in SCORES.value], checkpoint.identity)
     written = {
         "checkpoint": checkpoint.identity,

@@ -26,9 +26,8 @@ from phi1_jax.cli import script
 from phi1_jax.cli.stage import LEFT_OUT, check_output, run_stage
 from phi1_jax.corpus.records import SkipLog
 from phi1_jax.errors import UserError
-from phi1_jax.interop.as_run import find_tokenizer
 from phi1_jax.tokens.encode import PART_CHARS
-from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.tokens.load import find_tokenizer, load_tokenizer
 from phi1_jax.tokens.sentencepiece_bpe import sample_texts, train_tokenizer
 from phi1_jax.tokens.shards import open_shards, write_shards
 
@@ -57,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
     if not OUTPUT.value:
         of_shards = [MAX_TOKENS, SHARD_TOKENS, PART_MB, WORKERS]
         script.refuse_unread(of_shards, "is read with --output only, the folder for the shards")
-    folder = Path(TRAIN.value or find_tokenizer(TOKENIZER.value))
+    folder = Path(TRAIN.value) if TRAIN.value else find_tokenizer(TOKENIZER.value)
     output = Path(OUTPUT.value) if OUTPUT.value else None
     if output:  # before a tokenizer is trained
         check_output("tokenize", output, [*corpora["corpus"], folder])

@@ -31,7 +31,6 @@ from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import PUBLIC, Benchmark, read_benchmark
 from phi1_jax.evaluate.evaluate import PASS_AT_K, EvaluationConfig
-from phi1_jax.interop.as_run import find_tokenizer
 from phi1_jax.run import distributed
 from phi1_jax.run.trackers import refuse_unusable
 
@@ -143,7 +142,7 @@ def resolve(values: dict[str, Any]) -> dict[str, Any]:
     if SOURCE.value:
         data["sources"] = [parse_source(text) for text in SOURCE.value]
     if TOKENIZER.value:
-        data["tokenizer"] = find_tokenizer(TOKENIZER.value)
+        data["tokenizer"] = TOKENIZER.value
     return values
 
 

@@ -65,13 +65,13 @@ if importlib.util.find_spec("phi1_jax") is None:
 # %%
 from matplotlib import pyplot
 
-from phi1_jax import Generator, SamplingPlan, TestExecutor, as_run, evaluate_model, open_sandbox
+from phi1_jax import Generator, SamplingPlan, TestExecutor, evaluate_model, open_sandbox
 from phi1_jax.evaluate.benchmarks import HUMANEVAL_STOP, humaneval, read_benchmark
 from phi1_jax.evaluate.problem_files import find_problems
 from phi1_jax.unconventional import read_unconventional
 
 root, max_new_tokens = Path(OUTPUT), 96
-generator = Generator.from_checkpoint(as_run(CHECKPOINT))
+generator = Generator.from_checkpoint(CHECKPOINT)
 if SCALE == "smoke":
     N_SAMPLES, max_new_tokens = 2, 8
     problems = sorted(read_unconventional(), key=lambda problem: len(problem.prompt))

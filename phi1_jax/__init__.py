@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from phi1_jax.evaluate.scoring import evaluate_model as evaluate_model
     from phi1_jax.generate.generator import Generator as Generator
     from phi1_jax.generate.score import token_logprobs as token_logprobs
-    from phi1_jax.interop.as_run import as_run as as_run
+    from phi1_jax.interop.opened import load_model as load_model
     from phi1_jax.quality.embedder import Embedder as Embedder
-    from phi1_jax.run.checkpoint import load_model as load_model
     from phi1_jax.sandbox import open_sandbox as open_sandbox
     from phi1_jax.tokens.load import load_tokenizer as load_tokenizer
     from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer as train_tokenizer
@@ -44,9 +43,8 @@ _MODULES = {
     "evaluate_model": "evaluate.scoring",
     "Generator": "generate.generator",
     "token_logprobs": "generate.score",
-    "as_run": "interop.as_run",
+    "load_model": "interop.opened",
     "Embedder": "quality.embedder",
-    "load_model": "run.checkpoint",
     "open_sandbox": "sandbox",
     "load_tokenizer": "tokens.load",
     "train_tokenizer": "tokens.sentencepiece_bpe",

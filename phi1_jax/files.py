@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from phi1_jax.errors import UserError
+from phi1_jax.errors import REPOSITORY, UserError
 
 # In the folder of every pipeline stage, finished or not; see cli/stage.py.
 STAGE_MARKER = "stage.json"
@@ -132,6 +132,19 @@ def read_json_if_whole(path: Path) -> dict[str, Any]:
     except UserError as error:
         print(f"warning: {error}; it is taken as missing", file=sys.stderr)
         return {}
+
+
+def find_model(place: Path | str) -> Path:
+    """The path as it is; of `models/phi1_tiny`, which comes along, from any working directory."""
+    path = Path(place)
+    comes_along = path.parts[:1] == ("models",) and not path.exists()
+    return REPOSITORY / path if comes_along else path
+
+
+def is_hugging_face(folder: Path) -> bool:
+    """Whether its config.json is one of transformers, in the current or the older layout."""
+    config = read_json_if_whole(folder / "config.json")
+    return "architectures" in config or "n_embd" in config
 
 
 def file_sha256(path: Path) -> str:

@@ -13,21 +13,24 @@ IMPORT_RULES: dict[str, set[str]] = {
     "sandbox": set(),
     "llm_client": set(),
     "unconventional": {"corpus"},
-    "cli": {"llm_client", "corpus", "interop"},
+    "cli": {"llm_client", "corpus"},
     "tokens": {"corpus"},
     "run": {"model"},
-    "quality": {"corpus", "llm_client", "tokens", "model", "run"},
+    "quality": {"corpus", "llm_client", "tokens", "model", "interop"},
     "curation": {"quality", "corpus"},
     "synthesis": {"corpus", "llm_client", "sandbox"},
     "decontamination": {"corpus"},
-    "train": {"tokens", "model", "run"},
-    "generate": {"tokens", "model", "run"},
+    "train": {"tokens", "model", "run", "interop"},
+    "generate": {"tokens", "model", "interop"},
     "interop": {"tokens", "model", "run"},
     "plan": {"train", "model"},
     # The HTTP door to generation: it adds requests and replies, no model code.
     "serve": {"generate", "tokens"},
     "ablation": {"cli", "corpus", "synthesis", "evaluate", "run", "sandbox"},
-    "evaluate": {"generate", "tokens", "run", "corpus", "sandbox", "unconventional", "llm_client"},
+    "evaluate": {
+        *("generate", "tokens", "interop", "run"),
+        *("corpus", "sandbox", "unconventional", "llm_client"),
+    },
 }
 HEAVY = {"torch", "transformers", "tensorflow"}
 

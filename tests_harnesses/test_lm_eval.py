@@ -22,9 +22,10 @@ from phi1_jax.evaluate.benchmarks import read_benchmark
 from phi1_jax.evaluate.bits_per_byte import solution_bits, summarize
 from phi1_jax.evaluate.problem_files import find_problems
 from phi1_jax.generate.generator import Generator
-from phi1_jax.interop.tokenizers import codegen, write_tokenizer
 from phi1_jax.model.phi import Phi
 from phi1_jax.serve.server import CompletionServer, ServeConfig, listen
+from phi1_jax.tokens.huggingface import codegen, write_tokenizer
+from phi1_jax.tokens.load import load_byte_pair
 
 NAMES = ("humaneval", "mbpp")
 KINDS = {"loglikelihood": "acc", "generate_until": "exact_match"}  # and a metric of it
@@ -108,7 +109,7 @@ def samples(benchmarks, tokenizer, generator, port, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lm_eval")
     length = generator.config.max_seq_len
     tokenizer.save(folder / "tokenizer")
-    write_tokenizer(folder / "tokenizer", folder / "hf", length)
+    write_tokenizer(load_byte_pair(folder / "tokenizer"), folder / "hf", length)
     (folder / "tasks").mkdir()
     for name, benchmark in benchmarks.items():
         data = folder / f"{name}.jsonl"

@@ -16,11 +16,10 @@ from conftest import random_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from phi1_jax import as_run
 from phi1_jax.generate.generator import Generator
 from phi1_jax.interop.huggingface import read_folder, write_folder
-from phi1_jax.interop.tokenizers import read_tokenizer, special_ids, write_tokenizer
-from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.tokens.huggingface import read_tokenizer, special_ids, write_tokenizer
+from phi1_jax.tokens.load import load_byte_pair, load_tokenizer
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 BOX = Path(__file__).parents[1] / "models" / "phi1_tiny"
@@ -83,7 +82,8 @@ def exported(request, tmp_path_factory):
         tokenizer = read_tokenizer(folder / "in")
     tokenizer.save(folder / "run")
     config, params = read_folder(folder / "in")
-    written = write_tokenizer(folder / "run", folder / "out", config.max_seq_len)
+    written = load_byte_pair(folder / "run")
+    write_tokenizer(written, folder / "out", config.max_seq_len)
     write_folder(folder / "out", config, params, special_ids(written))
     tokenizer = load_tokenizer(folder / "run")
     found = Generator(config, params, tokenizer).generate(PROMPTS, max_new_tokens=12)
@@ -110,7 +110,7 @@ def test_a_folder_that_we_wrote_gives_our_tokens_and_texts(exported, python):
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_model_in_the_box_gives_our_tokens_and_texts(python):
-    generator = Generator.from_checkpoint(as_run(BOX))
+    generator = Generator.from_checkpoint(BOX)
     ours = [completion for (completion,) in generator.generate(PROMPTS, max_new_tokens=12)]
     compare(use(python, BOX), generator.tokenizer, ours)
 

@@ -18,8 +18,8 @@ from phi1_jax.config_dict import from_dict
 from phi1_jax.generate.generator import Generator
 from phi1_jax.interop.gguf import write_gguf
 from phi1_jax.interop.huggingface import read_folder
-from phi1_jax.interop.tokenizers import codegen, from_sentencepiece
 from phi1_jax.model.phi import Phi
+from phi1_jax.tokens.huggingface import codegen, from_sentencepiece
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 pytestmark = pytest.mark.skipif(

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from phi1_jax import Generator, as_run
+from phi1_jax import Generator
 
 FOLDER = Path(__file__).parents[1] / "models" / "phi1_tiny"
 PROMPT = 'def keep_small(values):\n    """Return the values below 5, in the same order."""\n'
@@ -14,7 +14,7 @@ PROMPT = 'def keep_small(values):\n    """Return the values below 5, in the same
 def test_the_model_in_the_box_answers_the_same_in_transformers():
     tokenizer = AutoTokenizer.from_pretrained(FOLDER)
     model = AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.float32)
-    generator = Generator.from_checkpoint(as_run(FOLDER))
+    generator = Generator.from_checkpoint(FOLDER)
     ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"]
     assert ids[0].tolist() == generator.tokenizer.encode(PROMPT)
     theirs = model.generate(ids, max_new_tokens=60, do_sample=False)[0, ids.shape[1] :].tolist()

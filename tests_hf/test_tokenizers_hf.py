@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, CodeGenTokenizerFast
 
-from phi1_jax.interop.tokenizers import WHITE_SPACE, read_tokenizer, write_tokenizer
-from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.tokens.huggingface import WHITE_SPACE, read_tokenizer, write_tokenizer
+from phi1_jax.tokens.load import load_byte_pair, load_tokenizer
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 GPT2 = Path(os.environ.get("GPT2_FOLDER", Path(__file__).parents[2] / "shared/data/gpt2"))
@@ -36,7 +36,7 @@ def test_codegen(texts, tmp_path):
     ours = load_tokenizer(tmp_path / "ours")
     assert ours.vocab_size == len(theirs) == 50_295
     assert ours.eot_id == theirs.eos_token_id == 50_256
-    write_tokenizer(tmp_path / "ours", tmp_path / "out", 2048)
+    write_tokenizer(load_byte_pair(tmp_path / "ours"), tmp_path / "out", 2048)
     exported = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert exported.eos_token_id == 50_256 and exported.model_max_length == 2048
     rows = ours.encode_batch(texts)
@@ -49,7 +49,7 @@ def test_codegen(texts, tmp_path):
 def test_sentencepiece(texts, tmp_path):
     ours = train_tokenizer(texts[::10], 2048)
     ours.save(tmp_path / "ours")
-    write_tokenizer(tmp_path / "ours", tmp_path / "out", 2048)
+    write_tokenizer(load_byte_pair(tmp_path / "ours"), tmp_path / "out", 2048)
     exported = AutoTokenizer.from_pretrained(tmp_path / "out")
     rows = ours.encode_batch(texts)
     assert exported(texts)["input_ids"] == rows

@@ -21,7 +21,6 @@ from phi1_jax.config import USABLE_MEMORY, RunConfig
 from phi1_jax.config_dict import find_config, flatten, to_dict
 from phi1_jax.errors import REPOSITORY, UserError, as_commands, is_installed
 from phi1_jax.files import cache_folder
-from phi1_jax.interop.as_run import as_run, find_tokenizer
 
 # Flags of free text, of URLs, and of Python files.
 _TEXT, _URLS, _FILES = (
@@ -68,7 +67,6 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
                 f"unexpected argument {argv[1 + positional]!r}: options are given as --name=value"
             )
         try:
-            _name_runs()
             main(argv)
             sys.stdout.flush()
         except UserError as error:
@@ -144,18 +142,13 @@ def load_config(holder: flags.FlagHolder) -> dict[str, Any]:
 
 
 def _with_local_paths(value: Any, field: str = "") -> Any:
-    """Nested values of a config in which every path is as `_local_path` makes it.
-
-    A Hugging Face folder may stand for the weights and the tokenizer in it.
-    """
+    """Nested values of a config in which every path is as `_local_path` makes it."""
     if isinstance(value, Mapping):
         return {k: _with_local_paths(v, f"{field}.{k}" if field else k) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_with_local_paths(item, f"{field}[{i}]") for i, item in enumerate(value)]
-    if isinstance(value, str) and value and (name := field.rpartition(".")[2]) in _PATHS:
-        path = _local_path(value, f"config field {field}={value}")
-        find = {"init_from": _run_of, "tokenizer": find_tokenizer}.get(name, str)
-        return find(path)
+    if isinstance(value, str) and value and field.rpartition(".")[2] in _PATHS:
+        return _local_path(value, f"config field {field}={value}")
     return value
 
 
@@ -372,22 +365,6 @@ def _resolve(argument: str, before: str) -> str:
             if not file.exists():  # else it is a folder, which the config's reader says
                 raise UserError(f"--{name}={error}") from None
     return f"{flag}={value}" if equals else value
-
-
-def _name_runs() -> None:
-    """Puts a run's folder in the place of each Hugging Face folder that is named as a model."""
-    for flag in (flags.FLAGS[name] for name in _MODELS if name in flags.FLAGS):
-        if isinstance(flag.value, list):
-            flag.value = [_run_of(text) for text in flag.value]
-        elif flag.value:
-            flag.value = _run_of(flag.value)
-
-
-def _run_of(text: str) -> str:
-    name = text.partition("=")[0] + "=" if "=" in text and not Path(text).is_dir() else ""
-    place = text.removeprefix(name)
-    run = as_run(place)
-    return text if run == Path(place) else f"{name}{run}"
 
 
 def _local_path(text: str, shown: str) -> str:

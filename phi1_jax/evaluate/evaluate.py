@@ -29,12 +29,10 @@ from phi1_jax.evaluate.saved import (
     SCORED,
     SUMMARY,
     claim,
-    sha256,
 )
 from phi1_jax.evaluate.scoring import DEFAULT_KS, Split, evaluate_model, versions
 from phi1_jax.files import read_json_if_whole, write_json
-from phi1_jax.run import folder as run_folder
-from phi1_jax.tokens.load import load_tokenizer
+from phi1_jax.interop.opened import OpenModel
 
 PASS_AT_K, BITS_PER_BYTE = "pass_at_k", "solution_bits_per_byte"
 METRICS = (PASS_AT_K, BITS_PER_BYTE)
@@ -74,7 +72,7 @@ class EvaluationConfig:
         return self.k or DEFAULT_KS
 
 
-class Checkpoint:
+class Checkpoint(OpenModel):
     """A model that loads its weights when first asked, so that a finished run need not.
 
     Args:
@@ -84,10 +82,11 @@ class Checkpoint:
     """
 
     def __init__(self, text: str) -> None:
-        self.name, (self.path, self._step) = "", run_folder.split_step(text)
+        self.name = ""
+        super().__init__(text)
         if not self.path.is_dir() and "=" in text:
             self.name, _, place = text.partition("=")
-            self.path, self._step = run_folder.split_step(place)
+            super().__init__(place)
         if not self.path.is_dir():
             raise UserError(f"--checkpoint={text}: {self.path} is not a folder")
         taken = (".", "..", *DRAWN, *SCORED, *MEASURED)
@@ -99,34 +98,14 @@ class Checkpoint:
         self._loaded: Any = None
         self._generator: Any = None
 
-    @property
-    def step(self) -> int:
-        """The step that was asked for, or the newest.
-
-        Raises:
-          UserError: the folder holds no run, or not this step.
-        """
-        run_folder.read_config(self.path)
-        steps = run_folder.committed_steps(self.path)
-        if not steps or (self._step is not None and self._step not in steps):
-            wanted = "" if self._step is None else f" {self._step}"
-            raise UserError(f"--checkpoint: {self.path} has no checkpoint{wanted}, but {steps}")
-        return steps[-1] if self._step is None else self._step
-
-    @property
-    def identity(self) -> str:
-        """Changes when the weights do: a hash of the hashes of the step's files."""
-        return sha256((self.path / run_folder.COMMITS / f"{self.step}.json").read_text("utf-8"))
-
     def refuse_long_prompts(self, benchmark: Benchmark, plan: SamplingPlan) -> None:
         """Raises:
         UserError: a prompt leaves no room in the context, and is not to be cut.
         """
-        context = run_folder.read_config(self.path).get("model", {}).get("max_seq_len")
-        if plan.on_overflow != "error" or not context:
+        if plan.on_overflow != "error":
             return
-        tokenizer = load_tokenizer(self.path / run_folder.TOKENIZER)
-        rows = tokenizer.encode_batch([shown_prompt(task, plan) for task in benchmark.tasks])
+        context = self.config.max_seq_len
+        rows = self.tokenizer.encode_batch([shown_prompt(task, plan) for task in benchmark.tasks])
         for task, ids in zip(benchmark.tasks, rows, strict=True):
             if len(ids) >= context:
                 raise UserError(
@@ -138,10 +117,10 @@ class Checkpoint:
     def load(self) -> tuple[Any, Any, Any]:
         """The model's config, parameters and tokenizer."""
         if self._loaded is None:
-            from phi1_jax.run.checkpoint import load_model, on_all_devices
+            from phi1_jax.run.checkpoint import on_all_devices
 
-            tokenizer = load_tokenizer(self.path / run_folder.TOKENIZER)
-            self._loaded = (*load_model(self.path, self.step, on_all_devices()), tokenizer)
+            tokenizer = self.tokenizer  # before the weights, which take longer
+            self._loaded = (self.config, self.params(on_all_devices()), tokenizer)
         return self._loaded
 
     def generate(self, prompts: Sequence[str], **options: Any) -> Any:
@@ -180,7 +159,7 @@ def open_checkpoints(
     if config.robustness:
         drawn += [humaneval(transform(asked, name, plan.seed)[0], name) for name in TRANSFORMATIONS]
     for checkpoint in checkpoints:
-        assert checkpoint.step >= 0  # refuses a folder without one
+        assert checkpoint.config and checkpoint.step >= 0  # refuses a folder without a model
         for each in drawn:
             checkpoint.refuse_long_prompts(each, plan)
     return checkpoints
@@ -220,7 +199,7 @@ def evaluate_checkpoints(
     n_infra = 0
     for checkpoint in checkpoints:
         folder, name = output / checkpoint.name, checkpoint.name
-        title = name or checkpoint.path.name  # of a Hugging Face folder the path is in the cache
+        title = name or checkpoint.path.name
         if BITS_PER_BYTE in config.metrics:
             if not (folder / BITS).exists():
                 write_results(folder / BITS, solution_bits(benchmark, *checkpoint.load()))

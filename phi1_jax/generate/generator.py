@@ -24,10 +24,9 @@ from phi1_jax.generate.decoder import Spec
 from phi1_jax.generate.sampling import stream_key
 from phi1_jax.generate.settings import Sampling
 from phi1_jax.generate.stopping import FinishReason, find_end, printable
+from phi1_jax.interop.opened import OpenModel
 from phi1_jax.model.decoding import decoding_weights
 from phi1_jax.model.sharding import mesh_of, platform_of
-from phi1_jax.run.checkpoint import TOKENIZER, load_model, read_model_config
-from phi1_jax.tokens.load import load_tokenizer
 from phi1_jax.tokens.tokenizer import Tokenizer, check_texts, check_vocabulary
 
 Overflow = Literal["error", "left"]
@@ -88,22 +87,21 @@ class Generator:
     @classmethod
     def from_checkpoint(
         cls,
-        run: Path | str,
+        place: Path | str,
         step: int | None = None,
         mesh: Mesh | None = None,
         chunk_tokens: int = 32,
     ) -> "Generator":
-        """Loads a run's folder, or one that `launch/convert.py` wrote.
+        """Loads a run, RUN@STEP, or a Hugging Face folder.
 
         Args:
-          step: which checkpoint; None is the newest.
+          step: which checkpoint of the run; None is the newest.
           mesh: where to put the weights; None is the first device.
         Raises:
-          UserError: no run or tokenizer there, no such step, or a damaged one.
+          UserError: no model or tokenizer there, no such step, or a damaged one.
         """
-        run = Path(run)
-        config = read_model_config(run)
-        tokenizer = load_tokenizer(run / TOKENIZER)
+        opened = OpenModel(place, step)
+        config, tokenizer = opened.config, opened.tokenizer
         shardings = None
         if mesh is not None:
             from flax import nnx
@@ -113,8 +111,7 @@ class Generator:
 
             model = nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0)))
             shardings = param_shardings(mesh, nnx.state(model, nnx.Param))
-        config, params = load_model(run, step, shardings)
-        return cls(config, params, tokenizer, chunk_tokens)
+        return cls(config, opened.params(shardings), tokenizer, chunk_tokens)
 
     def generate(
         self,

@@ -12,10 +12,11 @@ from absl import logging
 from phi1_jax.config import ModelConfig
 from phi1_jax.errors import UserError
 from phi1_jax.interop.huggingface import places, take
-from phi1_jax.interop.tokenizers import load_byte_pair
 from phi1_jax.model.phi import count_params
-from phi1_jax.run import checkpoint
+from phi1_jax.run import folder as run_folder
+from phi1_jax.run.checkpoint import load_params
 from phi1_jax.tokens.byte_pair import BytePairTokenizer
+from phi1_jax.tokens.load import load_byte_pair
 from phi1_jax.tokens.tokenizer import check_vocabulary
 
 GgufType = Literal["f32", "f16", "q8_0"]
@@ -58,11 +59,10 @@ def export_gguf(
     Raises:
       UserError: no such checkpoint, a tokenizer with more pieces than the model; see `write_gguf`.
     """
-    config = checkpoint.read_model_config(run_dir)
-    tokenizer = load_byte_pair(tokenizer_dir or run_dir / checkpoint.TOKENIZER)
+    config = run_folder.read_model_config(run_dir)
+    tokenizer = load_byte_pair(tokenizer_dir or run_dir)
     check_vocabulary(tokenizer, config.vocab_size)
-    config, params = checkpoint.load_model(run_dir, step)
-    write_gguf(path, config, params, tokenizer, kind)
+    write_gguf(path, config, load_params(run_dir, step), tokenizer, kind)
     return count_params(config)
 
 
@@ -77,7 +77,7 @@ def write_gguf(
 
     Args:
       params: nested dict as in a checkpoint.
-      tokenizer: as Hugging Face's library has it (`tokenizers.from_sentencepiece` makes one).
+      tokenizer: as Hugging Face's library has it (`load_byte_pair` gives one).
       kind: of the matrices; vectors are float32. q8_0 needs rows of a multiple of 32, so a matrix
         that has others is float16.
     Raises:

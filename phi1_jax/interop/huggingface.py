@@ -19,10 +19,11 @@ from phi1_jax.errors import UserError
 from phi1_jax.files import write_json
 from phi1_jax.interop.config_json import config_values, read_config
 from phi1_jax.interop.safetensors import DTYPES, Stored, find_tensors, write_tensors
-from phi1_jax.interop.tokenizers import read_tokenizer, special_ids, write_tokenizer
 from phi1_jax.model.phi import Phi, count_params
 from phi1_jax.run import checkpoint
 from phi1_jax.run import folder as run_folder
+from phi1_jax.tokens.huggingface import read_tokenizer, special_ids, write_tokenizer
+from phi1_jax.tokens.load import load_byte_pair
 from phi1_jax.tokens.tokenizer import check_vocabulary
 
 # Tensor -> parameters. PyTorch has its matrices (out, in): a kernel is the transpose. "#" is the
@@ -194,11 +195,11 @@ def export_run(
     Raises:
       UserError: no such checkpoint, or a tokenizer with more pieces than the model.
     """
-    config = checkpoint.read_model_config(run_dir)
-    source = tokenizer_dir or run_dir / checkpoint.TOKENIZER
-    tokenizer = write_tokenizer(source, folder, config.max_seq_len)
+    config = run_folder.read_model_config(run_dir)
+    tokenizer = load_byte_pair(tokenizer_dir or run_dir)
     check_vocabulary(tokenizer, config.vocab_size)
-    config, params = checkpoint.load_model(run_dir, step)
+    write_tokenizer(tokenizer, folder, config.max_seq_len)
+    params = checkpoint.load_params(run_dir, step)
     dtype = dtype or run_folder.read_config(run_dir).get("source_dtype", "float32")
     write_folder(folder, config, params, special_ids(tokenizer), dtype, max_file_bytes)
     return count_params(config)

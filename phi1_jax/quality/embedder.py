@@ -14,10 +14,9 @@ from flax import nnx
 
 from phi1_jax.config import MeshConfig, ModelConfig
 from phi1_jax.errors import UserError
+from phi1_jax.interop.opened import OpenModel
 from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import batch_sharding, make_mesh, param_shardings, platform_of
-from phi1_jax.run.checkpoint import TOKENIZER, load_model, read_model_config
-from phi1_jax.tokens.load import load_tokenizer
 from phi1_jax.tokens.tokenizer import Tokenizer, check_texts
 
 # Each length is a compiled program; documents shorter than the least are padded to it.
@@ -92,22 +91,20 @@ class Embedder:
 
     @classmethod
     def from_checkpoint(
-        cls, run: Path | str, step: int | None = None, **options: Any
+        cls, place: Path | str, step: int | None = None, **options: Any
     ) -> "Embedder":
-        """Loads a run's folder, or one that `launch/convert.py` wrote.
+        """Loads a run, RUN@STEP, or a Hugging Face folder.
 
         Args:
           step: of the run; None is the newest checkpoint.
           options: those of the constructor.
 
         Raises:
-          UserError: no run or tokenizer there, no such step, or a damaged one.
+          UserError: no model or tokenizer there, no such step, or a damaged one.
         """
-        run = Path(run)
-        read_model_config(run)  # names the folder if it is none
-        tokenizer = load_tokenizer(run / TOKENIZER)
-        config, params = load_model(run, step)
-        return cls(config, params, tokenizer, **options)
+        opened = OpenModel(place, step)
+        config, tokenizer = opened.config, opened.tokenizer
+        return cls(config, opened.params(), tokenizer, **options)
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         """The mean of the last hidden state over the first `max_tokens` tokens of each text."""

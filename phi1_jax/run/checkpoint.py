@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,7 +19,6 @@ from absl import logging
 from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from phi1_jax.config import CheckpointConfig, MeshConfig, ModelConfig
-from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import AllProcessesError, UserError
 from phi1_jax.files import copy_folder, write_json
 from phi1_jax.model.sharding import make_mesh
@@ -279,7 +278,7 @@ def write_model(
     with ocp.Checkpointer(handler) as checkpointer:
         checkpointer.save(folder / "params", args=ocp.args.PyTreeSave(params))
     # They hold the time and the place of the save. Without them the same weights are the same
-    # files: samples drawn before a converted copy was lost are still those of this model.
+    # files: samples drawn before a folder was lost are still those of its like, converted again.
     for name in ("_CHECKPOINT_METADATA", "commit_success.txt"):
         (folder / "params" / name).unlink(missing_ok=True)
     if problem := read_back.not_restorable(folder, contents):
@@ -288,43 +287,34 @@ def write_model(
 
 
 def on_all_devices() -> Sharding:
-    """For `load_model`: a copy of the weights on each device, over which rows are then spread."""
+    """For `load_params`: a copy of the weights on each device, over which rows are then spread."""
     if len(jax.devices()) == 1:
         return SingleDeviceSharding(jax.devices()[0])
     return NamedSharding(make_mesh(MeshConfig()), PartitionSpec())
 
 
-def load_model(
-    run_dir: Path | str, step: int | None = None, shardings: Any = None
-) -> tuple[ModelConfig, Any]:
-    """The model's config and parameters from a run's folder.
+def load_params(run_dir: Path, step: int | None = None, shardings: Any = None) -> Any:
+    """The parameters in a run's folder.
 
     Args:
       step: which checkpoint; None is the newest whose save has finished.
       shardings: a tree like the parameters, or one for all; None puts everything on the first
         device.
     Raises:
-      UserError: no run, no such step, a damaged one, or weights that are not finite.
+      UserError: no such step, a damaged one, or weights that are not finite.
     """
-    run_dir = Path(run_dir)
     run_dir = run_dir.absolute()
-    config = read_model_config(run_dir)
-    steps = committed_steps(run_dir)  # a run that is saving has a newer folder, not yet whole
-    if not steps or (step is not None and step not in steps):
-        raise UserError(
-            f"{run_dir}: no checkpoint {'' if step is None else step}; steps are {steps}"
-        )
-    step = steps[-1] if step is None else step
+    step = run_folder.committed_step(run_dir, step)
     folder = step_folder(run_dir, step)
     if problem := damage(run_dir, step, progress=True):
+        steps = committed_steps(run_dir)
         raise UserError(f"{folder} is damaged: {problem}; steps are {steps}")
-    if shardings is None:
-        shardings = SingleDeviceSharding(jax.devices()[0])
     # The handler itself: a Checkpointer warns that the folder, one item of three, has no metadata.
     with closing(ocp.StandardCheckpointHandler()) as handler:
         shapes = handler.metadata(folder / "params").tree
         if not isinstance(shardings, Mapping):
-            shardings = jax.tree.map(lambda _: shardings, shapes)
+            one = shardings or SingleDeviceSharding(jax.devices()[0])
+            shardings = jax.tree.map(lambda _: one, shapes)
         target = jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             shapes,
@@ -332,7 +322,7 @@ def load_model(
         )
         params = handler.restore(folder / "params", args=ocp.args.StandardRestore(target))
     _refuse_not_finite(folder, params)
-    return config, params
+    return params
 
 
 @jax.jit
@@ -361,16 +351,3 @@ def _refuse_not_finite(folder: Path, params: Any) -> None:
             f" {', '.join(names[:8])}{more};"
             " take an earlier step, or convert or train the model again"
         )
-
-
-def read_model_config(run_dir: Path) -> ModelConfig:
-    """The model part of a run's config.json, as it is used after training.
-
-    A GPU's attention is a choice for the devices of the training run; `auto` fits those at hand.
-    """
-    values = run_folder.read_config(run_dir)
-    if "model" not in values:
-        raise UserError(f"{run_dir / CONFIG} is not a run's config: it has no field model")
-    config = from_dict(ModelConfig, values["model"], "model.")
-    on_gpu = config.attention in ("cudnn", "flash")
-    return replace(config, attention="auto") if on_gpu else config

@@ -20,14 +20,16 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
-from phi1_jax.config import CheckpointConfig
+from phi1_jax.config import CheckpointConfig, ModelConfig
+from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError, launch_command
-from phi1_jax.files import parse_json, read_json, write_json
+from phi1_jax.files import is_hugging_face, parse_json, read_json, write_json
 from phi1_jax.run.hashes import NOT_THERE, hashes, names, retry_io, sync
 
 CONFIG = "config.json"
@@ -84,7 +86,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
             hint = f"; for step {step} of {folder} give --step={step}"
         raise UserError(f"{run_dir} is not a run's folder: it has no {CONFIG}{hint}")
     values = read_json(run_dir / CONFIG)
-    if is_hugging_face(values):
+    if is_hugging_face(run_dir):
         raise UserError(
             f"{run_dir} is a Hugging Face folder, not a run's; first make one of it:"
             f" {launch_command('convert.py', f'--from_hf={run_dir}')} --to=DIR"
@@ -92,9 +94,17 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     return values
 
 
-def is_hugging_face(config: Mapping[str, Any]) -> bool:
-    """Whether a config.json is one of transformers, in the current or the older layout."""
-    return "architectures" in config or "n_embd" in config
+def read_model_config(run_dir: Path) -> ModelConfig:
+    """The model part of a run's config.json, as it is used after training.
+
+    A GPU's attention is a choice for the devices of the training run; `auto` fits those at hand.
+    """
+    values = read_config(run_dir)
+    if "model" not in values:
+        raise UserError(f"{run_dir / CONFIG} is not a run's config: it has no field model")
+    config = from_dict(ModelConfig, values["model"], "model.")
+    on_gpu = config.attention in ("cudnn", "flash")
+    return replace(config, attention="auto") if on_gpu else config
 
 
 def step_folder(run_dir: Path, step: int) -> Path:
@@ -129,6 +139,19 @@ def _steps(found: Iterable[str]) -> list[int]:
 def committed_steps(run_dir: Path) -> list[int]:
     """The steps whose save finished, in order."""
     return [step for step in steps_in(run_dir) if _commit_file(run_dir, step).exists()]
+
+
+def committed_step(run_dir: Path, step: int | None) -> int:
+    """A step whose save finished; None is the newest.
+
+    Raises:
+      UserError: no such step.
+    """
+    steps = committed_steps(run_dir)  # a run that is saving has a newer folder, not yet whole
+    if not steps or step not in (*steps, None):
+        which = "" if step is None else f" {step}"
+        raise UserError(f"{run_dir} has no checkpoint{which}; its steps are {steps}")
+    return steps[-1] if step is None else step
 
 
 def commit(run_dir: Path, step: int, contents: Mapping[str, Any] | None = None) -> None:

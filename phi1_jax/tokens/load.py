@@ -4,19 +4,29 @@ import hashlib
 from pathlib import Path
 
 from phi1_jax.errors import UserError
-from phi1_jax.files import parse_json
+from phi1_jax.files import find_model, is_hugging_face, parse_json
 from phi1_jax.tokens.byte_pair import BytePairTokenizer
+from phi1_jax.tokens.huggingface import from_sentencepiece, read_tokenizer
 from phi1_jax.tokens.sentencepiece_bpe import SentencePieceTokenizer
 from phi1_jax.tokens.tokenizer import END_OF_TEXT, INFO, MODEL, TOKENIZER_JSON, Tokenizer
 
 
-def load_tokenizer(folder: Path | str) -> Tokenizer:
-    """Loads what `save` wrote.
+def find_tokenizer(place: Path | str) -> Path:
+    """The folder of a tokenizer, which may be named by the run that has it."""
+    folder = find_model(place)
+    inside = folder / "tokenizer"
+    return inside if inside.is_dir() else folder
+
+
+def load_tokenizer(place: Path | str) -> Tokenizer:
+    """Loads what `save` wrote, into a folder or a run's; or the tokenizer of a Hugging Face folder.
 
     Raises:
       UserError: no tokenizer there, or a model file that is not the one that was saved.
     """
-    folder = Path(folder)
+    folder = find_tokenizer(place)
+    if is_hugging_face(folder):
+        return read_tokenizer(folder)
     try:
         info = parse_json((folder / INFO).read_text(encoding="utf-8"))
         name = {"sentencepiece": MODEL, "byte_pair": TOKENIZER_JSON}[info["kind"]]
@@ -36,6 +46,14 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
         info.get("files"),
         info.get("end_of_text", END_OF_TEXT),
     )
+
+
+def load_byte_pair(place: Path | str) -> BytePairTokenizer:
+    """The same as Hugging Face's library runs it, to be written for others."""
+    tokenizer = load_tokenizer(place)
+    if isinstance(tokenizer, BytePairTokenizer):
+        return tokenizer
+    return from_sentencepiece((find_tokenizer(place) / MODEL).read_bytes())
 
 
 def save_for_training(source: Path, target: Path) -> None:

@@ -6,7 +6,6 @@ takes its place if the file is damaged. A run goes on only if nothing of it has 
 or if the change was allowed by name; RUN/changes.jsonl then records it.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -21,10 +20,11 @@ from absl import logging
 from phi1_jax.config import OptimizerConfig, RunConfig
 from phi1_jax.config_dict import flatten, from_dict, to_dict
 from phi1_jax.errors import AllProcessesError, UserError
-from phi1_jax.files import read_json, read_json_if_whole, write_json
-from phi1_jax.run.checkpoint import CONFIG, TOKENIZER, Checkpointer, load_model, read_model_config
-from phi1_jax.run.folder import committed_steps, split_step, step_folder, steps_in
-from phi1_jax.tokens.load import load_tokenizer, save_for_training
+from phi1_jax.files import is_hugging_face, read_json, read_json_if_whole, write_json
+from phi1_jax.interop.opened import OpenModel
+from phi1_jax.run.checkpoint import CONFIG, TOKENIZER, Checkpointer
+from phi1_jax.run.folder import committed_steps, step_folder, steps_in
+from phi1_jax.tokens.load import find_tokenizer, load_tokenizer, save_for_training
 from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.optimizer import schedule
 from phi1_jax.train.skip_step import SkipState
@@ -157,22 +157,21 @@ def start(
         return step, State(counter, params, optimizer, skip), position
     if not config.init_from:
         return 0, trainer.init(), {}
-    folder, number = split_step(config.init_from)
-    model = read_model_config(folder)
+    source = OpenModel(config.init_from)
     for name in MEANING:
-        ours, theirs = getattr(config.model, name), getattr(model, name)
+        ours, theirs = getattr(config.model, name), getattr(source.config, name)
         if ours != theirs:
             raise UserError(
                 f"config field model.{name}={ours} differs from {theirs} in init_from="
                 f"{config.init_from}; make them equal"
             )
-    if _tokenizer_of(folder) not in (identity["data.tokenizer"], None):
+    if _tokenizer_of(source.path) not in (identity["data.tokenizer"], None):
         raise UserError(
             f"config field init_from={config.init_from}: trained with another tokenizer than the"
             " one that made the shards of data.sources; run tokenize_corpus with"
-            f" --tokenizer={folder / TOKENIZER}"
+            f" --tokenizer={source.path}"
         )
-    _, params = load_model(folder, number, trainer.shardings.params)
+    params = source.params(trainer.shardings.params)
     return 0, trainer.init()._replace(params=params), {}
 
 
@@ -312,7 +311,7 @@ def record_start(
     """
     if jax.process_index() > 0:
         return
-    tokenizer, copy = Path(config.data.tokenizer), run_dir / TOKENIZER
+    tokenizer, copy = find_tokenizer(config.data.tokenizer), run_dir / TOKENIZER
     if config.data.tokenizer and not (copy.exists() and copy.samefile(tokenizer)):
         save_for_training(tokenizer, copy)
     if changed:
@@ -367,11 +366,11 @@ def _recorded_identity(run_dir: Path) -> Identity | None:
     return None
 
 
-def _tokenizer_of(run_dir: Path) -> str | None:
-    """Fingerprint of the tokenizer that a run's weights were trained with, if it says."""
-    if (run_dir / TOKENIZER).is_dir():
-        return load_tokenizer(run_dir / TOKENIZER).fingerprint
-    identity = _recorded_identity(run_dir) if (run_dir / IDENTITY).is_file() else None
+def _tokenizer_of(folder: Path) -> str | None:
+    """Fingerprint of the tokenizer that a model's weights were trained with, if it says."""
+    if is_hugging_face(folder) or (folder / TOKENIZER).is_dir():
+        return load_tokenizer(folder).fingerprint
+    identity = _recorded_identity(folder) if (folder / IDENTITY).is_file() else None
     return (identity or {}).get("data.tokenizer")
 
 
@@ -385,10 +384,10 @@ def _same_weights(old: str | None, new: str | None) -> bool:
 
 def _weights_identity(init_from: str) -> str | None:
     """The hash of all files' hashes of the checkpoint ("?" if it is gone), and its path."""
-    folder, step = split_step(init_from)
     if not init_from:
         return None
-    newest = max(committed_steps(folder), default=None)
-    path = folder / "commits" / f"{newest if step is None else step}.json"
-    found = hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else "?"
+    try:
+        found = OpenModel(init_from).identity[:16]
+    except UserError:
+        found = "?"
     return f"{found} ({init_from})"

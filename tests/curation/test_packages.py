@@ -129,6 +129,13 @@ def test_a_debian_package_is_prose(index, tmp_path):
     assert document.id == "usr/doc/a.rst.txt" and document.source == "manual"
 
 
+def test_a_home_without_room_for_a_cache_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(UserError, match=r"Not a directory; .*XDG_CACHE_HOME"):
+        fetch_package("pip:demo==1.0")
+
+
 @pytest.mark.slow
 def test_a_package_of_the_real_index(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

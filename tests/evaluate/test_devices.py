@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from phi1_jax import load_model
 from phi1_jax.config import ModelConfig
 from phi1_jax.corpus.problems import Problem
 from phi1_jax.evaluate import evaluate
@@ -18,7 +19,7 @@ from phi1_jax.evaluate.samples import SamplingPlan
 from phi1_jax.generate.generator import Generator
 from phi1_jax.generate.score import token_logprobs
 from phi1_jax.model.phi import Phi
-from phi1_jax.run.checkpoint import load_model, write_model
+from phi1_jax.run.checkpoint import write_model
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
 
@@ -65,10 +66,9 @@ def test_one_model_is_in_memory_at_a_time(tmp_path, monkeypatch):
         return [SolutionBits(task.task_id, 8.0, 8, 2, 0, 1) for task in benchmark.tasks]
 
     monkeypatch.setattr(evaluate, "solution_bits", measure)
-    monkeypatch.setattr(evaluate, "load_tokenizer", lambda folder: None)
-    monkeypatch.setattr("phi1_jax.run.checkpoint.load_model", lambda *_: (None, Weights()))
-    monkeypatch.setattr(Checkpoint, "identity", "weights")
-    monkeypatch.setattr(Checkpoint, "step", 0)
+    for name, value in (("config", None), ("tokenizer", None), ("identity", "weights")):
+        monkeypatch.setattr(Checkpoint, name, value)
+    monkeypatch.setattr(Checkpoint, "params", lambda self, shardings: Weights())
     problem = Problem("own/0", "def f(x):\n", "f", "    return x\n", "")
     evaluate.evaluate_checkpoints(
         [Checkpoint(f"{name}={tmp_path}") for name in ("a", "b")],

@@ -13,9 +13,9 @@ import jax
 import numpy as np
 import pytest
 
+from phi1_jax import load_model
 from phi1_jax.errors import UserError
 from phi1_jax.run import folder as run_folder
-from phi1_jax.run.checkpoint import load_model
 from phi1_jax.train import loop
 from phi1_jax.train.loop import train
 from phi1_jax.train.trace import read_trace

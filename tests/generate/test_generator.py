@@ -337,7 +337,7 @@ def test_tokenizer_larger_than_the_model(tiny_model, params, byte_tokenizer):
 def test_from_checkpoint(tmp_path, tiny_model, params, greedy, monkeypatch, byte_tokenizer):
     (tmp_path / "tokenizer").mkdir()
     write_model(tmp_path / "run", tiny_model, params, tmp_path / "tokenizer")
-    monkeypatch.setattr("phi1_jax.generate.generator.load_tokenizer", lambda folder: byte_tokenizer)
+    monkeypatch.setattr("phi1_jax.interop.opened.load_tokenizer", lambda folder: byte_tokenizer)
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
     for options in ({}, {"step": 0, "mesh": mesh}):
         loaded = Generator.from_checkpoint(tmp_path / "run", chunk_tokens=8, **options)

@@ -50,9 +50,10 @@ def converted(tmp_path_factory):
     ):
         tensors[name] = rng.normal(0, 0.3, shape).astype(np.float32)
     save_file(tensors, hf / "model.safetensors")
-    from phi1_jax.interop.tokenizers import write_tokenizer
+    from phi1_jax.tokens.huggingface import write_tokenizer
+    from phi1_jax.tokens.load import load_byte_pair
 
-    write_tokenizer(folder / "tokenizer", hf, 32)
+    write_tokenizer(load_byte_pair(folder / "tokenizer"), hf, 32)
     output = run("convert", f"--from_hf={hf}", f"--to={folder / 'run'}")
     assert "parameters" in output
     return folder

@@ -10,8 +10,8 @@ from safetensors.numpy import load_file
 from phi1_jax.errors import UserError
 from phi1_jax.interop.gguf import write_gguf
 from phi1_jax.interop.huggingface import read_folder
-from phi1_jax.interop.tokenizers import codegen
 from phi1_jax.tokens.byte_pair import BytePairTokenizer
+from phi1_jax.tokens.huggingface import codegen
 
 MODEL = Path(__file__).parents[1] / "fixtures" / "phi" / "model"
 

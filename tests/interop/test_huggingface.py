@@ -13,13 +13,15 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
+from phi1_jax import load_model
 from phi1_jax.config import ModelConfig
 from phi1_jax.errors import UserError
 from phi1_jax.generate.generator import Generator
 from phi1_jax.interop.config_json import config_values, read_config
 from phi1_jax.interop.huggingface import _CURRENT, places, read_folder, write_folder
 from phi1_jax.model.phi import Phi
-from phi1_jax.run.checkpoint import load_model, write_model
+from phi1_jax.run.checkpoint import write_model
+from phi1_jax.run.folder import read_model_config
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "phi"
 MODEL = FIXTURE / "model"
@@ -302,7 +304,7 @@ def test_a_missing_folder_and_a_run_are_named(tmp_path, read):
     with pytest.raises(UserError, match=r"is a run of this project.*--from=.*--to_hf"):
         read_config(tmp_path / "run")
     with pytest.raises(UserError, match=r"is a Hugging Face folder.*--from_hf=.*--to"):
-        load_model(MODEL)
+        read_model_config(MODEL)
 
 
 def test_missing_fields_and_files(tmp_path, folder):

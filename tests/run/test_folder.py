@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 
+from phi1_jax import load_model
 from phi1_jax.config import CheckpointConfig
 from phi1_jax.errors import UserError
 from phi1_jax.run import folder as run_folder
 from phi1_jax.run import hashes as file_hashes
-from phi1_jax.run.checkpoint import Checkpointer, load_model, write_model
+from phi1_jax.run.checkpoint import Checkpointer, write_model
 
 
 def state(step: int):

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from phi1_jax import load_model
 from phi1_jax.config import MeshConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model.sharding import make_mesh
-from phi1_jax.run.checkpoint import load_model
 from phi1_jax.run.folder import damage
 from phi1_jax.train import loop, state_size
 from phi1_jax.train.flops import flops_per_token

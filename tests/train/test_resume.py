@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 
+from phi1_jax import load_model
 from phi1_jax.errors import UserError
-from phi1_jax.run.checkpoint import load_model
+from phi1_jax.interop.huggingface import write_folder
 from phi1_jax.tokens.load import load_tokenizer
 from phi1_jax.tokens.loader import Loader
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
@@ -211,6 +212,20 @@ def test_finetuning_starts_from_the_weights(config, run, tmp_path):
         train(deeper, tmp_path / "other")
 
 
+def test_finetuning_starts_from_a_hugging_face_folder(config, run, tmp_path, monkeypatch):
+    model, base = load_model(run)
+    write_folder(tmp_path / "hf", model, base, {"eos_token_id": 0})
+    finetuning = replace(config, init_from=str(tmp_path / "hf"), steps=2)
+    with pytest.raises(UserError, match=r"hf has neither tokenizer\.json nor"):
+        train(finetuning, tmp_path / "finetuned")
+    monkeypatch.setattr("phi1_jax.train.resume._tokenizer_of", lambda folder: None)
+    train(finetuning, tmp_path / "finetuned")
+    first = load_model(tmp_path / "finetuned", 0)[1]
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(first), jax.device_get(base))
+    shutil.rmtree(tmp_path / "hf")  # nobody reads it again
+    assert train(finetuning, tmp_path / "finetuned")["start_step"] == 2
+
+
 @pytest.mark.parametrize("torn", [None, "", '{"seed": 0, "dat', "[3]"])
 def test_a_checkpoint_says_what_a_lost_identity_said(config, run, torn, caplog):
     whole = (run / "identity.json").read_text()
@@ -258,7 +273,7 @@ def test_weights_are_not_trained_on_with_another_tokenizers_ids(config, run, sha
     with pytest.raises(UserError, match=r"another tokenizer than .*/code; run tokenize_corpus"):
         train(with_sources(config, config.data.sources[0], others[1]), tmp_path / "mixed")
     other = replace(with_sources(config, *others), init_from=str(run))
-    with pytest.raises(UserError, match=rf"init_from=.*another tokenizer.*={run}/tokenizer"):
+    with pytest.raises(UserError, match=rf"init_from=.*another tokenizer.*={run}$"):
         train(other, tmp_path / "finetuned")
     turned = replace(config.model, rope_theta=500.0)
     with pytest.raises(UserError, match=r"model\.rope_theta=500\.0 differs from 10000\.0 in init"):

@@ -10,8 +10,7 @@ from absl import logging
 from phi1_jax.errors import UserError
 from phi1_jax.files import parse_json, write_json
 from phi1_jax.tokens.byte_pair import BytePairTokenizer
-from phi1_jax.tokens.load import load_tokenizer
-from phi1_jax.tokens.tokenizer import END_OF_TEXT, MODEL, TOKENIZER_JSON
+from phi1_jax.tokens.tokenizer import END_OF_TEXT, TOKENIZER_JSON
 
 # CodeGen's additions to GPT-2's pieces, in the order of their ids, 50257 to 50294.
 WHITE_SPACE = [" " * n for n in range(31, 1, -1)] + ["\t" * n for n in range(9, 1, -1)]
@@ -230,19 +229,7 @@ def from_sentencepiece(model: bytes) -> BytePairTokenizer:
     return BytePairTokenizer(tokenizer.to_str().encode())
 
 
-def load_byte_pair(folder: Path) -> BytePairTokenizer:
-    """A run's tokenizer as `tokenizers` has it.
-
-    Raises:
-      UserError: as `load_tokenizer`.
-    """
-    tokenizer = load_tokenizer(folder)
-    if isinstance(tokenizer, BytePairTokenizer):
-        return tokenizer
-    return from_sentencepiece((folder / MODEL).read_bytes())
-
-
-def write_tokenizer(source: Path, folder: Path, max_seq_len: int) -> BytePairTokenizer:
+def write_tokenizer(tokenizer: BytePairTokenizer, folder: Path, max_seq_len: int) -> None:
     """Writes what `AutoTokenizer` loads, and generation_config.json.
 
     What a Hugging Face folder brought with it is written back: chat template, names of special
@@ -250,12 +237,8 @@ def write_tokenizer(source: Path, folder: Path, max_seq_len: int) -> BytePairTok
     it [ours: the released phi-1 has none, so that transformers cannot pad a batch].
 
     Args:
-      source: the tokenizer folder of a run.
       max_seq_len: the model's context.
-    Returns:
-      The tokenizer that was written.
     """
-    tokenizer = load_byte_pair(source)
     end = tokenizer.end_of_text
     files = {name: value for name, value in tokenizer.files.items() if name != _MODEL}
     config = files.get(_CONFIG) or dict.fromkeys(("bos_token", "eos_token", "unk_token"), end)
@@ -289,7 +272,6 @@ def write_tokenizer(source: Path, folder: Path, max_seq_len: int) -> BytePairTok
             write_json(folder / name, value)
         else:
             (folder / name).write_text(value, encoding="utf-8")
-    return tokenizer
 
 
 def special_ids(tokenizer: BytePairTokenizer) -> dict[str, Any]:

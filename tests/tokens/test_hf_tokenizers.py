@@ -10,14 +10,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
 from phi1_jax.generate.stopping import find_end, printable
-from phi1_jax.interop.tokenizers import (
+from phi1_jax.tokens.huggingface import (
     WHITE_SPACE,
     codegen,
     read_tokenizer,
     special_ids,
     write_tokenizer,
 )
-from phi1_jax.tokens.load import load_tokenizer, save_for_training
+from phi1_jax.tokens.load import load_byte_pair, load_tokenizer, save_for_training
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 from phi1_jax.tokens.shards import open_shards, write_shards
 
@@ -102,7 +102,8 @@ def test_from_vocab_and_merges(gpt2_like, tmp_path, caplog):
 def test_sentencepiece_gives_the_same_ids(texts, tmp_path):
     ours = train_tokenizer(texts[::4], 1500)
     ours.save(tmp_path / "run")
-    written = write_tokenizer(tmp_path / "run", tmp_path / "hf", 512)
+    written = load_byte_pair(tmp_path / "run")
+    write_tokenizer(written, tmp_path / "hf", 512)
     assert written.eot_id == ours.eot_id and written.vocab_size == ours.vocab_size
     read = read_tokenizer(tmp_path / "hf")
     everything = NASTY + texts
@@ -111,7 +112,7 @@ def test_sentencepiece_gives_the_same_ids(texts, tmp_path):
     assert [read.decode(row) for row in rows] == everything
     # Written once more, it is the same file.
     read.save(tmp_path / "again")
-    write_tokenizer(tmp_path / "again", tmp_path / "hf2", 512)
+    write_tokenizer(load_byte_pair(tmp_path / "again"), tmp_path / "hf2", 512)
     files = [tmp_path / name / "tokenizer.json" for name in ("hf", "hf2")]
     assert files[0].read_bytes() == files[1].read_bytes()
 
@@ -122,7 +123,7 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
     ours = train_tokenizer([Path(json.__file__).read_text() * 3], 400)
     ours.save(folder / "run")
-    write_tokenizer(folder / "run", folder / "hf", 512)
+    write_tokenizer(load_byte_pair(folder / "run"), folder / "hf", 512)
     return ours, read_tokenizer(folder / "hf")
 
 
@@ -232,7 +233,8 @@ def test_added_tokens_are_one_token_and_end_a_completion(chat, tmp_path):
 
 def test_what_a_folder_says_of_its_tokenizer_is_written_back(chat, tmp_path):
     read_tokenizer(chat).save(tmp_path / "run")
-    written = write_tokenizer(tmp_path / "run", tmp_path / "back", 64)
+    written = load_byte_pair(tmp_path / "run")
+    write_tokenizer(written, tmp_path / "back", 64)
     back = {p.name: p.read_text(encoding="utf-8") for p in (tmp_path / "back").iterdir()}
     assert back["chat_template.jinja"] == "{{ messages }}"
     generation = json.loads(back["generation_config.json"])
