@@ -61,7 +61,7 @@ def lock_run_dir(run_dir: Path) -> Iterator[None]:
 
 
 def refuse_differences(
-    config: RunConfig, identity: Mapping[str, Any], changed: Mapping[str, Any], trace: bool
+    config: RunConfig, identity: Mapping[str, Any], changed: Mapping[str, Any]
 ) -> None:
     """Compares what the processes were given; paths may differ, what they lead to may not.
 
@@ -70,9 +70,7 @@ def refuse_differences(
     """
     paths = ("data.sources", "data.tokenizer", "init_from")
     settings = {k: v for k, v in flatten(to_dict(config)).items() if not k.startswith(paths)}
-    first, *others = distributed.gather(
-        {**settings, **identity, "changes": changed, "trace": trace}
-    )
+    first, *others = distributed.gather({**settings, **identity, "changes": changed})
     for number, other in enumerate(others, 1):
         words = [
             f"{name}={first.get(name)} and {other.get(name)}"

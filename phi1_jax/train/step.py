@@ -69,6 +69,19 @@ class StepDone(NamedTuple):
     examples: Mapping[str, np.ndarray]  # its batch as the loader gave it
 
 
+class Hook:
+    """What happens beside the steps; each kind overrides what it needs."""
+
+    def begin(self, step: int, state: State) -> None:
+        """Before the first step of this process, with the state after `step`; 0 for a new run."""
+
+    def after_step(self, done: StepDone) -> None:
+        """After each step. The next one takes the memory of `done.state`: keep no array of it."""
+
+    def end(self, step: int, state: State) -> None:
+        """After the last step of this process, unless an error ended it."""
+
+
 def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
     """Builds the sharded init and step functions (pjit: `jax.jit` with shardings).
 
