@@ -44,7 +44,7 @@ def finished(run_config, tmp_path_factory):
 def test_a_folder_that_another_run_holds_is_refused(run_config, tmp_path):
     """Also from Python, where no script holds the lock."""
     with lock_run_dir(tmp_path):
-        with pytest.raises(UserError, match="another run"):
+        with pytest.raises(UserError, match="another process"):
             train(run_config, tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
