@@ -104,13 +104,10 @@ class Generator:
         tokenizer = load_tokenizer(run / TOKENIZER)
         shardings = None
         if mesh is not None:
-            from flax import nnx
-
             from phi1_jax.model.phi import Phi
             from phi1_jax.model.sharding import param_shardings
 
-            model = nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0)))
-            shardings = param_shardings(mesh, nnx.state(model, nnx.Param))
+            shardings = param_shardings(mesh, Phi.skeleton(config)[1])
         config, params = load_model(run, step, shardings)
         return cls(config, params, tokenizer, chunk_tokens)
 

@@ -89,11 +89,11 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
     """
     optimizer = make_optimizer(config.optimizer, config.steps)
     n_sources = max(1, len(config.data.sources))
-    new_model = lambda seed: Phi(config.model, nnx.Rngs(params=seed), platform_of(mesh))  # noqa: E731
-    graph, abstract = nnx.split(nnx.eval_shape(lambda: new_model(0)), nnx.Param)
+    graph, abstract = Phi.skeleton(config.model, platform_of(mesh))
 
     def init() -> State:
-        params = nnx.to_pure_dict(nnx.state(new_model(config.seed), nnx.Param))
+        model = Phi(config.model, nnx.Rngs(params=config.seed), platform_of(mesh))
+        params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
         if config.model.n_induction_heads:
             params = place_induction_heads(config.model, params, jax.random.key(config.seed))
         skip = new_skip_state(config.skip_step, n_sources)
