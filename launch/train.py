@@ -43,7 +43,10 @@ ALLOW_CHANGE = flags.DEFINE_multi_string(
     "allow_change", [], "A field in which a resumed run may differ, e.g. steps; repeatable."
 )
 PROFILE_START = flags.DEFINE_integer(
-    "profile_start", None, "First step that is profiled; by default the tenth from the start.", 1
+    "profile_start",
+    None,
+    "First step that is profiled; by default, and once it is past, the tenth from the start.",
+    1,
 )
 PROFILE_STEPS = flags.DEFINE_integer(
     "profile_steps", 0, "Steps to profile, for TensorBoard; 0: none.", 0
@@ -65,11 +68,6 @@ MAX_NEW_TOKENS = flags.DEFINE_integer(
     "eval_max_new_tokens", None, "Longest completion; by default 384, or half the context.", 1
 )
 BATCH_SIZE = flags.DEFINE_integer("eval_batch_size", 64, "Completions drawn at once.", 1)
-TRACE = flags.DEFINE_bool(
-    "trace",
-    False,
-    "Log bits of the loss, batch hash and example ids of each step: trace.jsonl.",
-)
 METRICS_WRITERS = flags.DEFINE_list(
     "metrics_writers", [], "Where else the curves go, beside TensorBoard: wandb, mlflow."
 )
@@ -98,8 +96,13 @@ def main(argv: Sequence[str]) -> None:
     import jax  # only here, so that --help and a wrong flag are answered at once
 
     from phi1_jax.evaluate.in_training import open_evaluators
+    from phi1_jax.train.hooks import Profile
     from phi1_jax.train.loop import train
 
+    hooks = []
+    if PROFILE_STEPS.value:
+        first = PROFILE_START.value or 0
+        hooks = [Profile(Path(OUTPUT.value), config, PROFILE_STEPS.value, first)]
     # Before JAX has devices and their threads: the sandbox forks.
     with open_evaluators(
         config,
@@ -116,9 +119,8 @@ def main(argv: Sequence[str]) -> None:
             Path(OUTPUT.value),
             evaluators,
             allow_change=ALLOW_CHANGE.value,
-            profile=(PROFILE_START.value, PROFILE_STEPS.value),
-            trace=TRACE.value,
             metrics_writers=METRICS_WRITERS.value,
+            hooks=hooks,
         )
     if jax.process_index() == 0:
         print(json.dumps(result))

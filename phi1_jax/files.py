@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -85,6 +86,41 @@ def take_lock(file: IO[Any]) -> bool:
         message = f"warning: {file.name} cannot be locked ({error}): start no second run there"
         print(message, file=sys.stderr)
     return True
+
+
+@contextmanager
+def lock_folder(folder: Path, name: str, flag: str, **who: str) -> Iterator[None]:
+    """Makes a folder and keeps other processes from it, by a file that is there meanwhile.
+
+    Args:
+      name: of the file; it holds host and process, and `who`.
+      flag: that named the folder, for messages.
+    Raises:
+      UserError: the folder cannot be written, or another process has it.
+    """
+    path = folder / name
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(path.open("a+", encoding="utf-8"))
+            # Who has it removes it at the end: then this one has no name any more.
+            if not take_lock(file) or not os.fstat(file.fileno()).st_nlink:
+                found = read_json_if_whole(path)
+                holder = ", ".join(f"{k} {found[k]}" for k in ("host", "pid", "job") if k in found)
+                raise UserError(
+                    f"--{flag}={folder}: another process writes there now ({holder or 'unknown'});"
+                    " let it end, or name another folder"
+                )
+            stack.callback(path.unlink, missing_ok=True)
+            file.truncate(0)
+            file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), **who}))
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError as error:
+            raise UserError(
+                f"--{flag}={folder}: no folder can be made there: {error.strerror}"
+            ) from error
+        yield
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -2,14 +2,10 @@
 
 import hashlib
 import json
-import multiprocessing
-import os
 import resource
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +14,9 @@ from phi1_jax.errors import UserError
 from phi1_jax.files import (
     BOOKKEEPING,
     file_sha256,
+    lock_folder,
     read_json_if_whole,
     remove,
-    take_lock,
     write_json,
 )
 from phi1_jax.files import STAGE_MARKER as MARKER
@@ -65,8 +61,8 @@ def run_stage(
         other values of them is kept too.
       flag: the flag that named `output`, for messages.
     Returns:
-      The report: `stage`, `fingerprint`, `inputs`, `seconds`, `peak_memory_mb` (of this process),
-      `child_peak_memory_mb` (of the largest process it started) and what `work` returned.
+      The report: `stage`, `fingerprint`, `inputs`, `seconds`, `peak_memory_mb` (of this process)
+      and what `work` returned.
     Raises:
       UserError: `check_output` refuses the folder, it cannot be made, it holds the result or the
         unfinished work of other settings, or another process writes there.
@@ -76,39 +72,15 @@ def run_stage(
     last = read_json_if_whole(output / REPORT)
     if not force and last.get("fingerprint") == identity:
         return _reuse(name, last)
-    with _locked(name, output, flag):
+    with lock_folder(output, _LOCK, flag):
+        if not (output / MARKER).exists():
+            write_json(output / MARKER, {"stage": name})
         return _run(name, output, inputs, identity, work, force, keep_partial, late, flag)
 
 
 def _reuse(name: str, last: dict[str, Any]) -> dict[str, Any]:
     print(f"[{name}] unchanged, reused ({last['seconds']:.1f} s when it ran)", flush=True)
     return last
-
-
-@contextmanager
-def _locked(name: str, output: Path, flag: str) -> Iterator[None]:
-    """Makes the folder and keeps other processes from it."""
-    path = output / _LOCK
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if not (output / MARKER).exists():
-            write_json(output / MARKER, {"stage": name})
-        file = path.open("a")
-    except OSError as error:
-        raise UserError(
-            f"--{flag}={output}: no folder can be made there: {error.strerror}"
-        ) from error
-    with file:
-        # Who has it removes it at the end: then this one has no name any more.
-        if not take_lock(file) or not os.fstat(file.fileno()).st_nlink:
-            raise UserError(
-                f"--{flag}={output}: another process writes there now; let it end, or name another"
-                " folder"
-            )
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def _run(
@@ -156,14 +128,12 @@ def _run(
     write_json(folder / MARKER, {"stage": name, "fingerprint": begun_as, "inputs": settings})
     start = time.perf_counter()
     result = work(folder)
-    own, largest_child = _peak_memory_mb()
     report = {
         "stage": name,
         "fingerprint": identity,
         "inputs": settings,
         "seconds": round(time.perf_counter() - start, 2),
-        "peak_memory_mb": own,
-        "child_peak_memory_mb": largest_child,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,  # from KiB
         **result,
     }
     files = sorted(path.name for path in folder.iterdir() if path.name != MARKER)
@@ -236,17 +206,6 @@ def _differing(old: Any, new: dict[str, Any], besides: Collection[str] = ()) -> 
         if old.get(name) != new.get(name):
             return f"{name} was {json.dumps(old.get(name))[:60]}"
     return ""
-
-
-def _peak_memory_mb() -> tuple[int, int]:
-    """Of this process, and of the largest among those it started that have ended."""
-    if not multiprocessing.active_children():
-        # Workers are children of the fork server: they count here once it has ended too. It ends
-        # with this process; multiprocessing has no public call that ends it before.
-        getattr(forkserver._forkserver, "_stop", lambda: None)()
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    own, child = (resource.getrusage(kind).ru_maxrss // 1024 for kind in kinds)  # KiB on Linux
-    return own, child
 
 
 def summary_line(report: Mapping[str, Any]) -> str:

@@ -104,13 +104,10 @@ class Generator:
         config, tokenizer = opened.config, opened.tokenizer
         shardings = None
         if mesh is not None:
-            from flax import nnx
-
             from phi1_jax.model.phi import Phi
             from phi1_jax.model.sharding import param_shardings
 
-            model = nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0)))
-            shardings = param_shardings(mesh, nnx.state(model, nnx.Param))
+            shardings = param_shardings(mesh, Phi.skeleton(config)[1])
         return cls(config, opened.params(shardings), tokenizer, chunk_tokens)
 
     def generate(

@@ -70,7 +70,7 @@ def token_logprobs(
 @lru_cache(maxsize=8)
 def _compiled(config: ModelConfig, mesh: Any) -> Any:
     """(params, int32[b, t]) -> float32[b, t - 1]; attention is causal, so padding is not seen."""
-    graph, _ = nnx.split(nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0))), nnx.Param)
+    graph, _ = Phi.skeleton(config)
 
     @jax.jit
     def score(params: Any, tokens_bt: jax.Array) -> jax.Array:

@@ -252,6 +252,5 @@ def _list(names: Sequence[str]) -> str:
 
 
 def _param_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    model = nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0)))
-    flat = nnx.to_flat_state(nnx.state(model, nnx.Param))
+    flat = nnx.to_flat_state(Phi.skeleton(config)[1])
     return {"/".join(map(str, path)): leaf.shape for path, leaf in flat}

@@ -159,8 +159,7 @@ class DecodingPhi(Phi):
 
 @lru_cache(maxsize=8)
 def _skeleton(config: ModelConfig, platform: str) -> tuple[Any, Any]:
-    """The model's structure without weights, and the shapes of these."""
-    return nnx.split(nnx.eval_shape(lambda: DecodingPhi(config, nnx.Rngs(0), platform)), nnx.Param)
+    return DecodingPhi.skeleton(config, platform)
 
 
 def decoding_model(config: ModelConfig, platform: str, weights: Any) -> DecodingPhi:

@@ -81,6 +81,11 @@ class Phi(nnx.Module):
             config.d_model, config.vocab_size, config.init_std, ("embed", "vocab"), rngs
         )
 
+    @classmethod
+    def skeleton(cls, config: ModelConfig, platform: str | None = None) -> tuple[Any, Any]:
+        """The structure without weights, and the shapes of these: nothing is allocated."""
+        return nnx.split(nnx.eval_shape(lambda: cls(config, nnx.Rngs(0), platform)), nnx.Param)
+
     def make_blocks(self, rngs: nnx.Rngs) -> Any:
         """One `Block` whose parameters have a leading layer axis."""
 
@@ -248,6 +253,5 @@ def compute_dtype(config: ModelConfig, platform: str | None = None) -> jnp.dtype
 
 
 def count_params(config: ModelConfig) -> int:
-    """Number of parameters, from shapes alone: nothing is allocated."""
-    model = nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0)))
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    """Number of parameters, from shapes alone."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(Phi.skeleton(config)[1]))

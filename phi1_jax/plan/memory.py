@@ -95,7 +95,7 @@ def _saved_per_row(model: ModelConfig, seq_len: int) -> list[tuple[tuple[int, ..
     The vector-Jacobian product is a pytree whose leaves are those arrays, parameters among them;
     an activation is what grows with the number of rows.
     """
-    graph, params = nnx.split(nnx.eval_shape(lambda: Phi(model, nnx.Rngs(0))), nnx.Param)
+    graph, params = Phi.skeleton(model)
     dropping = model.has_dropout
 
     def kept(n_rows: int) -> list[jax.ShapeDtypeStruct]:

@@ -71,8 +71,7 @@ class Embedder:
         self.tokenizer = tokenizer
         self.fingerprint = _fingerprint(config, params, tokenizer, self.max_tokens)
         mesh = make_mesh(MeshConfig(), devices or jax.local_devices())
-        model = nnx.eval_shape(lambda: Phi(config, nnx.Rngs(0), platform_of(mesh)))
-        graph, abstract = nnx.split(model, nnx.Param)
+        graph, abstract = Phi.skeleton(config, platform_of(mesh))
         self._params = jax.device_put(params, param_shardings(mesh, abstract))
         self._rows = batch_sharding(mesh)
         self._n_devices = mesh.size

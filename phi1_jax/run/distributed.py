@@ -136,27 +136,28 @@ def start() -> None:
     )
 
 
-def any_process() -> Callable[[bool], bool]:
-    """Lets all processes act on one process's request at the same step.
+def any_process(asked: Callable[[], bool]) -> Callable[[], bool]:
+    """Lets all processes act at the same step if one of them is asked to.
 
     Returns:
-      A function that every process calls once a step with its own request. It returns the same
-      everywhere: whether any process had a request at the call before (at this one, if there is
-      one process only). One call's delay keeps the host from waiting for the devices.
+      A function that every process calls once a step. It returns the same everywhere: whether any
+      process was asked at the call before (at this one, if there is one process only). One call's
+      delay keeps the host from waiting for the devices.
     """
     import jax
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
     if jax.process_count() == 1:
-        return bool
+        return asked
     mesh = Mesh(np.array(jax.devices()), "all")
     requests = NamedSharding(mesh, PartitionSpec("all"))
     shape = (jax.device_count(),)
     any_of = jax.jit(lambda x: x.any(), out_shardings=NamedSharding(mesh, PartitionSpec()))
     answers: list[jax.Array] = []
 
-    def ask(request: bool) -> bool:
-        flags = jax.make_array_from_callback(shape, requests, lambda _: np.array([request]))
+    def ask() -> bool:
+        request = np.array([asked()])
+        flags = jax.make_array_from_callback(shape, requests, lambda _: request)
         answers.append(any_of(flags))
         return len(answers) > 1 and bool(answers.pop(0))
 

@@ -1,4 +1,4 @@
-"""What happens beside the training steps: the console, the profiler, evaluation and saving."""
+"""What happens beside the training steps: console, log, profiler, evaluation and saving."""
 
 import shutil
 import sys
@@ -17,14 +17,14 @@ from phi1_jax.run.metrics import MetricsWriter
 from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.resume import position_of
 from phi1_jax.train.skip_step import report_skipped
-from phi1_jax.train.step import State, StepDone
+from phi1_jax.train.step import Hook, State, StepDone
 from phi1_jax.train.train_metrics import TrainMetrics
 
 # Called with the step and the parameters; returns names with points of curves, or Markdown.
 Evaluator = Callable[[int, Any], Mapping[str, float | str]]
 
 
-class Console:
+class Console(Hook):
     """What a run shows of itself: a bar of 80 columns on a terminal, plain lines in a log file.
 
     On stderr; in a notebook, whose stderr is red and grows, the bar is on stdout.
@@ -63,7 +63,7 @@ class Console:
         self._bar.close()
 
 
-class Log:
+class Log(Hook):
     """Every `log_every_steps` steps: curves, the console, and what was skipped."""
 
     def __init__(
@@ -86,57 +86,51 @@ class Log:
         report_skipped(steps, done.step, most, self._loader, self._run_dir)
 
 
-class Profile:
+class Profile(Hook):
     """Records a window of steps with JAX's profiler, below RUN/plugins, for TensorBoard."""
 
-    def __init__(
-        self, run_dir: Path, first: int | None, n_steps: int, taken: int, steps: int
-    ) -> None:
+    def __init__(self, run_dir: Path, config: RunConfig, n_steps: int, first: int = 0) -> None:
         """Args:
-        first: the first step recorded, 1 for a run's first; None: the tenth from now on, or
-          earlier if the run ends before the window does. The first one from now on compiles.
-        n_steps: 0 records nothing.
-        taken: steps that the run has behind it.
-        steps: at which the run ends.
+        first: the first step recorded. Where it is not ahead, the tenth from now on, or earlier if
+          the run ends before the window does: the first one from now on compiles.
         """
-        self._folder = run_dir
-        self._first = first or max(taken + 1, min(taken + 10, steps - n_steps + 1))
-        self._n_steps = n_steps
+        self._folder, self._steps = run_dir, config.steps
+        self._n_steps, self._first = n_steps, first
         self._running = False
-        if n_steps and not taken < self._first <= steps:
-            logging.warning(
-                "no profile is recorded: --profile_start=%d is not ahead of step %d, from which"
-                " the run goes on to %d; leave it out for the tenth step from there",
-                self._first,
-                taken,
-                steps,
-            )
 
-    def before_step(self, step: int, state: Any) -> None:
-        """Call it before step `step` (from 1) with the state that goes into it."""
-        if self._n_steps and step == self._first:
+    def begin(self, step: int, state: State) -> None:
+        if self._first <= step:
+            self._first = max(step + 1, min(step + 10, self._steps - self._n_steps + 1))
+        self._before(step + 1, state)
+
+    def after_step(self, done: StepDone) -> None:
+        self._before(done.step + 1, done.state)
+
+    def end(self, step: int, state: State) -> None:
+        """Writes what was recorded, if it is not written yet."""
+        del step
+        if not self._running:
+            return
+        self._running = False
+        jax.block_until_ready(state)
+        try:
+            jax.profiler.stop_trace()
+        except Exception as error:
+            logging.warning("the profile is not written, training goes on: %s", error)
+
+    def _before(self, step: int, state: State) -> None:
+        if step == self._first:
             jax.block_until_ready(state)
             try:
                 jax.profiler.start_trace(self._folder)
                 self._running = True
             except Exception as error:  # a profile that fails must not cost the run
                 logging.warning("no profile is recorded, training goes on: %s", error)
-        elif self._running and step >= self._first + self._n_steps:
-            jax.block_until_ready(state)
-            self.close()
-
-    def close(self) -> None:
-        """Writes what was recorded, if it is not written yet."""
-        if not self._running:
-            return
-        self._running = False
-        try:
-            jax.profiler.stop_trace()
-        except Exception as error:
-            logging.warning("the profile is not written, training goes on: %s", error)
+        elif step == self._first + self._n_steps:
+            self.end(step, state)
 
 
-class Evaluation:
+class Evaluation(Hook):
     """Every `eval_every_steps` steps and after the last one; a signal leaves out what is left."""
 
     def __init__(
@@ -169,7 +163,7 @@ class Evaluation:
             logging.exception("evaluation %s failed at step %d, training goes on", name, step)
 
 
-class Saving:
+class Saving(Hook):
     """Every `checkpoint.every_steps` steps, before the first one and after the last."""
 
     def __init__(
@@ -179,23 +173,25 @@ class Saving:
         metrics: TrainMetrics,
         loader: Loader,
         identity: Mapping[str, Any],
-        step: int,
     ) -> None:
-        """Args:
-        step: the one restored; 0 if none was.
-        """
         self._config, self._checkpointer = config, checkpointer
         self._metrics, self._loader, self._identity = metrics, loader, dict(identity)
-        self._saved = step or None
+        self._saved = 0
+
+    def begin(self, step: int, state: State) -> None:
+        self._saved = step
+        if step == 0:  # any other was restored
+            self._save(step, state)
 
     def after_step(self, done: StepDone) -> None:
         if self._checkpointer.due(done.step):
-            self.save(done.step, done.state)
+            self._save(done.step, done.state)
 
-    def save(self, step: int, state: State) -> None:
-        """Saves a step, unless it was the last to be saved."""
-        if step == self._saved:
-            return
+    def end(self, step: int, state: State) -> None:
+        if step != self._saved:
+            self._save(step, state)
+
+    def _save(self, step: int, state: State) -> None:
         self._saved = step
         self._warn_of_missing_point(step)
         with self._metrics.timed("checkpoint"):

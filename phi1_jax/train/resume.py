@@ -147,12 +147,19 @@ def start(
     Returns:
       step, state, and what was saved beside them ({} at step 0 of a new run).
     Raises:
-      UserError: weights of another model, or trained on another tokenizer's ids.
+      UserError: weights of another model, or trained on another tokenizer's ids; the run has
+        taken more steps than `config.steps`.
     """
     shapes = jax.eval_shape(trainer.init)  # with the shardings of its results
     restored = checkpointer.restore(shapes.params, (shapes.step, shapes.optimizer))
     if restored is not None:
         step, params, (counter, optimizer), position = restored
+        if step > config.steps:
+            raise AllProcessesError(
+                f"config field steps={config.steps}: {checkpointer.run_dir} has taken {step} steps;"
+                " give at least as many, or a new --output"
+            )
+        _warn_of_new_rate(config, position)
         skip = _restore_skip_state(shapes.skip, position, identity["data.sources"])
         return step, State(counter, params, optimizer, skip), position
     if not config.init_from:
@@ -175,10 +182,8 @@ def start(
     return 0, trainer.init()._replace(params=params), {}
 
 
-def warn_of_new_rate(config: RunConfig, position: Mapping[str, Any]) -> None:
+def _warn_of_new_rate(config: RunConfig, position: Mapping[str, Any]) -> None:
     """Says how far a resumed run's learning rate leaps, if its schedule was changed."""
-    if not position:
-        return
     old, updates = position["identity"], position["skip_step"]["updates"]
     fields = {k.partition(".")[2]: v for k, v in old.items() if k.startswith("optimizer.")}
     before = from_dict(OptimizerConfig, fields, "optimizer.")
@@ -200,15 +205,6 @@ def warn_of_new_rate(config: RunConfig, position: Mapping[str, Any]) -> None:
             position["step"] + 1,
             config.steps,
             position["step"],
-        )
-
-
-def refuse_fewer_steps(config: RunConfig, run_dir: Path, step: int) -> None:
-    """Raises if the run has taken more steps than it is asked for."""
-    if step > config.steps:
-        raise AllProcessesError(
-            f"config field steps={config.steps}: {run_dir} has taken {step} steps; give at least as"
-            " many, or a new --output"
         )
 
 

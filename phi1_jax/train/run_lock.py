@@ -1,15 +1,13 @@
 """One run, one folder: nobody else writes there, all processes see it, all were given the same."""
 
-import json
 import os
 import secrets
 import shutil
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import jax
 from absl import logging
@@ -17,7 +15,7 @@ from absl import logging
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.errors import AllProcessesError, UserError
-from phi1_jax.files import read_json_if_whole, take_lock
+from phi1_jax.files import lock_folder
 from phi1_jax.run import distributed
 from phi1_jax.run.folder import CHECKPOINTS, known_steps
 from phi1_jax.run.hashes import LITTER, names
@@ -46,7 +44,7 @@ def lock_run_dir(run_dir: Path) -> Iterator[None]:
         if jax.process_index() == 0:
             try:
                 stack.enter_context(_lock(run_dir, nonce))
-            except UserError as error:
+            except (UserError, OSError) as error:
                 problem = str(error)
         problem, nonce = distributed.gather([problem, nonce])[0]
         if problem:
@@ -61,7 +59,7 @@ def lock_run_dir(run_dir: Path) -> Iterator[None]:
 
 
 def refuse_differences(
-    config: RunConfig, identity: Mapping[str, Any], changed: Mapping[str, Any], trace: bool
+    config: RunConfig, identity: Mapping[str, Any], changed: Mapping[str, Any]
 ) -> None:
     """Compares what the processes were given; paths may differ, what they lead to may not.
 
@@ -70,9 +68,7 @@ def refuse_differences(
     """
     paths = ("data.sources", "data.tokenizer", "init_from")
     settings = {k: v for k, v in flatten(to_dict(config)).items() if not k.startswith(paths)}
-    first, *others = distributed.gather(
-        {**settings, **identity, "changes": changed, "trace": trace}
-    )
+    first, *others = distributed.gather({**settings, **identity, "changes": changed})
     for number, other in enumerate(others, 1):
         words = [
             f"{name}={first.get(name)} and {other.get(name)}"
@@ -88,24 +84,9 @@ def refuse_differences(
 
 @contextmanager
 def _lock(run_dir: Path, nonce: str) -> Iterator[None]:
-    holder = {"host": socket.gethostname(), "pid": os.getpid(), "nonce": nonce}
-    if job := os.environ.get("SLURM_JOB_ID"):
-        holder["job"] = job
-    with ExitStack() as stack:
-        try:
-            run_dir.mkdir(parents=True, exist_ok=True)
-            is_new = _refuse_other_files(run_dir)
-            file = stack.enter_context((run_dir / LOCK).open("a+", encoding="utf-8"))
-            _take(file, run_dir)
-            file.truncate(0)
-            file.write(json.dumps(holder))
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError as error:
-            raise UserError(
-                f"--output={run_dir} cannot be a run's folder: {error}; give one that can be"
-                " written"
-            ) from error
+    job = os.environ.get("SLURM_JOB_ID")
+    is_new = _refuse_other_files(run_dir)
+    with lock_folder(run_dir, LOCK, "output", nonce=nonce, **({"job": job} if job else {})):
         try:
             yield
         finally:
@@ -128,16 +109,6 @@ def _refuse_other_files(run_dir: Path) -> bool:
             " folder"
         )
     return not found
-
-
-def _take(file: IO[str], run_dir: Path) -> None:
-    if not take_lock(file):
-        who = read_json_if_whole(run_dir / LOCK)
-        words = ", ".join(f"{name} {who[name]}" for name in ("host", "pid", "job") if name in who)
-        raise UserError(
-            f"--output={run_dir}: another run writes there now ({words or 'unknown'}); end that one"
-            " first, or give another folder"
-        )
 
 
 def _sees(run_dir: Path, nonce: str) -> bool:

@@ -69,6 +69,19 @@ class StepDone(NamedTuple):
     examples: Mapping[str, np.ndarray]  # its batch as the loader gave it
 
 
+class Hook:
+    """What happens beside the steps; each kind overrides what it needs."""
+
+    def begin(self, step: int, state: State) -> None:
+        """Before the first step of this process, with the state after `step`; 0 for a new run."""
+
+    def after_step(self, done: StepDone) -> None:
+        """After each step. The next one takes the memory of `done.state`: keep no array of it."""
+
+    def end(self, step: int, state: State) -> None:
+        """After the last step of this process, unless an error ended it."""
+
+
 def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
     """Builds the sharded init and step functions (pjit: `jax.jit` with shardings).
 
@@ -76,11 +89,11 @@ def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
     """
     optimizer = make_optimizer(config.optimizer, config.steps)
     n_sources = max(1, len(config.data.sources))
-    new_model = lambda seed: Phi(config.model, nnx.Rngs(params=seed), platform_of(mesh))  # noqa: E731
-    graph, abstract = nnx.split(nnx.eval_shape(lambda: new_model(0)), nnx.Param)
+    graph, abstract = Phi.skeleton(config.model, platform_of(mesh))
 
     def init() -> State:
-        params = nnx.to_pure_dict(nnx.state(new_model(config.seed), nnx.Param))
+        model = Phi(config.model, nnx.Rngs(params=config.seed), platform_of(mesh))
+        params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
         if config.model.n_induction_heads:
             params = place_induction_heads(config.model, params, jax.random.key(config.seed))
         skip = new_skip_state(config.skip_step, n_sources)

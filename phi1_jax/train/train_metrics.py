@@ -16,13 +16,13 @@ from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.run.metrics import MetricsWriter
 from phi1_jax.train.flops import flops_per_token, peak_flops
 from phi1_jax.train.optimizer import schedule
-from phi1_jax.train.step import StepDone
+from phi1_jax.train.step import Hook, StepDone
 
 # What a log line has of the training itself; the step with the best point can be kept.
 TRAIN_CURVES = ("train/loss", "train/gradient_norm", "train/learning_rate", "train/skipped_steps")
 
 
-class TrainMetrics:
+class TrainMetrics(Hook):
     """Collects metrics on the device and reads them only when a line is due.
 
     The host keeps one step ahead of the devices and no more: they never wait for it, and a signal

@@ -2,12 +2,10 @@ import contextlib
 import json
 import os
 
-import numpy as np
 import pytest
 
 from phi1_jax.cli import stage
 from phi1_jax.cli.stage import fingerprint, run_stage
-from phi1_jax.corpus.parallel import ordered_map
 from phi1_jax.errors import UserError
 
 
@@ -323,19 +321,6 @@ def test_what_was_changed_by_hand_after_its_stage_counts_as_changed(tmp_path):
     for name in ("more", "partial"):
         (folder / name).unlink()
     assert fingerprint({"folder": folder}) != only_folder
-
-
-def fill(state, megabytes):
-    return int(np.ones(megabytes << 20, np.uint8).sum())
-
-
-@pytest.mark.slow
-def test_the_memory_of_workers_is_reported(tmp_path):
-    items = [300, 1, 1, 1]
-    report = run_stage(
-        "demo", tmp_path / "o", {}, lambda _: {"out": len(list(ordered_map(fill, 0, items, 2)))}
-    )
-    assert report["child_peak_memory_mb"] > 300
 
 
 def test_another_command_does_not_replace_a_result_unless_forced(tmp_path):

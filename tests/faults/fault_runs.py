@@ -13,13 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from conftest import REPOSITORY
+from run_trace import read_trace
 
 from phi1_jax.config import RunConfig
 from phi1_jax.run import folder as run_folder
-from phi1_jax.train.trace import read_trace
 
 PATIENCE_S = 120
-SCRIPT = str(REPOSITORY / "launch" / "train.py")
+SCRIPT = str(REPOSITORY / "tests" / "faults" / "traced_train.py")
 
 
 def start(
@@ -42,9 +42,8 @@ def start(
         f"    return ConfigDict({asdict(config)!r})\n"
     )
     program = f"import runpy, sys\n{patch}\nsys.argv.pop(0)\n"
-    program += f"sys.path.insert(0, {str(REPOSITORY / 'launch')!r})\n"
     program += "runpy.run_path(sys.argv[0], run_name='__main__')"
-    flags = [f"--config={file}", f"--output={run_dir}", f"--compile_cache={cache}", "--trace"]
+    flags = [f"--config={file}", f"--output={run_dir}", f"--compile_cache={cache}"]
     environment = {
         **os.environ,
         # The last one holds.

@@ -7,14 +7,13 @@ from functools import cache
 
 import pytest
 from fault_runs import copy, files_of, finish, flip_a_bit, log, steps_taken
+from run_trace import read_trace, state_hash, traced
 
 from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run import folder as run_folder
 from phi1_jax.run.checkpoint import Checkpointer
-from phi1_jax.train.loop import train
 from phi1_jax.train.resume import start
 from phi1_jax.train.step import make_trainer
-from phi1_jax.train.trace import read_trace, state_hash
 
 pytestmark = pytest.mark.faults
 IDENTITY = {"data.sources": ["code", "exercises"]}
@@ -27,7 +26,7 @@ BITS = 40
 def base(run_config, tmp_path_factory):
     """Steps 8 and 12, both committed."""
     run_dir = tmp_path_factory.mktemp("base") / "run"
-    train(run_config, run_dir, trace=True)
+    traced(run_config, run_dir)
     assert run_folder.committed_steps(run_dir) == [BEFORE, NEWEST]
     return run_dir
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from run_trace import read_trace, traced
 
 from phi1_jax import load_model
 from phi1_jax.errors import UserError
 from phi1_jax.run import folder as run_folder
 from phi1_jax.train import loop
 from phi1_jax.train.loop import train
-from phi1_jax.train.trace import read_trace
 
 # When a write fails, Orbax's other writes report to an event loop that it has closed.
 pytestmark = [
@@ -74,7 +74,7 @@ def test_a_save_that_does_not_fit_is_refused_before_it_begins(run_config, tmp_pa
         run_dir = disk / "run"
         fault = at_step(12, lambda: fill(disk, 300_000, after=10))
         with pytest.raises(UserError, match=r"checkpoint 20 was not saved: it needs .* GB free"):
-            train(config, run_dir, fault, trace=True)
+            traced(config, run_dir, fault)
         assert read_trace(run_dir)[-1]["step"] == 20, "at once"
         assert run_folder.steps_in(run_dir) == [0, 10]
         assert [run_folder.damage(run_dir, step) for step in (0, 10)] == ["", ""]
@@ -94,11 +94,11 @@ def test_with_retries_the_run_goes_on_and_saves_once_there_is_room(run_config, t
                 (disk / "filler").unlink()
             return {}
 
-        result = train(config, run_dir, {"fault": trouble}, trace=True)
+        result = traced(config, run_dir, {"fault": trouble})
         assert result["finished"]
         assert run_folder.committed_steps(run_dir) == [30, 40]
         plain = tmp_path / "plain"
-        train(config, plain, trace=True)
+        traced(config, plain)
         assert read_trace(run_dir) == read_trace(plain)
 
 
@@ -107,7 +107,7 @@ def test_retries_end(run_config, tmp_path):
     with small_disk(tmp_path / "disk", "16m") as disk:
         run_dir = disk / "run"
         with pytest.raises(UserError, match="checkpoint 22 was not saved"):
-            train(config, run_dir, at_step(12, lambda: fill(disk, 300_000, after=10)), trace=True)
+            traced(config, run_dir, at_step(12, lambda: fill(disk, 300_000, after=10)))
         assert run_folder.committed_steps(run_dir) == [0, 10]
 
 
@@ -122,7 +122,7 @@ def full_in_the_middle(config, run_dir, act, undo):
 
     with pytest.raises(UserError, match=r"checkpoint 10 was not saved: .*step 0 is intact"):
         try:
-            train(config, run_dir, at_step(5, when_the_first_is_saved), trace=True)
+            traced(config, run_dir, at_step(5, when_the_first_is_saved))
         finally:
             undo()
     assert read_trace(run_dir)[-1]["step"] < 30, "not an interval later"
@@ -167,7 +167,7 @@ def same_weights(run_dir: Path, other: Path) -> None:
 
 def test_curves_that_cannot_be_written_change_no_bit(run_config, tmp_path, monkeypatch):
     plain, open_writer = tmp_path / "plain", loop.MetricsWriter
-    train(run_config, plain, trace=True)
+    traced(run_config, plain)
     for name in ("metrics.jsonl", "events.out.tfevents.0001"):
         run_dir = tmp_path / name
 
@@ -176,6 +176,6 @@ def test_curves_that_cannot_be_written_change_no_bit(run_config, tmp_path, monke
             return open_writer(folder, **others)
 
         monkeypatch.setattr(loop, "MetricsWriter", on_a_full_disk)
-        assert train(run_config, run_dir, trace=True)["finished"]
+        assert traced(run_config, run_dir)["finished"]
         assert read_trace(run_dir) == read_trace(plain)
         same_weights(run_dir, plain)

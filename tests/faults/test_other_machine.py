@@ -16,14 +16,13 @@ from fault_runs import (
     log,
     steps_taken,
 )
+from run_trace import read_trace, state_hash, traced
 
 from phi1_jax.config import MeshConfig
 from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run.checkpoint import Checkpointer
-from phi1_jax.train.loop import train
 from phi1_jax.train.resume import start
 from phi1_jax.train.step import make_trainer
-from phi1_jax.train.trace import read_trace, state_hash
 
 pytestmark = pytest.mark.faults
 
@@ -55,7 +54,7 @@ def test_eight_devices_then_four_then_one(run_config, tmp_path):
 def test_the_state_is_the_same_bits_on_any_mesh(run_config, tmp_path):
     """Written on 2 x 2 x 2 devices, restored on eight, four and one."""
     config = replace(run_config, mesh=MeshConfig(data=2, fsdp=2, tensor=2))
-    train(config, tmp_path, trace=True)
+    traced(config, tmp_path)
     expected = {"step": config.steps, "state": read_trace(tmp_path)[-1]["state"]}
     identity = {"data.sources": [source.name for source in config.data.sources]}
     for sizes in ((1, 8, 1), (1, 2, 2), (4, 1, 1), (1, 1, 1)):

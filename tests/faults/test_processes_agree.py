@@ -67,7 +67,7 @@ from phi1_jax.train import run_lock
 run_lock.SEEN_WITHIN_S = 1
 distributed.start()
 with distributed.abort_all_on_failure(), run_lock.lock_run_dir(Path({run!r})):
-    run_lock.refuse_differences(RunConfig(seed={seed}), {{"rows": {rows}}}, {{}}, False)
+    run_lock.refuse_differences(RunConfig(seed={seed}), {{"rows": {rows}}}, {{}})
 """
 
 

@@ -1,4 +1,4 @@
-"""Two processes with four CPU devices each, started as a user starts them: `launch/train.py`."""
+"""Two processes with four CPU devices each, started as a user starts them, with a trace."""
 
 import json
 import os
@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import REPOSITORY
+from run_trace import read_trace
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from phi1_jax.run.checkpoint import damage
-from phi1_jax.train.trace import read_trace
 
 pytestmark = pytest.mark.slow
 
@@ -56,14 +56,13 @@ def start(
     settings = {**SMALL, "steps": steps, **{k.replace("__", "."): v for k, v in changes.items()}}
     command = [
         sys.executable,
-        str(REPOSITORY / "launch" / "train.py"),
+        str(REPOSITORY / "tests" / "faults" / "traced_train.py"),
         f"--config={REPOSITORY / 'configs' / 'phi1_tiny.py'}",
         *(f"--config.{name}={value}" for name, value in settings.items()),
         f"--source=code={shards['code']}:2",
         f"--source=exercises={shards['exercises']}:1",
         f"--output={run_dir}",
         f"--compile_cache={Path('~/.cache/phi1_jax_tests').expanduser()}",
-        "--trace",
     ]
     with socket.socket() as free:
         free.bind(("localhost", 0))

@@ -6,8 +6,10 @@ import sys
 import jax
 import pytest
 
+from phi1_jax.config import OptimizerConfig, RunConfig
 from phi1_jax.train.hooks import Console, Profile
 from phi1_jax.train.loop import train
+from phi1_jax.train.step import StepDone
 
 
 @pytest.mark.slow
@@ -56,22 +58,19 @@ def test_a_notebook_gets_one_bar_on_stdout(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("asked", "taken", "first"), [(None, 0, 10), (None, 40, 50), (None, 95, 98), (7, 0, 7)]
+    ("asked", "taken", "first"), [(0, 0, 10), (0, 40, 50), (0, 95, 98), (7, 0, 7), (7, 7, 17)]
 )
 def test_a_profile_begins_after_where_the_run_does(tmp_path, monkeypatch, asked, taken, first):
     calls = []
     monkeypatch.setattr(jax.profiler, "start_trace", lambda folder: calls.append("start"))
     monkeypatch.setattr(jax.profiler, "stop_trace", lambda: calls.append("stop"))
-    profile = Profile(tmp_path, asked, 3, taken, 100)
+    config = RunConfig(steps=100, optimizer=OptimizerConfig(warmup_steps=1))
+    profile = Profile(tmp_path, config, 3, asked)
+    profile.begin(taken, None)
     for step in range(taken + 1, 101):
         calls.append(step)
-        profile.before_step(step, None)
-    profile.close()
-    at = calls.index("start")
-    assert calls[at - 1] == first and calls[at + 1 : at + 3] == [first + 1, first + 2]
-    assert calls[-1] == "stop" or calls[at + 3 : at + 5] == [first + 3, "stop"]
-
-
-def test_a_profile_that_will_not_be_is_a_warning(tmp_path, caplog):
-    Profile(tmp_path, 10, 3, 40, 100)
-    assert "--profile_start=10 is not ahead of step 40" in caplog.text
+        profile.after_step(StepDone(step, None, {}, {}))
+    profile.end(100, None)
+    assert calls.count("start") == calls.count("stop") == 1
+    recorded = calls[calls.index("start") + 1 : calls.index("stop")]
+    assert recorded == [first, first + 1, first + 2]

@@ -19,6 +19,7 @@ from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run.folder import damage
 from phi1_jax.train import loop, state_size
 from phi1_jax.train.flops import flops_per_token
+from phi1_jax.train.hooks import Profile
 from phi1_jax.train.loop import train
 from phi1_jax.train.run_lock import lock_run_dir
 from phi1_jax.train.train_metrics import TrainMetrics
@@ -43,7 +44,7 @@ def finished(run_config, tmp_path_factory):
 def test_a_folder_that_another_run_holds_is_refused(run_config, tmp_path):
     """Also from Python, where no script holds the lock."""
     with lock_run_dir(tmp_path):
-        with pytest.raises(UserError, match="another run"):
+        with pytest.raises(UserError, match="another process"):
             train(run_config, tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
@@ -242,7 +243,7 @@ def test_an_unwritable_tensorboard_changes_nothing(run_config, finished, tmp_pat
 
 def test_a_profile_is_recorded_and_changes_nothing(run_config, finished, tmp_path):
     run = tmp_path / "profiled"
-    train(replace(run_config, peak_tflops=1e-3), run, profile=(3, 2))
+    train(replace(run_config, peak_tflops=1e-3), run, hooks=[Profile(run, run_config, 2, 3)])
     assert list(run.rglob("*.xplane.pb"))
     ours, theirs = load_model(run)[1], load_model(finished[0])[1]
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(ours), jax.device_get(theirs))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from run_trace import read_trace, traced
 
 from phi1_jax import load_model
 from phi1_jax.errors import UserError
@@ -16,7 +17,6 @@ from phi1_jax.tokens.loader import Loader
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 from phi1_jax.train.loop import train
 from phi1_jax.train.resume import record_start
-from phi1_jax.train.trace import read_trace
 
 pytestmark = pytest.mark.slow  # what all share takes seconds
 
@@ -29,7 +29,7 @@ def config(run_config):
 @pytest.fixture(scope="module")
 def finished(config, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "base"
-    train(config, run, trace=True)
+    traced(config, run)
     return run
 
 
@@ -101,7 +101,7 @@ def test_paths_and_speed_may_change(config, run, shards, tmp_path):
 
 def test_steps_are_extended_and_the_change_is_recorded(config, run):
     longer = replace(config, steps=6)
-    result = train(longer, run, allow_change=["steps"], trace=True)
+    result = traced(longer, run, allow_change=["steps"])
     assert (result["start_step"], result["step"], result["finished"]) == (4, 6, True)
     (change,) = map(json.loads, (run / "changes.jsonl").read_text().splitlines())
     assert (change["step"], change["field"], change["old"], change["new"]) == (4, "steps", 4, 6)
@@ -140,7 +140,7 @@ def test_changed_data_goes_on_where_each_source_stands(config, run, caplog):
     data = replace(config.data, global_batch_size=8, sources=(exercises, replace(code, weight=1.0)))
     changed = replace(config, data=data, steps=8)
     allowed = ["steps", "data"]
-    train(changed, run, allow_change=allowed, trace=True)
+    traced(changed, run, allow_change=allowed)
     assert "from step 4 on the sources are mixed anew, exercises after 21 rows" in caplog.text
     rows = [row for row in read_trace(run) if "examples" in row]
     pairs = [
@@ -154,7 +154,7 @@ def test_changed_data_goes_on_where_each_source_stands(config, run, caplog):
     for step in (8,):
         shutil.rmtree(run / "checkpoints" / str(step))
         next(run.glob(f"*/{step}.json")).unlink()
-    assert train(changed, run, trace=True)["start_step"] == 4
+    assert traced(changed, run)["start_step"] == 4
     again = [row for row in read_trace(run) if "examples" in row][8:]
     assert again == rows[4:]
 
@@ -188,8 +188,8 @@ def test_an_extended_run_repeats_no_row_of_a_source_with_epochs(config, tmp_path
     code, exercises = config.data.sources
     config = with_sources(config, code, replace(exercises, epochs=0.25))
     run = tmp_path / "run"
-    train(config, run, trace=True)
-    train(replace(config, steps=8), run, allow_change=["steps"], trace=True)
+    traced(config, run)
+    traced(replace(config, steps=8), run, allow_change=["steps"])
     pairs = [tuple(pair) for row in read_trace(run) for pair in row.get("examples", ())]
     assert len(set(pairs)) == len(pairs) == 8 * 16
     n_rows = len(Loader(config.data, 0, 8).sources[1].trained)

@@ -37,7 +37,7 @@ def test_a_second_run_is_refused_until_the_first_is_gone_however_it_went(tmp_pat
         try:
             assert other.stdout.readline() == "held\n"
             with (
-                pytest.raises(UserError, match=rf"another run .* pid {other.pid}, job 77\)"),
+                pytest.raises(UserError, match=rf"another process .* pid {other.pid}, job 77\)"),
                 lock_run_dir(run),
             ):
                 pass
@@ -76,7 +76,7 @@ def test_what_cannot_be_a_folder_is_named(output, tmp_path):
     (tmp_path / "file").write_text("mine")
     run = tmp_path / output
     with (
-        pytest.raises(UserError, match=f"--output={run} cannot be a run's folder"),
+        pytest.raises(UserError, match=f"--output={run}: no folder can be made there"),
         lock_run_dir(run),
     ):
         pass

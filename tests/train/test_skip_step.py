@@ -9,6 +9,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from run_trace import read_trace, traced
 
 from phi1_jax.config import MeshConfig, SkipStepConfig
 from phi1_jax.config_dict import flatten, to_dict
@@ -20,7 +21,6 @@ from phi1_jax.tokens.shards import open_shards, read_index
 from phi1_jax.train.loop import train
 from phi1_jax.train.skip_step import Measured, decide, new_skip_state, report_skipped
 from phi1_jax.train.step import Batch, make_trainer
-from phi1_jax.train.trace import read_trace
 
 N_TARGETS = 100
 
@@ -226,9 +226,9 @@ def test_a_resumed_run_decides_alike(run_config, tmp_path):
     tight = SkipStepConfig(window=2, gradient_norm_factor=0.0, loss_rise=1e-3)
     config = replace(run_config, optimizer=wild, skip_step=tight)
     run = tmp_path / "run"
-    train(config, run, trace=True)
+    traced(config, run)
     whole = read_trace(run)
     shutil.rmtree(run / "checkpoints" / "12")
     (run / "commits" / "12.json").unlink()
-    assert train(config, run, trace=True)["start_step"] == 8
+    assert traced(config, run)["start_step"] == 8
     assert read_trace(run)[len(whole) + 1 :] == [row for row in whole if row["step"] > 8]

@@ -10,46 +10,47 @@ and loss mask), `examples` names its rows: number of the source in `data.sources
 source. All processes write the same. `state` hashes parameters, optimizer and step. A resumed run
 appends, so the steps that it takes again stand twice; `read_trace` gives all lines in order.
 
-Each step waits for its loss, which costs some speed: a trace is for tests and for hunting faults.
+Each step waits for its loss, which costs some speed. tests/faults/traced_train.py is
+launch/train.py with a trace.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from phi1_jax.errors import UserError
-from phi1_jax.train.step import StepDone
+from phi1_jax.train.loop import train
+from phi1_jax.train.step import Hook, StepDone
 
 
-class Trace:
-    """Writes one process's trace, or nothing; a line is written before the next step starts."""
+def traced(
+    config: Any, run_dir: Path, *others: Any, hooks: Sequence[Hook] = (), **more: Any
+) -> Any:
+    """`train`, with a trace."""
+    return train(config, run_dir, *others, hooks=[*hooks, Trace(Path(run_dir))], **more)
 
-    def __init__(self, run_dir: Path, enabled: bool) -> None:
-        self._file: IO[str] | None = None
-        if not enabled:
-            return
-        path = _path(run_dir, jax.process_index())
-        run_dir.mkdir(parents=True, exist_ok=True)
+
+class Trace(Hook):
+    """Writes one process's trace; a line is written before the next step starts."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._path = _path(run_dir, jax.process_index())
+
+    def begin(self, step: int, state: Any) -> None:
         # A kill may have torn the last line.
-        kept = path.read_bytes() if path.exists() else b""
-        path.write_bytes(kept[: kept.rfind(b"\n") + 1])
-        self._file = path.open("a", encoding="utf-8")
+        kept = self._path.read_bytes() if self._path.exists() else b""
+        self._path.write_bytes(kept[: kept.rfind(b"\n") + 1])
+        self.end(step, state)
 
-    def state(self, step: int, state: Any) -> None:
-        """The state before the first step of this process's run, or after its last."""
-        if self._file:
-            self._line({"step": step, "state": state_hash(state)})
+    def end(self, step: int, state: Any) -> None:
+        self._line({"step": step, "state": state_hash(state)})
 
     def after_step(self, done: StepDone) -> None:
-        """Writes its line, once the step is done."""
-        if not self._file:
-            return
         values, batch = jax.device_get(done.metrics), done.examples
         digest = hashlib.sha256(batch["tokens"].tobytes() + batch["loss_mask"].tobytes())
         pairs = np.stack([batch["source"], batch["row"]], axis=1)
@@ -64,28 +65,15 @@ class Trace:
             }
         )
 
-    def close(self) -> None:
-        if self._file:
-            self._file.close()
-
     def _line(self, record: Mapping[str, Any]) -> None:
-        assert self._file
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
 
 
 def read_trace(run_dir: Path, process: int = 0) -> list[dict[str, Any]]:
-    """The lines of a run's trace, without one that a kill has torn.
-
-    Raises:
-      UserError: another line is damaged; a trace with a gap proves nothing.
-    """
-    path = _path(run_dir, process)
-    whole, _, _ = path.read_bytes().rpartition(b"\n")
-    try:
-        return [json.loads(line) for line in whole.splitlines()]
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: not JSON lines ({error})") from error
+    """The lines of a run's trace, without one that a kill has torn."""
+    whole, _, _ = _path(run_dir, process).read_bytes().rpartition(b"\n")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def state_hash(state: Any) -> str:
