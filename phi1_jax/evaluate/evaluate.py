@@ -235,7 +235,9 @@ def evaluate_checkpoints(
         checkpoint.unload()  # one model in memory at a time
     if "" not in summaries:
         write_json(output / SUMMARY, summaries)
-        write_json(output / DIFFERENCES, differences := paired_differences(bits))
+        differences = paired_differences(bits)
+        if bits:
+            write_json(output / DIFFERENCES, differences)
         for row in differences:
             print(
                 f"{row['model']} - {row['baseline']}: {row['difference']:+.3f} bits per byte "
