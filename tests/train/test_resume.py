@@ -171,7 +171,7 @@ def test_each_source_stands_where_it_stood_after_several_changes(config, run, sh
     ):
         changed = replace(config, steps=steps, data=replace(config.data, seq_len=16))
         changed = with_sources(changed, *sources)
-        result = train(changed, run, allow_change=["steps", "data"], trace=True)
+        result = traced(changed, run, allow_change=["steps", "data"])
         words = [r.getMessage() for r in caplog.records if "mixed anew" in r.getMessage()][-1]
         told.append(words.partition("anew, ")[2].partition(";")[0])
     read = [source for row in read_trace(run)[-8:] for source, _ in row.get("examples", ())]
