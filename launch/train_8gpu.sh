@@ -18,12 +18,16 @@ if [ "$found" -ne "$gpus" ]; then
   exit 2
 fi
 case " $*" in
-  *" --config="*) ;;
+  *" --config="* | *" --config "*) ;;
   *) set -- --config="$repository/configs/phi1_base.py" "$@" ;;
 esac
 plan=()  # what is planned is what is started: the config, and each --config.field=value
+before=
 for argument in "$@"; do
-  case $argument in --config=* | --config.*) plan+=("$argument") ;; esac
+  case $argument in --config | --config=* | --config.*) plan+=("$argument") ;; esac
+  # The value may also come after a blank.
+  case $before in *=* | "") ;; --config | --config.*) [[ $argument == -* ]] || plan+=("$argument") ;; esac
+  before=$argument
 done
 
 "$python" "$repository/launch/plan.py" "${plan[@]}" --devices="$gpus" --nocompile || echo "no plan for these GPUs"

@@ -91,6 +91,12 @@ def test_eight_gpus_are_counted_planned_and_used(run, tmp_path):
         f"python {REPOSITORY}/launch/plan.py {config} --devices=8 --nocompile",
         f"python {REPOSITORY}/launch/train.py {config} --output=x",
     ]
+    separate = config.replace("=", " ", 1).split()
+    done, log = run(EIGHT, *separate, "--output=x")
+    assert log[-2:] == [
+        f"python {REPOSITORY}/launch/plan.py {' '.join(separate)} --devices=8 --nocompile",
+        f"python {REPOSITORY}/launch/train.py {' '.join(separate)} --output=x",
+    ]
     done, log = run(EIGHT, "--output=y")
     base = REPOSITORY / "configs" / "phi1_base.py"
     assert log[-1] == f"python {REPOSITORY}/launch/train.py --config={base} --output=y"
