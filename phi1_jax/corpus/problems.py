@@ -36,7 +36,7 @@ def read_problems(path: Path) -> list[Problem]:
 
 
 def parse_problems(records: Iterable[Mapping[str, Any]], path: Path) -> list[Problem]:
-    """Problems from the records of a file; other keys are ignored.
+    """Problems from the records of a file, with lines that end in "\\n"; other keys are ignored.
 
     Raises:
       UserError: a missing key, a value that is not text, a task_id given twice, no problem at all.
@@ -57,7 +57,8 @@ def parse_problems(records: Iterable[Mapping[str, Any]], path: Path) -> list[Pro
             raise UserError(
                 f"{path}, problem {row}: composition={composition!r} must be a list of names"
             )
-        problem = Problem(**{key: record[key] for key in required}, composition=tuple(composition))
+        texts = {key: record[key].replace("\r\n", "\n") for key in required}
+        problem = Problem(**texts, composition=tuple(composition))
         if problem.task_id in problems:
             raise UserError(f"{path}, problem {row}: task_id {problem.task_id!r} occurs twice")
         problems[problem.task_id] = problem

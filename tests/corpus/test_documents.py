@@ -2,6 +2,7 @@ import gzip
 import json
 import os
 from array import array
+from dataclasses import replace
 from random import Random
 
 import pyarrow
@@ -180,6 +181,9 @@ def test_problems_keep_humanevals_format(tmp_path):
     path = tmp_path / "p.jsonl.gz"
     assert write_problems(path, problems) == 2
     assert read_problems(path) == problems
+    ends = [replace(problem, prompt=problem.prompt.replace("\n", "\r\n")) for problem in problems]
+    write_problems(path, ends)
+    assert read_problems(path) == problems, "a model knows no other ends of lines"
     with gzip.open(path, "rt") as file:
         record = json.loads(file.readline())
     assert {"task_id", "prompt", "entry_point", "canonical_solution", "test"} <= set(record)
