@@ -30,9 +30,9 @@ test-wheel: $(VENV)/installed-dev  ## the wheel, built and used in an empty envi
 test-notebooks: $(VENV)/installed-dev  ## "Run all" where only Jupyter and JAX are: make test-notebooks ARGS=generate
 	$(BIN)/python tests/check_notebooks.py $(ARGS)
 
-# In a process that pytest watches: should one end it, the report names the test and the rest runs.
+# In processes that pytest watches: should one end its own, the report names the test and the rest runs.
 test-faults: $(VENV)/installed-dev  ## kills, full disks, damaged files, lost processes
-	$(BIN)/python -m pytest -n 1 tests/faults $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder tests/faults $(ARGS)
 
 test-hf: $(VENV)-hf/installed  ## parity with transformers and torch, in their own environment
 	$(VENV)-hf/bin/python -m pytest tests_hf $(ARGS)
