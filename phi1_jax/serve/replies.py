@@ -38,10 +38,11 @@ class ChoiceWriter:
                     row.prompt_ids,
                     [None, *scores.logprobs_bt.tolist()],
                     [[], *named(scores.top_ids_btk, scores.top_logprobs_btk)],
+                    special=True,
                 )
         if logprobs is not None:
             new = slice(self._n_tokens, progress.n_tokens)
-            self._add(logprobs, row.ids[new], row.logprobs[new], row.top[new])
+            self._add(logprobs, row.ids[new], row.logprobs[new], row.top[new], special=False)
         self._n_chars, self._n_tokens = len(progress.text), progress.n_tokens
         self._is_first = False
         done = progress.completion
@@ -62,8 +63,13 @@ class ChoiceWriter:
         ids: Sequence[int],
         chosen: Sequence[float | None],
         top: Sequence[Sequence[tuple[int, float]]],
+        special: bool,
     ) -> None:
-        """Adds tokens, with their own log-probabilities and those of the likeliest instead."""
+        """Adds tokens, with their own log-probabilities and those of the likeliest instead.
+
+        Args:
+          special: the text shows special tokens, as a prompt's does and a completion's does not.
+        """
         for place, (token, logprob) in enumerate(zip(ids, chosen, strict=True)):
             others: dict[str, float] | None = None
             if self._asked.logprobs and logprob is not None:
@@ -76,7 +82,7 @@ class ChoiceWriter:
             logprobs["text_offset"].append(self._offset)
             # A character can take several tokens; the text has it when it is whole.
             self._pending.append(token)
-            text = self._tokenizer.decode(self._pending, special=True)
+            text = self._tokenizer.decode(self._pending, special)
             if not text.endswith("\ufffd") or len(self._pending) == 4:
                 self._offset, self._pending = self._offset + len(text), []
 

@@ -23,8 +23,13 @@ from phi1_jax.corpus.problems import Problem
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import humaneval
 from phi1_jax.evaluate.bits_per_byte import encode_solution, solution_bits
-from phi1_jax.generate.generator import Generator
+from phi1_jax.generate.batch import Row
+from phi1_jax.generate.generator import Generator, Progress
+from phi1_jax.generate.score import TokenScores
+from phi1_jax.generate.settings import Sampling
 from phi1_jax.model.phi import Phi
+from phi1_jax.serve.replies import ChoiceWriter
+from phi1_jax.serve.requests import CompletionRequest
 from phi1_jax.serve.server import CompletionServer, ServeConfig, listen
 
 KEY = "secret-of-the-test"
@@ -48,6 +53,25 @@ def params(tiny_model):
 @pytest.fixture(scope="module")
 def generator(tiny_model, params, byte_tokenizer):
     return Generator(tiny_model, params, byte_tokenizer, chunk_tokens=8)
+
+
+def test_offsets_count_what_the_text_shows(byte_tokenizer):
+    """A chat model's special tokens stand in a prompt, and not in a completion."""
+
+    class Chat(type(byte_tokenizer)):
+        def decode(self, ids, special=False):
+            shown = (b"<s>" * special if i == 1 else bytes([i]) for i in ids)
+            return b"".join(shown).decode(errors="replace")
+
+    row = Row(
+        0, 0, prompt_ids=[1, 97], limit=3, key=np.zeros(2), sampling=Sampling(), stop=(),
+        ids=[98, 1, 99], logprobs=[-1.0] * 3, top=[[]] * 3,
+        prompt_scores=TokenScores(np.zeros(1), np.zeros((1, 1), int), np.zeros((1, 1))),
+    )  # fmt: skip
+    asked = CompletionRequest(prompt="<s>a", echo=True, logprobs=0)
+    part = ChoiceWriter(0, row, asked, Chat()).part(Progress(0, 0, "bc", 3, None))
+    assert part["text"] == "<s>abc"
+    assert part["logprobs"]["text_offset"] == [0, 3, 4, 5, 5]
 
 
 @contextmanager
