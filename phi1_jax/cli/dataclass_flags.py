@@ -75,7 +75,15 @@ class DataclassFlags(Generic[T]):
             if missing and field.name in self.holders:
                 flag = self._values[self.holders[field.name].name]
                 raise UserError(f"--{flag.name} is missing: {flag.help}")
-        return self._kind(**values)
+        try:
+            return self._kind(**values)
+        except UserError as error:
+            name, equals, rest = str(error).partition("=")
+            if not equals or name not in self.holders:
+                raise
+            raise UserError(
+                f"--{self.holders[name].name}={rest}"
+            ) from error  # as the user knows it
 
     def given(self) -> dict[str, Any]:
         """Field -> value, of the flags that were set or have a default."""

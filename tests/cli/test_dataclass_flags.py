@@ -6,6 +6,7 @@ from typing import Literal
 import pytest
 from absl import flags
 
+from phi1_jax.bounds import bounded, check_bounds
 from phi1_jax.cli.dataclass_flags import DataclassFlags
 from phi1_jax.errors import UserError
 
@@ -20,7 +21,7 @@ class Recipe:
     """
 
     name: str
-    eggs: int = 2
+    eggs: int = bounded(2, ge=0)
     spoons: float | None = None
     # how it rises
     yeast: Literal["dry", "fresh"] = "dry"
@@ -28,6 +29,9 @@ class Recipe:
     layers: tuple[int, ...] = (1, 2)
     notes: tuple[str, ...] | None = None
     secret: str = "x"
+
+    def __post_init__(self):
+        check_bounds(self)
 
 
 NAMES = ("name", "eggs", "spoons", "yeast", "sweet", "layers", "notes")
@@ -68,6 +72,7 @@ def test_help_says_what_the_class_says():
     [
         ((), UserError, "--name is missing: Recipe.name."),
         (("--name=a", "--layers=1,x"), UserError, "--layers=1,x: give ints"),
+        (("--name=a", "--eggs=-1"), UserError, "--eggs=-1 must be at least 0"),
         (("--yeast=wet",), flags.IllegalFlagValueError, "should be one of <dry|fresh>"),
         (("--eggs=many",), flags.IllegalFlagValueError, "--eggs=many"),
     ],
