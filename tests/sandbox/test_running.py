@@ -4,6 +4,7 @@ import itertools
 import os
 import resource
 import signal
+import sys
 import time
 
 import pytest
@@ -72,7 +73,8 @@ def test_outcomes_do_not_depend_on_the_shell_that_starts_the_sandbox(monkeypatch
             recursion, clock = sandbox.run([deep, local])
     finally:
         resource.setrlimit(resource.RLIMIT_STACK, before)
-    assert recursion.verdict is Verdict.CRASH
+    # Python 3.11 overflows the stack; later ones count the calls in C too, and raise before.
+    assert recursion.verdict is (Verdict.CRASH if sys.version_info < (3, 12) else Verdict.FAIL)
     assert clock.message == "Thu Jan  1 00:00:00 1970UTC"
 
 
