@@ -3,6 +3,7 @@
 The paper does not say where it drew the line; here the budget draws it [ours].
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -63,6 +64,7 @@ def filter_corpus(
     counts = {"filtered": 0, "filtered_bytes": 0, "filtered_tokens": 0}
     per_source: dict[str, dict[str, int]] = {}
     dropped: Counter[str] = Counter()
+    prose_bytes: Counter[str] = Counter()  # read, kept
     taken = np.zeros_like(kept)
 
     def passing(
@@ -71,6 +73,8 @@ def filter_corpus(
         for document in bar:
             row = _row(scores.key, document)
             score = float(scores.score[row])
+            is_prose = bool(document.metadata.get("prose"))
+            prose_bytes["read"] += is_prose * int(scores.bytes[row])
             source = per_source.setdefault(document.source, {"filtered": 0, "excluded": 0})
             if not kept[row] or taken[row]:
                 source["excluded"] += 1
@@ -91,6 +95,7 @@ def filter_corpus(
             source["filtered"] += 1
             counts["filtered"] += 1
             counts["filtered_bytes"] += int(scores.bytes[row])
+            prose_bytes["kept"] += is_prose * int(scores.bytes[row])
             counts["filtered_tokens"] += int(scores.tokens[row])
             metadata = {**document.metadata, SCORE: round(score, 4)}
             yield Document(document.id, document.text, document.source, metadata)
@@ -100,6 +105,14 @@ def filter_corpus(
         open_records(output / "excluded.jsonl.zst") as drop,
     ):
         write_documents(output / "filtered.jsonl.zst", passing(bar, drop))
+    share = prose_bytes["kept"] / max(1, counts["filtered_bytes"])
+    share_read = prose_bytes["read"] / max(1, int(scores.bytes.sum()))
+    if dropped and share > max(0.5, 1.5 * share_read) and share_read < 1:
+        print(
+            f"warning: prose fills the budget: it is {share:.0%} of what is kept and "
+            f"{share_read:.0%} of what was read; filter code and prose apart, each with its budget",
+            file=sys.stderr,
+        )
     return {
         "in": {"documents": counts["filtered"] + dropped.total()},
         "out": counts,

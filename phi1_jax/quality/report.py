@@ -73,11 +73,18 @@ def fit_and_report(
     save_forest(forest, output)
     annotator = ", ".join(sorted({str(d.metadata.get(ANNOTATOR)) for d in documents}))
     share = float((values_n >= positive_from).mean())
-    # Many may have the same value; and of one kind alone there is little to tell apart.
-    if (asked is not None and abs(share - asked) > 0.1) or not 0.1 <= share <= 0.9:
+    if asked is not None and abs(share - asked) > 0.1:
         print(
-            f"warning: a value of {positive_from:g} or more calls {share:.0%} of {len(documents)}"
-            " documents good; --positive_share=0.5 or --positive_from=N sets another",
+            f"warning: {share:.0%} of the documents have a value of {positive_from:g} or more, not"
+            f" {asked:.0%}, since many have the same; --positive_from=N says which values are good",
+            file=sys.stderr,
+        )
+    if not 0.1 <= share <= 0.9:
+        which = "nearly everything" if share > 0.5 else "next to nothing"
+        print(
+            f"warning: a value of {positive_from:g} or more calls {which} good ({share:.0%} of "
+            f"{len(documents)} documents), so the forest has little to tell apart; give "
+            "--positive_share=0.5, say",
             file=sys.stderr,
         )
     figures = write_report(output, documents, values_n, votes_n, positive_from, annotator)

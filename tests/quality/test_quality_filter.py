@@ -281,11 +281,13 @@ def test_a_share_that_equal_values_do_not_allow_is_said(pool, tmp_path, capsys):
         [tmp_path / "annotated.jsonl"], [root / "a", root / "b"], tmp_path,
         positive_share=0.3, n_trees=30, seed=0,
     )  # fmt: skip
-    assert "a value of 1 or more calls 75% of 200 documents good" in capsys.readouterr().err
+    assert "have a value of 1 or more, not 30%" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_a_threshold_that_parts_nothing_is_said(pool, tmp_path, capsys):
+def test_a_threshold_that_parts_nothing_and_prose_that_fills_the_budget_are_said(
+    pool, fitted, tmp_path, capsys
+):
     root, worth = pool
     folders = [root / "a", root / "b"]
     low = float(np.quantile(worth[::2], 0.06))
@@ -293,4 +295,12 @@ def test_a_threshold_that_parts_nothing_is_said(pool, tmp_path, capsys):
         [root / "annotated.jsonl"], folders, tmp_path, positive_from=low, n_trees=30, seed=0
     )
     told = capsys.readouterr().err
-    assert "calls 9" in told and "documents good; --positive_share=0.5" in told
+    assert "calls nearly everything good (9" in told and "--positive_share=0.5" in told
+    documents = list(read_documents(root / "pool.jsonl"))
+    scored = filter_corpus(lambda: documents, folders, fitted[0], tmp_path, budget_tokens=2_000)
+    assert "prose" not in capsys.readouterr().err and scored["out"]["filtered"]
+    best = {d.id for d in read_documents(tmp_path / "filtered.jsonl.zst")}
+    prose = [replace(d, metadata={"prose": d.id in best}) for d in documents]
+    filter_corpus(lambda: prose, folders, fitted[0], tmp_path, budget_tokens=2_000)
+    told = capsys.readouterr().err
+    assert "prose fills the budget: it is 100% of what is kept" in told
