@@ -142,14 +142,16 @@ def read_json(path: Path, keys: Sequence[str] = (), fix: str = "") -> dict[str, 
       keys: what the object must hold.
       fix: what to do where that is not so; the message ends with it.
     Raises:
-      UserError: it is not there, not JSON (empty, torn, not UTF-8, too deep), no object, or one
-        that lacks a key.
+      UserError: it is not there or not to be read, not JSON (empty, torn, not UTF-8, too deep), no
+        object, or one that lacks a key.
     """
     fix = fix and f"; {fix}"
     try:
         values = parse_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise UserError(f"{path}: no such file{fix}") from error
+    except PermissionError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path} is damaged: not JSON ({error}){fix}") from error
     if not isinstance(values, dict):

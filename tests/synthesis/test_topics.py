@@ -1,7 +1,9 @@
 """Plans of requests: everything comes once before anything comes again."""
 
+import errno
 import itertools
 import json
+from pathlib import Path
 
 import pytest
 
@@ -103,3 +105,12 @@ def test_another_shape_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         read_topics(path)
+
+
+def test_a_file_that_must_not_be_read_is_named(tmp_path, monkeypatch):
+    def refused(*args, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refused)  # root may read everything
+    with pytest.raises(UserError, match=r"topics\.json: Permission denied"):
+        read_topics(tmp_path / "topics.json")
