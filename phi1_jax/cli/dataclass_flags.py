@@ -81,9 +81,8 @@ class DataclassFlags(Generic[T]):
             name, equals, rest = str(error).partition("=")
             if not equals or name not in self.holders:
                 raise
-            raise UserError(
-                f"--{self.holders[name].name}={rest}"
-            ) from error  # as the user knows it
+            # The dataclass names its field; the user knows the flag.
+            raise UserError(f"--{self.holders[name].name}={rest}") from error
 
     def given(self) -> dict[str, Any]:
         """Field -> value, of the flags that were set or have a default."""

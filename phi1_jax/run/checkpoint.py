@@ -278,7 +278,7 @@ def write_model(
     with ocp.Checkpointer(handler) as checkpointer:
         checkpointer.save(folder / "params", args=ocp.args.PyTreeSave(params))
     # They hold the time and the place of the save. Without them the same weights are the same
-    # files: samples drawn before a folder was lost are still those of its like, converted again.
+    # files: a model that is converted again is still the one that earlier samples were drawn from.
     for name in ("_CHECKPOINT_METADATA", "commit_success.txt"):
         (folder / "params" / name).unlink(missing_ok=True)
     if problem := read_back.not_restorable(folder, contents):
