@@ -35,7 +35,7 @@ test-faults: $(VENV)/installed-dev  ## kills, full disks, damaged files, lost pr
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder tests/faults $(ARGS)
 
 test-hf: $(VENV)-hf/installed  ## parity with transformers and torch, in their own environment
-	$(VENV)-hf/bin/python -m pytest tests_hf $(ARGS)
+	$(VENV)-hf/bin/python -m pytest -n auto --dist loadfile tests_hf $(ARGS)
 
 test-hf4: $(VENV)-hf/installed $(VENV)-hf4/installed  ## exported folders in transformers 4 too
 	TRANSFORMERS_4=$(VENV)-hf4/bin/python $(VENV)-hf/bin/python -m pytest tests_hf/test_folders.py $(ARGS)
@@ -51,7 +51,7 @@ plan-gpu: $(VENV)-aot/installed  ## the plan from the GPU's own program: make pl
 	JAX_PLATFORMS=cpu $(VENV)-aot/bin/python launch/plan.py $(ARGS)
 
 test-gpu-aot: $(VENV)-aot/installed  ## programs compiled for GPUs that are not here
-	JAX_PLATFORMS=cpu $(VENV)-aot/bin/python -m pytest tests/gpu_aot $(ARGS)
+	JAX_PLATFORMS=cpu $(VENV)-aot/bin/python -m pytest -n auto tests/gpu_aot $(ARGS)
 
 bench: $(VENV)-hf/installed  ## speed beside transformers on torch: make bench ARGS="train --config=..."
 	$(VENV)-hf/bin/python launch/benchmark.py --baseline=torch $(ARGS)
@@ -85,7 +85,7 @@ $(VENV)-hf/installed: setup.cfg pyproject.toml
 	$(VENV)-hf/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-hf/bin/python -m pip install --quiet torch==2.13.0 'transformers[serving]>=5'
 	$(VENV)-hf/bin/python -m pip install --quiet --editable '.[data,hf,gguf,serve]' \
-	  'pytest>=8.3' 'pytest-timeout>=2.3'
+	  'pytest>=8.3' 'pytest-timeout>=2.3' 'pytest-xdist>=3.7'
 	touch $@
 
 $(VENV)-lm-eval/installed: setup.cfg pyproject.toml
@@ -111,7 +111,8 @@ $(VENV)-newest/installed: setup.cfg pyproject.toml
 $(VENV)-aot/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)-aot
 	$(VENV)-aot/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)-aot/bin/python -m pip install --quiet --editable . 'pytest>=8.3' 'pytest-timeout>=2.3'
+	$(VENV)-aot/bin/python -m pip install --quiet --editable . \
+	  'pytest>=8.3' 'pytest-timeout>=2.3' 'pytest-xdist>=3.7'
 	$(VENV)-aot/bin/python -m pip install --quiet --no-deps nvidia-cuda-nvcc nvidia-nvvm \
 	  $$($(VENV)-aot/bin/python -c 'from jax import __version__ as v; print(f"jax-cuda13-plugin=={v} jax-cuda13-pjrt=={v}")')
 	touch $@
