@@ -99,6 +99,14 @@ def test_one_program_has_one_outcome(sandbox):
     assert len({outcome.message for outcome in sandbox.run([program] * 6)}) == 1
 
 
+def test_all_that_a_program_prints_counts_also_in_its_last_moment(sandbox):
+    limit = sandbox.limits.output_bytes
+    programs = [f"import os\nos.write(1, bytes({limit + over}))" for over in (0, 1)] * 6
+    assert verdicts(sandbox.run(programs)) == [Verdict.PASS, Verdict.OUTPUT_LIMIT] * 6
+    jobs = [Job(f"{program}\ndef f(): pass", "remote('f')()") for program in programs]
+    assert verdicts(sandbox.examine(jobs)) == [Verdict.PASS, Verdict.OUTPUT_LIMIT] * 6
+
+
 def test_programs_are_taken_as_they_are_needed(sandbox):
     taken = 0
 
