@@ -200,9 +200,9 @@ def evaluate_checkpoints(
     for checkpoint in checkpoints:
         folder, name = output / checkpoint.name, checkpoint.name
         title = name or checkpoint.path.name
-        if BITS_PER_BYTE in config.metrics:
-            if not (folder / BITS).exists():
-                write_results(folder / BITS, solution_bits(benchmark, *checkpoint.load()))
+        if BITS_PER_BYTE in config.metrics and not (folder / BITS).exists():
+            write_results(folder / BITS, solution_bits(benchmark, *checkpoint.load()))
+        if (folder / BITS).exists():  # also if an earlier call asked for it
             bits[name] = read_results(folder / BITS)
         if PASS_AT_K in config.metrics:
             assert executor is not None

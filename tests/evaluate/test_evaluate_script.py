@@ -241,9 +241,12 @@ def test_evaluates_checkpoints_and_resumes(folder):
     # A torn end, as after a kill: what was finished stays, the rest is drawn again, the same.
     rows = samples.splitlines(keepends=True)
     (folder / "out/a/samples.jsonl").write_bytes(b"".join(rows[:4]) + rows[4][:9])
-    done = evaluate(*arguments, cwd=folder)
+    done = evaluate(*arguments, "--metrics=pass_at_k", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert (folder / "out/a/samples.jsonl").read_bytes() == samples
+    # Bits per byte that were measured before stay in the summary, too.
+    for name, summary in json.loads((folder / "out/summary.json").read_text()).items():
+        assert summary["solution_bits_per_byte"] == both[name]["solution_bits_per_byte"]
     # A prompt that does not fit is named before anything runs; the folder's = is no NAME=.
     long = Problem("own/long", "def f(x):\n" + "    # q\n" * 60, "f", "    return x\n", "")
     write_problems(folder / "long.jsonl", [long])
