@@ -100,18 +100,23 @@ class Checkpoint(OpenModel):
 
     def refuse_long_prompts(self, benchmark: Benchmark, plan: SamplingPlan) -> None:
         """Raises:
-        UserError: a prompt leaves no room in the context, and is not to be cut.
+        UserError: the context has no room for prompt and completion.
         """
-        if plan.on_overflow != "error":
-            return
         context = self.config.max_seq_len
+        if plan.on_overflow == "left":
+            if plan.max_new_tokens >= context:
+                raise UserError(
+                    f"--max_new_tokens={plan.max_new_tokens}: must be below {context}, the context"
+                    f" of {self.path}, which holds a prompt, too"
+                )
+            return
         rows = self.tokenizer.encode_batch([shown_prompt(task, plan) for task in benchmark.tasks])
         for task, ids in zip(benchmark.tasks, rows, strict=True):
             if len(ids) >= context:
                 raise UserError(
                     f"{self.path}: the prompt of {task.task_id} in {benchmark.name} has {len(ids)}"
                     f" tokens, which leaves no room in the model's context of {context}: cut it"
-                    " with --on_overflow=left"
+                    f" with --on_overflow=left, and --max_new_tokens below {context}"
                 )
 
     def load(self) -> tuple[Any, Any, Any]:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from phi1_jax.evaluate.benchmarks import humaneval
 from phi1_jax.evaluate.evaluate import Checkpoint, EvaluationConfig, evaluate_checkpoints
 from phi1_jax.evaluate.samples import SamplingPlan
 
+TINY = humaneval([Problem("own/1", "def f(x):\n", "f", "    return x\n", "")], "own")
 SCRIPT = Path(__file__).resolve().parents[2] / "launch/evaluate.py"
 
 
@@ -256,7 +258,7 @@ def test_evaluates_checkpoints_and_resumes(folder):
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.startswith("error: lr=1e-3: the prompt of own/long in long.jsonl has ")
-    assert "context of 64: cut it with --on_overflow=left" in done.stderr
+    assert "context of 64: cut it with --on_overflow=left, and --max_new_toke" in done.stderr
     assert not (folder / "o").exists()
     (folder / "own").mkdir()
     (folder / "own/evaluated.json").write_text("{}")
@@ -267,3 +269,11 @@ def test_evaluates_checkpoints_and_resumes(folder):
     for name in ("../x", "summary.json"):
         with pytest.raises(UserError, match=f"'{name}' names a folder of the output"):
             Checkpoint(f"{name}={folder / 'lr=1e-3'}")
+
+
+def test_a_completion_as_long_as_the_context_is_refused_at_the_start():
+    """With prompts cut from the left none of the prompt would be left."""
+    checkpoint, plan = Checkpoint("models/phi1_tiny"), SamplingPlan(on_overflow="left")
+    checkpoint.refuse_long_prompts(TINY, plan)
+    with pytest.raises(UserError, match=r"--max_new_tokens=512: must be below 512, the context of"):
+        checkpoint.refuse_long_prompts(TINY, replace(plan, max_new_tokens=512))
