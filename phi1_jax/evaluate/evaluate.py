@@ -29,6 +29,7 @@ from phi1_jax.evaluate.saved import (
     SCORED,
     SUMMARY,
     claim,
+    sha256,
 )
 from phi1_jax.evaluate.scoring import DEFAULT_KS, Split, evaluate_model, versions
 from phi1_jax.files import read_json_if_whole, write_json
@@ -197,7 +198,13 @@ def evaluate_checkpoints(
     if all(checkpoint.name for checkpoint in checkpoints) and (output / EVALUATED).exists():
         raise UserError(f"--output={output} holds an evaluation itself: name another folder")
     for checkpoint in checkpoints:
-        what = {"model": checkpoint.identity, "benchmark": benchmark.fingerprint}
+        # Its files may be edited in a Hugging Face folder, between two calls.
+        tokenizer = checkpoint.tokenizer
+        what = {
+            "model": checkpoint.identity,
+            "tokenizer": sha256(f"{tokenizer.fingerprint} {sorted(tokenizer.stop_ids)}"),
+            "benchmark": benchmark.fingerprint,
+        }
         claim(output / checkpoint.name, what)
     summaries: dict[str, Any] = {}
     bits: dict[str, list[SolutionBits]] = {}

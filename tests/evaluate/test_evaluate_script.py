@@ -1,6 +1,7 @@
 """launch/evaluate.py from any folder: one line for every mistake, a summary for every model."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import humaneval
 from phi1_jax.evaluate.evaluate import Checkpoint, EvaluationConfig, evaluate_checkpoints
 from phi1_jax.evaluate.samples import SamplingPlan
+from phi1_jax.files import find_model
 
 TINY = humaneval([Problem("own/1", "def f(x):\n", "f", "    return x\n", "")], "own")
 SCRIPT = Path(__file__).resolve().parents[2] / "launch/evaluate.py"
@@ -277,3 +279,13 @@ def test_a_completion_as_long_as_the_context_is_refused_at_the_start():
     checkpoint.refuse_long_prompts(TINY, plan)
     with pytest.raises(UserError, match=r"--max_new_tokens=512: must be below 512, the context of"):
         checkpoint.refuse_long_prompts(TINY, replace(plan, max_new_tokens=512))
+
+
+def test_an_edited_tokenizer_is_another_evaluation(tmp_path):
+    """A Hugging Face folder's end of completions is a line in a file, which people mend."""
+    model = shutil.copytree(find_model("models/phi1_tiny"), tmp_path / "model")
+    bits = EvaluationConfig(metrics=("solution_bits_per_byte",))
+    evaluate_checkpoints([Checkpoint(str(model))], TINY, tmp_path / "out", bits, SamplingPlan())
+    (model / "generation_config.json").write_text('{"eos_token_id": [1, 300]}')
+    with pytest.raises(UserError, match=r"is of other settings \(tokenizer\)"):
+        evaluate_checkpoints([Checkpoint(str(model))], TINY, tmp_path / "out", bits, SamplingPlan())
