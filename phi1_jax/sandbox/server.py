@@ -39,7 +39,7 @@ _WARM = [
     "enum", "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers",
     "operator", "queue", "re", "statistics", "string", "textwrap", "typing",
 ]  # fmt: skip
-_LOW_FDS = 100  # the server itself holds fewer descriptors than this
+_LOW_FDS = 32  # the server itself holds fewer descriptors than this
 _READY = b"R"
 
 

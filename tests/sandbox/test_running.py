@@ -58,6 +58,17 @@ def test_a_line_that_names_an_encoding_changes_nothing(sandbox):
     assert verdicts(sandbox.run([program])) == [Verdict.PASS]
 
 
+def test_few_descriptors_are_enough():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open_sandbox(workers=1) as sandbox:
+        sandbox._discard(0)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
+        try:
+            assert verdicts(sandbox.run(["pass"])) == [Verdict.PASS]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def test_outcomes_do_not_depend_on_the_shell_that_starts_the_sandbox(monkeypatch):
     """Clusters have `ulimit -s unlimited`, and people live in all time zones."""
     deep = (
