@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from phi1_jax.errors import UserError
 from phi1_jax.sandbox import Job, Limits, Verdict, host, open_sandbox
 
 
@@ -164,6 +165,15 @@ def test_a_server_that_always_fails_gives_infra(sandbox, monkeypatch):
     assert len(tries) == 3
     monkeypatch.undo()
     assert verdicts(sandbox.run(["pass"])) == [Verdict.PASS]
+
+
+def test_a_server_that_cannot_be_replaced_ends_in_one_line():
+    """As on a machine that has no memory left: a script prints it without a traceback."""
+    with open_sandbox(workers=1) as sandbox:
+        sandbox._discard(0)
+        sandbox._command = [sys.executable, "-c", "raise MemoryError"]
+        with pytest.raises(UserError, match="the sandbox's server did not start: MemoryError"):
+            list(sandbox.run(["pass"]))
 
 
 @pytest.mark.slow
