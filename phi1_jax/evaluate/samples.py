@@ -16,6 +16,7 @@ from phi1_jax.corpus.records import read_records
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark, Task
 from phi1_jax.evaluate.saved import RESULTS, SAMPLES, SAMPLING, note_settings, read_rows, write_rows
+from phi1_jax.generate.settings import Sampling
 from phi1_jax.llm_client.replies import python_blocks, without_thinking
 
 TRUNCATIONS = ("none", "stop", "body")
@@ -59,6 +60,7 @@ class SamplingPlan:
 
     def __post_init__(self) -> None:
         check_bounds(self, "--")
+        Sampling(temperature=self.temperature, top_p=self.top_p)  # refuses what cannot be drawn
         if self.temperature == 0 and self.n_samples > 1:
             raise UserError(
                 f"--n_samples={self.n_samples} at --temperature=0 repeats one sample: "

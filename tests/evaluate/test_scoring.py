@@ -380,3 +380,6 @@ def test_samples_of_another_kind_are_refused(tmp_path, rows, message):
 def test_one_greedy_sample_only():
     with pytest.raises(UserError, match="--n_samples=5 at --temperature=0"):
         SamplingPlan(n_samples=5)
+    # What the generator would refuse, after the self-check.
+    with pytest.raises(UserError, match=r"temperature=1e-08 must be 0 \(greedy\) or at least 1e-6"):
+        SamplingPlan(temperature=1e-8)
