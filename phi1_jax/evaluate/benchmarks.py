@@ -187,29 +187,31 @@ def humaneval(problems: Sequence[Problem], name: str) -> Benchmark:
     """Problems in HumanEval's format; `test` defines `check(candidate)`."""
     tasks = []
     for problem in problems:
-        entry = problem.entry_point
-        examiner = (
-            f"{_helpers(problem)}\n{entry} = remote({entry!r})\n{problem.test}\ncheck({entry})\n"
-        )
-        reference = problem.prompt + problem.canonical_solution
-        prompt, solution = problem.prompt, problem.canonical_solution
+        entry, prompt, solution = problem.entry_point, problem.prompt, problem.canonical_solution
+        try:
+            helpers = helpers_of(prompt, solution, entry)
+        except UNPARSABLE as error:
+            raise UserError(
+                f"{problem.task_id}: its canonical solution cannot be parsed: {error or 'too deep'}"
+            ) from None
+        examiner = f"{helpers}\n{entry} = remote({entry!r})\n{problem.test}\ncheck({entry})\n"
+        reference = prompt + solution
         tasks.append(Task(problem.task_id, prompt, prompt, solution, entry, reference, examiner))
     return Benchmark(name, "humaneval", HUMANEVAL_STOP, "body", tuple(tasks))
 
 
-def _helpers(problem: Problem) -> str:
-    """The prompt without the function to write: its imports and the helpers that tests call."""
-    try:
-        tree = parse_quietly(problem.prompt + problem.canonical_solution)
-    except UNPARSABLE as error:
-        raise UserError(
-            f"{problem.task_id}: its canonical solution cannot be parsed: {error or 'too deep'}"
-        ) from None
-    end = len(problem.prompt.removesuffix("\n").split("\n"))  # as ast counts lines
+def helpers_of(prompt: str, solution: str, entry_point: str) -> str:
+    """The prompt without the function to write: its imports, and what it defines beside.
+
+    Raises:
+      one of UNPARSABLE: prompt and solution are no program.
+    """
+    tree = parse_quietly(prompt + solution)
+    end = len(prompt.removesuffix("\n").split("\n"))  # as ast counts lines
     kept = [
         node
         for node in tree.body
-        if node.lineno <= end and getattr(node, "name", None) != problem.entry_point
+        if node.lineno <= end and getattr(node, "name", None) != entry_point
     ]
     return ast.unparse(ast.Module(kept, []))
 

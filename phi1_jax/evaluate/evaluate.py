@@ -10,7 +10,6 @@ from phi1_jax.corpus.problems import Problem
 from phi1_jax.errors import UserError, did_you_mean
 from phi1_jax.evaluate.benchmarks import Benchmark, humaneval
 from phi1_jax.evaluate.bits_per_byte import (
-    SolutionBits,
     paired_differences,
     read_results,
     solution_bits,
@@ -29,6 +28,7 @@ from phi1_jax.evaluate.saved import (
     SCORED,
     SUMMARY,
     claim,
+    sha256,
 )
 from phi1_jax.evaluate.scoring import DEFAULT_KS, Split, evaluate_model, versions
 from phi1_jax.files import read_json_if_whole, write_json
@@ -100,18 +100,23 @@ class Checkpoint(OpenModel):
 
     def refuse_long_prompts(self, benchmark: Benchmark, plan: SamplingPlan) -> None:
         """Raises:
-        UserError: a prompt leaves no room in the context, and is not to be cut.
+        UserError: the context has no room for prompt and completion.
         """
-        if plan.on_overflow != "error":
-            return
         context = self.config.max_seq_len
+        if plan.on_overflow == "left":
+            if plan.max_new_tokens >= context:
+                raise UserError(
+                    f"--max_new_tokens={plan.max_new_tokens}: must be below {context}, the context"
+                    f" of {self.path}, which holds a prompt, too"
+                )
+            return
         rows = self.tokenizer.encode_batch([shown_prompt(task, plan) for task in benchmark.tasks])
         for task, ids in zip(benchmark.tasks, rows, strict=True):
             if len(ids) >= context:
                 raise UserError(
                     f"{self.path}: the prompt of {task.task_id} in {benchmark.name} has {len(ids)}"
                     f" tokens, which leaves no room in the model's context of {context}: cut it"
-                    " with --on_overflow=left"
+                    f" with --on_overflow=left, and --max_new_tokens below {context}"
                 )
 
     def load(self) -> tuple[Any, Any, Any]:
@@ -178,8 +183,8 @@ def evaluate_checkpoints(
 ) -> int:
     """Measures each model, prints its scores and writes them, each model in a folder of its name.
 
-    With several models `output/summary.json` gathers theirs, and `output/differences.json` has the
-    paired differences in bits per byte.
+    Of models with names `output/summary.json` gathers the summaries, and `output/differences.json`
+    has the paired differences in bits per byte; those of earlier calls stay.
 
     Args:
       executor: needed for pass_at_k.
@@ -192,18 +197,21 @@ def evaluate_checkpoints(
     if all(checkpoint.name for checkpoint in checkpoints) and (output / EVALUATED).exists():
         raise UserError(f"--output={output} holds an evaluation itself: name another folder")
     for checkpoint in checkpoints:
-        what = {"model": checkpoint.identity, "benchmark": benchmark.fingerprint}
+        # Its files may be edited in a Hugging Face folder, between two calls.
+        tokenizer = checkpoint.tokenizer
+        what = {
+            "model": checkpoint.identity,
+            "tokenizer": sha256(f"{tokenizer.fingerprint} {sorted(tokenizer.stop_ids)}"),
+            "benchmark": benchmark.fingerprint,
+        }
         claim(output / checkpoint.name, what)
     summaries: dict[str, Any] = {}
-    bits: dict[str, list[SolutionBits]] = {}
     n_infra = 0
     for checkpoint in checkpoints:
         folder, name = output / checkpoint.name, checkpoint.name
         title = name or checkpoint.path.name
-        if BITS_PER_BYTE in config.metrics:
-            if not (folder / BITS).exists():
-                write_results(folder / BITS, solution_bits(benchmark, *checkpoint.load()))
-            bits[name] = read_results(folder / BITS)
+        if BITS_PER_BYTE in config.metrics and not (folder / BITS).exists():
+            write_results(folder / BITS, solution_bits(benchmark, *checkpoint.load()))
         if PASS_AT_K in config.metrics:
             assert executor is not None
             summaries[name] = evaluate_model(
@@ -222,8 +230,8 @@ def evaluate_checkpoints(
                 },
                 "versions": versions(),
             }
-        if name in bits:
-            summaries[name][BITS_PER_BYTE] = summarize(bits[name])
+        if (folder / BITS).exists():  # also if an earlier call asked for it
+            summaries[name][BITS_PER_BYTE] = summarize(read_results(folder / BITS))
             write_json(folder / SUMMARY, summaries[name])
             print(f"{title}: {describe_bits(summaries[name][BITS_PER_BYTE])}")
         if config.robustness:
@@ -234,16 +242,32 @@ def evaluate_checkpoints(
             n_infra += show_drops(report)
         checkpoint.unload()  # one model in memory at a time
     if "" not in summaries:
-        write_json(output / SUMMARY, summaries)
-        differences = paired_differences(bits)
-        if bits:
-            write_json(output / DIFFERENCES, differences)
-        for row in differences:
-            print(
-                f"{row['model']} - {row['baseline']}: {row['difference']:+.3f} bits per byte "
-                f"[{row['low']:+.3f}, {row['high']:+.3f}] (paired)"
-            )
+        _compare(output, summaries, benchmark)
     return n_infra
+
+
+def _compare(output: Path, summaries: dict[str, Any], benchmark: Benchmark) -> None:
+    """Writes and prints what `evaluate_checkpoints` says of models with names."""
+    found = {
+        n: read_json_if_whole(output / n / SUMMARY) for n in read_json_if_whole(output / SUMMARY)
+    }
+    before = {name: summary for name, summary in found.items() if "choices" in summary}
+    if before.keys() - summaries.keys():
+        summaries = before | summaries
+    write_json(output / SUMMARY, summaries)
+    bits = {
+        name: read_results(output / name / BITS)
+        for name, summary in summaries.items()
+        if BITS_PER_BYTE in summary and summary["choices"].get("problems") == benchmark.fingerprint
+    }
+    differences = paired_differences(bits)
+    if bits:
+        write_json(output / DIFFERENCES, differences)
+    for row in differences:
+        print(
+            f"{row['model']} - {row['baseline']}: {row['difference']:+.3f} bits per byte "
+            f"[{row['low']:+.3f}, {row['high']:+.3f}] (paired)"
+        )
 
 
 def describe_bits(found: Mapping[str, Any]) -> str:

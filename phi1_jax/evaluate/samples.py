@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -13,9 +14,11 @@ from tqdm import tqdm
 
 from phi1_jax.bounds import bounded, check_bounds
 from phi1_jax.corpus.records import read_records
+from phi1_jax.corpus.syntax import UNPARSABLE
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate.benchmarks import Benchmark, Task
+from phi1_jax.evaluate.benchmarks import Benchmark, Task, helpers_of
 from phi1_jax.evaluate.saved import RESULTS, SAMPLES, SAMPLING, note_settings, read_rows, write_rows
+from phi1_jax.generate.settings import Sampling
 from phi1_jax.llm_client.replies import python_blocks, without_thinking
 
 TRUNCATIONS = ("none", "stop", "body")
@@ -59,6 +62,7 @@ class SamplingPlan:
 
     def __post_init__(self) -> None:
         check_bounds(self, "--")
+        Sampling(temperature=self.temperature, top_p=self.top_p)  # refuses what cannot be drawn
         if self.temperature == 0 and self.n_samples > 1:
             raise UserError(
                 f"--n_samples={self.n_samples} at --temperature=0 repeats one sample: "
@@ -136,14 +140,19 @@ def read_samples(path: Path, benchmark: Benchmark, answer_format: str = "raw") -
 def extract_code(sample: Sample, task: Task) -> Sample:
     """The Python blocks of a chat model's answer; what has none is kept as it is.
 
-    Code that defines the task's function is a whole program, other code goes on from the prompt.
+    Code that defines the task's function is a whole program, once it has the imports and helpers
+    that the prompt gives; other code goes on from the prompt.
     """
     blocks = python_blocks(without_thinking(sample.text))
     if not blocks:
         return sample
     code = "\n".join(block.code for block in blocks)
-    defines = re.search(rf"^(?:async )?def {re.escape(task.entry_point)}\b", code, re.M)
-    return Sample(sample.task_id, code, sample.whole or bool(defines))
+    if not re.search(rf"^(?:async )?def {re.escape(task.entry_point)}\b", code, re.M):
+        return Sample(sample.task_id, code, sample.whole)
+    if task.prefix and "from __future__" not in code:  # which must come first
+        with suppress(*UNPARSABLE):
+            code = f"{helpers_of(task.prefix, task.solution, task.entry_point)}\n{code}"
+    return Sample(sample.task_id, code, whole=True)
 
 
 def generate_samples(

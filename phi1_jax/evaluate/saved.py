@@ -50,16 +50,15 @@ def note_settings(path: Path, settings: Mapping[str, Any], files: Iterable[str])
     """Writes to `path` what the `files` beside it are made with.
 
     Raises:
-      UserError: one of them is there, and was made with other settings.
+      UserError: one of them holds something, and was made with other settings.
     """
     before = read_json_if_whole(path)
-    there = [name for name in files if path.with_name(name).exists()]
+    found = map(path.with_name, files)
+    there = [file for file in found if file.exists() and file.stat().st_size]
     if there and before != settings:
         changed = [key for key in settings if before.get(key) != settings[key]]
         source = f"other settings ({', '.join(changed)})" if before else "another run"
-        raise UserError(
-            f"{path.with_name(there[0])} is of {source}: name another folder, or empty this one"
-        )
+        raise UserError(f"{there[0]} is of {source}: name another folder, or empty this one")
     write_json(path, settings)
 
 

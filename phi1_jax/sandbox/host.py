@@ -80,7 +80,7 @@ class Job:
     examiner: str | None = None
 
 
-class WorkerFailed(Exception):
+class WorkerFailed(UserError):
     """A server ended, or could not start; the message says why."""
 
 
@@ -111,7 +111,7 @@ class Worker:
             self.layers = self._exactly(size).decode()
         except (OSError, WorkerFailed) as error:
             self.close()
-            raise WorkerFailed(f"it did not start: {error}") from None
+            raise WorkerFailed(f"the sandbox's server did not start: {error}") from None
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -148,7 +148,9 @@ class Worker:
         self._errors.close()
 
     def _exactly(self, count: int) -> bytes:
-        data = server.receive(self._socket, count) if count else b""
+        data = b""
+        with contextlib.suppress(ConnectionResetError):  # it ended with something still unread
+            data = server.receive(self._socket, count) if count else b""
         if len(data) < count:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=5)
@@ -193,6 +195,9 @@ class Sandbox:
 
         The examiner's program calls the candidate's function `f` as `remote("f")`. PASS: the
         examiner ended without an exception; nothing the candidate does can forge that.
+
+        Raises:
+          UserError: a server ended, and no other can be started.
         """
         waiting = enumerate(jobs)
         again: deque[tuple[int, Job]] = deque()

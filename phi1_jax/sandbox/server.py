@@ -39,7 +39,7 @@ _WARM = [
     "enum", "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers",
     "operator", "queue", "re", "statistics", "string", "textwrap", "typing",
 ]  # fmt: skip
-_LOW_FDS = 100  # the server itself holds fewer descriptors than this
+_LOW_FDS = 32  # the server itself holds fewer descriptors than this
 _READY = b"R"
 
 
@@ -221,8 +221,6 @@ class _Server:
             ready = dict(poll.poll(pause_s * 1000))
             if self._control.fileno() in ready:
                 sys.exit("the host is gone")
-            if children[-1].fd in ready:
-                return None
             if output in ready:
                 count = len(os.read(output, 1 << 16))
                 written += count
@@ -230,7 +228,9 @@ class _Server:
                     return OUTPUT_LIMIT, f"printed more than {self._output_bytes} bytes"
                 if not count:
                     poll.unregister(output)
-            if children[0].fd in ready:
+            elif children[-1].fd in ready:  # and all that it printed is counted
+                return None
+            elif children[0].fd in ready:
                 poll.unregister(children[0].fd)  # the examiner notices by itself
             cpu_left_s = self._cpu_s - max(child.cpu_s() for child in children)
             wall_left_s = self._wall_s - (time.perf_counter() - start)

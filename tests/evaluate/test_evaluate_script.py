@@ -1,8 +1,10 @@
 """launch/evaluate.py from any folder: one line for every mistake, a summary for every model."""
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,9 @@ from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import humaneval
 from phi1_jax.evaluate.evaluate import Checkpoint, EvaluationConfig, evaluate_checkpoints
 from phi1_jax.evaluate.samples import SamplingPlan
+from phi1_jax.files import find_model
 
+TINY = humaneval([Problem("own/1", "def f(x):\n", "f", "    return x\n", "")], "own")
 SCRIPT = Path(__file__).resolve().parents[2] / "launch/evaluate.py"
 
 
@@ -226,11 +230,11 @@ def test_evaluates_checkpoints_and_resumes(folder):
     summary = json.loads((folder / "bits/a/summary.json").read_text())
     assert summary["solution_bits_per_byte"] == both["a"]["solution_bits_per_byte"]
     assert not (folder / "bits/a/samples.jsonl").exists() and "sandbox" not in alone.stdout
-    # Where pass@k was found before, it stays in the summary.
+    # What was found before stays in the summary: pass@k, and other models.
     again = evaluate(*measure, "--output=out", cwd=folder)
     assert again.returncode == 0, again.stderr
-    assert json.loads((folder / "out/summary.json").read_text()) == {"a": both["a"]}
-    assert json.loads((folder / "out/differences.json").read_text()) == []
+    assert json.loads((folder / "out/summary.json").read_text()) == both
+    assert json.loads((folder / "out/differences.json").read_text()) == [difference]
     # Other problems in a file of the same name are another evaluation.
     kept = (folder / "own.jsonl").read_text()
     (folder / "own.jsonl").write_text("".join(kept.splitlines(keepends=True)[:4]))
@@ -241,9 +245,12 @@ def test_evaluates_checkpoints_and_resumes(folder):
     # A torn end, as after a kill: what was finished stays, the rest is drawn again, the same.
     rows = samples.splitlines(keepends=True)
     (folder / "out/a/samples.jsonl").write_bytes(b"".join(rows[:4]) + rows[4][:9])
-    done = evaluate(*arguments, cwd=folder)
+    done = evaluate(*arguments, "--metrics=pass_at_k", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert (folder / "out/a/samples.jsonl").read_bytes() == samples
+    # Bits per byte that were measured before stay in the summary, too.
+    for name, summary in json.loads((folder / "out/summary.json").read_text()).items():
+        assert summary["solution_bits_per_byte"] == both[name]["solution_bits_per_byte"]
     # A prompt that does not fit is named before anything runs; the folder's = is no NAME=.
     long = Problem("own/long", "def f(x):\n" + "    # q\n" * 60, "f", "    return x\n", "")
     write_problems(folder / "long.jsonl", [long])
@@ -253,7 +260,7 @@ def test_evaluates_checkpoints_and_resumes(folder):
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.startswith("error: lr=1e-3: the prompt of own/long in long.jsonl has ")
-    assert "context of 64: cut it with --on_overflow=left" in done.stderr
+    assert "context of 64: cut it with --on_overflow=left, and --max_new_toke" in done.stderr
     assert not (folder / "o").exists()
     (folder / "own").mkdir()
     (folder / "own/evaluated.json").write_text("{}")
@@ -264,3 +271,21 @@ def test_evaluates_checkpoints_and_resumes(folder):
     for name in ("../x", "summary.json"):
         with pytest.raises(UserError, match=f"'{name}' names a folder of the output"):
             Checkpoint(f"{name}={folder / 'lr=1e-3'}")
+
+
+def test_a_completion_as_long_as_the_context_is_refused_at_the_start():
+    """With prompts cut from the left none of the prompt would be left."""
+    checkpoint, plan = Checkpoint("models/phi1_tiny"), SamplingPlan(on_overflow="left")
+    checkpoint.refuse_long_prompts(TINY, plan)
+    with pytest.raises(UserError, match=r"--max_new_tokens=512: must be below 512, the context of"):
+        checkpoint.refuse_long_prompts(TINY, replace(plan, max_new_tokens=512))
+
+
+def test_an_edited_tokenizer_is_another_evaluation(tmp_path):
+    """A Hugging Face folder's end of completions is a line in a file, which people mend."""
+    model = shutil.copytree(find_model("models/phi1_tiny"), tmp_path / "model")
+    bits = EvaluationConfig(metrics=("solution_bits_per_byte",))
+    evaluate_checkpoints([Checkpoint(str(model))], TINY, tmp_path / "out", bits, SamplingPlan())
+    (model / "generation_config.json").write_text('{"eos_token_id": [1, 300]}')
+    with pytest.raises(UserError, match=r"is of other settings \(tokenizer\)"):
+        evaluate_checkpoints([Checkpoint(str(model))], TINY, tmp_path / "out", bits, SamplingPlan())

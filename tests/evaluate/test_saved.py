@@ -8,7 +8,7 @@ from test_scoring import BENCHMARK, PROBLEMS, Writer, lines
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.samples import Sample
-from phi1_jax.evaluate.saved import claim, read_rows
+from phi1_jax.evaluate.saved import claim, note_settings, read_rows
 from phi1_jax.evaluate.scoring import evaluate_model, score_samples
 from phi1_jax.sandbox import Limits, Outcome, Verdict, open_sandbox
 
@@ -50,6 +50,15 @@ def test_another_version_executes_anew(executor, tmp_path, monkeypatch, capsys):
     assert "of other problems, limits or versions: all samples are" in capsys.readouterr().out
     assert [row["message"] for row in lines(path)] == [""] * 8
     assert not (tmp_path / "robustness.json").exists()
+
+
+def test_settings_may_change_until_something_is_drawn(tmp_path):
+    note_settings(tmp_path / "sampling.json", {"temperature": 0.2}, ["samples.jsonl"])
+    (tmp_path / "samples.jsonl").touch()
+    note_settings(tmp_path / "sampling.json", {"temperature": 0.8}, ["samples.jsonl"])
+    (tmp_path / "samples.jsonl").write_text("{}\n")
+    with pytest.raises(UserError, match=r"samples\.jsonl is of other settings \(temperature\)"):
+        note_settings(tmp_path / "sampling.json", {"temperature": 0.2}, ["samples.jsonl"])
 
 
 def test_results_without_samples_are_not_taken_for_a_model_s(executor, tmp_path):

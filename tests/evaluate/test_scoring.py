@@ -13,7 +13,13 @@ from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import HUMANEVAL_STOP, humaneval
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.pass_at_k import pass_at_k, score
-from phi1_jax.evaluate.samples import Sample, SamplingPlan, read_samples, truncate
+from phi1_jax.evaluate.samples import (
+    Sample,
+    SamplingPlan,
+    extract_code,
+    read_samples,
+    truncate,
+)
 from phi1_jax.evaluate.scoring import evaluate_model, score_samples
 from phi1_jax.sandbox import Limits, Outcome, Verdict, open_sandbox
 
@@ -361,6 +367,19 @@ def test_answers_in_markdown_are_pointed_out_and_their_code_is_taken_when_asked(
     assert "fence" not in capsys.readouterr().out
 
 
+def test_an_answer_in_markdown_has_what_its_prompt_gives():
+    """Chat models repeat the function, and not always the imports and helpers before it."""
+    given = "from typing import List\n\n\ndef twice(x):\n    return 2 * x\n\n\n"
+    function, body = "def f(x: List[int]) -> int:\n", "    return twice(x[0])\n"
+    (task,) = humaneval([Problem("own/1", given + function, "f", body, "")], "own").tasks
+    for code in (function + body, f"from __future__ import annotations\n{given}{function}{body}"):
+        names: dict = {}
+        exec(extract_code(Sample("own/1", f"```python\n{code}```"), task).text, names)
+        assert names["f"]([3]) == 6
+    mbpp = replace(task, prefix="", solution=f"import math\n{given}{function}{body}")
+    assert extract_code(Sample("own/1", "```\ndef f(): 0\n```"), mbpp).text == "def f(): 0\n"
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -380,3 +399,6 @@ def test_samples_of_another_kind_are_refused(tmp_path, rows, message):
 def test_one_greedy_sample_only():
     with pytest.raises(UserError, match="--n_samples=5 at --temperature=0"):
         SamplingPlan(n_samples=5)
+    # What the generator would refuse, after the self-check.
+    with pytest.raises(UserError, match=r"temperature=1e-08 must be 0 \(greedy\) or at least 1e-6"):
+        SamplingPlan(temperature=1e-8)

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from phi1_jax.errors import UserError
 from phi1_jax.sandbox import Job, Limits, Verdict, host, open_sandbox
 
 
@@ -58,6 +59,17 @@ def test_a_line_that_names_an_encoding_changes_nothing(sandbox):
     assert verdicts(sandbox.run([program])) == [Verdict.PASS]
 
 
+def test_few_descriptors_are_enough():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open_sandbox(workers=1) as sandbox:
+        sandbox._discard(0)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
+        try:
+            assert verdicts(sandbox.run(["pass"])) == [Verdict.PASS]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def test_outcomes_do_not_depend_on_the_shell_that_starts_the_sandbox(monkeypatch):
     """Clusters have `ulimit -s unlimited`, and people live in all time zones."""
     deep = (
@@ -97,6 +109,14 @@ def test_one_program_has_one_outcome(sandbox):
     """Set order and random numbers are the same in every process."""
     program = "import random\nx = list({'a', 'b', 'c', 'd'}), random.random()\nraise ValueError(x)"
     assert len({outcome.message for outcome in sandbox.run([program] * 6)}) == 1
+
+
+def test_all_that_a_program_prints_counts_also_in_its_last_moment(sandbox):
+    limit = sandbox.limits.output_bytes
+    programs = [f"import os\nos.write(1, bytes({limit + over}))" for over in (0, 1)] * 6
+    assert verdicts(sandbox.run(programs)) == [Verdict.PASS, Verdict.OUTPUT_LIMIT] * 6
+    jobs = [Job(f"{program}\ndef f(): pass", "remote('f')()") for program in programs]
+    assert verdicts(sandbox.examine(jobs)) == [Verdict.PASS, Verdict.OUTPUT_LIMIT] * 6
 
 
 def test_programs_are_taken_as_they_are_needed(sandbox):
@@ -145,6 +165,15 @@ def test_a_server_that_always_fails_gives_infra(sandbox, monkeypatch):
     assert len(tries) == 3
     monkeypatch.undo()
     assert verdicts(sandbox.run(["pass"])) == [Verdict.PASS]
+
+
+def test_a_server_that_cannot_be_replaced_ends_in_one_line():
+    """As on a machine that has no memory left: a script prints it without a traceback."""
+    with open_sandbox(workers=1) as sandbox:
+        sandbox._discard(0)
+        sandbox._command = [sys.executable, "-c", "raise MemoryError"]
+        with pytest.raises(UserError, match="the sandbox's server did not start: MemoryError"):
+            list(sandbox.run(["pass"]))
 
 
 @pytest.mark.slow
