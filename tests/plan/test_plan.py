@@ -3,10 +3,12 @@
 import importlib
 import json
 import math
+import os
 import re
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -276,9 +278,9 @@ def test_the_script_prints_a_plan_and_json(tmp_path):
         f"--config={REPOSITORY / 'configs' / 'phi1_base.py'}",
     ]
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        done = [*command, *arguments]
-        return subprocess.run(done, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    def run(*arguments: str, env: Any = None) -> subprocess.CompletedProcess[str]:
+        kept: dict[str, Any] = {"capture_output": True, "text": True, "cwd": tmp_path}
+        return subprocess.run([*command, *arguments], **kept, env=env, timeout=120)
 
     done = run("--machine=a100", "--devices=8", "--nocompile", "--usd_per_gpu_hour=2", "--json")
     assert done.returncode == 0, done.stderr
@@ -286,6 +288,12 @@ def test_the_script_prints_a_plan_and_json(tmp_path):
     assert result["mesh"] == {"data": 1, "fsdp": 8, "tensor": 1}
     assert result["fits"] and result["best"]["micro_batch_size"] >= 2
     assert result["stages"][0]["paper_gpu_hours"] == 770
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\nyes 'NVIDIA A100-SXM4-40GB' | head -16\n")
+    driver.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    sixteen = json.loads(run("--nocompile", "--json", env={**os.environ, "PATH": path}).stdout)
+    assert sixteen["devices"] == sixteen["mesh"]["fsdp"] == 16
     text = re.sub(" +", " ", report.plan_text(result))
     assert "| to the kept step 24,000 | 50.3e9 |" in text and "1,418,270,720 parameters" in text
     done = run("--machine=a101")
