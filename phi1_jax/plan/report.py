@@ -83,6 +83,7 @@ def plan_on(
         config = replace(config, model=model)
     n = machine.devices
     mesh = training_mesh(config, gpu_devices(machine.gpu, n) if compiling else jax.devices()[:n])
+    machine = replace(machine, devices=mesh.size)  # a small batch does not use all
     return plan(config, finetune, machine, mesh, compile_step(config, mesh) if compiling else None)
 
 

@@ -263,6 +263,19 @@ def test_a_card_that_is_too_small_gets_what_fits():
     assert "by shapes), 138 GB usable: fits" in text("h200")
 
 
+@pytest.mark.slow
+def test_devices_that_a_small_batch_leaves_idle_are_not_counted():
+    config, finetune = load("phi1_colab"), load("phi1")
+
+    def planned(devices: int) -> dict:
+        machine = report.Machine(GPUS["l4"], devices)
+        return report.plan_on(config, finetune, machine, compiling=False)
+
+    four, eight = planned(4), planned(8)
+    assert eight["devices"] == math.prod(eight["mesh"].values()) == 4
+    assert eight["tokens_per_s"] == four["tokens_per_s"]
+
+
 def test_a_figure_has_three_digits():
     figures = [0, 0.00123, 0.296, 15.34, 79.4, 999.6, 2194.7]
     assert [report.short(x) for x in figures] == [
