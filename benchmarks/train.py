@@ -74,7 +74,7 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
             "of_matmul_ceiling_palm": rate * palm / flops,
             "of_matmul_ceiling_causal": rate * causal / flops,
         }
-        if peak := peak_flops(jax.devices()[0].device_kind):
+        if peak := peak_flops(jax.devices()[0].device_kind, compute_dtype(model).name):
             values[name]["mfu_palm"] = rate * palm / (peak * jax.device_count())
     if options.ours:
         values[OURS] |= about

@@ -36,12 +36,11 @@ JSON = flags.DEFINE_bool("json", False, "Print JSON instead of tables.")
 def main(argv: Sequence[str]) -> None:
     del argv
     config = from_dict(RunConfig, script.load_config(CONFIG))
-    # Nothing runs: by shapes, fake CPU devices stand in for the GPUs.
+    # Nothing runs: by shapes, fake CPU devices stand in for the GPUs; no machine has more than 16.
     os.environ["JAX_PLATFORMS"] = "cpu"
     wanted = DEVICES.value or math.prod(n for n in dataclasses.astuple(config.mesh) if n > 0)
-    os.environ["XLA_FLAGS"] = (
-        f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={max(wanted, 8)}"
-    )
+    fakes = f"--xla_force_host_platform_device_count={max(wanted, 16)}"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {fakes}"
     # A program for another machine can be stored in the cache, and not be read from it.
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
     script.start_jax()

@@ -191,8 +191,9 @@ class CheckpointConfig:
 
     every_steps: int = bounded(1000, ge=1)
     keep_last: int = bounded(3, ge=1)  # how many of the newest are kept
-    keep_every_steps: int = bounded(0, ge=0)  # multiples of it are kept; 0: only the last ones
-    keep_steps: tuple[int, ...] = ()  # kept at any age
+    # Multiples of it are saved and kept; 0: only the last ones.
+    keep_every_steps: int = bounded(0, ge=0)
+    keep_steps: tuple[int, ...] = ()  # saved and kept at any age
     # A curve of metrics.jsonl, such as train/loss; the steps with its best points are kept.
     best_metric: str = ""
     best_mode: Literal["", "min", "max"] = ""  # "": min, for curves of loss and bits per byte

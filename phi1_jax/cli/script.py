@@ -33,6 +33,8 @@ _EXTRAS = {
     **dict.fromkeys(("datatrove", "rapidfuzz", "sklearn", "skops", "xxhash", "matplotlib"), "data"),
     "tokenizers": "hf",
 }
+# As XLA says it, before pages of details.
+_NO_MEMORY = "(?:Out of memory|Failed to allocate)"
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 # Flags of a model, one or several: DIR, or NAME=DIR.
 _MODELS = ("checkpoint", "embedder")
@@ -79,7 +81,15 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
                 raise
             _fail(f"{name} is not installed: pip install 'phi1_jax[{_EXTRAS[name]}]'")
         except Exception as error:
-            if flags.FLAGS.traceback or not (reason := _why_unwritable(error)):
+            if flags.FLAGS.traceback:
+                raise
+            if full := re.search(f"RESOURCE_EXHAUSTED: ({_NO_MEMORY}.*)", str(error)):
+                _fail(
+                    f"a device's memory is full: {full[1].rstrip('.')}; give a smaller"
+                    " --batch_size, or to train a smaller --config.micro_batch_size or"
+                    " --config.model.remat=full (launch/plan.py tells what fits)"
+                )
+            if not (reason := _why_unwritable(error)):
                 raise
             where = getattr(error, "filename", None) or "a file"
             _fail(f"{where} cannot be written: {reason}; mend that and run the same command again")

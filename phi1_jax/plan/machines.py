@@ -14,12 +14,11 @@ import jax
 from jax.experimental import topologies
 
 from phi1_jax.errors import UserError
-from phi1_jax.train.flops import peak_flops
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One model of GPU. Memory, bandwidth and peak are the vendor's; MFU is assumed."""
+    """One model of GPU. Memory and bandwidth are the vendor's; MFU is assumed."""
 
     name: str  # as the driver reports it
     hbm_gb: float  # 1e9 bytes
@@ -36,15 +35,6 @@ class Gpu:
     def compute_dtype(self) -> Literal["float32", "bfloat16"]:
         """A T4 has no bfloat16."""
         return "bfloat16" if self.capability >= (8, 0) else "float32"
-
-    @property
-    def peak_tflops(self) -> float:
-        """Dense, in the dtype that it trains in."""
-        if self.compute_dtype == "float32":
-            return self.cores * 64 * 2 * self.clock_ghz / 1e3
-        peak = peak_flops(self.name)
-        assert peak is not None, self.name
-        return peak / 1e12
 
 
 GPUS = {

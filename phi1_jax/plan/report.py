@@ -16,7 +16,7 @@ from phi1_jax.model.phi import count_params
 from phi1_jax.plan.machines import Gpu, gpu_devices
 from phi1_jax.plan.memory import REMAT, Memory, Remat, memory, micro_rows
 from phi1_jax.plan.program import Collective, Program, compile_step
-from phi1_jax.train.flops import flops_per_token, matmul_params
+from phi1_jax.train.flops import flops_per_token, matmul_params, peak_flops
 from phi1_jax.train.step import training_mesh
 
 # What the paper says of 1.3B parameters on 8 A100: GPU-hours by tokens in 1e9 (section 2.3).
@@ -36,7 +36,9 @@ class Machine:
     def tokens_per_s(self, config: RunConfig) -> float:
         """At the assumed rate of use, collectives hidden."""
         palm, _ = flops_per_token(config.model, config.data.seq_len)
-        return self.devices * self.gpu.peak_tflops * 1e12 * self.gpu.mfu / palm
+        peak = peak_flops(self.gpu.name, config.model.compute_dtype)
+        assert peak is not None, self.gpu.name
+        return self.devices * peak * self.gpu.mfu / palm
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def plan_on(
         config = replace(config, model=model)
     n = machine.devices
     mesh = training_mesh(config, gpu_devices(machine.gpu, n) if compiling else jax.devices()[:n])
+    machine = replace(machine, devices=mesh.size)  # a small batch does not use all
     return plan(config, finetune, machine, mesh, compile_step(config, mesh) if compiling else None)
 
 

@@ -73,7 +73,7 @@ class Checkpointer:
         self._retry_at, self._said = 0, False
 
     def due(self, step: int) -> bool:
-        """Whether to save after `step`: at the interval, or again after a save that failed.
+        """Whether to save after `step`: at the interval, to keep it, or again after a failure.
 
         Call it after every step: here the failure of a save in the background comes to light.
 
@@ -93,7 +93,9 @@ class Checkpointer:
                 self._retry_at,
             )
         again = failed and step >= self._retry_at
-        return again or step % self._config.every_steps == 0
+        intervals = [self._config.every_steps, self._config.keep_every_steps]
+        due = any(step % interval == 0 for interval in intervals if interval)
+        return again or due or step in self._config.keep_steps
 
     def save(self, step: int, params: Any, optimizer: Any, position: Mapping[str, Any]) -> None:
         """Starts saving; returns once the device arrays are copied. A step that is there stays.

@@ -110,6 +110,9 @@ class Rows:
             mine = np.isin(self.validation, rows)
             positions = self.starts[rows][:, None] + np.arange(self.seq_len + 1)
             ends = positions[tokens[mine] == eot] + 1  # where a document does, another begins
+            # With packing=documents one that ends with the last row starts the next, trained on.
+            following = np.append(self.starts, self.shards.n_tokens)[rows[-1] + 1]
+            ends = ends[ends <= following + 1]
             begins, untrained = ends, 0
             if rows[0] == 0:
                 begins = np.append(ends, 0)

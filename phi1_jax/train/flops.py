@@ -4,7 +4,8 @@ import re
 
 from phi1_jax.config import ModelConfig
 
-# Dense bfloat16 peak of one device in FLOP/s, by words of the name that JAX reports.
+# Dense peak of one device in FLOP/s, by words of the name that JAX reports: in bfloat16, and of
+# a T4, which has none, in float32.
 PEAK_FLOPS = {
     "A100": 312e12,
     "H100 PCIe": 756e12,
@@ -16,7 +17,7 @@ PEAK_FLOPS = {
     "L40": 181e12,
     "L40S": 362e12,
     "RTX 4090": 165e12,
-    "T4": 65e12,
+    "T4": 8.1e12,
     "TPU v4": 275e12,
     "TPU v5 lite": 197e12,
 }
@@ -40,8 +41,13 @@ def flops_per_token(model: ModelConfig, seq_len: int) -> tuple[float, float]:
     return matmuls + 2 * attention, matmuls + attention
 
 
-def peak_flops(device_kind: str) -> float | None:
-    """The peak of a device, or None if it is not in the table or only a slice of one."""
+def peak_flops(device_kind: str, dtype: str) -> float | None:
+    """The peak of a device in float32 or bfloat16; None if it is not in the table or a lesser one.
+
+    JAX multiplies float32 in TF32 where a GPU has it, at half the rate, and in bfloat16 on a TPU.
+    """
     words = set(re.findall(r"\w+", device_kind))
     found = (peak for name, peak in PEAK_FLOPS.items() if words >= set(name.split()))
-    return None if "MIG" in words else next(found, None)
+    peak = None if words & {"MIG", "Laptop", "D"} else next(found, None)
+    is_half = dtype == "float32" and not words & {"T4", "TPU"}
+    return peak / 2 if peak and is_half else peak

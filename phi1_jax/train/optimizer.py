@@ -18,8 +18,8 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     """Gradient clipping by global norm, then the configured optimizer.
 
     Weight decay acts on matrices and the embedding, not on biases and LayerNorms [ours: the paper
-    does not say]. With Muon it acts on these too: optax's muon, whose Adam has the rest, takes no
-    mask for it.
+    does not say]. With Muon it acts on these too: optax's muon, whose Adam (with Nesterov momentum)
+    has the rest, takes no mask for it.
     """
     if config.name == "muon":
         optimizer = muon(
@@ -47,7 +47,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
 
 
 def schedule(config: OptimizerConfig, peak: float, steps: int) -> optax.Schedule:
-    """0 to `peak` over the warm-up, then straight down to the final rate at the last step.
+    """0 to `peak` over the warm-up, then straight down to the final rate, due after the last step.
 
     All of it from step `schedule_start` on; before, the rate is the warm-up's first.
     """

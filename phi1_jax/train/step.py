@@ -230,15 +230,13 @@ def count_micro_batches(config: RunConfig, mesh: Mesh) -> int:
       UserError: the devices do not divide the global batch into whole micro-batches.
     """
     shards = mesh.shape["data"] * mesh.shape["fsdp"]
-    rows = config.data.global_batch_size
-    per_step = (config.micro_batch_size or max(1, rows // shards)) * shards
-    if rows % per_step:
+    rows, micro = config.data.global_batch_size, config.micro_batch_size or 1
+    if rows % (micro * shards):
         raise UserError(
-            f"config field data.global_batch_size={rows} must be a multiple of"
-            f" {per_step}: micro_batch_size={config.micro_batch_size or per_step // shards} rows on"
-            f" {shards} data-parallel devices"
+            f"config field data.global_batch_size={rows} must be a multiple of {micro * shards}:"
+            f" micro_batch_size={config.micro_batch_size} on {shards} data-parallel devices"
         )
-    return rows // per_step
+    return rows // (micro * shards) if config.micro_batch_size else 1
 
 
 def on_device(

@@ -13,6 +13,7 @@ import numpy as np
 
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import flatten, to_dict
+from phi1_jax.model.phi import compute_dtype
 from phi1_jax.run.metrics import MetricsWriter
 from phi1_jax.train.flops import flops_per_token, peak_flops
 from phi1_jax.train.optimizer import schedule
@@ -54,7 +55,8 @@ class TrainMetrics(Hook):
         self._config, self._writer, self._start = config, writer, start
         self._rate = schedule(config.optimizer, config.optimizer.peak_learning_rate, config.steps)
         palm, causal = flops_per_token(config.model, config.data.seq_len)
-        peak = config.peak_tflops * 1e12 or peak_flops(jax.devices()[0].device_kind)
+        kind, dtype = jax.devices()[0].device_kind, compute_dtype(config.model).name
+        peak = config.peak_tflops * 1e12 or peak_flops(kind, dtype)
         self._peak = (peak or 1.0) * n_devices
         self._mfu = {"mfu_palm": palm, "mfu_causal": causal} if peak else {}
         self._pending: list[dict[str, jax.Array]] = []

@@ -79,6 +79,19 @@ def test_a_disk_that_takes_no_more_is_no_traceback(error, said):
     assert "run the same command again" in done.stderr
 
 
+def test_a_device_without_memory_is_no_traceback():
+    text = """
+from phi1_jax.cli import script
+def main(_):
+    import jax.numpy as jnp
+    jnp.zeros(1 << 50).block_until_ready()
+script.run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "memory is full: Out of memory allocating 4503599627370496 bytes; " in done.stderr
+
+
 def test_another_error_of_the_system_keeps_its_traceback():
     text = "from phi1_jax.cli import script\nscript.run(lambda _: open('/nowhere/x'))"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)

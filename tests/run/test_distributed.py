@@ -45,6 +45,25 @@ SLURM = {
             {**SLURM, "SLURM_STEP_NUM_NODES": "1", "SLURM_LOCALID": "1"},
             Membership("gpu007:61441", 2, 1, (1,)),
         ),
+        (
+            {
+                **SLURM,
+                "SLURM_STEP_NUM_NODES": "1",
+                "SLURM_LOCALID": "1",
+                "CUDA_VISIBLE_DEVICES": "0,1",
+            },
+            Membership("gpu007:61441", 2, 1, (1,)),
+        ),
+        # As --gpus-per-task=1 has it: the one that the task sees has the number 0.
+        (
+            {
+                **SLURM,
+                "SLURM_STEP_NUM_NODES": "1",
+                "SLURM_LOCALID": "1",
+                "CUDA_VISIBLE_DEVICES": "0",
+            },
+            Membership("gpu007:61441", 2, 1),
+        ),
         ({**SLURM, **JAX}, Membership("first:1234", 4, 3)),
     ],
 )

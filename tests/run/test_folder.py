@@ -106,6 +106,13 @@ def test_the_state_comes_back(three):
     jax.tree.map(np.testing.assert_array_equal, (params, optimizer), state(6))
 
 
+def test_a_step_that_is_to_be_kept_is_saved(tmp_path):
+    policy = CheckpointConfig(every_steps=4, keep_every_steps=6, keep_steps=(7,))
+    checkpointer = Checkpointer(tmp_path, policy)
+    assert [step for step in range(1, 13) if checkpointer.due(step)] == [4, 6, 7, 8, 12]
+    checkpointer.close()
+
+
 def test_a_failed_save_is_tried_again_once(tmp_path, monkeypatch):
     checkpointer = Checkpointer(tmp_path, CheckpointConfig(every_steps=10, retries=1))
     real = Checkpointer._refuse_full_disk

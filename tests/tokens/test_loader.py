@@ -120,6 +120,18 @@ def test_validation_rows_are_never_trained_on(data, shards, packing):
     assert Loader(works, 0).sources[1].read_validation()[1].any()
 
 
+def test_a_document_that_the_next_row_repeats_is_not_scored(byte_tokenizer, tmp_path):
+    # Two documents fill a row exactly; the second starts the next row.
+    documents = [Document(f"{i}", "a" * (3 + i % 2), "docs") for i in range(80)]
+    write_shards(documents, byte_tokenizer, tmp_path)
+    config = DataConfig(seq_len=8, packing="documents", validation_rows=16)
+    rows = Rows(open_shards(tmp_path), config)
+    trained = rows.starts[rows.trained][:, None] + 1 + np.arange(8)
+    targets = rows.starts[rows.validation][:, None] + 1 + np.arange(8)
+    counts = rows.read_validation()[1]
+    assert counts.sum() > 8 * 4 and not np.isin(targets[counts], trained).any()
+
+
 def test_validation_rows_are_named_that_every_source_bears(byte_tokenizer, tmp_path):
     def source(name, chars, n):
         documents = [Document(f"{name}{i}", "a" * chars, name) for i in range(n)]

@@ -156,13 +156,20 @@ def test_operations_per_token_are_the_published_counts():
         ("NVIDIA L40S", 362),
         ("NVIDIA L40", 181),
         ("NVIDIA RTX A1000", None),
-        ("Tesla T4", 65),
+        ("NVIDIA GeForce RTX 4090", 165),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
+        ("Tesla T4", 8.1),
         ("TPU v5 lite", 197),
         ("cpu", None),
     ],
 )
 def test_a_devices_peak_is_its_own(kind, tflops):
-    assert peak_flops(kind) == (tflops and tflops * 1e12)
+    assert peak_flops(kind, "bfloat16") == (tflops and tflops * 1e12)
+
+
+def test_a_devices_peak_is_that_of_the_dtype():
+    kinds = ("NVIDIA A100-SXM4-80GB", "Tesla T4", "TPU v4", "cpu")
+    assert [peak_flops(kind, "float32") for kind in kinds] == [156e12, 8.1e12, 275e12, None]
 
 
 def test_muons_state_lies_where_its_parameters_lie(run_config):
