@@ -21,6 +21,7 @@ from phi1_jax.files import cache_folder, make_cache_folder, read_json_if_whole, 
 
 _MAX_BYTES = 1 << 30  # unpacked
 _PIP = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--retries=1"]
+_PIP += ["--no-input"]  # an index that wants a password would ask for it where nobody sees it
 _UNREACHABLE = re.compile(r"retrying|resolv|connection|proxy|timed? ?out|ssl", re.I)
 
 

@@ -1,8 +1,11 @@
 import hashlib
+import http.server
 import json
+import os
 import shutil
 import stat
 import subprocess
+import threading
 import zipfile
 
 import pytest
@@ -82,6 +85,36 @@ def test_a_source_archive_is_refused_and_its_setup_not_run(index, tmp_path):
     with pytest.raises(UserError, match=r"has no wheel of this version .*source archives are not"):
         fetch_package("pip:demo==2.0")
     assert not (tmp_path / "ran").exists()
+
+
+def test_an_index_that_wants_a_password_is_not_waited_for(index, monkeypatch):
+    """pip asks on what it writes to, which is captured: nobody would see the question."""
+
+    class WantsPassword(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="index"')
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), WantsPassword)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+    keyboard, nobody = os.pipe()
+    started = packages.subprocess.run
+    monkeypatch.setattr(
+        packages.subprocess, "run", lambda *a, **k: started(*a, **k, stdin=keyboard, timeout=100)
+    )
+    with pytest.raises(UserError, match="has no wheel of this version"):
+        fetch_package("pip:demo==4.0")
+    server.shutdown()
+    server.server_close()
+    for end in (keyboard, nobody):
+        os.close(end)
 
 
 def test_what_is_missing_is_said_in_one_line(index, monkeypatch):
