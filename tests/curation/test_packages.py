@@ -58,6 +58,14 @@ def test_the_python_of_a_wheel_is_read_with_its_licence_and_checksum(index, monk
         assert parse_source("again=pip:demo==1.0").path == source.path
     with pytest.raises(UserError, match=r"has SHA-256 .*, not 00ff; delete .*pip-demo==1\.0\.json"):
         fetch_package("pip:demo==1.0", "00ff")
+    with monkeypatch.context() as moved:
+        (tmp_path / "cache").rename(tmp_path / "moved")
+        moved.setenv("XDG_CACHE_HOME", str(tmp_path / "moved"))
+        moved.setattr(packages.subprocess, "run", pytest.fail)
+        assert fetch_package("pip:demo==1.0").folder.is_relative_to(tmp_path / "moved")
+    (tmp_path / "moved").rename(tmp_path / "cache")
+    shutil.rmtree(source.path)  # without its record
+    assert parse_source("pip:demo==1.0").path.is_dir()
     [record] = tmp_path.glob("cache/**/pip-demo==1.0.json")
     record.write_bytes(b'{"folder')  # as a power cut may leave it: fetched again
     assert parse_source("pip:demo==1.0").path == source.path
