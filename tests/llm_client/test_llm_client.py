@@ -59,6 +59,9 @@ def test_each_request_gets_its_own_reply_and_is_sent_once(tmp_path):
         assert len(server.bodies) == 30
         sent = server.bodies[0]
         assert (sent["temperature"], sent["max_tokens"], sent["seed"]) == (0.5, 7, 3)
+        refused = {"send_temperature": False, "send_seed": False}
+        ask(server, tmp_path / "d", requests[:1], **refused)
+        assert not {"temperature", "seed"} & server.bodies.pop().keys()
         again = ask(server, tmp_path / "c", requests, api_key_env="NOT_SET")  # nor is a key needed
         assert len(server.bodies) == 30
     assert all(reply.cached and reply.usage.input_tokens == 10 for _, reply in again)
