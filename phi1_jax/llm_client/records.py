@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -45,7 +45,7 @@ class ChatRequest:
 
     def key(self, model: str) -> str:
         """Identity in the cache: SHA-256 of the model, the messages and every parameter."""
-        fields = json.dumps([model, asdict(self)], sort_keys=True, ensure_ascii=True)
+        fields = json.dumps([model, vars(self)], sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(fields.encode()).hexdigest()
 
     def __hash__(self) -> int:
