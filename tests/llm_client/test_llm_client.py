@@ -424,13 +424,17 @@ def test_budget_is_a_hard_stop_that_counts_what_is_in_flight(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_try_without_an_answer_stays_in_the_books_at_its_maximum(tmp_path):
+def test_a_try_without_an_answer_stays_in_the_books_at_its_maximum(tmp_path, capsys):
     (request,) = numbered(1)
     with Server(lambda body: completion("late", delay_s=3.0)) as server:
         worst = LanguageModelConfig("m", **PRICES).max_usd(request)
         with pytest.raises(UserError, match="--budget_usd"):
             ask(server, tmp_path / "c", [request], timeout_s=0.5, **PRICES, budget_usd=2.5 * worst)
         assert len(server.bodies) == 2
+        told = "warning: no reply within --request_timeout_s=0.5; each such try may be billed"
+        assert capsys.readouterr().err.count(told) == 1
+        with pytest.raises(UserError, match=r"the last: no reply within --request_timeout_s=0\.5"):
+            ask(server, tmp_path / "d", [request], timeout_s=0.5, max_retries=0)
 
 
 def test_estimate_sends_nothing_and_knows_what_is_cached(tmp_path):
