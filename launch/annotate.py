@@ -87,7 +87,8 @@ def main(argv: Sequence[str]) -> None:
     if model:
         inputs |= {**model.settings.identity, "prompt": annotate.SYSTEM}
         if api.DRY_RUN.value:
-            sampled = annotate.sample(lambda: read(SkipLog()), N.value)
+            skip = SkipLog()
+            sampled = annotate.sample(lambda: read(skip), N.value)
             print(model.estimate(map(annotate.request_for, sampled)))
             return
 

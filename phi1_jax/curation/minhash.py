@@ -47,7 +47,7 @@ _REPLACED = re.compile(r"\{([^{}]*)\}")
 _ESCAPE = re.compile(
     r"\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([0-7]{1,3})|([\s\S]))"
 )
-_ESCAPED = dict(zip("abfnrtv\n", "\a\b\f\n\r\t\v", strict=False)) | {"\n": ""}
+_ESCAPED = dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True)) | {"\n": ""}
 _KEYWORDS = frozenset(keyword.kwlist)
 _BUILTINS = frozenset(dir(builtins))
 _NAME, _ATTRIBUTE = 1, 2
