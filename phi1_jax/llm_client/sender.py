@@ -139,7 +139,8 @@ class Sender:
             if n_tries < settings.max_retries:
                 if wait_s is not None:
                     self._not_before = max(self._not_before, time.monotonic() + wait_s)
-                await asyncio.sleep(back_off_s(n_tries, random.random()) if not wait_s else 0)
+                # Beside a Retry-After too: else all would come at once again when it ends.
+                await asyncio.sleep(back_off_s(n_tries, random.random()))
         return ChatReply(f"{problem} ({settings.max_retries + 1} tries)", "error")
 
     async def _post(self, key: str, request: ChatRequest) -> bytes:

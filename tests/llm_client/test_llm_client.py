@@ -123,6 +123,26 @@ def test_retry_after_holds_all_requests_back(tmp_path):
     assert 0.95 <= gaps[0] < 3 and min(gaps[1:]) < 0.9
 
 
+@pytest.mark.slow
+def test_a_rate_limit_costs_no_reply(tmp_path, monkeypatch):
+    """Two replies in a quarter of a second, for eight requests at once."""
+    monkeypatch.setattr(sender, "FIRST_DELAY_S", 0.2)
+    lock, window = threading.Lock(), [0.0, 0]
+
+    def answer(body):
+        with lock:
+            if time.monotonic() - window[0] >= 0.25:
+                window[:] = time.monotonic(), 0
+            window[1] += 1
+            full = window[1] > 2
+        time.sleep(0.1)  # meanwhile the others are on their way
+        return failure(429, headers={"Retry-After": "0.15"}) if full else "fine"
+
+    with Server(answer) as server:
+        done = ask(server, tmp_path / "c", numbered(24), concurrency=8, max_retries=6)
+    assert {reply.text for _, reply in done} == {"fine"}
+
+
 def test_delays():
     soon = email.utils.formatdate(time.time() + 30, usegmt=True)
     assert 28 < sender.retry_after_s(soon) <= 30
