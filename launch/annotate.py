@@ -85,12 +85,10 @@ def main(argv: Sequence[str]) -> None:
         inputs["label_range"] = LABEL_RANGE.value
     model = api.open_language_model(output) if ANNOTATOR.value == "api" else None
     if model:
-        settings = model.settings
-        inputs |= {"model": settings.model, "base_url": settings.base_url}
-        inputs["thinking_tokens"] = settings.thinking_tokens
-        inputs["prompt"] = annotate.SYSTEM
+        inputs |= {**model.settings.identity, "prompt": annotate.SYSTEM}
         if api.DRY_RUN.value:
-            sampled = annotate.sample(lambda: read(SkipLog()), N.value)
+            skip = SkipLog()
+            sampled = annotate.sample(lambda: read(skip), N.value)
             print(model.estimate(map(annotate.request_for, sampled)))
             return
 

@@ -63,7 +63,7 @@ FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of ot
 TOPICS = flags.DEFINE_string(
     "topics", None, "api: a topic tree of your own, JSON as phi1_jax/synthesis/course.json."
 )
-TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "api: of sampling; negative: not sent.")
+TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "api: of sampling.", 0)
 N_BENCHMARK = flags.DEFINE_integer("n_benchmark", 200, "offline: held-out problems.", 1, 2000)
 
 
@@ -121,22 +121,12 @@ def run_api(output: Path) -> None:
             ) | {"sandbox": sandbox.backend, **model.report()}
 
     with language_model.open_language_model(output) as model:
-        teacher = APITeacher(model, TEMPERATURE.value if TEMPERATURE.value >= 0 else None)
+        teacher = APITeacher(model, TEMPERATURE.value)
         for name, plan in (("textbook sections", textbooks), ("exercises", exercises)):
             print(f"{name}: {model.estimate(map(teacher.completion, plan))}", flush=True)
         if not language_model.DRY_RUN.value:
-            settings = model.settings
-            run(
-                output,
-                {
-                    "model": settings.model,
-                    "base_url": settings.base_url,
-                    "thinking_tokens": settings.thinking_tokens,
-                    "temperature": teacher.temperature,
-                    "topics": tree,
-                },
-                work,
-            )
+            asked = {**model.settings.identity, "temperature": teacher.temperature, "topics": tree}
+            run(output, asked, work)
 
 
 def run_public(output: Path) -> None:

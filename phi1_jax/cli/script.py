@@ -112,8 +112,10 @@ def _why_unwritable(error: Exception) -> str:
     full = "the disk is full"
     if isinstance(error, OSError) and error.errno in _DISK:
         return full if error.errno == errno.ENOSPC else os.strerror(error.errno)
-    # As NumPy's tofile says it, and libraries in Rust.
-    says = r"\d+ requested and \d+ written|No space left on device"
+    if "disk I/O error" in str(error):
+        return "disk I/O error, or over a quota"  # SQLite has one error for both
+    # As NumPy's tofile says it, libraries in Rust, and SQLite.
+    says = r"\d+ requested and \d+ written|No space left on device|disk is full"
     return full if re.search(says, str(error)) else ""
 
 

@@ -21,6 +21,7 @@ from phi1_jax.files import cache_folder, make_cache_folder, read_json_if_whole, 
 
 _MAX_BYTES = 1 << 30  # unpacked
 _PIP = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--retries=1"]
+_PIP += ["--no-input"]  # an index that wants a password would ask for it where nobody sees it
 _UNREACHABLE = re.compile(r"retrying|resolv|connection|proxy|timed? ?out|ssl", re.I)
 
 
@@ -56,14 +57,14 @@ def fetch_package(name: str, sha256: str = "") -> Package:
         example = "apt:python3.11-doc" if kind == "apt" else "pip:toolz==1.2.0"
         raise UserError(f"--source={name}: give one version, such as {example}")
     cache = cache_folder() / "packages"
-    record = cache / f"{kind}-{spec}.json"
-    if found := read_json_if_whole(record):
-        package = Package(**{**found, "folder": Path(found["folder"])})
+    record, target = cache / f"{kind}-{spec}.json", cache / f"{kind}-{spec}"
+    if (found := read_json_if_whole(record)) and target.is_dir():
+        package = Package(**{**found, "folder": target})  # the cache may have moved since
     else:
         make_cache_folder(cache)
         with tempfile.TemporaryDirectory(dir=cache) as folder:
-            package = _fetch(name, spec, cache / f"{kind}-{spec}", Path(folder))
-        write_json(record, {**asdict(package), "folder": str(package.folder)})
+            package = _fetch(name, spec, target, Path(folder))
+        write_json(record, {**asdict(package), "folder": target.name})
     if sha256 and package.sha256 != sha256:
         raise UserError(
             f"--source={name}: its archive has SHA-256 {package.sha256}, not {sha256}; delete "

@@ -22,7 +22,7 @@ from datatrove.utils.hashing import HashConfig
 from datatrove.utils.word_tokenizers import WhitespaceTokenizer
 
 SHINGLE_TOKENS = 8
-# Included with probability 1 - (1 - s^8)^14 at similarity s: .36 at .65, .92 at .8, .9997 at .9.
+# Included with probability 1 - (1 - s^8)^14 at similarity s: .36 at .65, .92 at .8, .9996 at .9.
 # In the standard library planted near duplicates lie above .8, different files below .66.
 MINHASH = MinhashConfig(
     n_grams=SHINGLE_TOKENS,
@@ -47,7 +47,7 @@ _REPLACED = re.compile(r"\{([^{}]*)\}")
 _ESCAPE = re.compile(
     r"\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([0-7]{1,3})|([\s\S]))"
 )
-_ESCAPED = dict(zip("abfnrtv\n", "\a\b\f\n\r\t\v", strict=False)) | {"\n": ""}
+_ESCAPED = dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True)) | {"\n": ""}
 _KEYWORDS = frozenset(keyword.kwlist)
 _BUILTINS = frozenset(dir(builtins))
 _NAME, _ATTRIBUTE = 1, 2

@@ -6,7 +6,6 @@ import io
 import os
 import platform
 import re
-import sys
 import sysconfig
 import tokenize
 from collections import Counter
@@ -30,7 +29,7 @@ from phi1_jax.corpus.documents import (
 from phi1_jax.corpus.packages import fetch_package
 from phi1_jax.corpus.records import Skip
 from phi1_jax.corpus.syntax import parse_python
-from phi1_jax.curation.hub import Hub, parse_hub, stream_rows
+from phi1_jax.curation.hub import Hub, count_hub_files, parse_hub, stream_rows
 from phi1_jax.errors import UserError
 
 STDLIB = "stdlib"
@@ -217,9 +216,9 @@ def check_source(source: Source) -> None:
 
 
 def count_files(source: Source) -> int:
-    """How many parts a source can be split into; a data set that is streamed has no limit."""
+    """How many parts a source can be split into."""
     if source.hub is not None:
-        return sys.maxsize
+        return count_hub_files(source.hub)
     return len(list_files(source.path, source.kind) if source.path else _library_files())
 
 

@@ -189,7 +189,7 @@ def grade(
         **_percent(grades),
         "model": model.settings.model,
         "n_grades": n_grades,
-        "temperature": temperature,
+        "temperature": temperature if model.settings.send_temperature else None,
         "mean_variance": float(np.mean(variances)) if variances else None,
         "n_solutions": len(solved),
         "n_solutions_without_a_grade": sum(not row["grades"] for row in rows),

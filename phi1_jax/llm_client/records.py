@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -23,7 +23,7 @@ class ChatRequest:
 
     Attributes:
       messages: ({"role": ..., "content": ...}, ...).
-      temperature: None leaves the choice to the endpoint (some models refuse the parameter).
+      temperature: None leaves the choice to the endpoint.
       max_tokens: the longest reply; it also bounds what the request can cost.
       seed: tells apart requests that agree in all else; sent along when it is given.
     """
@@ -45,7 +45,7 @@ class ChatRequest:
 
     def key(self, model: str) -> str:
         """Identity in the cache: SHA-256 of the model, the messages and every parameter."""
-        fields = json.dumps([model, asdict(self)], sort_keys=True, ensure_ascii=True)
+        fields = json.dumps([model, vars(self)], sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(fields.encode()).hexdigest()
 
     def __hash__(self) -> int:
@@ -154,6 +154,7 @@ class LanguageModelConfig:
       max_tokens_parameter: newer models of OpenAI want "max_completion_tokens".
       thinking_tokens: how much longer a reply may be, for a model that thinks before it answers.
       send_seed: some endpoints refuse the parameter; in the cache seeds count all the same.
+      send_temperature: models that think may refuse the parameter, as those of OpenAI do.
     Raises:
       UserError: a field out of range; the message names its flag.
     """
@@ -170,6 +171,7 @@ class LanguageModelConfig:
     max_tokens_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     thinking_tokens: int = bounded(0, ge=0)
     send_seed: bool = True
+    send_temperature: bool = True
 
     def __post_init__(self) -> None:
         if not self.model:
@@ -188,6 +190,12 @@ class LanguageModelConfig:
             )
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What of it a stage is told apart by: who is asked, and what for."""
+        names = ("model", "base_url", "thinking_tokens", "send_temperature")
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def priced(self) -> bool:
         return self.usd_per_million_input + self.usd_per_million_output > 0
 
@@ -200,7 +208,9 @@ class LanguageModelConfig:
 
     def as_sent(self, request: ChatRequest) -> ChatRequest:
         """With room to think: what is sent, paid for and looked up in the cache."""
-        return replace(request, max_tokens=request.max_tokens + self.thinking_tokens)
+        temperature = request.temperature if self.send_temperature else None
+        max_tokens = request.max_tokens + self.thinking_tokens
+        return replace(request, temperature=temperature, max_tokens=max_tokens)
 
     def max_usd(self, request: ChatRequest) -> float:
         """What one try can cost at most."""

@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import random
+import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -57,6 +58,7 @@ class Sender:
             raise UserError("--base_url: needs openai: pip install 'phi1_jax[api]'") from error
         self._settings, self._cache, self._openai = settings, cache, openai
         self._secret = _read_key(settings.api_key_env)
+        self._warned = False
         self._not_before = 0.0  # of time.monotonic: when a Retry-After ends, for all requests
         # Its own retries are off: each try must be in the books, and its Retry-After limits and
         # delays differ between releases.
@@ -120,6 +122,9 @@ class Sender:
                 if type(cause).__name__ in _NOT_BILLED:
                     cache.end(number, 0.0)
                 problem = f"no reply: {type(cause).__name__} {self._masked(cause)}".strip()
+                if isinstance(error, TimeoutError) or type(cause).__name__ == "ReadTimeout":
+                    problem = f"no reply within --request_timeout_s={settings.timeout_s:g}"
+                    self._warn_once(problem)
             number = None
             if status != 200:
                 problem = f"HTTP {status}: {problem}"
@@ -134,7 +139,8 @@ class Sender:
             if n_tries < settings.max_retries:
                 if wait_s is not None:
                     self._not_before = max(self._not_before, time.monotonic() + wait_s)
-                await asyncio.sleep(back_off_s(n_tries, random.random()) if not wait_s else 0)
+                # Beside a Retry-After too: else all would come at once again when it ends.
+                await asyncio.sleep(back_off_s(n_tries, random.random()))
         return ChatReply(f"{problem} ({settings.max_retries + 1} tries)", "error")
 
     async def _post(self, key: str, request: ChatRequest) -> bytes:
@@ -152,6 +158,13 @@ class Sender:
             **parameters,
         )
         return response.content
+
+    def _warn_once(self, problem: str) -> None:
+        """At the first: with its other tries a request of a slow model may fail for an hour."""
+        if not self._warned:
+            advice = "each such try may be billed: give a slow model more time"
+            print(f"warning: {problem}; {advice}", file=sys.stderr)
+        self._warned = True
 
     def _masked(self, error: object) -> str:
         text = " ".join(str(error).encode("utf-8", "replace").decode().split())[:500]

@@ -15,10 +15,10 @@ class APITeacher:
 
     Attributes:
       name: "api:" and the model's name; it is noted with every document.
-      temperature: of sampling; None leaves it to the endpoint.
+      temperature: of sampling.
     """
 
-    def __init__(self, model: LanguageModel, temperature: float | None = 1.0):
+    def __init__(self, model: LanguageModel, temperature: float = 1.0):
         self.name = f"api:{model.settings.model}"
         self.temperature = temperature
         self._model = model

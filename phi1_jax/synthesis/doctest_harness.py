@@ -128,7 +128,8 @@ def inputs(function: Any, seen: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """
     if not seen:
         kinds = [kind for name, kind in function.__annotations__.items() if name != "return"]
-        if len(kinds) != function.__code__.co_argcount or not kinds:
+        code = getattr(function, "__wrapped__", function).__code__  # under lru_cache, say
+        if len(kinds) != code.co_argcount or not kinds:
             return []
         choices = [_BY_ANNOTATION.get(getattr(kind, "__origin__", kind)) for kind in kinds]
         return list(zip(*choices, strict=True))[:MAX_INPUTS] if all(choices) else []

@@ -17,7 +17,7 @@ _OTHER = {ast.Add: "-", ast.Sub: "+", ast.Mult: "+", ast.Mod: "//", ast.FloorDiv
 _NAMES = {
     "min": "max", "max": "min", "sum": "len", "any": "all", "all": "any", "upper": "lower",
     "lower": "upper", "startswith": "endswith", "endswith": "startswith", "True": "False",
-    "False": "True", "and": "or", "or": "and",
+    "False": "True",
 }  # fmt: skip
 
 

@@ -97,14 +97,14 @@ def read_topics(path: Path) -> Topics:
     given = read_json(path, ("audiences", "areas"), f"{COURSE} is an example")
     try:
         areas = {name: Area(**_tuples(fields)) for name, fields in given["areas"].items()}
-        topics = Topics(areas, tuple(given["audiences"]))
+        topics = Topics(areas, **_tuples({"audiences": given["audiences"]}))
     except (TypeError, AttributeError) as error:
         raise UserError(f"--topics={path}: {error}; {COURSE} is an example") from None
     if not (topics.leaves and topics.audiences):
         raise UserError(f"--topics={path}: has no topic or no audience")
     for name, area in areas.items():
-        if not area.function_names:
-            raise UserError(f"--topics={path}: area {name!r} has no verbs or no nouns")
+        if not (area.topics and area.function_names):
+            raise UserError(f"--topics={path}: area {name!r} has no topics, no verbs or no nouns")
         for function in area.function_names:
             if not function.isidentifier():
                 raise UserError(f"--topics={path}: {function!r} of {name!r} is not a function name")

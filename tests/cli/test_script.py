@@ -67,12 +67,15 @@ def test_help_that_nobody_reads_is_no_error():
         ("OSError(28, 'No space left on device')", "a file cannot be written: the disk is full"),
         ("OSError(28, 'x', 'runs/a')", "runs/a cannot be written: the disk is full"),
         ("OSError('12800 requested and 5072 written')", "the disk is full"),
+        ("OperationalError('database or disk is full')", "the disk is full"),
+        ("OperationalError('disk I/O error')", "disk I/O error, or over a quota"),
         ("OSError(27, 'x')", "a file cannot be written: File too large"),
         ("OSError(30, 'x', 'a')", "a cannot be written: Read-only file system"),
     ],
 )
 def test_a_disk_that_takes_no_more_is_no_traceback(error, said):
-    text = f"from phi1_jax.cli import script\ndef main(_): raise {error}\nscript.run(main)"
+    imports = "from sqlite3 import OperationalError\nfrom phi1_jax.cli import script"
+    text = f"{imports}\ndef main(_): raise {error}\nscript.run(main)"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: ") and said in done.stderr

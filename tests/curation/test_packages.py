@@ -1,8 +1,11 @@
 import hashlib
+import http.server
 import json
+import os
 import shutil
 import stat
 import subprocess
+import threading
 import zipfile
 
 import pytest
@@ -55,6 +58,14 @@ def test_the_python_of_a_wheel_is_read_with_its_licence_and_checksum(index, monk
         assert parse_source("again=pip:demo==1.0").path == source.path
     with pytest.raises(UserError, match=r"has SHA-256 .*, not 00ff; delete .*pip-demo==1\.0\.json"):
         fetch_package("pip:demo==1.0", "00ff")
+    with monkeypatch.context() as moved:
+        (tmp_path / "cache").rename(tmp_path / "moved")
+        moved.setenv("XDG_CACHE_HOME", str(tmp_path / "moved"))
+        moved.setattr(packages.subprocess, "run", pytest.fail)
+        assert fetch_package("pip:demo==1.0").folder.is_relative_to(tmp_path / "moved")
+    (tmp_path / "moved").rename(tmp_path / "cache")
+    shutil.rmtree(source.path)  # without its record
+    assert parse_source("pip:demo==1.0").path.is_dir()
     [record] = tmp_path.glob("cache/**/pip-demo==1.0.json")
     record.write_bytes(b'{"folder')  # as a power cut may leave it: fetched again
     assert parse_source("pip:demo==1.0").path == source.path
@@ -82,6 +93,36 @@ def test_a_source_archive_is_refused_and_its_setup_not_run(index, tmp_path):
     with pytest.raises(UserError, match=r"has no wheel of this version .*source archives are not"):
         fetch_package("pip:demo==2.0")
     assert not (tmp_path / "ran").exists()
+
+
+def test_an_index_that_wants_a_password_is_not_waited_for(index, monkeypatch):
+    """pip asks on what it writes to, which is captured: nobody would see the question."""
+
+    class WantsPassword(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="index"')
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), WantsPassword)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+    keyboard, nobody = os.pipe()
+    started = packages.subprocess.run
+    monkeypatch.setattr(
+        packages.subprocess, "run", lambda *a, **k: started(*a, **k, stdin=keyboard, timeout=100)
+    )
+    with pytest.raises(UserError, match="has no wheel of this version"):
+        fetch_package("pip:demo==4.0")
+    server.shutdown()
+    server.server_close()
+    for end in (keyboard, nobody):
+        os.close(end)
 
 
 def test_what_is_missing_is_said_in_one_line(index, monkeypatch):

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import itertools
 import json
 import sys
 import sysconfig
@@ -227,10 +228,15 @@ def test_a_hub_data_set_and_its_copy_on_disk_give_the_same_documents(table):
     about = {"columns": COLUMNS, "where": {"language": "Python"}}
     streamed = Source("code", hub=Hub(str(table)), **about)
     copied = Source("code", table, **about)
-    for n_parts in (1, 2, 3):
+    assert count_files(streamed) == count_files(copied) == 3
+    for n_parts in (1, 2, 3, 4):
         found = []
         for source in (streamed, copied):
             parts = [read(source, part, n_parts) for part in range(n_parts)]
+            ids = [[d.id[0] for d in part] for part, _ in parts]
+            assert not any(
+                set(a) & set(b) for a, b in itertools.combinations(ids, 2)
+            )  # whole files
             found.append(sorted((d for part, _ in parts for d in part), key=lambda d: d.id))
             reasons = sorted(reason for _, told in parts for _, reason in told)
             assert reasons == ["null_text"] * 3 + ["other_language"] * 3
@@ -261,6 +267,11 @@ def test_wrong_columns_and_empty_sources_stop_the_run_with_what_there_is(table, 
         check_source(Source("s", table, columns=COLUMNS, where={"language": "Lisp"}))
     with pytest.raises(UserError, match=r"hub:.*nowhere"):
         check_source(Source("s", hub=Hub(str(tmp_path / "nowhere"))))
+    program = tmp_path / "program"
+    program.mkdir()
+    (program / "program.py").write_text("import datasets\n")
+    with pytest.raises(UserError, match=r"hub:.*found program\.py \(download its files of data"):
+        check_source(Source("s", hub=Hub(str(program))))
     pyarrow.parquet.write_table(pyarrow.table({"blob_id": ["1"]}), tmp_path / "edu.parquet")
     with pytest.raises(UserError, match="it has blob_id; its text must be fetched from Software"):
         check_source(Source("edu", tmp_path / "edu.parquet"))

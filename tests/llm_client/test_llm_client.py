@@ -59,6 +59,9 @@ def test_each_request_gets_its_own_reply_and_is_sent_once(tmp_path):
         assert len(server.bodies) == 30
         sent = server.bodies[0]
         assert (sent["temperature"], sent["max_tokens"], sent["seed"]) == (0.5, 7, 3)
+        refused = {"send_temperature": False, "send_seed": False}
+        ask(server, tmp_path / "d", requests[:1], **refused)
+        assert not {"temperature", "seed"} & server.bodies.pop().keys()
         again = ask(server, tmp_path / "c", requests, api_key_env="NOT_SET")  # nor is a key needed
         assert len(server.bodies) == 30
     assert all(reply.cached and reply.usage.input_tokens == 10 for _, reply in again)
@@ -118,6 +121,26 @@ def test_retry_after_holds_all_requests_back(tmp_path):
         ask(server, tmp_path / "c", numbered(4), concurrency=1)
         gaps = [b - a for a, b in itertools.pairwise(server.times)]
     assert 0.95 <= gaps[0] < 3 and min(gaps[1:]) < 0.9
+
+
+@pytest.mark.slow
+def test_a_rate_limit_costs_no_reply(tmp_path, monkeypatch):
+    """Two replies in a quarter of a second, for eight requests at once."""
+    monkeypatch.setattr(sender, "FIRST_DELAY_S", 0.2)
+    lock, window = threading.Lock(), [0.0, 0]
+
+    def answer(body):
+        with lock:
+            if time.monotonic() - window[0] >= 0.25:
+                window[:] = time.monotonic(), 0
+            window[1] += 1
+            full = window[1] > 2
+        time.sleep(0.1)  # meanwhile the others are on their way
+        return failure(429, headers={"Retry-After": "0.15"}) if full else "fine"
+
+    with Server(answer) as server:
+        done = ask(server, tmp_path / "c", numbered(24), concurrency=8, max_retries=6)
+    assert {reply.text for _, reply in done} == {"fine"}
 
 
 def test_delays():
@@ -421,13 +444,17 @@ def test_budget_is_a_hard_stop_that_counts_what_is_in_flight(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_try_without_an_answer_stays_in_the_books_at_its_maximum(tmp_path):
+def test_a_try_without_an_answer_stays_in_the_books_at_its_maximum(tmp_path, capsys):
     (request,) = numbered(1)
     with Server(lambda body: completion("late", delay_s=3.0)) as server:
         worst = LanguageModelConfig("m", **PRICES).max_usd(request)
         with pytest.raises(UserError, match="--budget_usd"):
             ask(server, tmp_path / "c", [request], timeout_s=0.5, **PRICES, budget_usd=2.5 * worst)
         assert len(server.bodies) == 2
+        told = "warning: no reply within --request_timeout_s=0.5; each such try may be billed"
+        assert capsys.readouterr().err.count(told) == 1
+        with pytest.raises(UserError, match=r"the last: no reply within --request_timeout_s=0\.5"):
+            ask(server, tmp_path / "d", [request], timeout_s=0.5, max_retries=0)
 
 
 def test_estimate_sends_nothing_and_knows_what_is_cached(tmp_path):

@@ -96,6 +96,9 @@ def test_a_tree_of_your_own(tmp_path):
         ('{"audiences": ["a"], "areas": {"s": {"topic": ["case"]}}}', "topic"),
         ('{"audiences": ["a"], "areas": {"s": {"topics": ["t"], "verbs": [], "nouns": ["n"]}}}',
          "no verbs"),
+        ('{"audiences": "beginners", "areas": {}}', "'audiences' must be a list of texts"),
+        ('{"audiences": ["a"], "areas": {"s": {"topics": ["t"], "verbs": ["v"], "nouns": ["n"]},'
+         '"z": {"topics": [], "verbs": ["v"], "nouns": ["n"]}}}', "area 'z' has no topics"),
         ('{"audiences": ["a"], "areas": {"s": {"topics": ["t"], "verbs": ["a b"], "nouns": ["n"]'
          "}}}", "'a b_n'"),
     ],
