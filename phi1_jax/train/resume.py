@@ -165,13 +165,13 @@ def start(
     if not config.init_from:
         return 0, trainer.init(), {}
     source = OpenModel(config.init_from)
-    for name in MEANING:
-        ours, theirs = getattr(config.model, name), getattr(source.config, name)
-        if ours != theirs:
-            raise UserError(
-                f"config field model.{name}={ours} differs from {theirs} in init_from="
-                f"{config.init_from}; make them equal"
-            )
+    pairs = [(name, getattr(config.model, name), getattr(source.config, name)) for name in MEANING]
+    if wrong := [pair for pair in pairs if pair[1] != pair[2]]:
+        differences = ", ".join(f"model.{name}={ours}" for name, ours, _ in wrong)
+        flags = " ".join(f"--config.model.{name}={theirs}" for name, _, theirs in wrong)
+        raise UserError(
+            f"config differs in {differences} from init_from={config.init_from}; give {flags}"
+        )
     if _tokenizer_of(source.path) not in (identity["data.tokenizer"], None):
         raise UserError(
             f"config field init_from={config.init_from}: trained with another tokenizer than the"
