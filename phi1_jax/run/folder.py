@@ -84,6 +84,8 @@ def read_config(run_dir: Path) -> dict[str, Any]:
         folder, step = split_step(str(run_dir))  # as evaluate.py and init_from take it
         if step is not None and (folder / CONFIG).is_file():
             hint = f"; for step {step} of {folder} give --step={step}"
+        elif run_dir.absolute().parent.name == CHECKPOINTS and run_dir.name.isdecimal():
+            hint = f"; a step is named as {run_dir.parent.parent}@{run_dir.name}"
         raise UserError(f"{run_dir} is not a run's folder: it has no {CONFIG}{hint}")
     values = read_json(run_dir / CONFIG)
     if is_hugging_face(run_dir):

@@ -462,3 +462,5 @@ def test_a_step_in_the_name_of_a_folder_is_answered_with_the_flag(tmp_path):
     (tmp_path / "run" / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"for step 8 of .*/run give --step=8"):
         run_folder.read_config(tmp_path / "run@8")
+    with pytest.raises(UserError, match=r"a step is named as .*/run@8$"):
+        run_folder.read_config(tmp_path / "run" / "checkpoints" / "8")
