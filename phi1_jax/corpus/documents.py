@@ -428,7 +428,7 @@ def _missing_column(origin: str, column: str, record: Mapping[str, Any]) -> User
     )
     hint = "say which it is with --columns=text=NAME,id=NAME"
     if column == "text":
-        hint += ", or write exercises as prompt and solution"
+        hint += ", or of exercises with --columns=prompt=NAME,solution=NAME"
     if "blob_id" in record:
         hint = "its text must be fetched from Software Heritage by blob_id first"
     return UserError(f"{origin}: no column {column!r}; it has {plain(have)}; {hint}")
