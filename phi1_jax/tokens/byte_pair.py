@@ -67,7 +67,10 @@ class BytePairTokenizer:
         self.vocab_size = max(self.ids.values(), default=-1) + 1
         self.fingerprint = hashlib.sha256(tokenizer_json).hexdigest()
         if end_of_text not in self.ids:
-            raise UserError(f"{TOKENIZER_JSON} has no {end_of_text}, which ends every document")
+            raise UserError(
+                f"{TOKENIZER_JSON} has no {end_of_text}, which ends every document; add it as a"
+                " special token, or name another as eos_token in tokenizer_config.json"
+            )
         self.eot_id = self.ids[end_of_text]
         self._special_ids.add(self.eot_id)
         self.stop_ids = frozenset(map(int, stop_ids)) or frozenset({self.eot_id})

@@ -19,13 +19,15 @@ def find_tokenizer(place: Path | str) -> Path:
 
 
 def load_tokenizer(place: Path | str) -> Tokenizer:
-    """Loads what `save` wrote, into a folder or a run's; or the tokenizer of a Hugging Face folder.
+    """Loads what `save` wrote, into a folder or a run's; or a Hugging Face folder's, as
+    `tokenizer.save_pretrained` writes it too.
 
     Raises:
       UserError: no tokenizer there, or a model file that is not the one that was saved.
     """
     folder = find_tokenizer(place)
-    if is_hugging_face(folder):
+    alone = (folder / TOKENIZER_JSON).is_file() and not (folder / INFO).exists()
+    if alone or is_hugging_face(folder):
         return read_tokenizer(folder)
     try:
         info = parse_json((folder / INFO).read_text(encoding="utf-8"))
@@ -33,7 +35,9 @@ def load_tokenizer(place: Path | str) -> Tokenizer:
         model = (folder / name).read_bytes()
         expected = info["fingerprint"]
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{folder}: no tokenizer here ({Path(error.filename).name})") from error
+        raise UserError(
+            f"{folder}: no tokenizer here; name a folder with {INFO}, of ours, or {TOKENIZER_JSON}"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / INFO}: damaged; train the tokenizer again") from error
     if hashlib.sha256(model).hexdigest() != expected:

@@ -177,6 +177,21 @@ def test_a_tokenizer_that_composes_accents_as_qwens_does(gpt2_like, tmp_path):
         write_shards([Document("mine", "X", "s")], read_tokenizer(tmp_path), tmp_path / "lower")
 
 
+def test_a_tokenizer_of_ones_own_needs_no_model_beside_it(gpt2_like, tmp_path):
+    content = codegen(*gpt2_like).tokenizer_json.replace(b"<|endoftext|>", b"</s>")
+    (tmp_path / "tokenizer.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"has no <\|endoftext\|>.* as eos_token in"):
+        load_tokenizer(tmp_path)
+    write(tmp_path, "tokenizer_config", {"eos_token": "</s>"})  # as save_pretrained writes both
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.eot_id == tokenizer.ids["</s>"]
+    save_for_training(tmp_path, tmp_path / "run" / "tokenizer")
+    in_run = load_tokenizer(tmp_path / "run")
+    assert (in_run.fingerprint, in_run.eot_id) == (tokenizer.fingerprint, tokenizer.eot_id)
+    with pytest.raises(UserError, match=r"no tokenizer here; name a folder with .*tokenizer\.json"):
+        load_tokenizer(tmp_path / "tokenizer.json")
+
+
 def test_no_end_of_text(gpt2_like, tmp_path):
     (tmp_path / "tokenizer.json").write_text(Tokenizer(models.BPE()).to_str())
     with pytest.raises(UserError, match=r"has no <\|endoftext\|>"):
