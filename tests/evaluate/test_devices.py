@@ -56,7 +56,7 @@ class Weights:
     """In the place of a model's."""
 
 
-def test_one_model_is_in_memory_at_a_time(tmp_path, monkeypatch):
+def test_one_model_is_in_memory_at_a_time(tmp_path, monkeypatch, byte_tokenizer):
     loaded = []
 
     def measure(benchmark, config, weights, tokenizer):
@@ -66,7 +66,8 @@ def test_one_model_is_in_memory_at_a_time(tmp_path, monkeypatch):
         return [SolutionBits(task.task_id, 8.0, 8, 2, 0, 1) for task in benchmark.tasks]
 
     monkeypatch.setattr(evaluate, "solution_bits", measure)
-    for name, value in (("config", None), ("tokenizer", None), ("identity", "weights")):
+    parts = {"config": None, "tokenizer": byte_tokenizer, "identity": "weights"}
+    for name, value in parts.items():
         monkeypatch.setattr(Checkpoint, name, value)
     monkeypatch.setattr(Checkpoint, "params", lambda self, shardings: Weights())
     problem = Problem("own/0", "def f(x):\n", "f", "    return x\n", "")
