@@ -252,7 +252,7 @@ def _compare(output: Path, summaries: dict[str, Any], benchmark: Benchmark) -> N
         n: read_json_if_whole(output / n / SUMMARY) for n in read_json_if_whole(output / SUMMARY)
     }
     before = {name: summary for name, summary in found.items() if "choices" in summary}
-    if before.keys() - summaries.keys():
+    if before.keys() - summaries.keys():  # else the order of this call is that of the differences
         summaries = before | summaries
     write_json(output / SUMMARY, summaries)
     bits = {

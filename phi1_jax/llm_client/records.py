@@ -207,7 +207,7 @@ class LanguageModelConfig:
         ) / million
 
     def as_sent(self, request: ChatRequest) -> ChatRequest:
-        """With room to think: what is sent, paid for and looked up in the cache."""
+        """What is sent, paid for and looked up in the cache: with room to think, say."""
         temperature = request.temperature if self.send_temperature else None
         max_tokens = request.max_tokens + self.thinking_tokens
         return replace(request, temperature=temperature, max_tokens=max_tokens)

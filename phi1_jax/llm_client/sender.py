@@ -160,7 +160,7 @@ class Sender:
         return response.content
 
     def _warn_once(self, problem: str) -> None:
-        """At the first: with its other tries a request of a slow model may fail for an hour."""
+        """At the first timeout: the tries of one request may take half an hour before it fails."""
         if not self._warned:
             advice = "each such try may be billed: give a slow model more time"
             print(f"warning: {problem}; {advice}", file=sys.stderr)

@@ -19,8 +19,7 @@ def find_tokenizer(place: Path | str) -> Path:
 
 
 def load_tokenizer(place: Path | str) -> Tokenizer:
-    """Loads what `save` wrote, into a folder or a run's; or a Hugging Face folder's, as
-    `tokenizer.save_pretrained` writes it too.
+    """Loads what `save` wrote into a folder or a run's, or what transformers wrote.
 
     Raises:
       UserError: no tokenizer there, or a model file that is not the one that was saved.
