@@ -16,13 +16,13 @@ FIELDS = {"data.global_batch_size": 8}
 
 
 def get_question(recipe: Recipe) -> Question:
-    # Five times the quickstart's tokens, more of them exercises, which are read about once: what
-    # solves problems is to have seen many, while bits per byte need CodeTextbook's replay more.
+    # Nearly seven times the quickstart's tokens, more of them exercises, which are read about once.
+    # To have seen many is what solves problems; bits per byte need CodeTextbook's replay more.
     recipe = replace(
         recipe,
-        n_exercises=5 * recipe.n_exercises,
+        n_exercises=7 * recipe.n_exercises,
         pretrain_steps=3 * recipe.pretrain_steps // 2,
-        finetune_steps=20 * recipe.finetune_steps // 7,
+        finetune_steps=4 * recipe.finetune_steps,
         replay=recipe.replay / 2,
         n_samples=10,
     )
