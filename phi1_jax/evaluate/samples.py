@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from phi1_jax.bounds import bounded, check_bounds
 from phi1_jax.corpus.records import read_records
-from phi1_jax.corpus.syntax import UNPARSABLE
+from phi1_jax.corpus.syntax import UNPARSABLE, parse_python
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark, Task, helpers_of
 from phi1_jax.evaluate.saved import RESULTS, SAMPLES, SAMPLING, note_settings, read_rows, write_rows
@@ -141,13 +141,17 @@ def extract_code(sample: Sample, task: Task) -> Sample:
     """The Python blocks of a chat model's answer; what has none is kept as it is.
 
     Code that defines the task's function is a whole program, once it has the imports and helpers
-    that the prompt gives; other code goes on from the prompt.
+    that the prompt gives, and beside it what is no Python counts as shown, not as code: a session
+    (`>>> f(1)`), its output. Other code goes on from the prompt.
     """
-    blocks = python_blocks(without_thinking(sample.text))
+    blocks = [block.code for block in python_blocks(without_thinking(sample.text))]
     if not blocks:
         return sample
-    code = "\n".join(block.code for block in blocks)
-    if not re.search(rf"^(?:async )?def {re.escape(task.entry_point)}\b", code, re.M):
+    head = re.compile(rf"^(?:async )?def {re.escape(task.entry_point)}\b", re.M)
+    if any(map(head.search, blocks)):
+        blocks = [code for code in blocks if head.search(code) or parse_python(code)]
+    code = "\n".join(blocks)
+    if not head.search(code):
         return Sample(sample.task_id, code, sample.whole)
     if task.prefix and "from __future__" not in code:  # which must come first
         with suppress(*UNPARSABLE):

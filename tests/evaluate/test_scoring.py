@@ -380,6 +380,15 @@ def test_an_answer_in_markdown_has_what_its_prompt_gives():
     assert extract_code(Sample("own/1", "```\ndef f(): 0\n```"), mbpp).text == "def f(): 0\n"
 
 
+@pytest.mark.parametrize("shown", ["python\n>>> f(3)\n6\n", "pycon\n>>> f(3)\n6\n", "\n= 6\n"])
+def test_a_session_or_output_beside_the_answer_is_not_code(shown):
+    problem = Problem("own/1", "def f(x):\n", "f", "    return 2 * x\n", "")
+    (task,) = humaneval([problem], "own").tasks
+    label = "python" if shown[0] != "\n" else ""
+    answer = f"```{label}\n{task.reference}```\nSo:\n```{shown}```\n"
+    assert extract_code(Sample("own/1", answer), task).text.strip() == task.reference.strip()
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
