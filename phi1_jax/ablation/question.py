@@ -1,6 +1,7 @@
 """A question: named variants of data, config and steps, as a file of configs/ablations returns."""
 
 import ast
+import math
 import re
 import runpy
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 from phi1_jax.cli.recipe import Recipe
 from phi1_jax.errors import UserError, did_you_mean
+from phi1_jax.synthesis.diversity import CONSTRUCTS
 
 # What `Recipe.add_data` makes; see `recipe.Data`.
 MADE = ("raw_code", "filtered", "textbooks", "exercises", "exercises_as_written")
@@ -53,7 +55,7 @@ class Phase:
     """One training run, from the weights of the phase before.
 
     Attributes:
-      mixture: corpus -> share of the rows.
+      mixture: corpus -> share of the rows; together they are 1.
       config: fields of the config that differ, e.g. {"optimizer.name": "adamw"}.
     """
 
@@ -92,6 +94,7 @@ class Question:
             ("a corpus is made of", {n for c in self.corpora.values() for n in c.of}, MADE),
             ("the baseline is", {self.baseline}, self.variants),
             ("similar names corpus", {self.similar} - {""}, self.corpora),
+            ("the construct is", {self.construct} - {""}, CONSTRUCTS),
         ):
             for name in sorted(names - set(known)):
                 raise UserError(
@@ -103,6 +106,14 @@ class Question:
                 raise UserError(f"question: name {name!r}: use letters, digits and _ . + -")
         if empty := [name for name, phases in self.variants.items() if not phases]:
             raise UserError(f"question: variant {empty[0]!r} has no phase")
+        for name, phases in self.variants.items():
+            for phase in phases:
+                shares = phase.mixture.values()
+                if min(shares, default=0) <= 0 or not math.isclose(sum(shares), 1):
+                    raise UserError(
+                        f"question: variant {name!r}: the shares of the mixture"
+                        f" {dict(phase.mixture)} must be above 0 and add up to 1"
+                    )
 
 
 def code_textbook() -> Corpus:

@@ -163,6 +163,11 @@ class Ablation:
     def _add_corpus(self, name: str, corpus: Corpus, seed: int) -> Path:
         files = [path for made in corpus.of for path in self.data.corpora[made]]
         for change in corpus.changes:
+            if not (self.pipeline.scripts / change.script).is_file():
+                raise UserError(
+                    f"question: corpus {name!r}: a change names script {change.script!r}, which is"
+                    f" not in {self.pipeline.scripts}; give its full path if it lies elsewhere"
+                )
             given = dict(change.flags)
             if change.benchmarks:
                 public = self.question.recipe.public.values()

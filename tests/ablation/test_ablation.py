@@ -18,7 +18,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from phi1_jax.ablation import results
 from phi1_jax.ablation.question import (
+    Change,
     Corpus,
+    Phase,
     Question,
     code_textbook,
     finetune,
@@ -359,12 +361,25 @@ def test_the_page_says_what_each_question_says_and_has_a_place_for_its_results()
         ({"similar": "x"}, "similar names corpus 'x'"),
         ({"corpora": {"exercises": Corpus(("exercise",))}}, "mixture names corpus"),
         ({"variants": {"all": ()}}, "variant 'all' has no phase"),
+        ({"construct": "whiles"}, "the construct is 'whiles'.*did you mean while"),
+        (
+            {"variants": {"all": (Phase({"exercises": 3, "code_textbook": 1}, 4),)}},
+            "variant 'all': the shares of the mixture .*'exercises': 3.* add up to 1",
+        ),
+        ({"variants": {"all": (Phase({}, 4),)}}, "mixture {} must be above 0"),
     ],
 )
 def test_a_question_that_cannot_work_is_refused(fields, words):
     good = question()
     with pytest.raises(UserError, match=words):
         replace(good, **fields)
+
+
+def test_a_change_by_a_script_that_is_not_there_is_refused_before_any_stage(tmp_path):
+    corpora = dict(question().corpora)
+    corpora["exercises"] = Corpus(("exercises",), (Change("nowhere"),))
+    with pytest.raises(UserError, match=r"corpus 'exercises': .*'nowhere', which is not"):
+        Ablation(replace(question(), corpora=corpora), tmp_path, (0,))
 
 
 @pytest.mark.parametrize(
