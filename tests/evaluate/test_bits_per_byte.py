@@ -153,6 +153,13 @@ def results(bits, n_bytes=(100, 50, 200, 80) * 10):
     return [SolutionBits(f"own/{i}", b, n, n, 0, 1) for i, (b, n) in enumerate(rows)]
 
 
+def test_a_solution_that_repeats_its_prompt_is_named(model, byte_tokenizer):
+    head, body = 'def f(x):\n    "x"\n', "    return x\n"
+    pairs = [(head, body), (head, head + body)]
+    with pytest.raises(UserError, match=r"own/1 defines f again, .* follows the prompt alone"):
+        solution_bits(benchmark(*pairs), *model, byte_tokenizer)
+
+
 def test_the_measure_weighs_bytes_and_its_interval_is_over_problems():
     some = results([200.0, 150.0, 300.0, 80.0] * 10)
     summary = summarize(some)
