@@ -205,8 +205,11 @@ class Saving(Hook):
         saves = step > 0 and step % self._config.checkpoint.every_steps == 0
         if not (metric and due and saves) or jax.process_index() > 0:
             return
-        if step not in scores(self._checkpointer.run_dir, metric):
-            logging.warning("step %d has no point on checkpoint.best_metric=%s", step, metric)
+        try:
+            if step not in scores(self._checkpointer.run_dir, metric):
+                logging.warning("step %d has no point on checkpoint.best_metric=%s", step, metric)
+        except OSError as error:  # then nothing is pruned either
+            logging.warning("checkpoint.best_metric=%s is not known: %s", metric, error)
 
 
 def evaluation_due(config: RunConfig, step: int) -> bool:
