@@ -1,5 +1,6 @@
 """Files that are whole or not there, locks, and copies of folders."""
 
+import errno
 import fcntl
 import filecmp
 import hashlib
@@ -18,6 +19,11 @@ from phi1_jax.errors import REPOSITORY, UserError
 
 # In the folder of every pipeline stage, finished or not; see cli/stage.py.
 STAGE_MARKER = "stage.json"
+NOT_THERE = (FileNotFoundError, NotADirectoryError)
+# Numbers of errors that say nothing of what is in a file, so that none is told as damage: the disk
+# is full, over a quota or a limit, read-only or broken; no permission; too many open files.
+OF_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE}
+OF_THE_SYSTEM |= {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE}
 # Folders beside what is read, which change while that does not.
 BOOKKEEPING = (".git", "__pycache__")
 
@@ -142,16 +148,15 @@ def read_json(path: Path, keys: Sequence[str] = (), fix: str = "") -> dict[str, 
       keys: what the object must hold.
       fix: what to do where that is not so; the message ends with it.
     Raises:
-      UserError: it is not there or not to be read, not JSON (empty, torn, not UTF-8, too deep), no
-        object, or one that lacks a key.
+      UserError: it is not there, not JSON (empty, torn, not UTF-8, too deep), no object, or one
+        that lacks a key.
+      OSError: it cannot be read, so nothing is known of its content.
     """
     fix = fix and f"; {fix}"
     try:
         values = parse_json(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+    except (*NOT_THERE, IsADirectoryError) as error:
         raise UserError(f"{path}: no such file{fix}") from error
-    except PermissionError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path} is damaged: not JSON ({error}){fix}") from error
     if not isinstance(values, dict):

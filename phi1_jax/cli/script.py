@@ -20,7 +20,7 @@ from absl import app, flags
 from phi1_jax.config import USABLE_MEMORY, RunConfig
 from phi1_jax.config_dict import find_config, flatten, to_dict
 from phi1_jax.errors import REPOSITORY, UserError, as_commands, is_installed
-from phi1_jax.files import cache_folder
+from phi1_jax.files import OF_THE_SYSTEM, cache_folder
 
 # Flags of free text, of URLs, and of Python files.
 _TEXT, _URLS, _FILES = (
@@ -35,7 +35,6 @@ _EXTRAS = {
 }
 # As XLA says it, before pages of details.
 _NO_MEMORY = "(?:Out of memory|Failed to allocate)"
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 # Flags of a model, one or several: DIR, or NAME=DIR.
 _MODELS = ("checkpoint", "embedder")
 # Fields of a config that are paths.
@@ -89,10 +88,10 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
                     " --batch_size, or to train a smaller --config.micro_batch_size or"
                     " --config.model.remat=full (launch/plan.py tells what fits)"
                 )
-            if not (reason := _why_unwritable(error)):
+            if not (reason := _why_unusable(error)):
                 raise
             where = getattr(error, "filename", None) or "a file"
-            _fail(f"{where} cannot be written: {reason}; mend that and run the same command again")
+            _fail(f"{where} cannot be {reason}; mend that and run the same command again")
         except KeyboardInterrupt:
             print("interrupted; run the same command again to go on", file=sys.stderr)
             sys.exit(130)
@@ -107,13 +106,18 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
         raise
 
 
-def _why_unwritable(error: Exception) -> str:
-    """In words, if the disk is at fault: full, over a quota or a limit, read-only, or broken."""
-    full = "the disk is full"
-    if isinstance(error, OSError) and error.errno in _DISK:
-        return full if error.errno == errno.ENOSPC else os.strerror(error.errno)
+def _why_unusable(error: Exception) -> str:
+    """In words, if the system is at fault and not what is in a file; see `OF_THE_SYSTEM`."""
+    full = "written: the disk is full"
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.EMFILE, errno.ENFILE):
+        return f"opened: {os.strerror(number)} (`ulimit -n` shows and raises how many may be)"
+    if number in (errno.EACCES, errno.EPERM, errno.ESTALE, errno.EIO):
+        return f"read or written: {os.strerror(number)}"
+    if number in OF_THE_SYSTEM:
+        return full if number == errno.ENOSPC else f"written: {os.strerror(number)}"
     if "disk I/O error" in str(error):
-        return "disk I/O error, or over a quota"  # SQLite has one error for both
+        return "written: disk I/O error, or over a quota"  # SQLite has one error for both
     # As NumPy's tofile says it, libraries in Rust, and SQLite.
     says = r"\d+ requested and \d+ written|No space left on device|disk is full"
     return full if re.search(says, str(error)) else ""

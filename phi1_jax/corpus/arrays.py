@@ -1,14 +1,13 @@
 """Arrays by name in a file that is whole or not there."""
 
 import sys
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from phi1_jax.errors import UserError
-from phi1_jax.files import whole_file
+from phi1_jax.files import OF_THE_SYSTEM, whole_file
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -22,11 +21,14 @@ def read_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray]:
 
     Raises:
       UserError: the file is not there, torn, or lacks one of them.
+      OSError: it cannot be read, so nothing is known of its content.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return [arrays[name] for name in names]
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what zipfile raises for damaged bytes has no common type
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) in OF_THE_SYSTEM:
+            raise
         raise UserError(f"{path}: missing, damaged, or without {', '.join(names)}") from error
 
 

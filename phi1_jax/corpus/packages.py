@@ -17,7 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from phi1_jax.errors import UserError
-from phi1_jax.files import cache_folder, make_cache_folder, read_json_if_whole, write_json
+from phi1_jax.files import (
+    OF_THE_SYSTEM,
+    cache_folder,
+    make_cache_folder,
+    read_json_if_whole,
+    write_json,
+)
 
 _MAX_BYTES = 1 << 30  # unpacked
 _PIP = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--retries=1"]
@@ -133,6 +139,8 @@ def _unpack_wheel(name: str, wheel: Path, folder: Path) -> str:
                 if path.name == "METADATA" and path.parent.name.endswith(".dist-info"):
                     licence = _licence(target.read_bytes())
     except (zipfile.BadZipFile, EOFError, OSError) as error:
+        if getattr(error, "errno", None) in OF_THE_SYSTEM:
+            raise
         raise UserError(f"--source={name}: not a whole wheel: {error}") from error
     return licence
 

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, cast
@@ -48,7 +49,6 @@ _STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 _MAX_DEPTH = 64
 _TOO_DEEP = f"(nested deeper than {_MAX_DEPTH} levels)"
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
-_DECODER = json.JSONDecoder(parse_constant=lambda name: None)  # NaN and Infinity are not JSON
 
 # Called with the name of what is left out and the reason, one word such as `broken_json`.
 Skip = Callable[[str, str], None]
@@ -251,16 +251,18 @@ def _format(path: Path) -> str:
 
 
 def _read_json(path: Path, leave_out: _LeaveOut) -> Iterator[tuple[int, dict[str, Any]]]:
+    # NaN and Infinity are not JSON.
+    decoder = json.JSONDecoder(parse_constant=lambda name: _tell_of_constants(path))
     with _open_read(path) as file:
         first = file.readline(MAX_LINE_BYTES).removeprefix(codecs.BOM_UTF8)
         lines: Iterator[bytes] = chain([first], iter(lambda: file.readline(MAX_LINE_BYTES), b""))
         # One array, or an object over several lines?
         is_array = first.lstrip()[:1] == b"["
-        if is_array or (_format(path) == ".json" and not _parses(first)):
+        if is_array or (_format(path) == ".json" and not _parses(first, decoder)):
             # To the end of a line, for it may be lines after all.
             whole = first + file.read(MAX_LINE_BYTES) + file.readline(MAX_LINE_BYTES)
             try:
-                value = _parse(whole)
+                value = _parse(whole, decoder)
             except (ValueError, RecursionError):
                 if is_array and file.peek(1):
                     what = f"an array of more than {MAX_LINE_BYTES:,} bytes; write it as JSON lines"
@@ -285,7 +287,7 @@ def _read_json(path: Path, leave_out: _LeaveOut) -> Iterator[tuple[int, dict[str
             if not line.strip():
                 continue
             try:
-                record = _parse(line)
+                record = _parse(line, decoder)
             except UnicodeDecodeError:
                 leave_out(number, "broken_json", "not UTF-8")
             except RecursionError:
@@ -299,14 +301,20 @@ def _read_json(path: Path, leave_out: _LeaveOut) -> Iterator[tuple[int, dict[str
                     leave_out(number, "broken_json", _not_an_object(record))
 
 
-def _parse(data: bytes) -> Any:
+@cache
+def _tell_of_constants(path: Path) -> None:
+    """Once a file, however often it is read."""
+    print(f"warning: {path}: NaN and Infinity are not JSON and are read as null", file=sys.stderr)
+
+
+def _parse(data: bytes, decoder: json.JSONDecoder) -> Any:
     # Each of several files that were joined may have begun with a mark.
-    return _DECODER.decode(data.removeprefix(codecs.BOM_UTF8).decode())
+    return decoder.decode(data.removeprefix(codecs.BOM_UTF8).decode())
 
 
-def _parses(line: bytes) -> bool:
+def _parses(line: bytes, decoder: json.JSONDecoder) -> bool:
     try:
-        return isinstance(_parse(line), dict)
+        return isinstance(_parse(line, decoder), dict)
     except (ValueError, RecursionError):
         return False
 

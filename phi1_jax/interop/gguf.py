@@ -138,11 +138,13 @@ def _add_tokenizer(writer: Any, config: ModelConfig, tokenizer: BytePairTokenize
     from gguf import TokenType
 
     values = json.loads(tokenizer.tokenizer_json)
-    byte_level = values["decoder"]["type"] == "ByteLevel"
-    rules = values["pre_tokenizer"] or {}
-    if byte_level != (_BYTE_LEVEL.items() <= rules.items()) or values["normalizer"]:
+    decoder, rules = values.get("decoder"), values.get("pre_tokenizer") or {}
+    byte_level = bool(decoder) and decoder["type"] == "ByteLevel"
+    is_known = decoder and byte_level == (_BYTE_LEVEL.items() <= rules.items())
+    if not is_known or values.get("normalizer"):
         raise UserError(
-            "the tokenizer has a pre_tokenizer or normalizer that is not written to GGUF; only"
+            "the tokenizer has a pre_tokenizer or normalizer that is not written to GGUF, or no"
+            " decoder; only"
             " GPT-2's rules (as CodeGen has them) and the tokenizers that are trained here are"
         )
     tokens = [f"[UNUSED{i}]" for i in range(config.vocab_size)]
@@ -151,7 +153,7 @@ def _add_tokenizer(writer: Any, config: ModelConfig, tokenizer: BytePairTokenize
         tokens[index] = token if byte_level else token.replace(" ", "\u2581")
         is_byte = not byte_level and re.fullmatch("<0x[0-9A-F]{2}>", token)
         kinds[index] = TokenType.BYTE if is_byte else TokenType.NORMAL
-    for added in values["added_tokens"]:
+    for added in values.get("added_tokens", []):
         kinds[added["id"]] = TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED
     writer.add_tokenizer_model("gpt2" if byte_level else "llama")
     writer.add_tokenizer_pre("gpt-2" if byte_level else "default")

@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from phi1_jax.errors import UserError
-from phi1_jax.files import parse_json, write_json
+from phi1_jax.files import NOT_THERE, parse_json, write_json
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -68,11 +68,12 @@ def find_tensors(folder: Path) -> dict[str, Stored]:
 def _open(path: Path) -> Iterator[Any]:
     library = _library()
     try:
+        path.open("rb").close()  # the library says of any file that it cannot open: not there
         with library.safe_open(path, "np") as file:
             yield file
-    except FileNotFoundError as error:
+    except NOT_THERE as error:
         raise UserError(f"{path}: the index names this file, which is not there") from error
-    except (library.SafetensorError, OSError) as error:
+    except library.SafetensorError as error:
         raise UserError(f"{path} is damaged ({error}); fetch it again") from error
 
 

@@ -182,6 +182,7 @@ def by_language_model(model: LanguageModel, unusable: Path) -> Annotator:
                 about = {"id": document.id, "source": document.source}
                 problem = reply.problem or "no_grade"
                 rejected.append({**about, "problem": problem, "reply": reply.text})
+        rejected.sort(key=lambda row: (row["source"], row["id"]))  # replies come in any order
         write_records(unusable, rejected)
 
     return annotator

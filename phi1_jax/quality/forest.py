@@ -4,6 +4,7 @@ It is kept as a skops archive, which holds no pickles; what it may hold is liste
 """
 
 import hashlib
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def fit_forest(
       The forest, and float64[n]: for each document the mean vote of the trees that were grown
       without it, so that figures made from these are out of sample.
     Raises:
-      UserError: fewer than 10 good or 10 bad documents.
+      UserError: fewer than 10 good or 10 bad documents, or so few trees that all of them saw one.
     """
     good_n = values_n >= positive_from
     if min(good_n.sum(), (~good_n).sum()) < 10:
@@ -67,8 +68,16 @@ def fit_forest(
     classifier = RandomForestClassifier(
         n_trees, min_samples_leaf=2, oob_score=True, random_state=seed, n_jobs=-1
     )
-    classifier.fit(vectors_nd, good_n)
+    with warnings.catch_warnings():  # of what is refused below
+        warnings.filterwarnings("ignore", category=UserWarning, message="Some inputs do not have")
+        classifier.fit(vectors_nd, good_n)
     votes_n = classifier.oob_decision_function_[:, 1]
+    # Of a document without a vote scikit-learn says that it is of neither kind.
+    if seen_by_all := int((~classifier.oob_decision_function_.any(1)).sum()):
+        raise UserError(
+            f"--trees={n_trees}: all trees were grown with {seen_by_all} of the {len(votes_n)}"
+            " documents, so no figure out of sample can count these; give more trees, such as 50"
+        )
     return Forest(classifier, embedder, positive_from), votes_n
 
 

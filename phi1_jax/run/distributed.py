@@ -73,15 +73,17 @@ def membership(environ: Mapping[str, str]) -> Membership | None:
             raise UserError(f"SLURM_STEP_NODELIST={environ['SLURM_STEP_NODELIST']} names no host")
         # The same port for all of a job, in the range that systems leave free.
         port = 61_440 + _number(environ, "SLURM_JOB_ID", 0) % 4096
-        # One task a node has all of its devices; of several, each has one, and may see no other.
+        # One task a node has all of its devices; of several, each has one, or as many as
+        # --gpus-per-task says (also as TYPE:N), and may see no other.
         tasks = n_processes / _number(environ, "SLURM_STEP_NUM_NODES", 1)
         seen = environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        one_each = tasks > 1 and not (seen[0] and len(seen) < tasks)
+        per_task = environ.get("SLURM_GPUS_PER_TASK", "").rpartition(":")[2]
+        sees_its_own = bool(seen[0]) and (len(seen) < tasks or str(len(seen)) == per_task)
         return Membership(
             f"{first[1]}{first[2] or ''}:{port}",
             n_processes,
             _number(environ, "SLURM_PROCID", 0, n_processes),
-            (_number(environ, "SLURM_LOCALID", 0),) if one_each else None,
+            (_number(environ, "SLURM_LOCALID", 0),) if tasks > 1 and not sees_its_own else None,
         )
     return None
 

@@ -29,8 +29,8 @@ from absl import logging
 from phi1_jax.config import CheckpointConfig, ModelConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError, launch_command
-from phi1_jax.files import is_hugging_face, parse_json, read_json, write_json
-from phi1_jax.run.hashes import NOT_THERE, hashes, names, retry_io, sync
+from phi1_jax.files import NOT_THERE, is_hugging_face, parse_json, read_json, write_json
+from phi1_jax.run.hashes import hashes, names, retry_io, sync
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer"
@@ -326,11 +326,15 @@ def _delete(path: Path) -> None:
 
 
 def scores(run_dir: Path, curve: str) -> dict[int, float]:
-    """The points of a curve in metrics.jsonl; of a step that was taken twice, the last."""
+    """The points of a curve in metrics.jsonl; of a step that was taken twice, the last.
+
+    Raises:
+      OSError: the file cannot be read: without it the best steps would count as any others.
+    """
     points = {}
     try:
-        lines = (run_dir / METRICS).read_bytes().split(b"\n")
-    except OSError:
+        lines = retry_io((run_dir / METRICS).read_bytes).split(b"\n")
+    except NOT_THERE:
         return {}
     for line in lines:
         try:

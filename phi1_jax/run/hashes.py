@@ -12,7 +12,7 @@ from typing import TypeVar
 from absl import logging
 from tqdm import tqdm
 
-from phi1_jax.files import file_sha256
+from phi1_jax.files import NOT_THERE, file_sha256
 
 # A read that fails is tried again after so long each time.
 RETRY_AFTER_S = (0.1, 1.0, 5.0)
@@ -22,7 +22,6 @@ LITTER = re.compile(
     r"\.(?!z(array|attrs|group|metadata)$).*|(eh)?thumbs\.db|desktop\.ini|@eaDir|lost\+found",
     re.IGNORECASE,
 )
-NOT_THERE = (FileNotFoundError, NotADirectoryError)
 T = TypeVar("T")
 
 

@@ -2,7 +2,7 @@
 
 Both read their own environment variables: WANDB_MODE=offline, WANDB_PROJECT, MLFLOW_TRACKING_URI,
 MLFLOW_EXPERIMENT_NAME and so on. A resumed run goes on in the tracker's run it began, whose id
-RUN/trackers.json keeps.
+RUN/trackers.json keeps; a copy of the folder, beside the original, begins one of its own.
 """
 
 import html
@@ -22,6 +22,7 @@ from phi1_jax.errors import UserError, did_you_mean
 from phi1_jax.files import read_json_if_whole, write_json
 
 TRACKERS = "trackers.json"
+_FOLDER = "folder"  # in trackers.json: where the ids were written
 PROJECT = "phi1_jax"  # where the environment names none
 
 
@@ -65,6 +66,13 @@ def open_trackers(names: Sequence[str], run_dir: Path, config: RunConfig) -> lis
       UserError: a tracker refuses a new run, without a login, say.
     """
     ids = read_json_if_whole(run_dir / TRACKERS)
+    # A folder that was moved is no copy: where it was, nothing has these ids any more.
+    original = Path(ids.pop(_FOLDER, run_dir))
+    theirs = read_json_if_whole(original / TRACKERS)
+    if ids.items() & theirs.items() and not original.samefile(run_dir):
+        message = "%s is a copy of %s, so it begins new runs at the trackers"
+        logging.warning(message, run_dir, original)
+        ids = {}
     opened: list[Tracker] = []
     for name in dict.fromkeys(names):
         try:
@@ -79,7 +87,7 @@ def open_trackers(names: Sequence[str], run_dir: Path, config: RunConfig) -> lis
         ids[name] = tracker.id
         opened.append(tracker)
     if opened:
-        write_json(run_dir / TRACKERS, ids)
+        write_json(run_dir / TRACKERS, {**ids, _FOLDER: str(run_dir.absolute())})
     return opened
 
 

@@ -49,7 +49,7 @@ class BytePairTokenizer:
             raise UserError(f"{TOKENIZER_JSON} needs: pip install 'phi1_jax[hf]'") from error
         try:
             values = json.loads(tokenizer_json)
-            added = values["added_tokens"]
+            added = values.get("added_tokens", [])
             self._special_ids = {int(t["id"]) for t in added if t["special"]}
             # What reads like the end of text in a document is text. The library has one switch for
             # all special tokens, so the others, such as <|im_start|>, become ordinary ones here.
@@ -100,7 +100,7 @@ class BytePairTokenizer:
         text that grows token by token would lose what it had.
         """
         decoders = [{"type": "ByteFallback"}, {"type": "Fuse"}]
-        decoder = json.loads(self.tokenizer_json)["decoder"]
+        decoder = json.loads(self.tokenizer_json).get("decoder")
         if decoder != {"type": "Sequence", "decoders": decoders}:
             return None
         pieces = [b""] * self.vocab_size

@@ -166,7 +166,7 @@ def _add_tokens(
     try:
         values = json.loads(content)
         ids = Tokenizer.from_str(content.decode()).get_vocab(with_added_tokens=True)
-        added = {token["content"]: token for token in values["added_tokens"]}
+        added = {token["content"]: token for token in values.get("added_tokens", [])}
     except Exception as error:  # the library's errors have no common type
         raise UserError(f"{folder / TOKENIZER_JSON} is not a tokenizer: {error}") from error
     before = json.dumps(values)

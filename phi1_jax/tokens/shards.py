@@ -19,7 +19,7 @@ from tqdm import tqdm
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.records import read_records, write_records
 from phi1_jax.errors import UserError
-from phi1_jax.files import file_sha256, read_json, write_json
+from phi1_jax.files import NOT_THERE, file_sha256, read_json, write_json
 from phi1_jax.tokens.encode import PART_CHARS, Part, encode_parts
 from phi1_jax.tokens.tokenizer import Tokenizer
 
@@ -177,7 +177,7 @@ class TokenShards:
     def _map(self, name: str, dtype: str) -> np.ndarray:
         try:
             array = np.load(self.folder / name, mmap_mode="r")
-        except (OSError, ValueError, EOFError) as error:
+        except (*NOT_THERE, ValueError, EOFError) as error:
             raise UserError(f"{self.folder / name}: missing or damaged shard: {error}") from error
         if array.ndim != 1 or array.dtype.name != dtype:
             found = f"{array.dtype.name}{list(array.shape)}"

@@ -64,7 +64,7 @@ class Console(Hook):
 
 
 class Log(Hook):
-    """Every `log_every_steps` steps: curves, the console, and what was skipped."""
+    """Every `log_every_steps` steps and at the end: curves, the console, and what was skipped."""
 
     def __init__(
         self,
@@ -78,12 +78,19 @@ class Log(Hook):
         self._loader, self._run_dir = loader, run_dir
 
     def after_step(self, done: StepDone) -> None:
-        if done.step % self._config.log_every_steps and done.step != self._config.steps:
-            return
-        shown, steps = self._metrics.log(done.step)
-        self._console.show(done.step, shown)
-        most = self._config.max_skipped_steps
-        report_skipped(steps, done.step, most, self._loader, self._run_dir)
+        if done.step % self._config.log_every_steps == 0 or done.step == self._config.steps:
+            self._log(done.step, self._config.max_skipped_steps)
+
+    def end(self, step: int, state: State) -> None:
+        """Logs the steps since the last line, after a signal; these stop no run that saves."""
+        del state
+        if self._metrics.has_news:
+            self._log(step, sys.maxsize)
+
+    def _log(self, step: int, most_skipped: int) -> None:
+        shown, steps = self._metrics.log(step)
+        self._console.show(step, shown)
+        report_skipped(steps, step, most_skipped, self._loader, self._run_dir)
 
 
 class Profile(Hook):
@@ -205,8 +212,11 @@ class Saving(Hook):
         saves = step > 0 and step % self._config.checkpoint.every_steps == 0
         if not (metric and due and saves) or jax.process_index() > 0:
             return
-        if step not in scores(self._checkpointer.run_dir, metric):
-            logging.warning("step %d has no point on checkpoint.best_metric=%s", step, metric)
+        try:
+            if step not in scores(self._checkpointer.run_dir, metric):
+                logging.warning("step %d has no point on checkpoint.best_metric=%s", step, metric)
+        except OSError as error:  # then nothing is pruned either
+            logging.warning("checkpoint.best_metric=%s is not known: %s", metric, error)
 
 
 def evaluation_due(config: RunConfig, step: int) -> bool:

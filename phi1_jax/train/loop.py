@@ -62,9 +62,9 @@ def train(
         step is logged, evaluated and saved.
     Returns:
       What RUN/result.json then holds too: start_step (above 0 after a resume), step, steps, tokens
-      (read up to `step`), loss (last logged, None without a step), skipped_steps, skipped_rows (by
-      source), seconds, total_seconds and `finished`, False after a signal. A finished run that is
-      started again keeps its own.
+      (read up to `step`), loss (last logged, None if there is no finite one), skipped_steps,
+      skipped_rows (by source), seconds, total_seconds and `finished`, False after a signal. A
+      finished run that is started again keeps its own.
     Raises:
       UserError: a setting that does not fit data, devices or the checkpoint in `run_dir`; another
         run holds `run_dir`.

@@ -20,7 +20,13 @@ from absl import logging
 from phi1_jax.config import OptimizerConfig, RunConfig
 from phi1_jax.config_dict import flatten, from_dict, to_dict
 from phi1_jax.errors import AllProcessesError, UserError
-from phi1_jax.files import is_hugging_face, read_json, read_json_if_whole, write_json
+from phi1_jax.files import (
+    NOT_THERE,
+    is_hugging_face,
+    read_json,
+    read_json_if_whole,
+    write_json,
+)
 from phi1_jax.interop.opened import OpenModel
 from phi1_jax.run.checkpoint import CONFIG, TOKENIZER, Checkpointer
 from phi1_jax.run.folder import committed_steps, step_folder, steps_in
@@ -350,7 +356,7 @@ def _recorded_identity(run_dir: Path) -> Identity | None:
         try:
             position = ocp.JsonCheckpointHandler().restore(step_folder(run_dir, step) / "position")
             identity = dict(position["identity"])
-        except (OSError, ValueError, TypeError, KeyError):
+        except (*NOT_THERE, ValueError, TypeError, KeyError):
             continue
         logging.warning("%s is %s; step %d says the same and is used", file, problem, step)
         return identity

@@ -94,6 +94,11 @@ class TrainMetrics(Hook):
         yield
         self._spent_s[what] += time.perf_counter() - begin
 
+    @property
+    def has_news(self) -> bool:
+        """Whether steps were taken since the last line."""
+        return bool(self._pending)
+
     def log(self, step: int) -> tuple[dict[str, str], list[dict[str, Any]]]:
         """Writes the means since the last line, over all steps with a target and a finite loss.
 
@@ -152,7 +157,8 @@ class TrainMetrics(Hook):
             "step": step,
             "steps": self._config.steps,
             "finished": step >= self._config.steps,
-            "loss": self._loss,
+            # JSON knows no NaN, which is what steps without a finite loss have.
+            "loss": self._loss if math.isfinite(self._loss or 0.0) else None,
             "skipped_steps": self._skipped[0],
             "skipped_rows": self._skipped[1],
             "tokens": sum(self.tokens.values()),

@@ -71,9 +71,12 @@ def test_help_that_nobody_reads_is_no_error():
         ("OperationalError('disk I/O error')", "disk I/O error, or over a quota"),
         ("OSError(27, 'x')", "a file cannot be written: File too large"),
         ("OSError(30, 'x', 'a')", "a cannot be written: Read-only file system"),
+        ("OSError(13, 'x', 'a')", "a cannot be read or written: Permission denied"),
+        ("OSError(116, 'x', 'a')", "a cannot be read or written: Stale file handle"),
+        ("OSError(24, 'x')", "a file cannot be opened: Too many open files (`ulimit -n` shows"),
     ],
 )
-def test_a_disk_that_takes_no_more_is_no_traceback(error, said):
+def test_what_the_system_refuses_is_no_traceback(error, said):
     imports = "from sqlite3 import OperationalError\nfrom phi1_jax.cli import script"
     text = f"{imports}\ndef main(_): raise {error}\nscript.run(main)"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)

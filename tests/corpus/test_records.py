@@ -351,3 +351,12 @@ def test_files_that_cannot_be_read_and_their_names(tmp_path):
         "venv": "virtual_environment",
         **{f"{n}.py": "undecodable" for n in ("hex", "rot13", "undefined", "nonsense")},
     }
+
+
+def test_numbers_that_json_lacks_are_read_as_null_and_told_once_a_file(tmp_path, capsys):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"x": NaN}\n{"x": -Infinity}\n{"x": 1}\n')
+    for _ in range(2):
+        assert [record["x"] for record in read_records(path)] == [None, None, 1]
+    told = capsys.readouterr().err
+    assert told == f"warning: {path}: NaN and Infinity are not JSON and are read as null\n"

@@ -137,7 +137,7 @@ def test_a_language_model_annotates_and_a_killed_run_pays_for_nothing_twice(corp
         assert row.metadata["annotated_value"] == pytest.approx(number % 6 / 5)
         assert row.metadata["annotated_why"] == f"number {number}"
     unusable = {row["id"]: row for row in read_records(tmp_path / "unusable.jsonl")}
-    assert set(unusable) == {"d3", "d4"}
+    assert list(unusable) == ["d3", "d4"]  # in order, whenever the replies came
     assert unusable["d3"]["problem"] == "no_grade" and unusable["d4"]["problem"] == "truncated"
     assert unusable["d3"]["reply"] == "I would rather not say."
 

@@ -261,6 +261,13 @@ def test_a_text_that_occurs_twice_counts_once(pool, tmp_path, capsys):
     assert told.count("400 of 600 annotated documents have the text of an earlier one") == 1
 
 
+@pytest.mark.parametrize("n_trees", [1, 5, 10])
+def test_too_few_trees_are_refused_by_their_flag(n_trees):
+    vectors = np.random.default_rng(0).normal(size=(2000, 2))
+    with pytest.raises(UserError, match=rf"^--trees={n_trees}: all trees were grown with \d+ of"):
+        fit_forest(vectors, vectors[:, 0], embedder="e", positive_from=0.0, n_trees=n_trees)
+
+
 def test_too_few_of_one_kind(pool):
     with pytest.raises(UserError, match=r"1 of 50 annotated documents are good"):
         fit_forest(

@@ -64,6 +64,19 @@ SLURM = {
             },
             Membership("gpu007:61441", 2, 1),
         ),
+        *[
+            (
+                {
+                    **SLURM,
+                    "SLURM_STEP_NUM_NODES": "1",
+                    "SLURM_LOCALID": "1",
+                    "SLURM_GPUS_PER_TASK": per_task,
+                    "CUDA_VISIBLE_DEVICES": "0,1",
+                },
+                Membership("gpu007:61441", 2, 1, devices),
+            )
+            for per_task, devices in [("2", None), ("a100:2", None), ("1", (1,))]
+        ],
         ({**SLURM, **JAX}, Membership("first:1234", 4, 3)),
     ],
 )

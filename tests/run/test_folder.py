@@ -350,6 +350,39 @@ def test_what_cannot_be_read_is_read_again_and_never_put_aside(
     )
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.ESTALE])
+def test_a_commit_file_that_cannot_be_read_is_no_damage(number, three, tmp_path, monkeypatch):
+    run_dir = tmp_path / "run"
+    shutil.copytree(three, run_dir)
+    real = Path.read_text
+
+    def refuse(path, **options):
+        if path.name == "6.json":
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(file_hashes, "RETRY_AFTER_S", ())
+    with pytest.raises(UserError, match=r"checkpoint 6 of .* left where it is: "):
+        restore(run_dir, CheckpointConfig())
+    assert run_folder.committed_steps(run_dir) == [2, 4, 6]
+
+
+def test_the_best_steps_stay_while_their_scores_cannot_be_read(three, tmp_path, monkeypatch):
+    run_dir = tmp_path / "run"
+    shutil.copytree(three, run_dir)
+    config = CheckpointConfig(keep_last=1, best_metric="validation/loss")
+
+    def refuse(path):
+        raise OSError(errno.ESTALE, "Stale file handle", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(file_hashes, "RETRY_AFTER_S", ())
+    with pytest.raises(OSError, match="Stale"):
+        run_folder.prune(run_dir, config)
+    assert run_folder.committed_steps(run_dir) == [2, 4, 6]
+
+
 def test_a_disk_whose_free_space_cannot_be_read_gets_no_save(tmp_path, monkeypatch):
     def gone(_):
         raise OSError(5, "Input/output error")

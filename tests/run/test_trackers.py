@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import struct
 
 import pytest
@@ -84,6 +85,30 @@ def test_a_resumed_run_goes_on_without_a_tracker_out_of_reach(tmp_path, monkeypa
     assert json.loads((tmp_path / "trackers.json").read_text()) == {"mlflow": "abc"}
 
 
+def test_a_copied_folder_begins_a_run_of_its_own_and_a_moved_one_goes_on(tmp_path, monkeypatch):
+    class Counting:
+        begun = 0
+
+        def __init__(self, run_dir, config, id):
+            Counting.begun += id is None
+            self.id = id or f"run {Counting.begun}"
+
+    def start(name):
+        return open_trackers(["mlflow"], tmp_path / name, RunConfig())[0].id
+
+    monkeypatch.setitem(trackers._KINDS, "mlflow", Counting)
+    (tmp_path / "a").mkdir()
+    assert [start("a"), start("a")] == ["run 1", "run 1"]
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    assert [start("copy"), start("a"), start("copy")] == ["run 2", "run 1", "run 2"]
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    assert start("link") == "run 1"
+    (tmp_path / "a").rename(tmp_path / "moved")
+    assert start("moved") == "run 1"
+    (tmp_path / "a").mkdir()  # a new run where the old one was
+    assert [start("a"), start("moved")] == ["run 3", "run 1"]
+
+
 def write_run(names, run_dir):
     """Two starts of one run, the second from step 4, which therefore comes twice."""
     run_dir.mkdir()
@@ -154,7 +179,8 @@ def test_wandb_offline_holds_every_point(tmp_path, monkeypatch):
     config = {item.key: json.loads(item.value_json) for item in runs[0].config.update}
     assert config["optimizer"]["name"] == "adamw" and config["steps"] == RunConfig().steps
     assert json.loads((tmp_path / "base" / "trackers.json").read_text()) == {
-        "wandb": runs[0].run_id
+        "wandb": runs[0].run_id,
+        "folder": str(tmp_path / "base"),
     }
 
 

@@ -192,6 +192,20 @@ def test_a_tokenizer_of_ones_own_needs_no_model_beside_it(gpt2_like, tmp_path):
         load_tokenizer(tmp_path / "tokenizer.json")
 
 
+@pytest.mark.parametrize(
+    "part", ["decoder", "added_tokens", "normalizer", "pre_tokenizer", "post_processor"]
+)
+def test_parts_of_a_tokenizer_that_may_be_missing(part, gpt2_like, tmp_path):
+    values = json.loads(codegen(*gpt2_like).tokenizer_json)
+    del values[part]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
+    write(tmp_path, "tokenizer_config", {"eos_token": "<|endoftext|>"})
+    tokenizer = load_tokenizer(tmp_path)
+    ids = tokenizer.encode("x = 1")
+    theirs = Tokenizer.from_str(json.dumps(values))
+    assert tokenizer.decode(ids) == theirs.decode(theirs.encode("x = 1").ids)
+
+
 def test_no_end_of_text(gpt2_like, tmp_path):
     (tmp_path / "tokenizer.json").write_text(Tokenizer(models.BPE()).to_str())
     with pytest.raises(UserError, match=r"has no <\|endoftext\|>"):

@@ -22,6 +22,7 @@ from phi1_jax.train.flops import flops_per_token
 from phi1_jax.train.hooks import Profile
 from phi1_jax.train.loop import train
 from phi1_jax.train.run_lock import lock_run_dir
+from phi1_jax.train.step import Hook
 from phi1_jax.train.train_metrics import TrainMetrics
 
 pytestmark = pytest.mark.slow  # what all share takes seconds
@@ -305,6 +306,29 @@ def test_a_signal_waits_for_one_evaluation_only(run_config, tmp_path, caplog):
     assert result["step"] == 4 and not result["finished"]
     assert "evaluation next left out at step 4" in caplog.text
     assert "failed" not in caplog.text
+
+
+@pytest.mark.parametrize("mean", [2.5, float("nan")])
+def test_a_result_counts_the_steps_after_the_last_log_line(mean, run_config, tmp_path, monkeypatch):
+    class Stop(Hook):
+        def after_step(self, done):
+            if done.step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("phi1_jax.train.train_metrics._mean", lambda steps, name: mean)
+    config = replace(run_config, log_every_steps=10)
+    result = train(config, tmp_path / "run", hooks=[Stop()])
+    assert result["step"] == 3 and not result["finished"]
+
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    text = (tmp_path / "run" / "result.json").read_text()
+    written = json.loads(text, parse_constant=refuse)
+    assert written["loss"] == result["loss"] == (mean if mean == mean else None)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    points = [json.loads(line) for line in lines]
+    assert [point["step"] for point in points if "train/loss" in point] == [3]
 
 
 def test_signal_module_is_left_as_found():
