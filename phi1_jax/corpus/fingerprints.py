@@ -51,9 +51,16 @@ _LEXEME = re.compile(
 # What may stand between two strings that are one text. The repetitions are possessive: with
 # backtracking the time would grow exponentially with the number of comments.
 _JOINS_STRINGS = re.compile(r"(?:[\s,+\\()\[\]]|#[^\n]*+)*+[rbfuRBFU]{0,2}")
-# Where only words matter: escapes of any level, and what marks words in HTML and Markdown.
-_NESTED_ESCAPE = re.compile(r"\\+(?:u[\da-fA-F]{4}|[nrt])?|&#?\w+;")
-_MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|\](?:\([^()\s]*\)|\[[^\[\]\n]*\])")
+# Where only words matter: escapes of any level, and what marks words in LaTeX, roff, HTML,
+# Markdown, reStructuredText, a wiki and a forum.
+_NESTED_ESCAPE = re.compile(
+    r"\\+(?:(?:text[a-z]{2}|emph|em|bf|it|tt)\b|f[BIRP]|u[\da-fA-F]{4}|[nrt])?|&#?\w+;"
+)
+_MARKUP = re.compile(
+    r"</?[A-Za-z][^<>]*>|\](?:\([^()\s]*(?: \"[^\"\n]*\")?\)|\[[^\[\]\n]*\])|:\w+:(?=`)|"
+    r"\[\[[^\[\]|\n]*\||\[/?(?:b|i|u|code|url)\b[^\[\]\n]*\]"
+)
+_MARKS_UP = ("</", "<br", "<http", "](", "][", ":`", "[[", "[/")
 # Code of a page: tags, and signs that are written as entities.
 _LINE_TAG = re.compile(r"</?(?:br|p|pre|div|li|tr|h\d)\b[^<>\n]*>")
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]*>")
@@ -78,14 +85,14 @@ _DOUBLED = re.compile(r"\{\{|\}\}|%%")
 _LINE_MARK = re.compile(
     r"^(?:\^?[\da-f]{7,40} [^()\n]*\([^()\n]*\d\) ?|[^\s:]+[:-]\d+[:-]|[^\s:]+\.\w+[:-]|"
     r"(?:\[|\w{3} +\d+ )?(?:\d[\d-]*[T ])?\d\d:\d\d\S*(?: <\S+>|.{0,60}?\S:(?= ))?|"
-    r"[\w-]+[ \t]+\||[\w-]+>|<\w+>|[ \t]*[A-Z]?\d+\b[:.)|]?|REM\b)",
+    r"[\w-]+[ \t]+\||[\w-]+>|<\w+>|[ \t]*[A-Z]?\d+\b[:.)|]?|REM\b)(.*)",
     re.MULTILINE,
 )
 # Signs of typesetting: blanks, ends of lines, what is not seen; and in code quotes and dashes.
 _BLANK = re.compile("[\xa0\u2000-\u200a\u202f\u205f\u3000]")
 _LINE_END = re.compile("\r+\n|[\r\x85\u2028\u2029]")
 _UNSEEN = re.compile("[\xad\u200b-\u200f\u2060\ufeff]")
-_TYPOGRAPHY = str.maketrans("\u2018\u2019\u201c\u201d\u2212\u2013\u2010\u2011", "''\"\"----")
+_TYPOGRAPHY = re.compile("([\u2018\u2019])|([\u201c\u201d])|[\u2010\u2011\u2013\u2212]")
 _TRIPLE = re.compile(r'"""|\'\'\'')
 _OWNERS = ("self", "cls")
 _MAX_NESTING = 3
@@ -126,13 +133,15 @@ def fingerprint_document(document: Document) -> Fingerprint:
         text = _BLANK.sub(" ", _UNSEEN.sub("", text))
     tree = parse_python(text)
     if tree is None and not text.isascii():  # else the signs stand in strings and comments
-        text = unicodedata.normalize("NFKC", text).translate(_TYPOGRAPHY)
-        tree = parse_python(text)
+        plain = unicodedata.normalize("NFKC", text)
+        plain = _TYPOGRAPHY.sub(lambda sign: "'" if sign[1] else '"' if sign[2] else "-", plain)
+        if plain != text:
+            text, tree = plain, parse_python(plain)
     lexemes = list(_comments_and_strings(text))
     words = [_BREAK]
     texts = lexemes if tree else [text, *lexemes]
-    if tree is None and (plain := _LINE_MARK.sub("", text)) != text:
-        texts.append(plain)
+    if tree is None:
+        texts.append("\n".join(_LINE_MARK.findall(text)))
     for found in texts:
         words += [*normalize_words(found), _BREAK]
     functions = [
@@ -175,9 +184,11 @@ def normalize_words(text: str) -> list[str]:
 
     Where words are not parted by blanks, as in Chinese, each character counts as one.
     """
+    if "&lt;" in text or "&amp;lt;" in text:
+        text = html.unescape(text.replace("&amp;", "&"))
     if "\\" in text or "&" in text:
         text = _NESTED_ESCAPE.sub(" ", text)
-    if "</" in text or "<br" in text or "](" in text or "][" in text:
+    if any(sign in text for sign in _MARKS_UP):
         text = _MARKUP.sub(" ", text)
     if text.isascii():
         return ["0" if word[0] <= "9" else word for word in _WORD.findall(text.lower())]

@@ -314,6 +314,14 @@ HIDDEN_WORDS = {
     "chat": numbered(PROSE, "12:{:02} <bob> ", 8),
     "line numbers": numbered(PROSE, "{:3} ", 8),
     "soft hyphens": "# " + TASK.replace("umb", "um\xadb") + "\nx = 1\n",
+    "tags that are escaped": html.escape(f"<p>{TASK.replace('each', '<code>each</code>')}</p>"),
+    "link with a title": TASK.replace("sort", '[sort](https://a.b/c "A title")'),
+    "roles and links of reStructuredText": TASK.replace("sort", ":func:`sort`").replace(
+        "even", "`even <https://a.b/c>`_"
+    ),
+    "LaTeX": TASK.replace("sort", "\\textbf{sort}").replace("even", "{\\em even}"),
+    "link of a wiki": TASK.replace("sort", "[[Other (sorting)|sort]]"),
+    "forum": TASK.replace("sort", "[b]sort[/b]"),
     "HTML entities": f"<p>{TASK.replace(' ', '&nbsp;')}</p>",
 }
 
