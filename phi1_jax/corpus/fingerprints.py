@@ -19,7 +19,7 @@ from typing import Any
 
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.problems import Problem
-from phi1_jax.corpus.syntax import parse_python, parse_quietly, unescape
+from phi1_jax.corpus.syntax import parse_python, parse_quietly
 
 _BREAK = "|"
 # Stands between two texts of one document: a comment, a string, or prose.
@@ -51,6 +51,11 @@ _LEXEME = re.compile(
 # What may stand between two strings that are one text. The repetitions are possessive: with
 # backtracking the time would grow exponentially with the number of comments.
 _JOINS_STRINGS = re.compile(r"(?:[\s,+\\()\[\]]|#[^\n]*+)*+[rbfuRBFU]{0,2}")
+_ESCAPE = re.compile(
+    r"\\(?:u([\da-fA-F]{4})|x([\da-fA-F]{2})|U(00(?:0[\da-fA-F]|10)[\da-fA-F]{4})|"
+    r"([0-7]{1,3})|([\s\S]))"
+)
+_ESCAPED = {"n": "\n", "t": "\t", "r": "", "f": " ", "v": " ", "b": " ", "a": " ", "\n": ""}
 # Where only words matter: escapes of any level, and what marks words in LaTeX, roff, HTML,
 # Markdown, reStructuredText, a wiki and a forum.
 _NESTED_ESCAPE = re.compile(
@@ -215,7 +220,7 @@ def _comments_and_strings(text: str) -> Iterator[str]:
         kind = match.lastindex or 0
         content, is_string = match[kind], kind > 1
         if is_string and "\\" in content:
-            content = unescape(content)
+            content = _ESCAPE.sub(_unescape, content)
         found = parts[is_string]
         if found:
             gap = text[ends[is_string] : match.start()]
@@ -229,6 +234,14 @@ def _comments_and_strings(text: str) -> Iterator[str]:
     for found in parts.values():
         if found:
             yield "".join(found)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    if code := match[1] or match[2] or match[3]:
+        return chr(int(code, 16))
+    if match[4]:
+        return chr(int(match[4], 8))
+    return _ESCAPED.get(match[5], match[5])
 
 
 def _all_code(
@@ -324,7 +337,7 @@ def _unmarked(lines: list[str], mark: str) -> list[str]:
             string = _LEXEME.match(line, match.end() - 1)
             if string is None:
                 break
-            rest = unescape(string[string.lastindex or 0]).rstrip("\n")
+            rest = _ESCAPE.sub(_unescape, string[string.lastindex or 0]).rstrip("\n")
             if own[-2:-1] in ("f", "F"):
                 rest = _halve(rest)
         found.append(rest)

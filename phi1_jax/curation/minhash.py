@@ -21,8 +21,6 @@ from datatrove.pipeline.dedup.minhash import MinhashConfig
 from datatrove.utils.hashing import HashConfig
 from datatrove.utils.word_tokenizers import WhitespaceTokenizer
 
-from phi1_jax.corpus.syntax import unescape
-
 SHINGLE_TOKENS = 8
 # Included with probability 1 - (1 - s^8)^14 at similarity s: .36 at .65, .92 at .8, .9996 at .9.
 # In the standard library planted near duplicates lie above .8, different files below .66.
@@ -46,6 +44,10 @@ _PART = re.compile(rf"#[^\n]*|({_STRING})")
 _TOKEN = re.compile(rf"#[^\n]*|{_STRINGS}|(?:\.\s*)?[^\W\d]\w*(?:[ \t]*\()?|\d[\w.]*|[^\s\w(),;\\]")
 _WORD = re.compile(r"\w+|[^\w\s]")
 _REPLACED = re.compile(r"\{([^{}]*)\}")
+_ESCAPE = re.compile(
+    r"\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([0-7]{1,3})|([\s\S]))"
+)
+_ESCAPED = dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True)) | {"\n": ""}
 _KEYWORDS = frozenset(keyword.kwlist)
 _BUILTINS = frozenset(dir(builtins))
 _NAME, _ATTRIBUTE = 1, 2
@@ -107,7 +109,7 @@ def _read_string(token: str) -> list[tuple[str, int]]:
         n = 3 if string.startswith(quotes, start) else 1
         content = string[start + n : -n]
         if "\\" in content and "r" not in prefix:
-            content = unescape(content)
+            content = _ESCAPE.sub(_unescape, content)
         found = _REPLACED.split(content) if "f" in prefix else [content]
         parts[-1] += found[0]
         parts += found[1:]
@@ -121,6 +123,12 @@ def _read_string(token: str) -> list[tuple[str, int]]:
 def _digest(word: str) -> int:
     # Escapes may name half surrogates.
     return xxhash.xxh64_intdigest(word.encode("utf-8", "surrogatepass"))
+
+
+def _unescape(match: re.Match[str]) -> str:
+    if digits := match[1] or match[2] or match[3]:
+        return chr(min(int(digits, 16), 0x10FFFF))
+    return chr(int(match[4], 8)) if match[4] else _ESCAPED.get(match[5], match[5])
 
 
 def _plain_number(text: str) -> str:
