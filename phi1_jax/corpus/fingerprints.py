@@ -56,9 +56,16 @@ _ESCAPE = re.compile(
     r"([0-7]{1,3})|([\s\S]))"
 )
 _ESCAPED = {"n": "\n", "t": "\t", "r": "", "f": " ", "v": " ", "b": " ", "a": " ", "\n": ""}
-# Where only words matter: escapes of any level, and what marks words in HTML and Markdown.
-_NESTED_ESCAPE = re.compile(r"\\+(?:u[\da-fA-F]{4}|[nrt])?|&#?\w+;")
-_MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|\](?:\([^()\s]*\)|\[[^\[\]\n]*\])")
+# Where only words matter: escapes of any level, and what marks words in LaTeX, roff, HTML,
+# Markdown, reStructuredText, a wiki and a forum.
+_NESTED_ESCAPE = re.compile(
+    r"\\+(?:(?:text[a-z]{2}|emph|em|bf|it|tt)\b|f[BIRP]|u[\da-fA-F]{4}|[nrt])?|&#?\w+;"
+)
+_MARKUP = re.compile(
+    r"</?[A-Za-z][^<>]*>|\](?:\([^()\s]*(?: \"[^\"\n]*\")?\)|\[[^\[\]\n]*\])|:\w+:(?=`)|"
+    r"\[\[[^\[\]|\n]*\||\[/?(?:b|i|u|code|url)\b[^\[\]\n]*\]"
+)
+_MARKS_UP = ("</", "<br", "<http", "](", "][", ":`", "[[", "[/")
 # Code of a page: tags, and signs that are written as entities.
 _LINE_TAG = re.compile(r"</?(?:br|p|pre|div|li|tr|h\d)\b[^<>\n]*>")
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]*>")
@@ -67,11 +74,30 @@ _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#0*39|#x27);")
 _DEF = re.compile(
     r"""^((?:[ \t]*In \[\d+\]:)?[^A-Za-z_\n"']*)(?:async[ \t]+)?def[ \t]+\w""", re.MULTILINE
 )
+# The same behind words: a cell of CSV, a statement that writes the line, a log's time.
+_BEHIND = re.compile(r"^(.{1,200}?)(?<![\w.])(?:async[ \t]+)?def[ \t]+\w+[ \t]*[(\[]")
+# Of what stands before a line, a run of words and blanks, or one sign.
+_MARK_PART = re.compile(r"([\w \t.,+^]+)|(.)")
 _NUMBER = re.compile(r"[ \t]*\d+")
 _MARKED_DEF = re.compile(r"""^[ \t]*[^A-Za-z_\s"'][^A-Za-z_\n"']*def[ \t]+\w""", re.MULTILINE)
 # `def f[T](x: T)`, which Python reads from 3.12 on.
 _TYPE_PARAMETERS = re.compile(r"(?<=\w)\[.*?\]\(")
-_CELL_END = re.compile(r"(?<!\s)\s*\|\s*$")
+_CELL_END = re.compile(r"(?<!\s)\s*[|\u2502\u2503]\s*$")
+# Braces and percent signs of templates.
+_DOUBLED = re.compile(r"\{\{|\}\}|%%")
+# What stands before lines of a listing, where words go on from line to line: of `git blame`, of
+# `grep -n`, a time and what follows it, a name, a number.
+_LINE_MARK = re.compile(
+    r"^(?:\^?[\da-f]{7,40} [^()\n]*\([^()\n]*\d\) ?|[^\s:]+[:-]\d+[:-]|[^\s:]+\.\w+[:-]|"
+    r"(?:\[|\w{3} +\d+ )?(?:\d[\d-]*[T ])?\d\d:\d\d\S*(?: <\S+>|.{0,60}?\S:(?= ))?|"
+    r"[\w-]+[ \t]+\||[\w-]+>|<\w+>|[ \t]*[A-Z]?\d+\b[:.)|]?|REM\b)(.*)",
+    re.MULTILINE,
+)
+# Signs of typesetting: blanks, ends of lines, what is not seen; and in code quotes and dashes.
+_BLANK = re.compile("[\xa0\u2000-\u200a\u202f\u205f\u3000]")
+_LINE_END = re.compile("\r+\n|[\r\x85\u2028\u2029]")
+_UNSEEN = re.compile("[\xad\u200b-\u200f\u2060\ufeff]")
+_TYPOGRAPHY = re.compile("([\u2018\u2019])|([\u201c\u201d])|[\u2010\u2011\u2013\u2212]")
 _TRIPLE = re.compile(r'"""|\'\'\'')
 _OWNERS = ("self", "cls")
 _MAX_NESTING = 3
@@ -106,15 +132,23 @@ class Fingerprint:
 def fingerprint_document(document: Document) -> Fingerprint:
     """A document of code, or of text with code anywhere in it."""
     text = document.text
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\r" in text or not text.isascii():
+        text = _LINE_END.sub("\n", text)
     if not text.isascii():
-        text = text.replace("\xa0", " ")  # code copied from a page is indented by these
+        text = _BLANK.sub(" ", _UNSEEN.sub("", text))
     tree = parse_python(text)
+    if tree is None and not text.isascii():  # else the signs stand in strings and comments
+        plain = unicodedata.normalize("NFKC", text)
+        plain = _TYPOGRAPHY.sub(lambda sign: "'" if sign[1] else '"' if sign[2] else "-", plain)
+        if plain != text:
+            text, tree = plain, parse_python(plain)
     lexemes = list(_comments_and_strings(text))
     words = [_BREAK]
-    for lexeme in lexemes if tree else [text, *lexemes]:
-        words += [*normalize_words(lexeme), _BREAK]
+    texts = lexemes if tree else [text, *lexemes]
+    if tree is None:
+        texts.append("\n".join(_LINE_MARK.findall(text)))
+    for found in texts:
+        words += [*normalize_words(found), _BREAK]
     functions = [
         tree_tokens(function, is_method)
         for _, found in _all_code(text, tree, lexemes)
@@ -155,13 +189,16 @@ def normalize_words(text: str) -> list[str]:
 
     Where words are not parted by blanks, as in Chinese, each character counts as one.
     """
+    if "&lt;" in text or "&amp;lt;" in text:
+        text = html.unescape(text.replace("&amp;", "&"))
     if "\\" in text or "&" in text:
         text = _NESTED_ESCAPE.sub(" ", text)
-    if "</" in text or "<br" in text or "](" in text or "][" in text:
+    if any(sign in text for sign in _MARKS_UP):
         text = _MARKUP.sub(" ", text)
     if text.isascii():
         return ["0" if word[0] <= "9" else word for word in _WORD.findall(text.lower())]
-    found = _ANY_WORD.findall(unicodedata.normalize("NFKC", text.lower()))
+    text = unicodedata.normalize("NFKC", _UNSEEN.sub("", text.lower()))
+    found = _ANY_WORD.findall(text)
     return ["0" if word[0].isdecimal() else word for word in found]
 
 
@@ -213,14 +250,16 @@ def _all_code(
     """The code of a text, of what is marked as comment or output in it, and of its strings."""
     if tree is not None:
         yield text, tree
-    if tree is None or _MARKED_DEF.search(text):
+    # A comment is a marked listing of the text that it stands in.
+    inner = [lexeme for lexeme in lexemes if lexeme[0:1] != "#" and "def " in lexeme]
+    if tree is None or inner or _MARKED_DEF.search(text):
         yield from _listings(text, marked=tree is not None)
     if nesting < _MAX_NESTING:
-        # A comment is a marked listing of the text that it stands in.
-        inner = [lexeme for lexeme in lexemes if lexeme[0:1] != "#" and "def " in lexeme]
+        inner += [_halve(other) for other in inner if _DOUBLED.search(other)]
         # `return a &lt; b` parses, as two statements.
         if "def" in text and (_ENTITY.search(text) or (tree is None and "</" in text)):
-            inner.append(html.unescape(_TAG.sub("", _LINE_TAG.sub("\n", text))))
+            page = html.unescape(_TAG.sub("", _LINE_TAG.sub("\n", text)))
+            inner.append(_BLANK.sub(" ", page))
         for other in inner:
             found = list(_comments_and_strings(other))
             yield from _all_code(other, parse_python(other), found, nesting + 1)
@@ -232,25 +271,77 @@ def _listings(text: str, marked: bool = False) -> Iterator[tuple[str, ast.Module
     Args:
       marked: only those with something other than blanks before each line.
     """
-    if not _DEF.search(text):
+    if "def" not in text:
         return
     lines = text.expandtabs().split("\n")  # to eighths, as Python 2 read them beside blanks
     end = 0
     for start, line in enumerate(lines):
-        head = _DEF.match(line)
-        if start < end or head is None or (marked and not head[1].strip()):
+        if start < end or "def" not in line:
             continue
-        some, mark = lines[start : start + _MAX_LINES], head[1]
-        found = _below(some, mark)
-        if _NUMBER.match(mark):  # 9 and 10 need not end in the same column
-            other = _below(some, mark, by_number=True)
-            if other != found and parse_python("\n".join(other) + "\n"):
-                found = other
-        if "|" in mark:  # a column of a table
-            found = [_CELL_END.sub("", other) for other in found]
-        if parsed := _parse_leniently(found):
+        some = lines[start : start + _MAX_LINES]
+        if head := _DEF.match(line):
+            mark = head[1]
+            if marked and not mark.strip():
+                continue
+            found = _below(some, mark)
+            if _NUMBER.match(mark):  # 9 and 10 need not end in the same column
+                other = _below(some, mark, by_number=True)
+                if other != found and parse_python("\n".join(other) + "\n"):
+                    found = other
+            if _CELL_END.search(mark):  # a column of a table
+                found = [_CELL_END.sub("", other) for other in found]
+        elif head := _BEHIND.match(line):
+            unmarked = _unmarked(some, head[1])
+            if marked and len(unmarked) < 2:
+                continue  # in a string or comment, which is looked at by itself
+            found = _below(unmarked or [line[len(head[1]) :]], "")
+        else:
+            continue
+        parsed = _parse_leniently(found)
+        if parsed is None and head[1].strip() and not marked:  # it may stand before the head alone
+            found = _below([line[len(head[1]) :], *some[1:]], "")
+            parsed = _parse_leniently(found)
+        if parsed:
             yield parsed
             end = start + len(found)
+
+
+def _unmarked(lines: list[str], mark: str) -> list[str]:
+    """Lines without what stands before each, as far as it is like the first's.
+
+    Numbers and words of it may differ. If it ends in a quote, each line is a string.
+    """
+    own = mark.strip()
+    lead, trail = mark[: -len(mark.lstrip()) or None], mark[len(mark.rstrip()) :]
+    parts = _MARK_PART.findall(own) if own else []
+    shape = re.escape(lead if own else "") + r"(?=\S)"
+    for at, (words, sign) in enumerate(parts, start=1):
+        if sign:
+            shape += {":": "[:-]", "'": "[\"']", '"': "[\"']"}.get(sign, re.escape(sign))
+        elif words.strip().isdigit():
+            shape += r"[ \t]*\d+[ \t]*"
+        elif not words.strip():
+            shape += r"[ \t]*"
+        elif at < len(parts):
+            shape += r"[\w \t.,'+^-]+?"
+        else:  # as many words
+            shape += r"[ \t]+".join([r"\S+"] * len(words.split()))
+    pattern = re.compile(shape + f"(?:{re.escape(trail)}|$)")
+    found = []
+    for line in lines:
+        match = pattern.match(line)
+        if match is None:
+            break
+        rest = line[match.end() :]
+        if own[-1:] in ("'", '"'):
+            string = _LEXEME.match(line, match.end() - 1)
+            if string is None:
+                break
+            rest = _ESCAPE.sub(_unescape, string[string.lastindex or 0]).rstrip("\n")
+            if own[-2:-1] in ("f", "F"):
+                rest = _halve(rest)
+        found.append(rest)
+    return found
 
 
 def _below(lines: list[str], mark: str, by_number: bool = False) -> list[str]:
@@ -280,9 +371,23 @@ def _below(lines: list[str], mark: str, by_number: bool = False) -> list[str]:
     return found
 
 
+def _halve(template: str) -> str:
+    return _DOUBLED.sub(lambda match: match[0][0], template)
+
+
 def _parse_leniently(lines: list[str]) -> tuple[str, ast.Module] | None:
     """Parses a function; a few lines that Python cannot read count as `pass`."""
-    for _ in range(_MAX_REPAIRS):
+    code = "\n".join(lines)
+    for quote in ('"', "'"):  # doubled in CSV and SQL
+        if quote * 2 in code and parse_python(code) is None:
+            halved = [line.replace(quote * 2, quote) for line in lines]
+            if parsed := _repair(halved, 1):
+                return parsed
+    return _repair(list(lines), _MAX_REPAIRS)
+
+
+def _repair(lines: list[str], tries: int) -> tuple[str, ast.Module] | None:
+    for _ in range(tries):
         code = "\n".join(lines) + "\n"
         try:
             return code, parse_quietly(code)
@@ -291,6 +396,11 @@ def _parse_leniently(lines: list[str]) -> tuple[str, ast.Module] | None:
             if at == 0 and (head := _TYPE_PARAMETERS.sub("(", lines[0], count=1)) != lines[0]:
                 lines[0] = head
                 continue
+            if 0 < at < len(lines) and not any(map(str.strip, lines[at + 1 :])):
+                whole = lines[at][: max((error.offset or 1) - 1, 0)]
+                if whole.strip() and whole != lines[at]:  # before what closes a cell, say
+                    lines[at] = whole
+                    continue
             if not 0 < at < len(lines) or lines[at].strip() in ("", "pass"):
                 return None
             indent = len(lines[at]) - len(lines[at].lstrip())

@@ -196,6 +196,7 @@ CODE = """def {name}(values):
 """
 RENAMED = CODE.format(name="pick")
 TASK = "Keep the even numbers, then square each number and sort the result from the largest."
+PROSE = textwrap.fill(TASK, 25) + "\n"
 PYTHON_2 = "print 'even', kept\n"
 
 
@@ -257,6 +258,34 @@ HIDDEN_CODE = {
     "tabs of eight beside blanks": "class A:\n" + lines(RENAMED, "    ").replace(" " * 8, "\t"),
     "such tabs in JSON": json.dumps(lines(RENAMED, "    ").replace(" " * 8, "\t") + PYTHON_2),
     "IPython": "In [1]: " + lines(RENAMED, "   ...: ")[8:],
+    "cell of CSV": f'id,code,x\n1,"{RENAMED.rstrip()}",2\n',
+    "cell of TSV": f"id\tcode\n1\t{RENAMED}",
+    "cell that doubles its quotes": 'id,code\n1,"import a\n\n'
+    + RENAMED.replace("    kept", '    """"""Says ""D"".""""""\n    kept') + '"\n',
+    "SQL": f"INSERT INTO t VALUES (1, '{RENAMED}', 3);\n",
+    "CDATA": f"<a><![CDATA[{RENAMED.rstrip()}]]></a>\n",
+    "template of JavaScript": f"const a = `{RENAMED}`;\n",
+    "reply on the same line": f"It's easy.\nAssistant: {RENAMED}\nThat's it.\n",
+    "built line by line": "a = ''\n" + "".join(
+        f"a += {line!r}\n" for line in RENAMED.splitlines(keepends=True)),
+    "printed": "def f():\n" + "".join(
+        f"    print({line!r}, file=a)\n" for line in RENAMED.splitlines()),
+    "built in Java": "".join(
+        f"sb.append({json.dumps(line)});\n" for line in RENAMED.splitlines(keepends=True)),
+    "echo": "#!/bin/sh\n" + lines(RENAMED, 'echo "').replace("\n", '" >> a.py\n'),
+    "git blame": numbered(
+        RENAMED, "^3f0c1d2 (Jo O'Neil-Roe 2020-01-02 03:04:05 +0100 {:>3}) ", 98),
+    "grep -n": numbered(RENAMED, "src/my-util.py:{}:", 8),
+    "grep -n -C 3": numbered(RENAMED, "src/util.py-{}-", 8).replace("-8-", ":8:"),
+    "log": numbered(RENAMED, "2023-05-01 12:03:{:02},123 INFO root: ", 1),
+    "log of a container": lines(RENAMED, "web_1  | "),
+    "chat": numbered(RENAMED, "12:{:02} <bob> ", 8),
+    "mail with a name": lines(RENAMED, "JD> "),
+    "box": "".join(f"\u2502 {line:60} \u2502\n" for line in RENAMED.splitlines()),
+    "typographic signs": "It\u2019s:\n\n" + RENAMED.replace(" -", " \u2212"),
+    "zero-width spaces": RENAMED.replace(" = ", "\u200b = "),
+    "blanks of a web page": PYTHON_2 + RENAMED.replace(" ", "\u2002"),
+    "lines of a web page": "<p>" + RENAMED.replace(" ", "&nbsp;").replace("\n", "<br/>") + "</p>",
     "page": f"<p>Code:</p><pre><code>{RENAMED}</code></pre>",
     "highlighted page": lines(RENAMED, "<li><b>").replace("\n", "</b></li>\n"),
 }  # fmt: skip
@@ -277,6 +306,22 @@ HIDDEN_WORDS = {
     "what does not parse": f"{PYTHON_2}# {TASK}\n",
     "HTML tags": f"<p>{TASK.replace('each', '<b>each</b>').replace(' and', '<br/>and')}</p>",
     "Markdown links": TASK.replace("sort", "[sort](https://a.b/c-d)").replace("even", "[even][1]"),
+    "git blame": numbered(PROSE, "3f0c1d2a (Jo Roe 2020-01-02 03:04:05 +0100 {:>3})     ", 98),
+    "grep -n": numbered(PROSE, "src/my-util.py:{}:    ", 8),
+    "grep -r": lines(PROSE, "src/util.py:    "),
+    "log": numbered(PROSE, "2023-05-01 12:03:{:02},123 INFO root: ", 1),
+    "log of a container": lines(PROSE, "web_1  | "),
+    "chat": numbered(PROSE, "12:{:02} <bob> ", 8),
+    "line numbers": numbered(PROSE, "{:3} ", 8),
+    "soft hyphens": "# " + TASK.replace("umb", "um\xadb") + "\nx = 1\n",
+    "tags that are escaped": html.escape(f"<p>{TASK.replace('each', '<code>each</code>')}</p>"),
+    "link with a title": TASK.replace("sort", '[sort](https://a.b/c "A title")'),
+    "roles and links of reStructuredText": TASK.replace("sort", ":func:`sort`").replace(
+        "even", "`even <https://a.b/c>`_"
+    ),
+    "LaTeX": TASK.replace("sort", "\\textbf{sort}").replace("even", "{\\em even}"),
+    "link of a wiki": TASK.replace("sort", "[[Other (sorting)|sort]]"),
+    "forum": TASK.replace("sort", "[b]sort[/b]"),
     "HTML entities": f"<p>{TASK.replace(' ', '&nbsp;')}</p>",
 }
 
@@ -343,6 +388,19 @@ def test_code_is_read_with_the_signs_that_a_page_escapes():
         f"<pre>{code}</pre>",
         json.dumps({"body": f"<p>A</p><pre><code>{code}</code></pre>"}),
         "def f(a, b):\n    c = max(a)\n    return c &lt; b and '&amp;' not in a\n",  # parses
+    ):
+        assert compare([Document("x", text, "x")], [problem])[0].match_rate == 1, text
+
+
+def test_code_is_read_with_the_signs_that_a_template_doubles():
+    problem = Problem("p/0", 'def f(a, b):\n    """D."""\n', "f",
+                      "    c = {'a': max(a)}\n    return c['a'] % b\n", "")  # fmt: skip
+    code = problem.prompt.replace('"""D."""', "pass") + problem.canonical_solution
+    doubled = code.replace("{", "{{").replace("}", "}}")
+    for text in (
+        f'X = f"""{doubled}"""\n',
+        f'X = """{code.replace("%", "%%")}""" % ()\n',
+        "".join(f'x += f"{line}\\n"\n' for line in doubled.splitlines()),
     ):
         assert compare([Document("x", text, "x")], [problem])[0].match_rate == 1, text
 
@@ -427,7 +485,6 @@ def test_what_is_not_caught():
             "f", f"x = f'{TASK[:20]}{{n}}{TASK[21:50]}{{n}}{TASK[51:]}'\n", "x"
         ),
         "Cython": Document("pyx", RENAMED.replace("def pick(", "cpdef list pick(list "), "x"),
-        "CSV": Document("csv", f'id,code\n1,"{RENAMED}"\n', "x"),
         "encoded": Document("b64", base64.b64encode(RENAMED.encode()).decode(), "x"),
     }
     assert compare(list(missed.values()), taus=(0.8,)) == {}
