@@ -59,20 +59,11 @@ def solution_bits(
       params: its parameters, as in a checkpoint.
       batch_size: rows scored at once.
     Raises:
-      UserError: a task without a reference solution, or with one that begins as its prompt does;
-        or the tokenizer has more pieces than the model.
+      UserError: see `check_solutions`; or the tokenizer has more pieces than the model.
     """
     from phi1_jax.generate.score import token_logprobs
 
-    if void := [task.task_id for task in benchmark.tasks if not task.solution]:
-        raise UserError(f"{benchmark.name}: {void[0]} has no reference solution to measure")
-    for task in benchmark.tasks:
-        head = re.compile(rf"^(?:async )?def {re.escape(task.entry_point)}\b", re.M)
-        if head.search(task.prefix) and head.search(task.solution):  # a copy of the prompt is cheap
-            raise UserError(
-                f"{benchmark.name}: the reference solution of {task.task_id} defines"
-                f" {task.entry_point} again, as its prompt does: give what follows the prompt alone"
-            )
+    check_solutions(benchmark)
     check_vocabulary(tokenizer, config.vocab_size)
     context = config.max_seq_len
     pieces = []  # (task, ids, index of the first that counts)
@@ -90,6 +81,25 @@ def solution_bits(
         SolutionBits(task.task_id, nats[at] / math.log(2), len(task.solution.encode()), *sizes[at])
         for at, task in enumerate(benchmark.tasks)
     ]
+
+
+def check_solutions(benchmark: Benchmark) -> None:
+    """Refuses what cannot be measured.
+
+    Raises:
+      UserError: a task without a reference solution, or with one that begins as its prompt does.
+    """
+    for task in benchmark.tasks:
+        if not task.solution:
+            raise UserError(
+                f"{benchmark.name}: {task.task_id} has no reference solution to measure"
+            )
+        head = re.compile(rf"^(?:async )?def {re.escape(task.entry_point)}\b", re.M)
+        if head.search(task.prefix) and head.search(task.solution):  # a copy of the prompt is cheap
+            raise UserError(
+                f"{benchmark.name}: the reference solution of {task.task_id} defines"
+                f" {task.entry_point} again, as its prompt does: give what follows the prompt alone"
+            )
 
 
 def encode_solution(tokenizer: Tokenizer, prompt: str, solution: str) -> tuple[list[int], int]:

@@ -11,7 +11,12 @@ from typing import Any
 from phi1_jax.config import ModelConfig, RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark
-from phi1_jax.evaluate.bits_per_byte import solution_bits, summarize, write_results
+from phi1_jax.evaluate.bits_per_byte import (
+    check_solutions,
+    solution_bits,
+    summarize,
+    write_results,
+)
 from phi1_jax.evaluate.evaluate import BITS_PER_BYTE, METRICS, PASS_AT_K
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.samples import SamplingPlan
@@ -76,6 +81,8 @@ def open_evaluators(
                     f"--eval_benchmark={benchmark.name}: its curves would be {name}/..., as others"
                     " of the run are; rename the file"
                 )
+            if BITS_PER_BYTE in metrics:
+                check_solutions(benchmark)
             executor = None
             if PASS_AT_K in metrics:
                 sandbox = stack.enter_context(open_sandbox(Limits(), os.cpu_count() or 1))

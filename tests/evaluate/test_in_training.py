@@ -39,6 +39,17 @@ def test_a_benchmark_with_the_name_of_another_curve_is_refused(config, tmp_path,
         pass
 
 
+def test_a_problem_without_a_solution_is_refused_at_the_start(config, tmp_path):
+    prompt = 'def f(x):\n    """x"""\n'
+    write_problems(path := tmp_path / "own.jsonl", [Problem("own/1", prompt, "f", "", "")])
+    problems = read_benchmark(str(path))
+    with (
+        pytest.raises(UserError, match="own/1 has no reference solution"),
+        open_evaluators(config, tmp_path, problems, BITS),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
