@@ -204,8 +204,28 @@ class Embed(nnx.Module):
 
     def __call__(self, tokens_bt: jax.Array) -> jax.Array:
         """[b, t, d] of int[b, t]."""
-        # Gathered over the fsdp axis in the compute dtype, half the bytes of the activations' sum.
-        return constrain(self.table[...].astype(self.dtype), "vocab", None)[tokens_bt]
+        return _rows_of(self.table[...], tokens_bt, self.dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _rows_of(table_vd: jax.Array, tokens_bt: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    # Gathered over the fsdp axis in the compute dtype, half the bytes of the activations' sum.
+    return constrain(table_vd.astype(dtype), "vocab", None)[tokens_bt]
+
+
+def _rows_forward(table_vd: jax.Array, tokens_bt: jax.Array, dtype: jnp.dtype) -> Any:
+    return _rows_of(table_vd, tokens_bt, dtype), (table_vd, tokens_bt)
+
+
+def _rows_backward(dtype: jnp.dtype, saved: Any, g_btd: jax.Array) -> tuple[jax.Array, None]:
+    # A line's end occurs thousands of times in a batch. Its row's sum in bfloat16, which autodiff
+    # would take, stops growing after some hundred summands.
+    table_vd, tokens_bt = saved
+    sum_vd = jnp.zeros_like(table_vd).at[tokens_bt].add(g_btd.astype(table_vd.dtype))
+    return constrain(sum_vd, "pieces", None), None
+
+
+_rows_of.defvjp(_rows_forward, _rows_backward)
 
 
 # The backward pass keeps the inputs of these two and computes the rest again: it takes less time

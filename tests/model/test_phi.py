@@ -178,6 +178,25 @@ def test_bfloat16_is_close():
     assert np.linalg.norm(rough - exact) / np.linalg.norm(exact) < 0.02
 
 
+def test_the_embedding_of_a_frequent_token_gets_its_whole_gradient():
+    """A sum of 2,048 in bfloat16 would stop growing on the way."""
+    config = dataclasses.replace(SHAPES[0], compute_dtype="bfloat16")
+    graph, params = nnx.split(Phi(config, nnx.Rngs(0)).embed)
+    rng = np.random.default_rng(0)
+    tokens_bt = rng.integers(0, config.vocab_size, (8, 1024), np.int32)
+    tokens_bt[:, ::4] = 7
+    g_btd = jnp.asarray(rng.normal(0.5, 1, (*tokens_bt.shape, config.d_model)), jnp.bfloat16)
+
+    def gradient(params, tokens_bt, g_btd):
+        return jax.vjp(lambda params: nnx.merge(graph, params)(tokens_bt), params)[1](g_btd)[0]
+
+    ours_vd = jax.jit(gradient)(params, tokens_bt, g_btd)["table"][...]
+    exact_vd = np.zeros((config.vocab_size, config.d_model))
+    np.add.at(exact_vd, tokens_bt, np.asarray(g_btd, np.float64))
+    assert ours_vd.dtype == jnp.float32
+    np.testing.assert_allclose(ours_vd, exact_vd, rtol=2**-8, atol=2**-8)
+
+
 def test_a_token_does_not_see_later_ones():
     config = dataclasses.replace(SHAPES[0], compute_dtype="float32")
     params = random_params(config)
