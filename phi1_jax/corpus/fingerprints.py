@@ -307,14 +307,17 @@ def _listings(text: str, marked: bool = False) -> Iterator[tuple[str, ast.Module
 
 
 def _unmarked(lines: list[str], mark: str) -> list[str]:
-    """Lines without what stands before each, as far as it is like the first's.
+    """Lines without what stands before each, up to the first where it is not like `mark`.
 
     Numbers and words of it may differ. If it ends in a quote, each line is a string.
+
+    Args:
+      mark: what stands before the first; more than blanks.
     """
     own = mark.strip()
-    lead, trail = mark[: -len(mark.lstrip()) or None], mark[len(mark.rstrip()) :]
-    parts = _MARK_PART.findall(own) if own else []
-    shape = re.escape(lead if own else "") + r"(?=\S)"
+    lead, trail = mark[: -len(mark.lstrip())], mark[len(mark.rstrip()) :]
+    parts = _MARK_PART.findall(own)
+    shape = re.escape(lead) + r"(?=\S)"
     for at, (words, sign) in enumerate(parts, start=1):
         if sign:
             shape += {":": "[:-]", "'": "[\"']", '"': "[\"']"}.get(sign, re.escape(sign))

@@ -144,8 +144,8 @@ def _add_tokenizer(writer: Any, config: ModelConfig, tokenizer: BytePairTokenize
     if not is_known or values.get("normalizer"):
         raise UserError(
             "the tokenizer has a pre_tokenizer or normalizer that is not written to GGUF, or no"
-            " decoder; only"
-            " GPT-2's rules (as CodeGen has them) and the tokenizers that are trained here are"
+            " decoder; only GPT-2's rules (as CodeGen has them) and the tokenizers that are trained"
+            " here are"
         )
     tokens = [f"[UNUSED{i}]" for i in range(config.vocab_size)]
     kinds = [TokenType.UNUSED] * len(tokens)
