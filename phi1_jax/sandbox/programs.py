@@ -13,6 +13,7 @@ import sys
 import traceback
 import types
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from phi1_jax.sandbox import wire
@@ -115,12 +116,9 @@ class _Channel:
             raise _Broken
         try:
             data = _receive(min(_FRAME_BYTES, _TOTAL_BYTES - self._received))
-        except wire.WireError as error:
-            self._break(FAIL, f"the reply: {error}")
-        if not data:
-            self._break(LOST, "")
-        self._received += len(data)
-        try:
+            if not data:
+                self._break(LOST, "")
+            self._received += len(data)
             reply = wire.decode(data)
         except wire.WireError as error:
             self._break(FAIL, f"the reply: {error}")
@@ -211,18 +209,11 @@ def _receive(limit: int = _FRAME_BYTES) -> bytes:
     Raises:
       WireError: a frame longer than `limit`.
     """
-    header = _read(_LENGTH.size)
-    if len(header) < _LENGTH.size:
+    read = partial(os.read, READ_FD)
+    header = wire.read_exactly(read, _LENGTH.size)
+    if not header:
         return b""
     (length,) = _LENGTH.unpack(header)
     if length > limit:
         raise wire.WireError(f"a frame of {length} bytes is over the limit")
-    data = _read(length)
-    return data if len(data) == length else b""
-
-
-def _read(count: int) -> bytes:
-    data = bytearray()
-    while len(data) < count and (block := os.read(READ_FD, min(count - len(data), 1 << 20))):
-        data += block
-    return bytes(data)
+    return wire.read_exactly(read, length)
