@@ -4,22 +4,23 @@ import contextlib
 import itertools
 import json
 import os
-import select
+import selectors
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from phi1_jax.errors import UserError
-from phi1_jax.sandbox import programs, server
+from phi1_jax.sandbox import server
 from phi1_jax.sandbox.readable import hidden_files
+from phi1_jax.sandbox.server import Limits
+from phi1_jax.sandbox.wire import read_exactly
 
 BOOT_TIMEOUT_S = 60.0
 # Sets are walked in one order, so that a program has one outcome.
@@ -36,31 +37,8 @@ class Verdict(StrEnum):
     INFRA = "INFRA"  # the sandbox failed, not the program: never to be scored
 
 
-_VERDICTS = {
-    programs.PASS: Verdict.PASS,
-    programs.FAIL: Verdict.FAIL,
-    programs.MEMORY: Verdict.MEMORY,
-    server.TIMEOUT: Verdict.TIMEOUT,
-    server.OUTPUT_LIMIT: Verdict.OUTPUT_LIMIT,
-    server.CRASH: Verdict.CRASH,
-}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one program may use. No limit lets it start a process or write a file."""
-
-    # CPU seconds of each process; the limit that counts, since it hardly depends on the machine's
-    # load. MBPP's slowest reference solution (123) takes 3 s of a quiet core and 6 of a shared one.
-    cpu_s: float = 10.0
-    wall_s: float = 30.0  # of the whole job; generous, for programs that sleep
-    memory_mb: int = 512  # of each process, on top of the interpreter's own
-    output_bytes: int = 1 << 20  # printed, stdout and stderr together; it is discarded
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise UserError(f"limit {name}={value}: must be above 0")
+# The letters of `programs` and `server` are the first ones of these.
+_VERDICTS = {ord(verdict[0]): verdict for verdict in Verdict}
 
 
 @dataclass(frozen=True)
@@ -100,14 +78,11 @@ class Worker:
                 env=ENVIRONMENT,
                 start_new_session=True,
             )
-        paths = json.dumps(readable).encode()
-        settings = server.SETTINGS.pack(
-            limits.cpu_s, limits.wall_s, limits.memory_mb << 20, limits.output_bytes, len(paths)
-        )
+        settings = json.dumps({"limits": asdict(limits), "readable": readable}).encode()
         try:
             with contextlib.suppress(OSError):  # it ended already; what it said comes next
-                self._socket.sendall(settings + paths)
-            (size,) = struct.unpack(">I", self._exactly(4))
+                self._socket.sendall(server.LENGTH.pack(len(settings)) + settings)
+            (size,) = server.LENGTH.unpack(self._exactly(server.LENGTH.size))
             self.layers = self._exactly(size).decode()
         except (OSError, WorkerFailed) as error:
             self.close()
@@ -120,12 +95,10 @@ class Worker:
         """Hands over a job; a failure shows when its outcome is received."""
         # Half a surrogate pair arrives as it is, and is no Python there.
         program = job.program.encode("utf-8", "surrogatepass")
-        examiner = None if job.examiner is None else job.examiner.encode("utf-8", "surrogatepass")
+        examiner = (job.examiner or "").encode("utf-8", "surrogatepass")
+        header = server.JOB.pack(len(program), -1 if job.examiner is None else len(examiner))
         with contextlib.suppress(OSError):
-            self._socket.sendall(
-                server.JOB.pack(len(program), -1 if examiner is None else len(examiner))
-            )
-            self._socket.sendall(program + (examiner or b""))
+            self._socket.sendall(header + program + examiner)
 
     def receive(self) -> Outcome:
         try:
@@ -150,7 +123,7 @@ class Worker:
     def _exactly(self, count: int) -> bytes:
         data = b""
         with contextlib.suppress(ConnectionResetError):  # it ended with something still unread
-            data = server.receive(self._socket, count) if count else b""
+            data = read_exactly(self._socket.recv, count)
         if len(data) < count:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=5)
@@ -164,6 +137,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _DEFAULT_LIMITS = Limits()
 _INFRA_TRIES = 3
 _LOOKAHEAD = 64  # jobs per worker that may be finished before their turn
+_Try = tuple[int, Job, int]  # its number, the job, how often it was tried
 
 
 class Sandbox:
@@ -175,7 +149,6 @@ class Sandbox:
         self.limits = limits
         self._command, self._outer, self._readable = command, outer, readable
         self._workers: list[Worker | None] = [None] * workers
-        self.backend = outer
         try:
             self._self_check()
         except BaseException:
@@ -199,10 +172,9 @@ class Sandbox:
         Raises:
           UserError: a server ended, and no other can be started.
         """
-        waiting = enumerate(jobs)
-        again: deque[tuple[int, Job]] = deque()
-        running: dict[int, tuple[int, Job]] = {}  # by worker
-        tries: dict[int, int] = {}
+        waiting = ((number, job, 1) for number, job in enumerate(jobs))
+        again: deque[_Try] = deque()
+        running: dict[int, _Try] = {}  # by worker
         done: dict[int, Outcome] = {}
         following = 0
         try:
@@ -213,22 +185,20 @@ class Sandbox:
                     if task is None:
                         break
                     running[index] = task
-                    tries[task[0]] = tries.get(task[0], 0) + 1
                     self._worker(index).send(task[1])
                 if not running:
                     break
                 for index in self._ready(running):
-                    number, job = running.pop(index)
+                    number, job, tries = running.pop(index)
                     try:
                         done[number] = self._worker(index).receive()
                     except WorkerFailed as failure:
                         self._discard(index)
-                        if tries[number] < _INFRA_TRIES:
-                            again.append((number, job))
+                        if tries < _INFRA_TRIES:
+                            again.append((number, job, tries + 1))
                         else:
                             done[number] = Outcome(Verdict.INFRA, str(failure), 0.0)
                 while following in done:
-                    del tries[following]
                     yield done.pop(following)
                     following += 1
         finally:
@@ -236,10 +206,8 @@ class Sandbox:
                 self._discard(index)
 
     def close(self) -> None:
-        for worker in self._workers:
-            if worker:
-                worker.close()
-        self._workers = [None] * len(self._workers)
+        for index in range(len(self._workers)):
+            self._discard(index)
 
     def __enter__(self) -> "Sandbox":
         return self
@@ -247,17 +215,15 @@ class Sandbox:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _ready(self, running: dict[int, tuple[int, Job]]) -> list[int]:
-        fds = {self._worker(index).fileno(): index for index in running}
-        poll = select.poll()
-        for fd in fds:
-            poll.register(fd, select.POLLIN)
-        ready = [fds[fd] for fd, _ in poll.poll((self.limits.wall_s + BOOT_TIMEOUT_S) * 1000)]
+    def _ready(self, running: Iterable[int]) -> list[int]:
+        poll = selectors.PollSelector()
+        for index in running:
+            poll.register(self._worker(index), selectors.EVENT_READ, index)
+        ready = [key.data for key, _ in poll.select(self.limits.wall_s + BOOT_TIMEOUT_S)]
         if not ready:  # no server kept its own wall limit
             for index in running:
                 self._worker(index).kill()
-            return list(running)
-        return ready
+        return ready or list(running)
 
     def _worker(self, index: int) -> Worker:
         worker = self._workers[index]
@@ -336,21 +302,19 @@ def open_sandbox(
     # Appended: where this package is installed lie others, which must not come before the library.
     start = "import sys; sys.path.append({!r}); from phi1_jax.sandbox.server import main; main()"
     readable = _readable_by(boot)
-    failures = []
-    if isolation != "landlock":
-        if bwrap := shutil.which("bwrap"):
-            command = [*_bubblewrap(bwrap, [*readable, python]), *boot, start.format("/code")]
+    commands = {}  # the strongest first
+    if bwrap := shutil.which("bwrap"):
+        within = _bubblewrap(bwrap, [*readable, python])
+        commands["bubblewrap"] = [*within, *boot, start.format("/code")]
+    commands[""] = [*boot, start.format(str(_ROOT))]
+    failures = [] if bwrap else ["bubblewrap: not installed"]
+    for outer, command in commands.items():
+        name = outer or "landlock"
+        if isolation in ("auto", name):
             try:
-                return Sandbox(limits, workers, command, "bubblewrap", readable)
+                return Sandbox(limits, workers, command, outer, readable)
             except WorkerFailed as failure:
-                failures.append(f"bubblewrap: {failure}")
-        else:
-            failures.append("bubblewrap: not installed")
-    if isolation != "bubblewrap":
-        try:
-            return Sandbox(limits, workers, [*boot, start.format(str(_ROOT))], "", readable)
-        except WorkerFailed as failure:
-            failures.append(f"Landlock: {failure}")
+                failures.append(f"{name}: {failure}")
     raise UserError(
         f"untrusted code cannot be isolated here ({'; '.join(failures)}): install bubblewrap "
         "(apt install bubblewrap), or use a Linux kernel 5.13 or later with Landlock"

@@ -21,12 +21,14 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from phi1_jax.errors import UserError
 from phi1_jax.sandbox import confine, programs
+from phi1_jax.sandbox.wire import read_exactly
 
-# cpu_s, wall_s, memory_bytes, output_bytes; bytes of `readable_paths` as JSON, which follow
-SETTINGS = struct.Struct(">ddQQI")
+LENGTH = struct.Struct(">I")  # bytes of settings, as JSON, or of the layers, in words
 JOB = struct.Struct(">Ii")  # bytes of the program; bytes of its examiner, or -1
 REPLY = struct.Struct(">BdI")  # verdict letter, seconds, bytes of the message
 # Verdict letters beyond those of `programs`. INFRA has none: a server that fails ends without a
@@ -43,11 +45,27 @@ _LOW_FDS = 32  # the server itself holds fewer descriptors than this
 _READY = b"R"
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What one program may use. No limit lets it start a process or write a file."""
+
+    # CPU seconds of each process; the limit that counts, since it hardly depends on the machine's
+    # load. MBPP's slowest reference solution (123) takes 3 s of a quiet core and 6 of a shared one.
+    cpu_s: float = 10.0
+    wall_s: float = 30.0  # of the whole job; generous, for programs that sleep
+    memory_mb: int = 512  # of each process, on top of the interpreter's own
+    output_bytes: int = 1 << 20  # printed, stdout and stderr together; it is discarded
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise UserError(f"limit {name}={value}: must be above 0")
+
+
 def main() -> None:
     control = socket.socket(fileno=os.dup(0))
-    *limits, readable_bytes = SETTINGS.unpack(receive(control, SETTINGS.size))
-    cpu_s, wall_s, memory_bytes, output_bytes = limits
-    readable = json.loads(receive(control, readable_bytes))
+    (size,) = LENGTH.unpack(read_exactly(control.recv, LENGTH.size))
+    settings = json.loads(read_exactly(control.recv, size))
     for name in _WARM:
         importlib.import_module(name)
     sys.path[:] = [p for p in sys.path if not (Path(p) / "phi1_jax").exists()]
@@ -58,16 +76,15 @@ def main() -> None:
     os.environ["TZ"] = "UTC0"
     time.tzset()
     os.chdir("/")
-    # RLIMIT_AS counts the interpreter's own mappings too; a program gets its share on top.
-    memory_bytes += _mapped_bytes()
+    server = _Server(control, Limits(**settings["limits"]))
     confine.no_new_privileges()
-    layers = [confine.drop_root(), confine.landlock(readable, sys.path), "seccomp", "rlimits"]
-    server = _Server(control, cpu_s, wall_s, memory_bytes, output_bytes)
+    landlock = confine.landlock(settings["readable"], sys.path)
+    layers = [confine.drop_root(), landlock, "seccomp", "rlimits"]
     hello = ", ".join(filter(None, layers)).encode()
-    control.sendall(struct.pack(">I", len(hello)) + hello)
+    control.sendall(LENGTH.pack(len(hello)) + hello)
     gc.collect()
     gc.freeze()
-    while header := receive(control, JOB.size):
+    while header := read_exactly(control.recv, JOB.size):
         server.run_job(*JOB.unpack(header))
 
 
@@ -79,29 +96,13 @@ def _mapped_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def receive(control: socket.socket, count: int) -> bytes:
-    """Exactly `count` bytes, or b"" when the other end is closed."""
-    data = bytearray()
-    while len(data) < count:
-        block = control.recv(min(count - len(data), 1 << 20))
-        if not block:
-            return b""
-        data += block
-    return bytes(data)
-
-
 class _Server:
-    def __init__(
-        self,
-        control: socket.socket,
-        cpu_s: float,
-        wall_s: float,
-        memory_bytes: int,
-        output_bytes: int,
-    ) -> None:
+    def __init__(self, control: socket.socket, limits: Limits) -> None:
         self._control = control
-        self._cpu_s, self._wall_s = cpu_s, wall_s
-        self._memory_bytes, self._output_bytes = memory_bytes, output_bytes
+        self._limits = limits
+        # RLIMIT_AS counts the interpreter's own mappings too; a program gets its share on top. They
+        # are measured here, since Landlock hides them.
+        self._memory_bytes = (limits.memory_mb << 20) + _mapped_bytes()
         self._seccomp = confine.Seccomp()
         self._null = os.open("/dev/null", os.O_RDONLY)
         self._report = bytearray(programs.MESSAGE_BYTES + 1)
@@ -112,21 +113,17 @@ class _Server:
         report, report_end = os.pipe()
         pipes = [output_end, report_end]
         ends = [self._null, output_end, output_end, report_end]
-        if examiner_bytes < 0:
-            children = [self._fork(programs.run_program, program_bytes, ends, report)]
-        else:
+        works = [(programs.run_program, program_bytes, ends)]
+        if examiner_bytes >= 0:
             calls, calls_end = os.pipe()
             replies, replies_end = os.pipe()
             pipes += [calls, calls_end, replies, replies_end]
-            # The examiner is forked second, when its text is the next on the control socket.
-            children = [
-                self._fork(
-                    programs.run_candidate, program_bytes, [*ends, calls, replies_end], report
-                ),
-                self._fork(
-                    programs.run_examiner, examiner_bytes, [*ends, replies, calls_end], report
-                ),
+            works = [
+                (programs.run_candidate, program_bytes, [*ends, calls, replies_end]),
+                (programs.run_examiner, examiner_bytes, [*ends, replies, calls_end]),
             ]
+        # In the order of their texts on the control socket.
+        children = [self._fork(*work, report) for work in works]
         for fd in pipes:
             os.close(fd)
         verdict, message = self._watch(children, output, report, start)
@@ -151,13 +148,13 @@ class _Server:
         if pid == 0:
             try:
                 confine.die_with_parent()
-                source = receive(self._control, source_bytes)
+                source = read_exactly(self._control.recv, source_bytes)
                 high = [os.dup2(fd, _LOW_FDS + i) for i, fd in enumerate(ends)]
                 for i, fd in enumerate(high):
                     os.dup2(fd, i)
                 os.closerange(len(ends), _LOW_FDS + len(ends))
                 random.seed(0)
-                confine.limit_resources(self._cpu_s, self._memory_bytes)
+                confine.limit_resources(self._limits.cpu_s, self._memory_bytes)
                 self._seccomp.install()
                 os.write(programs.REPORT_FD, _READY)
                 if work is programs.run_candidate:
@@ -203,8 +200,8 @@ class _Server:
         if not os.WIFSIGNALED(status):
             return programs.FAIL, f"ended the process, exit status {os.WEXITSTATUS(status)}"
         number = os.WTERMSIG(status)
-        if child.used_s >= self._cpu_s:  # its own hard limit came before this busy server
-            return TIMEOUT, f"took more than {self._cpu_s:g} s of CPU time"
+        if child.used_s >= self._limits.cpu_s:  # its own hard limit came before this busy server
+            return TIMEOUT, f"took more than {self._limits.cpu_s:g} s of CPU time"
         if number == signal.SIGKILL:
             # Programs cannot send it: it was the machine, short of memory perhaps.
             sys.exit("a program was killed from outside")
@@ -216,7 +213,7 @@ class _Server:
         poll = select.poll()
         for fd in (output, self._control.fileno(), *(child.fd for child in children)):
             poll.register(fd, select.POLLIN)
-        pause_s = min(self._cpu_s, self._wall_s)
+        pause_s = min(self._limits.cpu_s, self._limits.wall_s)
         while True:
             ready = dict(poll.poll(pause_s * 1000))
             if self._control.fileno() in ready:
@@ -224,20 +221,20 @@ class _Server:
             if output in ready:
                 count = len(os.read(output, 1 << 16))
                 written += count
-                if written > self._output_bytes:
-                    return OUTPUT_LIMIT, f"printed more than {self._output_bytes} bytes"
+                if written > self._limits.output_bytes:
+                    return OUTPUT_LIMIT, f"printed more than {self._limits.output_bytes} bytes"
                 if not count:
                     poll.unregister(output)
             elif children[-1].fd in ready:  # and all that it printed is counted
                 return None
             elif children[0].fd in ready:
                 poll.unregister(children[0].fd)  # the examiner notices by itself
-            cpu_left_s = self._cpu_s - max(child.cpu_s() for child in children)
-            wall_left_s = self._wall_s - (time.perf_counter() - start)
+            cpu_left_s = self._limits.cpu_s - max(child.cpu_s() for child in children)
+            wall_left_s = self._limits.wall_s - (time.perf_counter() - start)
             if cpu_left_s <= 0:
-                return TIMEOUT, f"took more than {self._cpu_s:g} s of CPU time"
+                return TIMEOUT, f"took more than {self._limits.cpu_s:g} s of CPU time"
             if wall_left_s <= 0:
-                return TIMEOUT, f"took more than {self._wall_s:g} s"
+                return TIMEOUT, f"took more than {self._limits.wall_s:g} s"
             # A single thread cannot use up its CPU time sooner than the clock on the wall.
             pause_s = max(0.005, min(cpu_left_s, wall_left_s))
 
