@@ -9,6 +9,7 @@ from phi1_jax.corpus.problems import Problem, read_problems
 from phi1_jax.evaluate.evaluate import BITS_PER_BYTE
 from phi1_jax.evaluate.saved import read_rows
 from phi1_jax.files import read_json, write_json
+from phi1_jax.markdown import table
 from phi1_jax.run.metrics import MetricsWriter
 
 N_SAMPLES = 10
@@ -123,43 +124,34 @@ def bar_chart(
 
 def _table(summary: Mapping[str, Any]) -> str:
     bits = summary["bits_per_byte"]
-    head = ["model", f"own exam, {summary['n_problems']} problems: pass@1", *(
-        f"{name}: bits per byte" for name in bits), "training steps"]  # fmt: skip
-    lines = [
-        "# Result",
-        "",
-        "![pass@1 on the own exam, bits per byte of HumanEval and MBPP, by model](figure.png)",
-        "",
-        "The own exam is in the teacher's dialect, HumanEval and MBPP are not. 95% intervals.",
-        "",
-        f"| {' | '.join(head)} |",
-        "|---" * len(head) + "|",
-    ]
+    rows = []
     for name, value in summary["pass_at_1"].items():
         low, high = summary["interval_95"][name]
-        cells = [name, f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"]
+        row = [name, f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"]
         for points in bits.values():
             point = points[name]
-            cells.append(f"{point['value']:.3f} ({point['low']:.3f} to {point['high']:.3f})")
-        cells.append(f"{summary['train_steps'].get(name, 0):,}")
-        lines.append(f"| {' | '.join(cells)} |")
-    for benchmark, rows in summary["differences"].items():
-        lines += [
-            "",
-            f"| {benchmark} | against | bits per byte, paired difference |",
-            "|---|---|---|",
-        ]
-        lines += [
-            f"| {r['model']} | {r['baseline']} | {r['difference']:+.3f} ({r['low']:+.3f} to"
-            f" {r['high']:+.3f}) |"
-            for r in rows
+            row.append(f"{point['value']:.3f} ({point['low']:.3f} to {point['high']:.3f})")
+        rows.append([*row, f"{summary['train_steps'].get(name, 0):,}"])
+    exam = f"own exam, {summary['n_problems']} problems: pass@1"
+    measures = [f"{name}: bits per byte" for name in bits]
+    parts = [
+        "# Result",
+        "![pass@1 on the own exam, bits per byte of HumanEval and MBPP, by model](figure.png)",
+        "The own exam is in the teacher's dialect, HumanEval and MBPP are not. 95% intervals.",
+        table(["model", exam, *measures, "training steps"], rows),
+    ]
+    for benchmark, found in summary["differences"].items():
+        rows = [
+            [r["model"], r["baseline"],
+             f"{r['difference']:+.3f} ({r['low']:+.3f} to {r['high']:+.3f})"]
+            for r in found
             if r["baseline"] != "untrained"
-        ]
-    for name, reason in summary["missing"].items():
-        lines += ["", f"Not measured: {name}. {reason}"]
-    lines += ["", "| stage | seconds |", "|---|---|"]
-    lines += [f"| {name} | {value:.1f} |" for name, value in summary["stage_seconds"].items()]
-    return "\n".join(lines) + "\n"
+        ]  # fmt: skip
+        parts.append(table([benchmark, "against", "bits per byte, paired difference"], rows))
+    parts += [f"Not measured: {name}. {reason}" for name, reason in summary["missing"].items()]
+    seconds = [(name, f"{value:.1f}") for name, value in summary["stage_seconds"].items()]
+    parts.append(table(["stage", "seconds"], seconds))
+    return "\n\n".join(parts) + "\n"
 
 
 def _samples(problems: Sequence[Problem], rows: Sequence[Mapping[str, Any]]) -> str:
