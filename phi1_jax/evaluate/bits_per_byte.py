@@ -34,19 +34,14 @@ from phi1_jax.tokens.tokenizer import Tokenizer, check_vocabulary
 
 @dataclass(frozen=True)
 class SolutionBits:
-    """What one reference solution takes.
-
-    Attributes:
-      n_cut: tokens by which prompt and solution exceed the context.
-      n_pieces: rows in which the solution was read; above 1 if it is longer than the context.
-    """
+    """What one reference solution takes."""
 
     task_id: str
     bits: float
     n_bytes: int
     n_tokens: int
-    n_cut: int
-    n_pieces: int
+    n_cut: int  # tokens by which prompt and solution exceed the context
+    n_pieces: int  # rows in which it was read; above 1 if it is longer than the context
 
 
 def solution_bits(

@@ -51,14 +51,8 @@ class TestExecutor:
             "wrong constant": [_function(task, f"return {_CONSTANT!r}") for task in tasks],
         }
         programs = [pair for kind in kinds.values() for pair in zip(tasks, kind, strict=True)]
-        outcomes = list(
-            tqdm(
-                self.execute(programs),
-                f"self-check on {benchmark.name}",
-                len(programs),
-                leave=False,
-            )
-        )
+        bar = f"self-check on {benchmark.name}"
+        outcomes = list(tqdm(self.execute(programs), bar, len(programs), leave=False))
         for at, kind in enumerate(kinds):
             part = outcomes[at * len(tasks) : (at + 1) * len(tasks)]
             right = at == 0

@@ -10,13 +10,8 @@ from typing import Any
 
 from phi1_jax.config import ModelConfig, RunConfig
 from phi1_jax.errors import UserError
+from phi1_jax.evaluate import bits_per_byte
 from phi1_jax.evaluate.benchmarks import Benchmark
-from phi1_jax.evaluate.bits_per_byte import (
-    check_solutions,
-    solution_bits,
-    summarize,
-    write_results,
-)
 from phi1_jax.evaluate.evaluate import BITS_PER_BYTE, METRICS, PASS_AT_K
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.samples import SamplingPlan
@@ -82,7 +77,7 @@ def open_evaluators(
                     " of the run are; rename the file"
                 )
             if BITS_PER_BYTE in metrics:
-                check_solutions(benchmark)
+                bits_per_byte.check_solutions(benchmark)
             executor = None
             if PASS_AT_K in metrics:
                 sandbox = stack.enter_context(open_sandbox(Limits(), os.cpu_count() or 1))
@@ -114,7 +109,7 @@ def benchmark_evaluator(
     a curve can be looked into.
 
     Args:
-      executor: needed for pass_at_k.
+      executor: for pass_at_k; without it there are no completions either.
     """
 
     def evaluate(step: int, params: Any) -> dict[str, float | str]:
@@ -123,12 +118,11 @@ def benchmark_evaluator(
         points: dict[str, float | str] = {}
         if BITS_PER_BYTE in metrics:
             output.mkdir(parents=True)
-            results = solution_bits(benchmark, model, params, tokenizer)
-            write_results(output / BITS, results)
-            points[BITS_PER_BYTE] = summarize(results)["value"]
-        if PASS_AT_K not in metrics:
+            results = bits_per_byte.solution_bits(benchmark, model, params, tokenizer)
+            bits_per_byte.write_results(output / BITS, results)
+            points[BITS_PER_BYTE] = bits_per_byte.summarize(results)["value"]
+        if executor is None:
             return points
-        assert executor is not None
         generator = Generator(model, params, tokenizer)
         summary = evaluate_model(generator, benchmark, executor, output, plan, model=f"step {step}")
         prompts = {task.task_id: task.prompt for task in benchmark.tasks}

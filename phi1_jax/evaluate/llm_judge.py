@@ -52,16 +52,11 @@ _MAX_REPLY_TOKENS = 600
 
 @dataclass(frozen=True)
 class Solved:
-    """A solution that `launch/evaluate.py` tested.
-
-    Attributes:
-      code: the whole program.
-      passed: the hidden tests; None if the sandbox failed on it.
-    """
+    """A solution that `launch/evaluate.py` tested."""
 
     problem: Problem
-    code: str
-    passed: bool | None
+    code: str  # the whole program
+    passed: bool | None  # the hidden tests; None if the sandbox failed on it
 
 
 def read_solved(results: Path, problems: Sequence[Problem]) -> list[Solved]:

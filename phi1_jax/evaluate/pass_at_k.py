@@ -23,10 +23,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def bootstrap_interval(
-    values: Sequence[float],
-    sizes: Sequence[float] | None = None,
-    resamples: int = 10_000,
-    seed: int = 0,
+    values: Sequence[float], sizes: Sequence[float] | None = None, resamples: int = 10_000
 ) -> tuple[float, float]:
     """The central 95% of sum(values) / sum(sizes) when the problems are drawn anew.
 
@@ -35,7 +32,7 @@ def bootstrap_interval(
       sizes: what a problem counts for; None counts each as 1, so the ratio is the mean.
     """
     pairs = np.asarray([values, [1.0] * len(values) if sizes is None else sizes], np.float64)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     ratios = []
     for count in np.diff(np.linspace(0, resamples, 11).astype(int)):
         drawn = generator.integers(0, pairs.shape[1], (count, pairs.shape[1]))
