@@ -3,10 +3,9 @@
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -38,26 +37,18 @@ class Sample:
 class SamplingPlan:
     """How completions are drawn; every field moves the score.
 
-    Attributes:
-      n_samples: for each problem.
-      temperature: 0 is greedy.
-      top_p: nucleus sampling.
-      seed: of the sampling.
-      max_new_tokens: the longest completion.
-      batch_size: completions drawn at once.
-      strip_prompt: show prompts without their final white space.
-      on_overflow: a prompt too long for the context is an error, or is cut from the left.
     Raises:
       UserError: a field out of range.
     """
 
-    n_samples: int = bounded(1, ge=1)
-    temperature: float = bounded(0.0, ge=0)
-    top_p: float = bounded(1.0, gt=0, le=1)
-    seed: int = 0
-    max_new_tokens: int = bounded(384, ge=1)
-    batch_size: int = bounded(64, ge=1)
-    strip_prompt: bool = False
+    n_samples: int = bounded(1, ge=1)  # for each problem
+    temperature: float = bounded(0.0, ge=0)  # 0 is greedy
+    top_p: float = bounded(1.0, gt=0, le=1)  # nucleus sampling
+    seed: int = 0  # of the sampling
+    max_new_tokens: int = bounded(384, ge=1)  # the longest completion
+    batch_size: int = bounded(64, ge=1)  # completions drawn at once
+    strip_prompt: bool = False  # show prompts without their final white space
+    # A prompt too long for the context is an error, or is cut from the left.
     on_overflow: Literal["error", "left"] = "error"
 
     def __post_init__(self) -> None:
@@ -73,21 +64,9 @@ class SamplingPlan:
 class Completes(Protocol):
     """What is asked of a generator; `phi1_jax.generate.generator.Generator` is one."""
 
-    def generate(
-        self,
-        prompts: Sequence[str],
-        *,
-        max_new_tokens: int,
-        temperature: float,
-        top_p: float,
-        n_samples: int,
-        seed: int,
-        stop: Sequence[str],
-        batch_size: int,
-        on_overflow: Any,
-    ) -> Sequence[Sequence[Any]]:
-        """For each prompt its completions, which have `text` and `finish_reason`."""
-        ...
+    @property
+    def generate(self) -> Callable[..., Sequence[Sequence[Any]]]:
+        """For prompts and options: the completions of each, with `text` and `finish_reason`."""
 
 
 def read_samples(path: Path, benchmark: Benchmark, answer_format: str = "raw") -> list[Sample]:
@@ -171,12 +150,17 @@ def generate_samples(
     """
     output.mkdir(parents=True, exist_ok=True)
     path = output / SAMPLES
-    settings = {"model": model, "benchmark": benchmark.fingerprint, **asdict(plan)}
+    options = asdict(plan)
+    settings = {"model": model, "benchmark": benchmark.fingerprint, **options}
     del settings["batch_size"]  # decides what fits the memory, not what is drawn
+    del options["strip_prompt"]  # it is done here
     note_settings(output / SAMPLING, settings, [SAMPLES, RESULTS])
     expected = [task.task_id for task in benchmark.tasks for _ in range(plan.n_samples)]
-    pairs = zip(read_rows(path), expected, strict=False)
-    rows = [row for row, _ in takewhile(lambda pair: _is_of(*pair), pairs)]
+    rows = []
+    for row, task_id in zip(read_rows(path), expected, strict=False):
+        if row.get("task_id") != task_id or not isinstance(row.get("completion"), str):
+            break
+        rows.append(row)
     done = len(rows) // plan.n_samples
     rows = rows[: done * plan.n_samples]
     write_rows(path, rows)
@@ -190,14 +174,8 @@ def generate_samples(
             tasks = benchmark.tasks[at : at + per_chunk]
             groups = generator.generate(
                 [shown_prompt(task, plan) for task in tasks],
-                max_new_tokens=plan.max_new_tokens,
-                temperature=plan.temperature,
-                top_p=plan.top_p,
-                n_samples=plan.n_samples,
-                seed=plan.seed,
                 stop=benchmark.stop,
-                batch_size=plan.batch_size,
-                on_overflow=plan.on_overflow,
+                **options,
             )
             new = [
                 {"task_id": task.task_id, "completion": c.text, "finish_reason": c.finish_reason}
@@ -243,7 +221,3 @@ def truncate(text: str, truncation: str, stop: Sequence[str]) -> str:
         body = next((i for i, x in enumerate(lines) if i and x and not x[0].isspace()), len(lines))
         text = "\n".join(lines[:body])
     return text
-
-
-def _is_of(row: Mapping[str, Any], task_id: str) -> bool:
-    return row.get("task_id") == task_id and isinstance(row.get("completion"), str)
