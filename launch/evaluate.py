@@ -33,13 +33,7 @@ from absl import flags
 from phi1_jax.cli import script
 from phi1_jax.cli.dataclass_flags import DataclassFlags
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate.benchmarks import (
-    MBPP_FORMS,
-    PUBLIC,
-    download,
-    read_benchmark,
-    read_humaneval,
-)
+from phi1_jax.evaluate.benchmarks import MBPP_FORMS, read_benchmark
 from phi1_jax.evaluate.evaluate import (
     PASS_AT_K,
     EvaluationConfig,
@@ -49,6 +43,7 @@ from phi1_jax.evaluate.evaluate import (
     show,
 )
 from phi1_jax.evaluate.executor import TestExecutor
+from phi1_jax.evaluate.problem_files import PUBLIC, find_problems
 from phi1_jax.evaluate.samples import ANSWER_FORMATS, TRUNCATIONS, SamplingPlan, read_samples
 from phi1_jax.evaluate.saved import claim, sha256
 from phi1_jax.evaluate.scoring import read_splits, score_samples
@@ -101,12 +96,11 @@ def main(argv: Sequence[str]) -> None:
     refuse_unread()
     problems = Path(PROBLEMS.value) if PROBLEMS.value else None
     if DOWNLOAD.value:
-        problems = download(BENCHMARK.value, Path(DOWNLOAD.value))
+        problems = find_problems(BENCHMARK.value, None, Path(DOWNLOAD.value), "--problems")
     benchmark = read_benchmark(BENCHMARK.value, problems, FORM.value)
-    asked = read_humaneval(BENCHMARK.value, problems) if config.robustness else []
-    splits = read_splits(Path(SPLIT.value), benchmark) if SPLIT.value else []
+    splits = read_splits(Path(SPLIT.value), benchmark) if SPLIT.value else None
     output = Path(OUTPUT.value)
-    checkpoints = open_checkpoints(CHECKPOINT.value, benchmark, config, plan, asked)
+    checkpoints = open_checkpoints(CHECKPOINT.value, benchmark, config, plan)
     samples = (
         read_samples(Path(SAMPLES.value), benchmark, ANSWER_FORMAT.value) if SAMPLES.value else []
     )
@@ -135,7 +129,7 @@ def main(argv: Sequence[str]) -> None:
             script.start_jax()
             n_infra = evaluate_checkpoints(
                 checkpoints, benchmark, output, config, plan,
-                executor=executor, asked=asked, splits=splits,
+                executor=executor, splits=splits,
             )  # fmt: skip
     if n_infra:
         sys.exit(

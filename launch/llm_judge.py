@@ -42,10 +42,11 @@ def main(argv: Sequence[str]) -> None:
     if not api.MODEL.value:
         script.refuse_unread([N_GRADES, TEMPERATURE, api], "is for grades: name their --model too")
     from phi1_jax.evaluate import llm_judge
-    from phi1_jax.evaluate.benchmarks import read_humaneval
+    from phi1_jax.evaluate.benchmarks import read_benchmark
 
     output = Path(OUTPUT.value)
-    solved = llm_judge.read_solved(Path(RESULTS.value), read_humaneval(BENCHMARK.value, None))
+    problems = read_benchmark(BENCHMARK.value).require_problems()
+    solved = llm_judge.read_solved(Path(RESULTS.value), problems)
     if api.DRY_RUN.value:
         with api.open_language_model(output) as model:
             print(model.estimate(llm_judge.requests_for(solved, N_GRADES.value, TEMPERATURE.value)))

@@ -29,8 +29,9 @@ from phi1_jax.cli.dataclass_flags import DataclassFlags
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate.benchmarks import PUBLIC, Benchmark, read_benchmark
+from phi1_jax.evaluate.benchmarks import Benchmark, read_benchmark
 from phi1_jax.evaluate.evaluate import PASS_AT_K, EvaluationConfig
+from phi1_jax.evaluate.problem_files import PUBLIC
 from phi1_jax.run import distributed
 from phi1_jax.run.trackers import refuse_unusable
 

@@ -6,8 +6,6 @@ both, told apart by their keys.
 
 import ast
 import builtins
-import hashlib
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,17 +17,18 @@ from phi1_jax.corpus.records import read_records
 from phi1_jax.corpus.syntax import UNPARSABLE, parse_quietly
 from phi1_jax.errors import UserError, did_you_mean
 from phi1_jax.evaluate.evalplus import examiner_of
+from phi1_jax.evaluate.problem_files import PUBLIC
 from phi1_jax.evaluate.saved import sha256
-from phi1_jax.files import whole_file
 
 # Where a completion of a function's body ends: at the next thing on the top level.
 HUMANEVAL_STOP = ("\ndef ", "\nclass ", "\nif ", "\nprint", "\n#", "\n@", "\n>>>")
 MBPP_DOCSTRING_STOP = ("\nclass ", "\nassert ", '\n"""', "\nprint", "\nif ", "\n```", "\n>>>")
 MBPP_3_SHOT_STOP = ("[DONE]",)
 MBPP_FORMS = ("docstring", "3-shot")
-NAMES = ("humaneval", "mbpp", unconventional.NAME)
+NAMES = (*PUBLIC, unconventional.NAME)
 _MBPP_TEST = range(11, 511)
 _MBPP_SHOTS = (2, 3, 4)
+_MBPP_TEXTS = ("text", "code", "test_setup_code", "test")
 
 # Problems that cannot be tested with the candidate in a process of its own; reported, not scored.
 NOT_EXECUTABLE = {
@@ -38,72 +37,39 @@ NOT_EXECUTABLE = {
 
 
 @dataclass(frozen=True)
-class PublicFile:
-    """A published file, fixed by its content."""
-
-    url: str
-    sha256: str
-    licence: str
-
-
-PUBLIC = {
-    "humaneval": PublicFile(
-        "https://github.com/openai/human-eval/raw/master/data/HumanEval.jsonl.gz",
-        "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef",
-        "MIT, OpenAI",
-    ),
-    "mbpp": PublicFile(
-        "https://raw.githubusercontent.com/google-research/google-research/master/mbpp/mbpp.jsonl",
-        "ccf64ceae9c5403bf50a044cb6d505bfd2a2963ee58338ba268fd65beab92a9f",
-        "CC-BY-4.0, Google",
-    ),
-}
-
-
-@dataclass(frozen=True)
 class Task:
-    """One problem.
-
-    Attributes:
-      prompt: what the model completes.
-      prefix: what stands before a completion in the program: the prompt, or nothing.
-      solution: a right answer, as it follows the prompt.
-      entry_point: the function that the tests call.
-      reference: a whole program that solves it.
-      examiner: the tests, a program that calls `remote(entry_point)`; see `Sandbox.examine`.
-    """
+    """One problem."""
 
     task_id: str
-    prompt: str
-    prefix: str
-    solution: str
-    entry_point: str
-    reference: str
-    examiner: str
+    prompt: str  # what the model completes
+    prefix: str  # what stands before a completion in the program: the prompt, or nothing
+    solution: str  # a right answer, as it follows the prompt
+    entry_point: str  # the function that the tests call
+    reference: str  # a whole program that solves it
+    examiner: str  # the tests, which call `remote(entry_point)`; see `Sandbox.examine`
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Tasks that are scored together, and the choices that move the score.
-
-    Attributes:
-      template: the name of the prompt form.
-      stop: ends a generated completion.
-      truncation: where a completion ends, one of `samples.TRUNCATIONS`: a function's body ends at
-        the next thing on the top level.
-      left_out: task ids left out, with the reason.
-    """
+    """Tasks that are scored together, and the choices that move the score."""
 
     name: str
-    template: str
-    stop: tuple[str, ...]
-    truncation: str
+    template: str  # the name of the prompt form
+    stop: tuple[str, ...]  # ends a generated completion
+    truncation: str  # where a completion ends, one of `samples.TRUNCATIONS`
     tasks: tuple[Task, ...]
-    left_out: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)  # task ids, with the reason
+    problems: tuple[Problem, ...] = ()  # as they were read; none of another format than HumanEval's
 
     @property
     def fingerprint(self) -> str:
         return sha256(repr((self.template, self.stop, self.truncation, self.tasks)))
+
+    def require_problems(self) -> tuple[Problem, ...]:
+        """`problems`; raises UserError where there are none."""
+        if not self.problems:
+            raise UserError(f"--benchmark={self.name}: here it must be one in HumanEval's format")
+        return self.problems
 
 
 def read_benchmark(name: str, path: Path | str | None = None, form: str = "docstring") -> Benchmark:
@@ -117,8 +83,8 @@ def read_benchmark(name: str, path: Path | str | None = None, form: str = "docst
       UserError: no such file, or not the named benchmark's format.
     """
     if name == unconventional.NAME:
-        return humaneval(read_humaneval(name, None), name)
-    any_format = name not in ("humaneval", "mbpp")
+        return humaneval(unconventional.read_unconventional(), name)
+    any_format = name not in PUBLIC
     if any_format:
         if not Path(name).is_file():
             near = did_you_mean(name.lower(), NAMES)
@@ -127,7 +93,10 @@ def read_benchmark(name: str, path: Path | str | None = None, form: str = "docst
             )
         name, path = Path(name).name, Path(name)
     if path is None:
-        raise UserError(f"--benchmark={name} needs --problems=FILE, your copy, or --download=DIR")
+        raise UserError(
+            f"--benchmark={name} needs --problems=FILE, your copy, or --download=DIR; or give your"
+            f" copy, --benchmark={PUBLIC[name].name}"
+        )
     path = Path(path)
     rows = list(read_records(path))
     if rows and "base_input" in rows[0]:
@@ -139,22 +108,6 @@ def read_benchmark(name: str, path: Path | str | None = None, form: str = "docst
     if name == "mbpp" or (any_format and rows and "test_list" in rows[0]):
         return _mbpp(rows, path, form, name)
     return humaneval(parse_problems(rows, path), name)
-
-
-def read_humaneval(name: str, path: Path | None) -> list[Problem]:
-    """The problems themselves, of a benchmark in HumanEval's format.
-
-    Raises:
-      UserError: MBPP, a file of another format, or none.
-    """
-    if name == unconventional.NAME:
-        return unconventional.read_unconventional()
-    if name == "mbpp":
-        raise UserError("--benchmark=mbpp: here it must be one in HumanEval's format")
-    if name == "humaneval" and path is None:
-        raise UserError("--benchmark=humaneval: give your copy, --benchmark=HumanEval.jsonl.gz")
-    path = path if name == "humaneval" and path else Path(name)
-    return parse_problems(read_records(path), path)
 
 
 def read_for_comparison(name: str) -> list[Problem]:
@@ -170,9 +123,9 @@ def read_for_comparison(name: str) -> list[Problem]:
         if not Path(name).is_file():
             raise UserError(f"--benchmark={name}: no such file, nor {unconventional.NAME}")
         name = str(Path(name).absolute())  # a file may be called mbpp
-    benchmark = read_benchmark(name, None)
-    if benchmark.template == "humaneval":
-        return read_humaneval(name, None)  # with the chains that it may state
+    benchmark = read_benchmark(name)
+    if benchmark.problems:
+        return list(benchmark.problems)  # with the chains that they may state
     problems = []
     for task in benchmark.tasks:
         words = ""
@@ -197,7 +150,9 @@ def humaneval(problems: Sequence[Problem], name: str) -> Benchmark:
         examiner = f"{helpers}\n{entry} = remote({entry!r})\n{problem.test}\ncheck({entry})\n"
         reference = prompt + solution
         tasks.append(Task(problem.task_id, prompt, prompt, solution, entry, reference, examiner))
-    return Benchmark(name, "humaneval", HUMANEVAL_STOP, "body", tuple(tasks))
+    return Benchmark(
+        name, "humaneval", HUMANEVAL_STOP, "body", tuple(tasks), problems=tuple(problems)
+    )
 
 
 def helpers_of(prompt: str, solution: str, entry_point: str) -> str:
@@ -232,8 +187,10 @@ def _evalplus(rows: Sequence[Mapping[str, Any]], path: Path) -> Benchmark:
             raise UserError(f"{path}, row {number}: task_id {task_id!r} occurs twice")
         try:
             examiner = examiner_of(row, prompt + code)
-        except UserError as error:
-            raise UserError(f"{path}, row {number}: {error}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path}, row {number}: {task_id}: not EvalPlus's format ({error!r})"
+            ) from None
         tasks.append(Task(task_id, prompt, prompt, code, entry, prompt + code, examiner))
     stop = MBPP_DOCSTRING_STOP if of_mbpp else HUMANEVAL_STOP
     name = "mbpp+" if of_mbpp else "humaneval+"
@@ -241,7 +198,7 @@ def _evalplus(rows: Sequence[Mapping[str, Any]], path: Path) -> Benchmark:
     return Benchmark(name, f"evalplus {name}", stop, truncation, tuple(tasks))
 
 
-def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str, name: str) -> Benchmark:
+def _mbpp(rows: Sequence[Mapping[str, Any]], path: Path, form: str, name: str) -> Benchmark:
     """MBPP's test split (task ids 11 to 510), or all rows of a file in its format.
 
     Args:
@@ -252,21 +209,17 @@ def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str, name: str) -> B
     """
     if form not in MBPP_FORMS:
         raise UserError(f"--prompt_form={form!r}: must be one of {', '.join(MBPP_FORMS)}")
+    # The sanitized rows, of which the split lacks some, say where they are from; so do MBPP+'s.
+    is_sanitized = rows and "source_file" in rows[0] and "test" not in rows[0]
     by_number = {}
-    for at, row in enumerate(rows, start=1):
-        given = list(row)
-        row.setdefault("text", row.get("prompt"))  # the sanitized file's name for it
-        row["test_imports"] = row.get("test_imports") or []
-        task_id, tests = str(row.get("task_id")).rpartition("/")[2], row.get("test_list")
-        good = {
-            "text": isinstance(row["text"], str),
-            "code": isinstance(row.get("code"), str),
-            "test_list": _is_texts(tests),
-            "test_imports": _is_texts(row["test_imports"]),
-            "test_setup_code": isinstance(row.get("test_setup_code", ""), str),
-            "test": isinstance(row.get("test") or "", str),
-            "task_id": task_id.isdecimal() and len(task_id) < 10,
-        }
+    for at, given in enumerate(rows, start=1):
+        # The sanitized file calls the text `prompt`.
+        row = {"text": given.get("prompt"), "test_setup_code": "", **given}
+        row |= {"test_imports": row.get("test_imports") or [], "test": row.get("test") or ""}
+        task_id = str(row.get("task_id")).rpartition("/")[2]
+        good = {key: isinstance(row.get(key), str) for key in _MBPP_TEXTS}
+        good |= {key: _is_texts(row.get(key)) for key in ("test_list", "test_imports")}
+        good["task_id"] = task_id.isdecimal() and len(task_id) < 10
         for key in (key for key in good if not good[key]):
             raise UserError(
                 f"{path}, row {at}: not MBPP's format: {key!r} is {row.get(key)!r:.80}; "
@@ -274,22 +227,22 @@ def _mbpp(rows: Sequence[dict[str, Any]], path: Path, form: str, name: str) -> B
             )
         if int(task_id) in by_number:
             raise UserError(f"{path}, row {at}: task_id {task_id} occurs twice")
-        by_number[int(task_id)] = row
+        row["tests"] = "\n".join(row["test_list"])
+        texts = {key: row[key].replace("\r\n", "\n") for key in (*_MBPP_TEXTS, "tests")}
+        by_number[int(task_id)] = row | texts
     shots = ""
     if form == "3-shot":
         if missing := [i for i in _MBPP_SHOTS if i not in by_number]:
             raise UserError(
                 f"{path}: the 3-shot prompt needs task_id {missing[0]}, not in the file"
             )
-        shots = "".join(_shot(by_number[i], _plain(by_number[i]["code"])) for i in _MBPP_SHOTS)
-    # The sanitized rows, of which the split lacks some, say where they are from; so do MBPP+'s.
-    is_sanitized = rows and "source_file" in rows[0] and "test" not in rows[0]
+        examples = [by_number[i] for i in _MBPP_SHOTS]
+        shots = "".join(f"{_question(row)}{row['code']}\n[DONE]\n\n" for row in examples)
     if by_number.keys() >= set(_MBPP_TEST) or is_sanitized:
         name = "mbpp"
+    numbers = [n for n in _MBPP_TEST if n in by_number] if name == "mbpp" else by_number
     tasks, left_out = [], {}
-    for number in _MBPP_TEST if name == "mbpp" else by_number:
-        if number not in by_number:
-            continue
+    for number in numbers:
         try:
             task = _mbpp_task(f"MBPP/{number}", by_number[number], shots)
         except UNPARSABLE as error:
@@ -311,19 +264,28 @@ def _is_texts(value: Any) -> bool:
 
 
 def _mbpp_task(task_id: str, row: Mapping[str, Any], shots: str) -> Task:
-    setup = "\n".join([*row["test_imports"], _plain(row.get("test_setup_code", ""))])
     # The Hub's MBPP+ has a program of more tests beside MBPP's.
-    listed = "\n".join(map(_plain, row["test_list"]))
-    tests = f"{setup}\n{_plain(row.get('test') or listed)}\n"
-    code = _plain(row["code"])
+    parts = [*row["test_imports"], row["test_setup_code"], row["test"] or row["tests"]]
+    tests = "\n".join(parts) + "\n"
+    code = row["code"]
     names = _called(tests, code)
     if not names:
         raise ValueError("its tests call no function of its code")
     examiner = "".join(f"{name} = remote({name!r})\n" for name in names) + tests
-    prompt = shots + _shot(row) if shots else _docstring(row)
+    prompt = f'"""\n{row["text"]}\n{row["tests"]}\n"""\n'
+    if shots:
+        prompt = shots + _question(row)
     # The answer is a whole program. A docstring before it adds nothing, and does not parse where
     # the tests hold three quotes or an escape such as \\U.
     return Task(task_id, prompt, "", code.strip() + "\n", names[0], code, examiner)
+
+
+def _question(row: Mapping[str, Any]) -> str:
+    """As Austin et al. 2021 ask."""
+    return (
+        f"You are an expert Python programmer, and here is your task: {row['text']} "
+        f"Your code should pass these tests:\n\n{row['tests']}\n[BEGIN]\n"
+    )
 
 
 def _called(tests: str, code: str) -> list[str]:
@@ -339,54 +301,3 @@ def _called(tests: str, code: str) -> list[str]:
     used = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
     names = [n for n in used if n in defined or (n not in own and not hasattr(builtins, n))]
     return list(dict.fromkeys(names))
-
-
-def _docstring(row: Mapping[str, Any]) -> str:
-    tests = "\n".join(map(_plain, row["test_list"]))
-    return f'"""\n{_plain(row["text"])}\n{tests}\n"""\n'
-
-
-def _shot(row: Mapping[str, Any], code: str | None = None) -> str:
-    tests = "\n".join(map(_plain, row["test_list"]))
-    ask = (
-        f"You are an expert Python programmer, and here is your task: {_plain(row['text'])} "
-        f"Your code should pass these tests:\n\n{tests}\n[BEGIN]\n"
-    )
-    return ask if code is None else f"{ask}{code}\n[DONE]\n\n"
-
-
-def _plain(text: str) -> str:
-    return text.replace("\r\n", "\n")
-
-
-def download(name: str, folder: Path, timeout_s: float = 60.0) -> Path:
-    """Returns the path of a benchmark's problems below `folder`, fetched unless it lies there.
-
-    Raises:
-      UserError: no network, or the file is not the known one; it says what to do by hand.
-    """
-    file = PUBLIC[name]
-    path = folder / file.url.rpartition("/")[2]
-    if path.exists():
-        data = path.read_bytes()
-    else:
-        try:
-            with urllib.request.urlopen(file.url, timeout=timeout_s) as response:
-                data = response.read()
-        except OSError as error:
-            raise UserError(
-                f"{file.url} cannot be fetched ({error}): fetch it on a machine with network and "
-                f"name your copy with --problems=FILE"
-            ) from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != file.sha256:
-        where = path if path.exists() else file.url
-        raise UserError(
-            f"{where} is not the {name} known here (sha256 {found}, not {file.sha256}); "
-            "to use it all the same, name your copy with --problems=FILE"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        with whole_file(path) as copy:
-            copy.write(data)
-    return path

@@ -3,34 +3,17 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from phi1_jax.corpus.problems import Problem
 from phi1_jax.errors import UserError, did_you_mean
+from phi1_jax.evaluate import bits_per_byte, saved
 from phi1_jax.evaluate.benchmarks import Benchmark, humaneval
-from phi1_jax.evaluate.bits_per_byte import (
-    paired_differences,
-    read_results,
-    solution_bits,
-    summarize,
-    write_results,
-)
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.robustness import TRANSFORMATIONS, evaluate_robustness, transform
 from phi1_jax.evaluate.samples import SamplingPlan, shown_prompt
-from phi1_jax.evaluate.saved import (
-    BITS,
-    DIFFERENCES,
-    DRAWN,
-    EVALUATED,
-    MEASURED,
-    SCORED,
-    SUMMARY,
-    claim,
-    sha256,
-)
-from phi1_jax.evaluate.scoring import DEFAULT_KS, Split, evaluate_model, versions
+from phi1_jax.evaluate.scoring import DEFAULT_KS, Splits, evaluate_model, versions
 from phi1_jax.files import read_json_if_whole, write_json
 from phi1_jax.interop.opened import OpenModel
 
@@ -42,20 +25,17 @@ METRICS = (PASS_AT_K, BITS_PER_BYTE)
 class EvaluationConfig:
     """What is measured.
 
-    Attributes:
-      metrics: of pass_at_k, which executes completions, and solution_bits_per_byte, which executes
-        nothing, and needs neither a sandbox nor --allow_code_execution.
-      k: pass@k to report; by default 1, 10 and 100, as far as there are samples.
-      robustness: also ask each problem in other words and report the drop of pass@1.
-      report_sensitivity: also score the same samples under the other truncations.
     Raises:
       UserError: an unknown metric, or a k below 1.
     """
 
+    # Of pass_at_k, which executes completions, and solution_bits_per_byte, which executes
+    # nothing, and needs neither a sandbox nor --allow_code_execution.
     metrics: tuple[str, ...] = METRICS
+    # pass@k to report; by default 1, 10 and 100, as far as there are samples.
     k: tuple[int, ...] = ()
-    robustness: bool = False
-    report_sensitivity: bool = False
+    robustness: bool = False  # also ask each problem in other words and report the drop of pass@1
+    report_sensitivity: bool = False  # also score the same samples under the other truncations
 
     def __post_init__(self) -> None:
         for name in self.metrics:
@@ -89,19 +69,15 @@ class Checkpoint(OpenModel):
             super().__init__(place)
         if not self.path.is_dir():
             raise UserError(f"--checkpoint={text}: {self.path} is not a folder")
-        taken = (".", "..", *DRAWN, *SCORED, *MEASURED)
+        taken = (".", "..", *saved.DRAWN, *saved.SCORED, *saved.MEASURED)
         if not re.fullmatch(r"[\w.+ -]*", self.name) or self.name in taken:
             raise UserError(
                 f"--checkpoint={text}: {self.name!r} names a folder of the output: use letters,"
                 " digits and _ . + -, and no name of the files there"
             )
-        self._loaded: Any = None
-        self._generator: Any = None
 
     def refuse_long_prompts(self, benchmark: Benchmark, plan: SamplingPlan) -> None:
-        """Raises:
-        UserError: the context has no room for prompt and completion.
-        """
+        """Raises UserError where the context has no room for prompt and completion."""
         context = self.config.max_seq_len
         if plan.on_overflow == "left":
             if plan.max_new_tokens >= context:
@@ -119,42 +95,40 @@ class Checkpoint(OpenModel):
                     f" with --on_overflow=left, and --max_new_tokens below {context}"
                 )
 
-    def load(self) -> tuple[Any, Any, Any]:
-        """The model's config, parameters and tokenizer."""
-        if self._loaded is None:
-            from phi1_jax.run.checkpoint import on_all_devices
+    @cached_property
+    def weights(self) -> Any:
+        """The parameters, on all devices."""
+        from phi1_jax.run.checkpoint import on_all_devices
 
-            tokenizer = self.tokenizer  # before the weights, which take longer
-            self._loaded = (self.config, self.params(on_all_devices()), tokenizer)
-        return self._loaded
+        return self.params(on_all_devices())
+
+    @cached_property
+    def generator(self) -> Any:
+        """A `Generator`, which has its own copy of the weights."""
+        from phi1_jax.generate.generator import Generator
+
+        made = Generator(self.config, self.weights, self.tokenizer)
+        del self.weights
+        return made
 
     def generate(self, prompts: Sequence[str], **options: Any) -> Any:
         """As `Generator.generate`."""
-        if self._generator is None:
-            from phi1_jax.generate.generator import Generator
-
-            self._generator = Generator(*self.load())
-            self._loaded = None  # the generator has its own copy of the weights
-        return self._generator.generate(prompts, **options)
+        return self.generator.generate(prompts, **options)
 
     def unload(self) -> None:
         """Frees the weights."""
-        self._loaded = self._generator = None
+        for name in ("weights", "generator"):
+            vars(self).pop(name, None)
 
 
 def open_checkpoints(
-    texts: Sequence[str],
-    benchmark: Benchmark,
-    config: EvaluationConfig,
-    plan: SamplingPlan,
-    asked: Sequence[Problem] = (),
+    texts: Sequence[str], benchmark: Benchmark, config: EvaluationConfig, plan: SamplingPlan
 ) -> list[Checkpoint]:
     """The models to evaluate; what would fail later is refused here.
 
-    Args:
-      asked: the problems as they were read, for `config.robustness`, which makes them longer.
     Raises:
-      UserError: see `Checkpoint`; two of the same name; or a prompt that does not fit.
+      UserError: see `Checkpoint`; two of the same name; a prompt that does not fit; or robustness
+        of a benchmark in another format than HumanEval's.
     """
     checkpoints = [Checkpoint(text) for text in texts]
     names = [checkpoint.name for checkpoint in checkpoints]
@@ -162,6 +136,7 @@ def open_checkpoints(
         raise UserError("several checkpoints need different names: --checkpoint=NAME=DIR")
     drawn = [benchmark] if PASS_AT_K in config.metrics else []
     if config.robustness:
+        asked = benchmark.require_problems()
         drawn += [humaneval(transform(asked, name, plan.seed)[0], name) for name in TRANSFORMATIONS]
     for checkpoint in checkpoints:
         assert checkpoint.config and checkpoint.step >= 0  # refuses a folder without a model
@@ -178,8 +153,7 @@ def evaluate_checkpoints(
     plan: SamplingPlan,
     *,
     executor: TestExecutor | None = None,
-    asked: Sequence[Problem] = (),
-    splits: Sequence[Split] = (),
+    splits: Splits | None = None,
 ) -> int:
     """Measures each model, prints its scores and writes them, each model in a folder of its name.
 
@@ -188,30 +162,33 @@ def evaluate_checkpoints(
 
     Args:
       executor: needed for pass_at_k.
-      asked: the problems as they were read, for `config.robustness`.
     Returns:
       How many samples the sandbox failed on; they are in no score.
     Raises:
       UserError: a folder is that of another evaluation.
     """
-    if all(checkpoint.name for checkpoint in checkpoints) and (output / EVALUATED).exists():
+    if all(checkpoint.name for checkpoint in checkpoints) and (output / saved.EVALUATED).exists():
         raise UserError(f"--output={output} holds an evaluation itself: name another folder")
     for checkpoint in checkpoints:
         # Its files may be edited in a Hugging Face folder, between two calls.
         tokenizer = checkpoint.tokenizer
         what = {
             "model": checkpoint.identity,
-            "tokenizer": sha256(f"{tokenizer.fingerprint} {sorted(tokenizer.stop_ids)}"),
+            "tokenizer": saved.sha256(f"{tokenizer.fingerprint} {sorted(tokenizer.stop_ids)}"),
             "benchmark": benchmark.fingerprint,
         }
-        claim(output / checkpoint.name, what)
+        saved.claim(output / checkpoint.name, what)
     summaries: dict[str, Any] = {}
     n_infra = 0
     for checkpoint in checkpoints:
         folder, name = output / checkpoint.name, checkpoint.name
         title = name or checkpoint.path.name
-        if BITS_PER_BYTE in config.metrics and not (folder / BITS).exists():
-            write_results(folder / BITS, solution_bits(benchmark, *checkpoint.load()))
+        bits = folder / saved.BITS
+        if BITS_PER_BYTE in config.metrics and not bits.exists():
+            results = bits_per_byte.solution_bits(
+                benchmark, checkpoint.config, checkpoint.weights, checkpoint.tokenizer
+            )
+            bits_per_byte.write_results(bits, results)
         if PASS_AT_K in config.metrics:
             assert executor is not None
             summaries[name] = evaluate_model(
@@ -220,7 +197,7 @@ def evaluate_checkpoints(
             )  # fmt: skip
             n_infra += show(title, summaries[name], config)
         else:
-            summaries[name] = read_json_if_whole(folder / SUMMARY) or {
+            summaries[name] = read_json_if_whole(folder / saved.SUMMARY) or {
                 "benchmark": benchmark.name,
                 "n_tasks": len(benchmark.tasks),
                 "choices": {
@@ -230,14 +207,15 @@ def evaluate_checkpoints(
                 },
                 "versions": versions(),
             }
-        if (folder / BITS).exists():  # also if an earlier call asked for it
-            summaries[name][BITS_PER_BYTE] = summarize(read_results(folder / BITS))
-            write_json(folder / SUMMARY, summaries[name])
-            print(f"{title}: {describe_bits(summaries[name][BITS_PER_BYTE])}")
+        if bits.exists():  # also if an earlier call asked for it
+            found = bits_per_byte.summarize(bits_per_byte.read_results(bits))
+            summaries[name][BITS_PER_BYTE] = found
+            write_json(folder / saved.SUMMARY, summaries[name])
+            print(f"{title}: {describe_bits(found)}")
         if config.robustness:
             assert executor is not None
             report = evaluate_robustness(
-                checkpoint, asked, executor, folder, plan, model=checkpoint.identity
+                checkpoint, benchmark.problems, executor, folder, plan, model=checkpoint.identity
             )
             n_infra += show_drops(report)
         checkpoint.unload()  # one model in memory at a time
@@ -248,21 +226,20 @@ def evaluate_checkpoints(
 
 def _compare(output: Path, summaries: dict[str, Any], benchmark: Benchmark) -> None:
     """Writes and prints what `evaluate_checkpoints` says of models with names."""
-    found = {
-        n: read_json_if_whole(output / n / SUMMARY) for n in read_json_if_whole(output / SUMMARY)
-    }
+    names = read_json_if_whole(output / saved.SUMMARY)
+    found = {name: read_json_if_whole(output / name / saved.SUMMARY) for name in names}
     before = {name: summary for name, summary in found.items() if "choices" in summary}
     if before.keys() - summaries.keys():  # else the order of this call is that of the differences
         summaries = before | summaries
-    write_json(output / SUMMARY, summaries)
+    write_json(output / saved.SUMMARY, summaries)
     bits = {
-        name: read_results(output / name / BITS)
+        name: bits_per_byte.read_results(output / name / saved.BITS)
         for name, summary in summaries.items()
         if BITS_PER_BYTE in summary and summary["choices"].get("problems") == benchmark.fingerprint
     }
-    differences = paired_differences(bits)
+    differences = bits_per_byte.paired_differences(bits)
     if bits:
-        write_json(output / DIFFERENCES, differences)
+        write_json(output / saved.DIFFERENCES, differences)
     for row in differences:
         print(
             f"{row['model']} - {row['baseline']}: {row['difference']:+.3f} bits per byte "

@@ -5,9 +5,9 @@ import platform
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
-from itertools import chain
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tqdm import tqdm
 import phi1_jax
 from phi1_jax.corpus.records import read_records
 from phi1_jax.errors import UserError
+from phi1_jax.evaluate import saved
 from phi1_jax.evaluate.benchmarks import Benchmark, Task
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.pass_at_k import score
@@ -28,31 +29,12 @@ from phi1_jax.evaluate.samples import (
     program,
     truncate,
 )
-from phi1_jax.evaluate.saved import (
-    EXECUTION,
-    RESULTS,
-    SCORED,
-    SUMMARY,
-    read_rows,
-    sha256,
-    write_rows,
-)
 from phi1_jax.files import parse_json, read_json_if_whole, write_json
 from phi1_jax.sandbox import Verdict
 
 DEFAULT_KS = (1, 10, 100)
-
-
-@dataclass(frozen=True)
-class Split:
-    """A benchmark's task ids, with and without a similar document in the corpus (Table 3).
-
-    Similar at one match rate of syntax trees, tau.
-    """
-
-    tau: float
-    similar: frozenset[str]
-    non_similar: frozenset[str]
+# Match rate of syntax trees, tau -> ids of tasks with a similar document in the corpus (Table 3).
+Splits = Mapping[float, frozenset[str]]
 
 
 def evaluate_model(
@@ -65,7 +47,7 @@ def evaluate_model(
     model: str = "",
     ks: Sequence[int] = DEFAULT_KS,
     sensitivity: bool = False,
-    splits: Sequence[Split] = (),
+    splits: Splits | None = None,
 ) -> dict[str, Any]:
     """Draws completions, saves them, executes them, and returns what `summary.json` holds.
 
@@ -75,7 +57,7 @@ def evaluate_model(
       model: identifies the weights; by default the generator's `fingerprint`, if it has one.
       ks: for pass@k; those above `plan.n_samples` are left out.
       sensitivity: also score the same samples under the other rules; see `sensitivity_report`.
-      splits: score the two parts of each too.
+      splits: also score the two parts of the problems at each tau; see `read_splits`.
     Raises:
       UserError: the self-check fails on the benchmark, or the output is of another model, benchmark
         or plan.
@@ -103,7 +85,7 @@ def score_samples(
     strip_prompt: bool = False,
     choices: Mapping[str, Any] | None = None,
     sensitivity: bool = False,
-    splits: Sequence[Split] = (),
+    splits: Splits | None = None,
 ) -> dict[str, Any]:
     """Executes given samples into `output/results.jsonl`, and returns what `summary.json` holds.
 
@@ -111,7 +93,7 @@ def score_samples(
       output: programs that were executed there are not executed again, unless the sandbox failed.
       truncation: where a completion ends, one of `samples.TRUNCATIONS`.
       choices: further choices that moved the score, reported with it.
-      splits: score the two parts of each too.
+      ks, sensitivity, splits: as in `evaluate_model`.
     """
     if truncation not in TRUNCATIONS:
         raise UserError(f"--truncation={truncation!r}: must be one of {', '.join(TRUNCATIONS)}")
@@ -125,12 +107,12 @@ def score_samples(
         "backend": executor.sandbox.backend,
         "versions": {name: used[name] for name in ("python", "phi1_jax")},
     }
-    path = output / RESULTS
-    if path.exists() and read_json_if_whole(output / EXECUTION) != settings:
+    path = output / saved.RESULTS
+    if path.exists() and read_json_if_whole(output / saved.EXECUTION) != settings:
         print(f"{path} is of other problems, limits or versions: all samples are executed again")
-        for name in SCORED:
+        for name in saved.SCORED:
             (output / name).unlink(missing_ok=True)
-    write_json(output / EXECUTION, settings)
+    write_json(output / saved.EXECUTION, settings)
     rows = _execute(samples, benchmark, executor, path, truncation, strip_prompt)
     verdicts: dict[str, list[str]] = defaultdict(list)
     for row in rows:
@@ -157,10 +139,10 @@ def score_samples(
         "execution_s": _since(start),
     }
     if splits:
-        summary["splits"] = [_score_parts(verdicts, split, ks) for split in splits]
+        summary["splits"] = [_score_parts(verdicts, *split, ks) for split in splits.items()]
     if sensitivity:
         summary["sensitivity"] = sensitivity_report(samples, benchmark, executor, strip_prompt)
-    write_json(output / SUMMARY, summary)
+    write_json(output / saved.SUMMARY, summary)
     return summary
 
 
@@ -174,15 +156,14 @@ def task_scores(path: Path) -> dict[str, float]:
 
 
 def _score_parts(
-    verdicts: Mapping[str, Sequence[str]], split: Split, ks: Sequence[int]
+    verdicts: Mapping[str, Sequence[str]], tau: float, similar: frozenset[str], ks: Sequence[int]
 ) -> dict[str, Any]:
-    parts = {}
-    for name in ("similar", "non_similar"):
-        part = [
-            verdicts[task_id] for task_id in sorted(getattr(split, name)) if task_id in verdicts
-        ]
-        parts[name] = score(part, ks)
-    return {"tau": split.tau, **parts}
+    tasks = sorted(verdicts)
+    return {
+        "tau": tau,
+        "similar": score([verdicts[t] for t in tasks if t in similar], ks),
+        "non_similar": score([verdicts[t] for t in tasks if t not in similar], ks),
+    }
 
 
 def sensitivity_report(
@@ -198,14 +179,11 @@ def sensitivity_report(
         "strip": str.strip,
         "strip newlines": lambda text: text.strip("\n"),
     }
-    programs: dict[str, list[tuple[Task, str]]] = {}
-    for truncation in TRUNCATIONS:
-        for name, strip in strips.items():
-            made = programs[f"truncation {truncation}, {name}"] = []
-            for sample in samples:
-                task, stripped = tasks[sample.task_id], replace(sample, text=strip(sample.text))
-                code = program(task, stripped, truncation, benchmark.stop, strip_prompt)
-                made.append((task, code))
+    programs: dict[str, list[tuple[Task, str]]] = defaultdict(list)
+    for truncation, (name, strip), sample in product(TRUNCATIONS, strips.items(), samples):
+        task, stripped = tasks[sample.task_id], replace(sample, text=strip(sample.text))
+        code = program(task, stripped, truncation, benchmark.stop, strip_prompt)
+        programs[f"truncation {truncation}, {name}"].append((task, code))
     # Most rules make the same program of most samples: each is executed once.
     distinct = list(dict.fromkeys(chain.from_iterable(programs.values())))
     verdicts = {
@@ -247,9 +225,9 @@ def _execute(
             "completion": truncate(s.text, truncation, benchmark.stop)
         }  # fmt: skip
         jobs.append((task, code))
-        rows.append({"task_id": s.task_id, **text, "program_sha256": sha256(code)})
+        rows.append({"task_id": s.task_id, **text, "program_sha256": saved.sha256(code)})
     finished = defaultdict(list)
-    for row in read_rows(path):
+    for row in saved.read_rows(path):
         if row.get("verdict") in [verdict for verdict in Verdict if verdict != Verdict.INFRA]:
             finished[str(row.get("task_id")), str(row.get("program_sha256"))].append(row)
     left = []
@@ -259,7 +237,7 @@ def _execute(
             rows[at] = {**known.pop(0), **row}
         else:
             left.append(at)
-    write_rows(path, [row for row in rows if "verdict" in row])
+    saved.write_rows(path, [row for row in rows if "verdict" in row])
     outcomes = executor.execute([jobs[at] for at in left])
     bar = tqdm(outcomes, f"testing {benchmark.name}", len(rows), initial=len(rows) - len(left))
     with path.open("a", encoding="utf-8") as file:
@@ -271,27 +249,26 @@ def _execute(
             }
             file.write(json.dumps(rows[at]) + "\n")
             file.flush()
-    write_rows(path, rows)  # in the samples' order
+    saved.write_rows(path, rows)  # in the samples' order
     return rows
 
 
 def versions() -> dict[str, str]:
     """Of what a score depends on."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
-    found["phi1_jax"] = phi1_jax.__version__
-    for package in ("jax", "flax"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "phi1_jax": phi1_jax.__version__,
+        "jax": version("jax"),
+        "flax": version("flax"),
+    }
 
 
 def _since(start: float) -> float:
     return round(time.perf_counter() - start, 2)
 
 
-def read_splits(path: Path, benchmark: Benchmark) -> list[Split]:
+def read_splits(path: Path, benchmark: Benchmark) -> Splits:
     """The splits that `launch/decontaminate.py` wrote.
 
     Raises:
@@ -299,21 +276,18 @@ def read_splits(path: Path, benchmark: Benchmark) -> list[Split]:
     """
     try:
         rows = parse_json(path.read_text(encoding="utf-8"))["splits"]
-        splits = [
-            Split(float(r["tau"]), frozenset(r["similar"]), frozenset(r["non_similar"]))
-            for r in rows
-        ]
+        splits = [(float(r["tau"]), frozenset(r["similar"]), set(r["non_similar"])) for r in rows]
     except OSError as error:
         raise UserError(f"--split={path}: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"--split={path}: not the splits.json of launch/decontaminate.py ({error!r})"
         ) from None
-    for split in splits:
+    for tau, similar, others in splits:
         for task in benchmark.tasks:
-            if (task.task_id in split.similar) == (task.task_id in split.non_similar):
+            if (task.task_id in similar) == (task.task_id in others):
                 raise UserError(
                     f"--split={path}: {task.task_id} of {benchmark.name} is not in one of the two "
-                    f"parts at tau {split.tau}; the split is of other problems"
+                    f"parts at tau {tau}; the split is of other problems"
                 )
-    return splits
+    return {tau: similar for tau, similar, _ in splits}

@@ -9,7 +9,7 @@ import pytest
 import zstandard
 
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate.benchmarks import Benchmark, read_benchmark, read_humaneval
+from phi1_jax.evaluate.benchmarks import Benchmark, read_benchmark
 from phi1_jax.evaluate.samples import Sample, program
 
 DATA = Path(os.environ.get("PHI1_JAX_DATA") or Path(__file__).parents[3] / "shared/data")
@@ -165,10 +165,18 @@ def test_missing_files_are_named(tmp_path):
 
 def test_where_the_problems_are_is_asked_for():
     """launch/llm_judge.py has no --problems."""
-    with pytest.raises(UserError, match=r"give your copy, --benchmark=HumanEval\.jsonl\.gz"):
-        read_humaneval("humaneval", None)
-    with pytest.raises(UserError, match="--benchmark=mbpp: here it must be one in HumanEval's"):
-        read_humaneval("mbpp", None)
+    for name, file in (("humaneval", r"HumanEval\.jsonl\.gz"), ("mbpp", r"mbpp\.jsonl")):
+        with pytest.raises(UserError, match=f"give your copy, --benchmark={file}"):
+            read_benchmark(name)
+
+
+def test_only_humaneval_s_format_has_problems_to_ask_otherwise(tmp_path):
+    path = write(tmp_path / "own.jsonl", [row(1)])
+    with pytest.raises(
+        UserError, match=r"--benchmark=own\.jsonl: here it must be one in HumanEval's"
+    ):
+        read_benchmark(str(path)).require_problems()
+    assert len(read_benchmark("unconventional").require_problems()) == 50
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from flax import nnx
 from phi1_jax import load_model
 from phi1_jax.config import ModelConfig
 from phi1_jax.corpus.problems import Problem
-from phi1_jax.evaluate import evaluate
+from phi1_jax.evaluate import bits_per_byte, evaluate
 from phi1_jax.evaluate.benchmarks import humaneval
 from phi1_jax.evaluate.bits_per_byte import SolutionBits
 from phi1_jax.evaluate.evaluate import BITS_PER_BYTE, Checkpoint, EvaluationConfig
@@ -33,7 +33,7 @@ def test_all_devices_are_used_and_change_nothing(tmp_path):
     write_model(tmp_path / "run", config, params, tmp_path / "tokenizer")
 
     checkpoint = Checkpoint(str(tmp_path / "run"))
-    _, spread, tokenizer = checkpoint.load()
+    spread, tokenizer = checkpoint.weights, checkpoint.tokenizer
     assert all(len(leaf.sharding.device_set) == 8 for leaf in jax.tree.leaves(spread))
     _, single = load_model(tmp_path / "run")
     assert all(len(leaf.sharding.device_set) == 1 for leaf in jax.tree.leaves(single))
@@ -65,7 +65,7 @@ def test_one_model_is_in_memory_at_a_time(tmp_path, monkeypatch, byte_tokenizer)
         loaded.append(weakref.ref(weights))
         return [SolutionBits(task.task_id, 8.0, 8, 2, 0, 1) for task in benchmark.tasks]
 
-    monkeypatch.setattr(evaluate, "solution_bits", measure)
+    monkeypatch.setattr(bits_per_byte, "solution_bits", measure)
     parts = {"config": None, "tokenizer": byte_tokenizer, "identity": "weights"}
     for name, value in parts.items():
         monkeypatch.setattr(Checkpoint, name, value)

@@ -3,13 +3,12 @@
 import hashlib
 import http.server
 import threading
-from dataclasses import replace
 
 import pytest
 
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate import benchmarks as module
-from phi1_jax.evaluate.benchmarks import download
+from phi1_jax.evaluate import problem_files
+from phi1_jax.evaluate.problem_files import PUBLIC, PublicFile, find_problems
 
 CONTENT = b'{"task_id": 11}\n'
 
@@ -34,27 +33,40 @@ def server(tmp_path):
         thread.join()
 
 
+@pytest.fixture(autouse=True)
+def nothing_here(monkeypatch, tmp_path):
+    monkeypatch.setattr(problem_files, "_REPOSITORY", tmp_path / "none" / "none")
+    monkeypatch.delenv("PHI1_JAX_DATA", raising=False)
+
+
 def known(monkeypatch, url: str, content: bytes) -> None:
-    file = replace(module.PUBLIC["mbpp"], url=url, sha256=hashlib.sha256(content).hexdigest())
-    monkeypatch.setitem(module.PUBLIC, "mbpp", file)
+    monkeypatch.setitem(PUBLIC, "mbpp", PublicFile(url, hashlib.sha256(content).hexdigest()))
 
 
 def test_the_known_file_is_fetched_once(server, monkeypatch, tmp_path):
     known(monkeypatch, server, CONTENT)
-    path = download("mbpp", tmp_path / "new/folder")
+    path = find_problems("mbpp", None, tmp_path / "new/folder")
     assert path.read_bytes() == CONTENT
     known(monkeypatch, "http://127.0.0.1:9/mbpp.jsonl", CONTENT)
-    assert download("mbpp", tmp_path / "new/folder") == path
+    assert find_problems("mbpp", None, tmp_path / "new/folder") == path
 
 
 def test_another_file_is_refused_and_not_kept(server, monkeypatch, tmp_path):
     known(monkeypatch, server, b"other")
     with pytest.raises(UserError, match="is not the mbpp known here"):
-        download("mbpp", tmp_path)
+        find_problems("mbpp", None, tmp_path)
     assert not (tmp_path / "mbpp.jsonl").exists()
+
+
+def test_no_file_of_the_user_is_replaced(server, monkeypatch, tmp_path):
+    known(monkeypatch, server, CONTENT)
+    (tmp_path / "mbpp.jsonl").write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"mbpp\.jsonl is not the mbpp known here: remove it, or"):
+        find_problems("mbpp", None, tmp_path)
+    assert (tmp_path / "mbpp.jsonl").read_bytes() == b"mine"
 
 
 def test_no_network_is_said(monkeypatch, tmp_path):
     known(monkeypatch, "http://127.0.0.1:9/mbpp.jsonl", CONTENT)
-    with pytest.raises(UserError, match=r"cannot be fetched .* with --problems=FILE"):
-        download("mbpp", tmp_path)
+    with pytest.raises(UserError, match=r"nor to be fetched .* your copy with --problems=FILE"):
+        find_problems("mbpp", None, tmp_path, "--problems")

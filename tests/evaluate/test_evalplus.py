@@ -102,6 +102,10 @@ def test_files_are_told_apart_and_checked(executor, tmp_path):
     assert set(executor.self_check(benchmark).values()) == {5}
 
 
-def test_a_row_without_inputs_is_refused():
-    with pytest.raises(UserError, match=r"T/f: not EvalPlus's format .KeyError.'atol'"):
-        examiner_of({"task_id": "T/f", "entry_point": "f", "base_input": []}, "")
+def test_a_row_without_inputs_is_refused(tmp_path):
+    path = tmp_path / "HumanEvalPlus.jsonl"
+    bad = row("f", [[1]], prompt="def f(x):\n", canonical_solution="    return x\n")
+    del bad["atol"]
+    path.write_text(json.dumps(bad) + "\n")
+    with pytest.raises(UserError, match=r"row 1: T/f: not EvalPlus's format .KeyError.'atol'"):
+        read_benchmark("humaneval", path)

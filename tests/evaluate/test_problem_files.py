@@ -9,7 +9,7 @@ import pytest
 
 from phi1_jax.corpus import packages
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate import benchmarks, problem_files
+from phi1_jax.evaluate import problem_files
 from phi1_jax.evaluate.problem_files import find_all, find_problems
 
 CONTENT = b"the problems"
@@ -18,10 +18,10 @@ CONTENT = b"the problems"
 @pytest.fixture
 def known(monkeypatch, tmp_path):
     """Makes CONTENT the known HumanEval, and leaves nothing else to be found."""
-    file = benchmarks.PublicFile("https://none.invalid/HumanEval.jsonl.gz",
-                                 hashlib.sha256(CONTENT).hexdigest(), "MIT")  # fmt: skip
-    monkeypatch.setitem(benchmarks.PUBLIC, "humaneval", file)
-    monkeypatch.setitem(benchmarks.PUBLIC, "mbpp", file)
+    file = problem_files.PublicFile("https://none.invalid/HumanEval.jsonl.gz",
+                                 hashlib.sha256(CONTENT).hexdigest())  # fmt: skip
+    monkeypatch.setitem(problem_files.PUBLIC, "humaneval", file)
+    monkeypatch.setitem(problem_files.PUBLIC, "mbpp", file)
     monkeypatch.setattr(problem_files, "_REPOSITORY", tmp_path / "none" / "none")
     monkeypatch.delenv("PHI1_JAX_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

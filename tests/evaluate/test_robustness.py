@@ -266,7 +266,7 @@ def test_a_changed_prompt_that_does_not_fit_the_context_is_refused_before_anythi
 
     def open_with(robustness=True, **plan):
         config = EvaluationConfig(robustness=robustness)
-        open_checkpoints([str(tmp_path)], benchmark, config, SamplingPlan(**plan), problems)
+        open_checkpoints([str(tmp_path)], benchmark, config, SamplingPlan(**plan))
 
     open_with(robustness=False)
     with pytest.raises(UserError, match=rf"prompt of \S+ in ({'|'.join(TRANSFORMATIONS)}) has "):
