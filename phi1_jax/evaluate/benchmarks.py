@@ -290,14 +290,12 @@ def _question(row: Mapping[str, Any]) -> str:
 
 def _called(tests: str, code: str) -> list[str]:
     """Names that the tests use and the reference code defines, or that nothing here does."""
-    tree = parse_quietly(tests)
+    nodes = list(ast.walk(parse_quietly(tests)))
     defined = {node.name for node in parse_quietly(code).body if isinstance(node, ast.FunctionDef)}
-    own = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    own |= {
-        a.asname or a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names
-    }
-    own |= {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
-    own |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
-    used = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
+    own = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    own |= {a.asname or a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
+    own |= {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
+    own |= {n.arg for n in nodes if isinstance(n, ast.arg)}
+    used = [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
     names = [n for n in used if n in defined or (n not in own and not hasattr(builtins, n))]
     return list(dict.fromkeys(names))

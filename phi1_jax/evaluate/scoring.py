@@ -167,10 +167,7 @@ def _score_parts(
 
 
 def sensitivity_report(
-    samples: Sequence[Sample],
-    benchmark: Benchmark,
-    executor: TestExecutor,
-    strip_prompt: bool = False,
+    samples: Sequence[Sample], benchmark: Benchmark, executor: TestExecutor, strip_prompt: bool
 ) -> dict[str, Any]:
     """pass@1 of the same samples under every rule for truncation and stripping, and the spread."""
     tasks = {task.task_id: task for task in benchmark.tasks}
