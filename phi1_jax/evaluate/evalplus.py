@@ -14,6 +14,7 @@ the reference gives NaN: another NaN is right, as in EvalPlus's first versions, 
 import ast
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from phi1_jax.corpus.syntax import UNPARSABLE, parse_quietly
@@ -55,13 +56,10 @@ def examiner_of(row: Mapping[str, Any], reference: str) -> str:
 
 def _first_call(assertion: str, entry: str) -> Sequence[Any] | None:
     """The literal arguments of the first call of `entry`."""
-    try:
-        calls = (n for n in ast.walk(parse_quietly(assertion)) if isinstance(n, ast.Call))
-        for call in calls:
-            if isinstance(call.func, ast.Name) and call.func.id == entry:
-                return [ast.literal_eval(argument) for argument in call.args]
-    except UNPARSABLE:
-        pass
+    with suppress(*UNPARSABLE):
+        for node in ast.walk(parse_quietly(assertion)):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) == entry:
+                return [ast.literal_eval(argument) for argument in node.args]
     return None
 
 
