@@ -71,15 +71,11 @@ _LINE_TAG = re.compile(r"</?(?:br|p|pre|div|li|tr|h\d)\b[^<>\n]*>")
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]*>")
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#0*39|#x27);")
 # The head of a function, and before it what is not code: blanks, "# ", ">>> ", "+", a line number.
-_DEF = re.compile(
-    r"""^((?:[ \t]*In \[\d+\]:)?[^A-Za-z_\n"']*)(?:async[ \t]+)?def[ \t]+\w""", re.MULTILINE
-)
+_DEF = re.compile(r"""((?:[ \t]*In \[\d+\]:)?[^A-Za-z_\n"']*)(?:async[ \t]+)?def[ \t]+\w""")
 # The same behind words: a cell of CSV, a statement that writes the line, a log's time.
-_BEHIND = re.compile(r"^(.{1,200}?)(?<![\w.])(?:async[ \t]+)?def[ \t]+\w+[ \t]*[(\[]")
+_BEHIND = re.compile(r"(.{1,200}?)(?<![\w.])(?:async[ \t]+)?def[ \t]+\w+[ \t]*[(\[]")
 # Of what stands before a line, a run of words and blanks, or one sign.
 _MARK_PART = re.compile(r"([\w \t.,+^]+)|(.)")
-_NUMBER = re.compile(r"[ \t]*\d+")
-_MARKED_DEF = re.compile(r"""^[ \t]*[^A-Za-z_\s"'][^A-Za-z_\n"']*def[ \t]+\w""", re.MULTILINE)
 # `def f[T](x: T)`, which Python reads from 3.12 on.
 _TYPE_PARAMETERS = re.compile(r"(?<=\w)\[.*?\]\(")
 _CELL_END = re.compile(r"(?<!\s)\s*[|\u2502\u2503]\s*$")
@@ -112,7 +108,6 @@ class Fingerprint:
     """One document or problem, reduced to what is compared.
 
     Attributes:
-      id: of the document, or the task_id.
       words: uint32[n], hashed words of its comments, strings and prose (see `normalize_words`);
         each text stands between two `BREAK`s.
       functions: for each function the hashed tokens of its syntax tree, local names numbered,
@@ -122,7 +117,6 @@ class Fingerprint:
         where they are characters, see `normalize_words`.
     """
 
-    id: str
     words: array
     functions: tuple[tuple[array, array], ...]
     composition: tuple[str, ...] = ()
@@ -143,10 +137,8 @@ def fingerprint_document(document: Document) -> Fingerprint:
         if plain != text:
             text, tree = plain, parse_python(plain)
     lexemes = list(_comments_and_strings(text))
+    texts = lexemes if tree else [text, *lexemes, "\n".join(_LINE_MARK.findall(text))]
     words = [_BREAK]
-    texts = lexemes if tree else [text, *lexemes]
-    if tree is None:
-        texts.append("\n".join(_LINE_MARK.findall(text)))
     for found in texts:
         words += [*normalize_words(found), _BREAK]
     functions = [
@@ -155,7 +147,7 @@ def fingerprint_document(document: Document) -> Fingerprint:
         for function, is_method in _functions(found)
     ]
     composition = tuple(document.metadata.get("composition") or ())
-    return Fingerprint(document.id, _hash(words), tuple(functions), composition)
+    return Fingerprint(array("I", map(_crc, words)), tuple(functions), composition)
 
 
 def fingerprint_problem(problem: Problem) -> Fingerprint:
@@ -169,10 +161,14 @@ def fingerprint_problem(problem: Problem) -> Fingerprint:
         statements = [*tree.body[:1], *entry[-1].body]
         texts = [text for statement in statements if (text := _text_of(statement)) is not None]
         trees = [tree_tokens(entry[-1])]
-    words = _task_words(texts)
+    words = [_BREAK]
+    for text in texts:
+        for part in _DOCTEST.split(text):  # what stands between two examples is a text of its own
+            if found := normalize_words(part):
+                words += [*found, _BREAK]
     n_characters = sum(map(bool, map(_CHARACTER.fullmatch, words)))
     per_word = _PER_WORD if 2 * n_characters > len(words) else 1
-    return Fingerprint(problem.task_id, _hash(words), tuple(trees), problem.composition, per_word)
+    return Fingerprint(array("I", map(_crc, words)), tuple(trees), problem.composition, per_word)
 
 
 def code_blocks(text: str) -> Iterator[tuple[str, ast.Module]]:
@@ -200,16 +196,6 @@ def normalize_words(text: str) -> list[str]:
     text = unicodedata.normalize("NFKC", _UNSEEN.sub("", text.lower()))
     found = _ANY_WORD.findall(text)
     return ["0" if word[0].isdecimal() else word for word in found]
-
-
-def _task_words(texts: list[str]) -> list[str]:
-    """What stands between two examples is a text of its own."""
-    words = [_BREAK]
-    for text in texts:
-        for part in _DOCTEST.split(text):
-            if found := normalize_words(part):
-                words += [*found, _BREAK]
-    return words
 
 
 def _comments_and_strings(text: str) -> Iterator[str]:
@@ -250,60 +236,50 @@ def _all_code(
     """The code of a text, of what is marked as comment or output in it, and of its strings."""
     if tree is not None:
         yield text, tree
+    yield from _listings(text, in_program=tree is not None)
+    if nesting == _MAX_NESTING:
+        return
     # A comment is a marked listing of the text that it stands in.
     inner = [lexeme for lexeme in lexemes if lexeme[0:1] != "#" and "def " in lexeme]
-    if tree is None or inner or _MARKED_DEF.search(text):
-        yield from _listings(text, marked=tree is not None)
-    if nesting < _MAX_NESTING:
-        inner += [_halve(other) for other in inner if _DOUBLED.search(other)]
-        # `return a &lt; b` parses, as two statements.
-        if "def" in text and (_ENTITY.search(text) or (tree is None and "</" in text)):
-            page = html.unescape(_TAG.sub("", _LINE_TAG.sub("\n", text)))
-            inner.append(_BLANK.sub(" ", page))
-        for other in inner:
-            found = list(_comments_and_strings(other))
-            yield from _all_code(other, parse_python(other), found, nesting + 1)
+    inner += [_halve(other) for other in inner if _DOUBLED.search(other)]
+    # `return a &lt; b` parses, as two statements.
+    if "def" in text and (_ENTITY.search(text) or (tree is None and "</" in text)):
+        page = html.unescape(_TAG.sub("", _LINE_TAG.sub("\n", text)))
+        inner.append(_BLANK.sub(" ", page))
+    for other in inner:
+        found = list(_comments_and_strings(other))
+        yield from _all_code(other, parse_python(other), found, nesting + 1)
 
 
-def _listings(text: str, marked: bool = False) -> Iterator[tuple[str, ast.Module]]:
-    """Each function of a text that is not a program: `def` and the lines indented below it.
+def _listings(text: str, in_program: bool = False) -> Iterator[tuple[str, ast.Module]]:
+    """Each function of a listing: `def` and the lines indented below it.
+
+    What stands before its lines may be as wide in each, or alike but for numbers and words, or
+    stand before the first alone; the longest reading that parses counts.
 
     Args:
-      marked: only those with something other than blanks before each line.
+      in_program: the text is Python, and only what is marked in each line is not among its code.
     """
-    if "def" not in text:
-        return
     lines = text.expandtabs().split("\n")  # to eighths, as Python 2 read them beside blanks
     end = 0
     for start, line in enumerate(lines):
-        if start < end or "def" not in line:
+        head = start >= end and "def " in line and (_DEF.match(line) or _BEHIND.match(line))
+        if not head or (in_program and not head[1].strip()):
             continue
-        some = lines[start : start + _MAX_LINES]
-        if head := _DEF.match(line):
-            mark = head[1]
-            if marked and not mark.strip():
-                continue
-            found = _below(some, mark)
-            if _NUMBER.match(mark):  # 9 and 10 need not end in the same column
-                other = _below(some, mark, by_number=True)
-                if other != found and parse_python("\n".join(other) + "\n"):
-                    found = other
-            if _CELL_END.search(mark):  # a column of a table
-                found = [_CELL_END.sub("", other) for other in found]
-        elif head := _BEHIND.match(line):
-            unmarked = _unmarked(some, head[1])
-            if marked and len(unmarked) < 2:
+        mark, some = head[1], lines[start : start + _MAX_LINES]
+        readings = [_below(some, mark)] if head.re is _DEF else []
+        if mark.strip():
+            alike = _unmarked(some, mark)
+            if in_program and head.re is _BEHIND and len(alike) == 1:
                 continue  # in a string or comment, which is looked at by itself
-            found = _below(unmarked or [line[len(head[1]) :]], "")
-        else:
-            continue
-        parsed = _parse_leniently(found)
-        if parsed is None and head[1].strip() and not marked:  # it may stand before the head alone
-            found = _below([line[len(head[1]) :], *some[1:]], "")
-            parsed = _parse_leniently(found)
+            readings.insert(0, _below(alike))
+        readings.sort(key=len, reverse=True)
+        parsed = _parse_leniently(readings)
+        if parsed is None and mark.strip() and not in_program:
+            parsed = _parse_leniently([_below([line[len(mark) :], *some[1:]])])
         if parsed:
             yield parsed
-            end = start + len(found)
+            end = start + parsed[0].count("\n")
 
 
 def _unmarked(lines: list[str], mark: str) -> list[str]:
@@ -315,28 +291,28 @@ def _unmarked(lines: list[str], mark: str) -> list[str]:
       mark: what stands before the first; more than blanks.
     """
     own = mark.strip()
-    lead, trail = mark[: -len(mark.lstrip())], mark[len(mark.rstrip()) :]
+    lead, n_blanks = mark[: -len(mark.lstrip())], len(mark) - len(mark.rstrip())
     parts = _MARK_PART.findall(own)
-    shape = re.escape(lead) + r"(?=\S)"
+    shape = "" if own[0].isdigit() else re.escape(lead) + r"(?=\S)"
     for at, (words, sign) in enumerate(parts, start=1):
         if sign:
             shape += {":": "[:-]", "'": "[\"']", '"': "[\"']"}.get(sign, re.escape(sign))
         elif words.strip().isdigit():
-            shape += r"[ \t]*\d+[ \t]*"
+            shape += r"[ \t]*\d+" + r"[ \t]*" * (at < len(parts))
         elif not words.strip():
             shape += r"[ \t]*"
         elif at < len(parts):
             shape += r"[\w \t.,'+^-]+?"
         else:  # as many words
             shape += r"[ \t]+".join([r"\S+"] * len(words.split()))
-    pattern = re.compile(shape + f"(?:{re.escape(trail)}|$)")
+    pattern = re.compile(shape + f" {{0,{n_blanks}}}")
     found = []
     for line in lines:
         match = pattern.match(line)
         if match is None:
             break
         rest = line[match.end() :]
-        if own[-1:] in ("'", '"'):
+        if own[-1] in "'\"":
             string = _LEXEME.match(line, match.end() - 1)
             if string is None:
                 break
@@ -344,33 +320,28 @@ def _unmarked(lines: list[str], mark: str) -> list[str]:
             if own[-2:-1] in ("f", "F"):
                 rest = _halve(rest)
         found.append(rest)
-    return found
+    return found or [lines[0][len(mark) :]]
 
 
-def _below(lines: list[str], mark: str, by_number: bool = False) -> list[str]:
-    """The lines of the function that begins in the first, without what stands before each.
-
-    Args:
-      mark: what stands before the head of the function.
-      by_number: of each line its own number and what follows the head's, which may be wider or
-        narrower than the head's; else as many columns as the head has.
-    """
+def _below(lines: list[str], mark: str = "") -> list[str]:
+    """The lines of the function that begins in the first, without the columns that `mark` has."""
     width = len(mark)
-    number = by_number and _NUMBER.match(mark)
     other_side = {"": "-", "+": "-", "-": "+"}.get(mark.strip())  # of a diff
     found = [lines[0][width:]]
-    quotes = _TRIPLE.findall(found[0])
+    n_quotes = len(_TRIPLE.findall(found[0]))
     for line in lines[1:]:
-        own = number and _NUMBER.match(line)
-        cut = width + own.end() - number.end() if number and own else width
-        before, rest = line[:cut], line[cut:]
+        before, rest = line[:width], line[width:]
         ends = re.search("[A-Za-z_\"']", before) or (rest.strip() and rest[0] not in " )]}#")
         if before.strip() and before.strip() == other_side:
             rest = ""
-        elif ends and len(quotes) % 2 == 0:  # not inside a string
+        elif ends and n_quotes % 2 == 0:  # not inside a string
             break
         found.append(rest)
-        quotes += _TRIPLE.findall(rest)
+        n_quotes += len(_TRIPLE.findall(rest))
+    while not found[-1].strip():
+        found.pop()
+    if _CELL_END.search(mark):  # a column of a table
+        found = [_CELL_END.sub("", rest) for rest in found]
     return found
 
 
@@ -378,15 +349,20 @@ def _halve(template: str) -> str:
     return _DOUBLED.sub(lambda match: match[0][0], template)
 
 
-def _parse_leniently(lines: list[str]) -> tuple[str, ast.Module] | None:
-    """Parses a function; a few lines that Python cannot read count as `pass`."""
-    code = "\n".join(lines)
-    for quote in ('"', "'"):  # doubled in CSV and SQL
-        if quote * 2 in code and parse_python(code) is None:
-            halved = [line.replace(quote * 2, quote) for line in lines]
-            if parsed := _repair(halved, 1):
-                return parsed
-    return _repair(list(lines), _MAX_REPAIRS)
+def _parse_leniently(readings: list[list[str]]) -> tuple[str, ast.Module] | None:
+    """The first reading of a function that is Python, with quotes halved or lines left out.
+
+    In CSV and SQL quotes are doubled; a few lines that Python cannot read count as `pass`.
+    """
+    halved = [
+        [line.replace(quote * 2, quote) for line in lines]
+        for lines in readings
+        for quote in ('"', "'")
+        if any(quote * 2 in line for line in lines)
+    ]
+    attempts = [(lines, 1) for lines in [*readings, *halved]]
+    attempts += [(lines, _MAX_REPAIRS) for lines in readings]
+    return next(filter(None, (_repair([*lines], tries) for lines, tries in attempts)), None)
 
 
 def _repair(lines: list[str], tries: int) -> tuple[str, ast.Module] | None:
@@ -533,10 +509,6 @@ def _number_names(tokens: list[int | str]) -> array:
 @lru_cache(1 << 14)
 def _crc(token: str) -> int:
     return zlib.crc32(token.encode("utf-8", "replace"))
-
-
-def _hash(words: list[str]) -> array:
-    return array("I", [zlib.crc32(word.encode()) for word in words])
 
 
 def _bound_names(function: _Function) -> tuple[set[str], set[str]]:
