@@ -14,7 +14,7 @@ import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from phi1_jax.corpus.documents import Document
@@ -399,19 +399,18 @@ def tree_tokens(function: _Function, is_method: bool = False) -> tuple[array, ar
     outside are kept. In the second the statements of each block are sorted, so that moved ones come
     to the same place.
     """
-    bound, loaded = _bound_names(function)
     first = next(iter([*function.args.posonlyargs, *function.args.args]), None)
-    owner = first if first and (is_method or first.arg in _OWNERS) else None
-    dropped = owner or (first if first and first.arg not in loaded else None)
-
-    def name_of(name: str) -> int | str:
-        return name if name in bound else _crc(name)
+    owner = first.arg if first and (is_method or first.arg in _OWNERS) else None
+    # Names of the function itself, its arguments, variables and inner functions; those it reads.
+    bound: set[str] = set()
+    loaded: set[str] = set()
 
     def visit(node: Any, parts: list[_Part]) -> None:
         # Types are compared, and `ast.iter_fields` is not used, for speed.
         cls: type[Any] = type(node)
         if cls is ast.Name:
-            parts.append(name_of(node.id))
+            (loaded if type(node.ctx) is ast.Load else bound).add(node.id)
+            parts.append(node.id)
             return
         if cls is ast.Constant:
             value = node.value
@@ -420,17 +419,19 @@ def tree_tokens(function: _Function, is_method: bool = False) -> tuple[array, ar
             parts.append(_crc(f"C{value!r}"))
             return
         if cls is ast.arg:
-            if node is not dropped:
-                parts.append(node.arg)
+            bound.add(node.arg)
+            parts.append(node.arg)
             return
         if cls is ast.Await:
             visit(node.value, parts)
             return
-        if owner and cls is ast.Attribute and _is_name(node.value, owner.arg):
+        if owner and cls is ast.Attribute and getattr(node.value, "id", None) == owner:
             parts.append(node.attr if node.attr == function.name else _crc(node.attr))
             return
-        kind = cls.__name__
-        parts.append(_crc(_SAME_KIND.get(kind, kind)))
+        kind = _SAME_KIND.get(cls.__name__, cls.__name__)
+        if kind == "FunctionDef":
+            bound.add(node.name)
+        parts.append(_crc(kind))
         for field in cls._fields:
             value = None if field in _LEFT_OUT else getattr(node, field, None)
             if value is None:
@@ -457,12 +458,14 @@ def tree_tokens(function: _Function, is_method: bool = False) -> tuple[array, ar
                     parts.append(_crc(field))
                 visit(value, parts)
             elif isinstance(value, str):
-                parts.append(name_of(value) if field == "name" else _crc(f"S{value}"))
+                parts.append(value if field == "name" else _crc(f"S{value}"))
 
     parts: list[_Part] = []
     try:
         visit(function, parts)
-        return _number_names(_flatten(parts, False)), _number_names(_flatten(parts, True))
+        if first and (owner or first.arg not in loaded):
+            del parts[parts.index(first.arg, 2)]  # the name of the function stands before
+        return _number_names(_flatten(parts, bound)), _number_names(_flatten(parts, bound, True))
     except RecursionError:
         return array("I"), array("I")
 
@@ -474,17 +477,18 @@ _SAME_KIND = {
     "AsyncWith": "With",
     "AnnAssign": "Assign",
 }
-# A token, the name of something local, or a block: the parts of each of its statements.
+# A token, a name, or a block: the parts of each of its statements.
 _Part = int | str | list[list[Any]]
 
 
-def _flatten(parts: list[_Part], in_order: bool) -> list[int | str]:
+def _flatten(parts: list[_Part], bound: set[str], in_order: bool = False) -> list[int | str]:
+    """Tokens, and the names that the function binds."""
     flat: list[int | str] = []
     for part in parts:
         if not isinstance(part, list):
-            flat.append(part)
+            flat.append(_crc(part) if isinstance(part, str) and part not in bound else part)
             continue
-        statements = [_flatten(statement, in_order) for statement in part]
+        statements = [_flatten(statement, bound, in_order) for statement in part]
         if in_order and len(statements) > 1:
             # What a local variable is called must not decide its place.
             statements.sort(key=lambda tokens: [0 if type(t) is str else t for t in tokens])
@@ -495,50 +499,17 @@ def _flatten(parts: list[_Part], in_order: bool) -> list[int | str]:
 
 def _number_names(tokens: list[int | str]) -> array:
     numbered: dict[str, int] = {}
-    return array(
-        "I",
-        [
-            token
-            if isinstance(token, int)
-            else numbered.setdefault(token, _crc(f"V{len(numbered)}"))
-            for token in tokens
-        ],
-    )
+    found = array("I")
+    for token in tokens:
+        if isinstance(token, str):
+            token = numbered.setdefault(token, _crc(f"V{len(numbered)}"))
+        found.append(token)
+    return found
 
 
 @lru_cache(1 << 14)
 def _crc(token: str) -> int:
     return zlib.crc32(token.encode("utf-8", "replace"))
-
-
-def _bound_names(function: _Function) -> tuple[set[str], set[str]]:
-    """The names that a function gives to itself, its arguments, variables and inner functions.
-
-    And the names that it reads.
-    """
-    names, loaded = set(), set()
-    stack: list[Any] = [function]
-    while stack:
-        node = stack.pop()
-        kind = type(node)
-        if kind is ast.Name:
-            if type(node.ctx) is not ast.Load:
-                names.add(node.id)
-            else:
-                loaded.add(node.id)
-            continue
-        if kind is ast.arg:
-            names.add(node.arg)
-        elif kind is ast.FunctionDef or kind is ast.AsyncFunctionDef:
-            names.add(node.name)
-        # Half the time of ast.walk, which is most of what a fingerprint costs.
-        for name in node._fields:
-            value = getattr(node, name, None)
-            if type(value) is list:
-                stack += [item for item in value if hasattr(item, "_fields")]
-            elif hasattr(value, "_fields"):
-                stack.append(value)
-    return names, loaded
 
 
 def _functions(tree: ast.AST) -> Iterator[tuple[_Function, bool]]:
@@ -556,24 +527,10 @@ def _functions(tree: ast.AST) -> Iterator[tuple[_Function, bool]]:
             name = target.id if isinstance(target, ast.Name) else "_"
             body: list[ast.stmt] = [ast.Return(node.value.body)]
             yield ast.FunctionDef(name, node.value.args, body, []), False
-        kind: Any = type(node)
-        for field in _block_fields(kind):
-            inner = getattr(node, field, None) or []
+        # Where a node may hold statements; expressions, most of a tree, are passed over.
+        for field in ("finalbody", "orelse", "handlers", "cases", "body"):
+            inner = getattr(node, field, ())
             stack += [(item, isinstance(node, ast.ClassDef)) for item in reversed(inner)]
-
-
-@cache
-def _block_fields(kind: type[ast.AST]) -> tuple[str, ...]:
-    """Where a node may hold statements; expressions, most of a tree, are passed over."""
-    if issubclass(kind, ast.expr):  # the body of a lambda is no block
-        return ()
-    return tuple(
-        f for f in ("finalbody", "orelse", "handlers", "cases", "body") if f in kind._fields
-    )
-
-
-def _is_name(node: ast.AST, name: str) -> bool:
-    return isinstance(node, ast.Name) and node.id == name
 
 
 def _text_of(statement: ast.AST) -> str | None:
