@@ -19,28 +19,30 @@ def overlaps(many: Sequence[np.ndarray], few: Sequence[np.ndarray], n: int) -> n
     Returns:
       int32[len(many), len(few)].
     """
-    of_few, of_many = _grams(few, n), _grams(many, n)
-    # What occurs in none of the few, nearly all of it, is left out before anything is sorted.
-    vocabulary = np.unique(of_few[1])
-    row_few, gram_few = _distinct(*of_few)
-    known = _place(of_many[1], vocabulary)[1]
-    row_many, gram_many = _distinct(of_many[0][known], of_many[1][known])
+    row_few, gram_few = _grams(few, n)
+    row_many, gram_many = _grams(many, n)
+    if not len(gram_few):
+        return np.zeros((len(many), len(few)), np.int32)
     vocabulary, column_few = np.unique(gram_few, return_inverse=True)
-    column_many, known = _place(gram_many, vocabulary)
+    column_many = np.searchsorted(vocabulary, gram_many).clip(max=len(vocabulary) - 1)
+    # What occurs in none of the few, nearly all of it, is left out before anything is sorted.
+    known = vocabulary[column_many] == gram_many
 
     def matrix(rows: np.ndarray, columns: np.ndarray, n_rows: int) -> sparse.csr_array:
         ones = np.ones(len(rows), np.int32)
-        return sparse.csr_array((ones, (rows, columns)), shape=(n_rows, len(vocabulary)))
+        found = sparse.csr_array((ones, (rows, columns)), shape=(n_rows, len(vocabulary)))
+        found.data[:] = 1  # however often the gram occurs in the row
+        return found
 
     left = matrix(row_many[known], column_many[known], len(many))
-    right = matrix(row_few, column_few, len(few))
-    return (left @ right.T).toarray().astype(np.int32)
+    return (left @ matrix(row_few, column_few, len(few)).T).toarray()
 
 
 def gram_counts(sequences: Sequence[np.ndarray], n: int) -> np.ndarray:
     """The number of distinct n-grams of each sequence: int64[len(sequences)]."""
-    rows, _ = _distinct(*_grams(sequences, n))
-    return np.bincount(rows, minlength=len(sequences))
+    rows, grams = _grams(sequences, n)
+    ends = np.searchsorted(rows, np.arange(len(sequences)), side="right")
+    return np.array([len(np.unique(part)) for part in np.split(grams, ends)[:-1]], np.int64)
 
 
 def match_rates(many: Sequence[array], few: Sequence[array]) -> np.ndarray:
@@ -79,20 +81,3 @@ def _grams(sequences: Sequence[np.ndarray], n: int) -> tuple[np.ndarray, np.ndar
         grams ^= grams >> np.uint64(29)
     whole = rows[:size] == rows[n - 1 :]
     return rows[:size][whole], grams[whole]
-
-
-def _distinct(rows: np.ndarray, grams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each gram of a row once."""
-    order = np.lexsort((grams, rows))
-    rows, grams = rows[order], grams[order]
-    fresh = np.r_[True, (rows[1:] != rows[:-1]) | (grams[1:] != grams[:-1])][: len(rows)]
-    return rows[fresh], grams[fresh]
-
-
-def _place(grams: np.ndarray, vocabulary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each gram stands in a sorted vocabulary, and whether it is there at all."""
-    places = np.searchsorted(vocabulary, grams)
-    places[places == len(vocabulary)] = 0
-    if not len(vocabulary):
-        return places, np.zeros(len(grams), bool)
-    return places, vocabulary[places] == grams
