@@ -136,15 +136,16 @@ class Comparison:
     ) -> Findings:
         """Compares documents (and float32[documents, d]) with every problem under each measure."""
         prints = [fingerprint_document(document) for document in documents]
+        words = [np.frombuffer(item.words, np.uint32) for item in prints]
         similarity = np.zeros((len(self.measures), len(prints), len(self.problems)), np.float32)
         similarity[0] = self._composition(prints)
-        similarity[1] = self._text(prints)
+        similarity[1] = self._text(words)
         similarity[2] = self._ast(prints)
         if self._embeddings is not None and embeddings is not None:
             similarity[3] = embeddings @ self._embeddings.T
         caught = np.zeros(similarity.shape, bool)
         caught[0] = similarity[0] == 1
-        caught[1] = self._shared_text(prints)
+        caught[1] = self._shared_text(words)
         caught[2] = similarity[2] >= self.rules.taus[-1] - ROUNDING
         if len(caught) > 3:
             caught[3] = similarity[3] >= self.rules.min_cosine
@@ -191,24 +192,22 @@ class Comparison:
                     share[row, problem] = max(share[row, problem], new)
         return share
 
-    def _text(self, prints: Sequence[Fingerprint]) -> np.ndarray:
+    def _text(self, words: Sequence[np.ndarray]) -> np.ndarray:
         """float32[documents, problems], the Jaccard index of runs of three words."""
-        words = [np.frombuffer(item.words, np.uint32) for item in prints]
         shared = overlaps(words, self._words, _TEXT_GRAM)
         sizes = gram_counts(words, _TEXT_GRAM)[:, None]
         union = sizes + gram_counts(self._words, _TEXT_GRAM)[None] - shared
         return shared / np.maximum(union, 1)
 
-    def _shared_text(self, prints: Sequence[Fingerprint]) -> np.ndarray:
+    def _shared_text(self, texts: Sequence[np.ndarray]) -> np.ndarray:
         """bool[documents, problems]; see `_wanted`."""
-        texts = [np.frombuffer(item.words, np.uint32) for item in prints]
         # A run may go on in the next comment or string: a docstring line by line, say.
-        joined = [words[words != BREAK] for words in texts]
+        joined = [text[text != BREAK] for text in texts]
         by_length: dict[tuple[bool, int], list[int]] = {}
         for problem, (words, length) in enumerate(self._wanted):
             if length:
                 by_length.setdefault((bool(words[0] == BREAK), length), []).append(problem)
-        found = np.zeros((len(prints), len(self.problems)), bool)
+        found = np.zeros((len(texts), len(self.problems)), bool)
         for (whole, length), problems in sorted(by_length.items()):
             own = [self._wanted[problem][0] for problem in problems]
             shared = overlaps(texts if whole else joined, own, length)
