@@ -8,7 +8,7 @@ trees, so several may be asked for at once.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -60,32 +60,23 @@ class Nearest:
         for index, measure in enumerate(self.measures):
             similarity = float(self.similarity[level, index, problem])
             document = self.documents[level, index, problem]
-            result[measure] = {
-                "similarity": round(similarity, 4),
-                **({"distance": _distance(similarity)} if measure == "embedding" else {}),
-                "document": document.id if document else None,
-                "text": document.text[:4000] if document else "",
-            }
+            near: dict[str, Any] = {"similarity": round(similarity, 4)}
+            if measure == "embedding":
+                near["distance"] = round(float(np.sqrt(max(2 - 2 * similarity, 0))), 4)
+            near["document"] = document.id if document else None
+            near["text"] = document.text[:4000] if document else ""
+            result[measure] = near
         return result
 
-    def report(self, problems: Sequence[Problem]) -> dict[str, Any]:
-        """What is nearest in the corpora at the first tau, in all and for each problem."""
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Measure -> what is nearest of those left at the first tau: over the problems."""
         return {
-            "nearest": {
-                measure: {
-                    "mean": round(float(similarity.mean()), 4),
-                    "median": round(float(np.median(similarity)), 4),
-                    "max": round(float(similarity.max()), 4),
-                }
-                for measure, similarity in zip(self.measures, self.similarity[1], strict=True)
-            },
-            "nearest_per_problem": {
-                problem.task_id: {
-                    measure: [near["similarity"], near["document"]]
-                    for measure, near in self.describe(1, index).items()
-                }
-                for index, problem in enumerate(problems)
-            },
+            measure: {
+                "mean": round(float(similarity.mean()), 4),
+                "median": round(float(np.median(similarity)), 4),
+                "max": round(float(similarity.max()), 4),
+            }
+            for measure, similarity in zip(self.measures, self.similarity[1], strict=True)
         }
 
 
@@ -134,68 +125,48 @@ def decontaminate(
     comparison = Comparison(problems, rules, embed(programs) if embed else None)
     nearest = Nearest(comparison)
     several = len(rules.taus) > 1
-    levels = [_Level(tau, output / f"tau_{tau}" if several else output) for tau in rules.taus]
+    folders = [output / f"tau_{tau}" if several else output for tau in rules.taus]
     n_in, caught_by = Counter[str](), Counter[str]()
+    # At each tau: corpus -> documents that stay; measure -> documents that it takes out.
+    n_out = [Counter[str]() for _ in folders]
+    reasons = [Counter[str]() for _ in folders]
     with open_records(output / f"{_DROPPED}.jsonl.zst") as drop:
         for corpus, name in zip(corpora, names, strict=True):
             read = _read_chunks(corpus, embed, columns, skip)
             with ExitStack() as files:
-                keep = [files.enter_context(level.open(name)) for level in levels]
+                paths = [folder / f"{name}.jsonl.zst" for folder in folders]
+                keep = [files.enter_context(open_records(path)) for path in paths]
                 for document, leak in _find_leaks(comparison, read, nearest, workers):
                     n_in[name] += 1
+                    level = leak.level if leak else len(folders)
                     line = encode_record(vars(document))
-                    for keep_at_tau in keep[: leak.level if leak else None]:
-                        keep_at_tau(line)
+                    for write, counts in zip(keep[:level], n_out[:level], strict=True):
+                        write(line)
+                        counts[name] += 1
                     if leak:
-                        for level in levels[leak.level :]:
-                            level.reasons[leak.reason] += 1
+                        for counts in reasons[level:]:
+                            counts[leak.reason] += 1
                         caught_by.update(leak.task_ids.keys())
                         drop(_with_leak(document, leak, rules))
-            for level in levels:
-                if not level.n_out[name]:
+            for tau, counts in zip(rules.taus, n_out, strict=True):
+                if not counts[name]:
                     found = "every document gives a benchmark problem away"
-                    raise UserError(f"{corpus}: at tau={level.tau} {found}")
+                    raise UserError(f"{corpus}: at tau={tau} {found}")
     write_records(output / "nearest.jsonl", _describe(problems, rules, nearest))
     splits = _split(problems, rules, nearest)
     write_json(output / SPLITS, splits)
-    out = {str(level.tau): dict(level.n_out) for level in levels}
+    taus = list(map(str, rules.taus))
     return {
         "in": dict(n_in),
-        "out": out if several else dict(levels[0].n_out),
-        "dropped": dict(levels[-1].reasons.most_common()),
-        "dropped_by_tau": {str(level.tau): dict(level.reasons) for level in levels},
+        "out": dict(zip(taus, map(dict, n_out), strict=True)) if several else dict(n_out[0]),
+        "dropped": dict(reasons[-1].most_common()),
+        "dropped_by_tau": dict(zip(taus, map(dict, reasons), strict=True)),
         "caught_by": dict(caught_by),
         "rules": {**vars(rules), "whole_words": WHOLE_WORDS, "embedding": embed is not None},
         "n_problems": len(problems),
         "n_similar": {str(s["tau"]): len(s["similar"]) for s in splits["splits"]},
-        **nearest.report(problems),
+        "nearest": nearest.summary(),
     }
-
-
-class _Level:
-    """What stays of the corpora at one tau, and why the rest goes.
-
-    Attributes:
-      n_out: corpus -> documents that stay.
-      reasons: measure -> documents that it takes out.
-    """
-
-    def __init__(self, tau: float, folder: Path) -> None:
-        self.tau = tau
-        self.folder = folder
-        self.n_out: Counter[str] = Counter()
-        self.reasons: Counter[str] = Counter()
-
-    @contextmanager
-    def open(self, name: str) -> Iterator[Callable[[bytes], None]]:
-        """Yields what keeps one document of a corpus, given as its line."""
-        with open_records(self.folder / f"{name}.jsonl.zst") as write:
-
-            def keep(line: bytes) -> None:
-                write(line)
-                self.n_out[name] += 1
-
-            yield keep
 
 
 def _find_leaks(
@@ -231,17 +202,12 @@ def _split(problems: Sequence[Problem], rules: Rules, nearest: Nearest) -> dict[
     """The paper's Table 3: which problems have a similar document in the corpora, at each tau."""
     of_all = dict(zip(nearest.measures, nearest.similarity[0], strict=True))
     close = of_all.get("embedding", np.zeros(len(problems))) >= rules.min_cosine
+    task_ids = np.array([problem.task_id for problem in problems])
     splits = []
     for tau in rules.taus:
-        similar = (of_all["ast"] >= tau - ROUNDING) | close
-        pairs = list(zip(problems, similar, strict=True))
-        splits.append(
-            {
-                "tau": tau,
-                "similar": [problem.task_id for problem, is_similar in pairs if is_similar],
-                "non_similar": [problem.task_id for problem, is_similar in pairs if not is_similar],
-            }
-        )
+        is_similar = (of_all["ast"] >= tau - ROUNDING) | close
+        similar, other = task_ids[is_similar].tolist(), task_ids[~is_similar].tolist()
+        splits.append({"tau": tau, "similar": similar, "non_similar": other})
     measure = "ast" if rules.max_distance is None else f"ast or embedding <= {rules.max_distance}"
     return {"measure": measure, "splits": splits}
 
@@ -261,7 +227,3 @@ def _describe(
                 for level, tau in enumerate(rules.taus, start=1)
             },
         }
-
-
-def _distance(cosine: float) -> float:
-    return round(float(np.sqrt(max(2 - 2 * cosine, 0))), 4)

@@ -511,14 +511,14 @@ def test_the_tool_prunes_reports_and_lists_the_nearest(tmp_path):
     assert report["in"] == {"exercises": 14, "textbooks": 2}
     assert report["out"] == {"exercises": 5, "textbooks": 1}
     assert report["dropped"] == {"composition": 2, "text": 4, "ast": 4}
-    left = report["nearest_per_problem"]["bench/0"]
-    assert left["composition"] == [pytest.approx(2 / 3, abs=1e-3), "pair"]
-    similarity, document = left["ast"]
-    assert document == "odd" and 0.9 < similarity < 1
-    assert left["text"][1] == "evens"
     rows = read_rows(out / "nearest.jsonl")
     assert [row["task_id"] for row in rows] == ["bench/0", "bench/1", "bench/2"]
-    assert rows[0]["left"]["1.0"]["ast"]["text"] == CLEAN[3].text
+    left = rows[0]["left"]["1.0"]
+    composition = left["composition"]["similarity"], left["composition"]["document"]
+    assert composition == (pytest.approx(2 / 3, abs=1e-3), "pair")
+    assert left["ast"]["document"] == "odd" and 0.9 < left["ast"]["similarity"] < 1
+    assert left["ast"]["text"] == CLEAN[3].text
+    assert left["text"]["document"] == "evens"
     copy = rows[0]["nearest"]["ast"]
     assert (copy["similarity"], copy["document"]) == (1.0, "copy")
 
@@ -609,7 +609,9 @@ def test_humanevals_problems_without_a_composition(tmp_path):
     files = [tmp_path / "c.jsonl"], [bare]
     report = decontaminate(*files, tmp_path / "out", Rules())
     assert report["dropped"] == {"ast": 1}
-    assert report["nearest_per_problem"]["bench/0"]["composition"] == [0.0, None]
+    (row,) = read_rows(tmp_path / "out/nearest.jsonl")
+    near = row["left"]["1.0"]["composition"]
+    assert (near["similarity"], near["document"]) == (0.0, None)
 
 
 def test_bad_input_is_named(tmp_path):
