@@ -26,6 +26,7 @@ from phi1_jax.errors import UserError
 from phi1_jax.files import BOOKKEEPING, STAGE_MARKER, read_json_if_whole
 
 CODE, PROSE = (".py",), (".md", ".rst", ".txt")
+_KNOWN = ", ".join((*CODE, *FORMATS, *PROSE))
 # Larger "source files" are data; they are not even read.
 MAX_FILE_BYTES = 1 << 26
 # So many records may lack a mapped column, at the start, before the map is called wrong.
@@ -56,6 +57,8 @@ class Document:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
+# The name of a record that may become a document, FILE:NUMBER, and its values.
+Row = tuple[str, Mapping[str, Any]]
 # Reads documents, the same ones at each call.
 Read = Callable[[], Iterable[Document]]
 
@@ -203,8 +206,7 @@ def list_files(path: Path, kind: str = "", skip: Skip | None = None) -> list[Pat
         kind = next((k for k in ("code", "data", "prose") if found[k]), "")
         read = (kind,)
     if not kind:
-        known = ", ".join((*CODE, *FORMATS, *PROSE))
-        raise UserError(f"{path}: holds no file ending in {known}")
+        raise UserError(f"{path}: holds no file ending in {_KNOWN}")
     if skip is not None:
         for other in found.keys() - set(read):
             reason = f"not_{'python' if kind == 'code' else kind}"
@@ -245,9 +247,10 @@ def read_files(
       check: whether a column that no record has is an error; it may be that of one file only.
     """
     root = path if path.is_dir() else path.parent
-    texts = [file for file in files if not is_records(file)]
-    for file in texts:
-        name = file.relative_to(root).as_posix()
+    names = {file: file.relative_to(root).as_posix() for file in files}
+    for file, name in names.items():
+        if is_records(file):
+            continue
         try:
             text = _read_text(file)
         except _LeftOut as reason:
@@ -256,22 +259,12 @@ def read_files(
             yield make_document(name, text, source or root.resolve().name, {"path": name})
     needed = partial(_needed, columns or {})
     rows = (
-        Row(f"{name}:{number}", file.name.split(".")[0], record)
-        for file in files
+        (f"{name}:{number}", record)
+        for file, name in names.items()
         if is_records(file)
-        for name in [file.relative_to(root).as_posix()]
         for number, record in read_numbered(file, skip, needed, plain(name))
     )
     yield from read_rows(rows, str(path), source, columns, skip, check=check)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A record that may become a document: its name, the source it has by default, its values."""
-
-    name: str
-    source: str
-    record: Mapping[str, Any]
 
 
 def read_rows(
@@ -291,11 +284,11 @@ def read_rows(
     Raises:
       UserError: see `check`; lists the columns that there are.
     """
-    for row in _check_columns(rows, origin, columns or {}) if check else rows:
+    for name, record in _check_columns(rows, origin, columns or {}) if check else rows:
         try:
-            document = _to_document(row, source, columns or {})
+            document = _to_document(name, record, source, columns or {})
         except _LeftOut as reason:
-            skip(plain(row.name), str(reason))
+            skip(plain(name), str(reason))
         else:
             yield document
 
@@ -341,19 +334,6 @@ def write_documents(path: Path, documents: Iterable[Document]) -> int:
     return write_records(path, map(vars, documents))
 
 
-def decode_code(data: bytes) -> str:
-    """Decodes a Python file as the interpreter would (PEP 263); line ends are left alone.
-
-    Raises:
-      ValueError, LookupError, SyntaxError: bytes that the declared encoding (or UTF-8) cannot
-        read, or an encoding that is unknown or not one of text.
-    """
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # unicode_escape warns of the text
-        return data.decode(encoding)
-
-
 class _LeftOut(Exception):
     """The reason why a file or record is not a document."""
 
@@ -369,8 +349,7 @@ def _kind_of(file: Path) -> str:
 def _read_text(file: Path) -> str:
     kind = _kind_of(file)
     if not kind:
-        known = ", ".join((*CODE, *FORMATS, *PROSE))
-        raise UserError(f"{file}: unknown format; give a folder or a file ending in {known}")
+        raise UserError(f"{file}: unknown format; give a folder or a file ending in {_KNOWN}")
     try:
         if file.stat().st_size > MAX_FILE_BYTES:
             raise _LeftOut("huge_file")
@@ -378,7 +357,13 @@ def _read_text(file: Path) -> str:
     except OSError as error:
         raise _LeftOut("unreadable") from error
     try:
-        return decode_code(data) if kind == "code" else data.decode("utf-8-sig")
+        if kind != "code":
+            return data.decode("utf-8-sig")
+        # As the interpreter would (PEP 263); line ends are left alone.
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # unicode_escape warns of the text
+            return data.decode(encoding)
     except (ValueError, LookupError, SyntaxError) as error:
         raise _LeftOut("undecodable") from error
 
@@ -404,19 +389,21 @@ def _check_columns(rows: Iterable[Row], origin: str, columns: Mapping[str, str])
     unseen, missing = {"text", *columns} - {"solution"}, set()
     for row in rows:
         ahead.append(row)
+        _, record = row
         for name in sorted(unseen):
-            column = _column(row.record, name, columns)
-            value = _value(row.record, column)
+            column = _column(record, name, columns)
+            value = _value(record, column)
             if value is _MISSING:
                 missing.add(name)
-            elif value is not None or column in row.record:
+            elif value is not None or column in record:
                 unseen.remove(name)
         if not unseen or len(ahead) == _MAX_PROBED:
             break
     missing &= unseen
     if missing:
         name = "text" if "text" in missing else min(missing)
-        raise _missing_column(origin, _column(ahead[0].record, name, columns), ahead[0].record)
+        _, record = ahead[0]
+        raise _missing_column(origin, _column(record, name, columns), record)
     yield from ahead
     yield from rows
 
@@ -462,15 +449,17 @@ def _value(record: Mapping[str, Any], column: str) -> Any:
     return value
 
 
-def _to_document(row: Row, source: str | None, columns: Mapping[str, str]) -> Document:
+def _to_document(
+    called: str, record: Mapping[str, Any], source: str | None, columns: Mapping[str, str]
+) -> Document:
     def value(name: str) -> Any:
-        found = _value(row.record, _column(row.record, name, columns))
+        found = _value(record, _column(record, name, columns))
         return None if found is _MISSING and name != "text" else found
 
     text = _text(value("text"))
     metadata: dict[str, Any] = {}
     if not columns.keys() & {"text", "prompt", "solution"}:  # else it may be anything
-        found = row.record.get("metadata")
+        found = record.get("metadata")
         metadata = dict(found) if isinstance(found, Mapping) else {"metadata": found}
     fields = columns.keys() - {"id", "text", "solution", "source", "prompt"}
     metadata |= {name: value(name) for name in columns if name in fields}
@@ -489,13 +478,11 @@ def _to_document(row: Row, source: str | None, columns: Mapping[str, str]) -> Do
             raise _LeftOut("bad_prompt_chars")
         metadata["prompt_chars"] = int(cut)  # 2.0 where a column holds nulls too
     metadata = {k: v for k, v in metadata.items() if v is not None or k not in _NULLABLE | fields}
-    name, told = value("id"), source or value("source")
-    return make_document(
-        row.name if name in (None, "") else name,
-        text,
-        row.source if told is None else told,
-        metadata,
-    )
+    told = source or value("source")
+    if told is None:
+        told = called.rpartition("/")[2].split(".")[0]  # what the file is called
+    name = value("id")
+    return make_document(called if name in (None, "") else name, text, told, metadata)
 
 
 def _text(value: Any) -> str:

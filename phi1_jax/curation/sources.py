@@ -18,7 +18,6 @@ from typing import Any
 from phi1_jax.config_dict import from_dict
 from phi1_jax.corpus.documents import (
     Document,
-    Row,
     list_files,
     no_document,
     note,
@@ -251,7 +250,7 @@ def _documents(
     if source.hub is not None:
         label, first = f"{source.hub.name}/{source.hub.split}", part + 1
         records = enumerate(stream_rows(source.hub, part, n_parts))
-        rows = (Row(f"{label}:{first + i * n_parts}", source.name, record) for i, record in records)
+        rows = ((f"{label}:{first + i * n_parts}", record) for i, record in records)
         return read_rows(
             rows, f"hub:{source.hub.name}", source.name, source.columns, skip, check=check
         )
@@ -266,8 +265,10 @@ def _documents(
 
 def _where(source: Source, documents: Iterator[Document], skip: Skip) -> Iterator[Document]:
     for document in documents:
-        if other := _differs(document, source.where):
-            skip(document.id, f"other_{other}")
+        about = document.metadata
+        other = [k for k, v in source.where.items() if str(about.get(k)).lower() != v.lower()]
+        if other:
+            skip(document.id, f"other_{other[0]}")
         elif "\0" in document.text:
             skip(document.id, "nul_characters")
         else:
@@ -299,14 +300,6 @@ def normalize(document: Document) -> Document:
 
 def _plain_lines(text: str) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _differs(document: Document, where: Mapping[str, str]) -> str:
-    """The field that does not have the value wanted, "" if all do; `python` is `Python`."""
-    for name, value in where.items():
-        if str(document.metadata.get(name)).lower() != value.lower():
-            return name
-    return ""
 
 
 def module_docstring(text: str) -> str | None:
