@@ -47,7 +47,6 @@ MAX_LINE_BYTES = 1 << 28
 _BATCH_ROWS = 1024
 _STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 _MAX_DEPTH = 64
-_TOO_DEEP = f"(nested deeper than {_MAX_DEPTH} levels)"
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 # Called with the name of what is left out and the reason, one word such as `broken_json`.
@@ -204,7 +203,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode("utf-8", "backslashreplace")
     if depth == _MAX_DEPTH:
-        return _TOO_DEEP
+        return f"(nested deeper than {_MAX_DEPTH} levels)"
     if isinstance(value, Mapping):
         return {_plain_key(key): plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -255,50 +254,37 @@ def _read_json(path: Path, leave_out: _LeaveOut) -> Iterator[tuple[int, dict[str
     decoder = json.JSONDecoder(parse_constant=lambda name: _tell_of_constants(path))
     with _open_read(path) as file:
         first = file.readline(MAX_LINE_BYTES).removeprefix(codecs.BOM_UTF8)
-        lines: Iterator[bytes] = chain([first], iter(lambda: file.readline(MAX_LINE_BYTES), b""))
+        # Lines to parse, or what was parsed already.
+        items: Iterable[Any] = chain([first], iter(lambda: file.readline(MAX_LINE_BYTES), b""))
         # One array, or an object over several lines?
         is_array = first.lstrip()[:1] == b"["
-        if is_array or (_format(path) == ".json" and not _parses(first, decoder)):
+        if is_array or (_format(path) == ".json" and not _is_object(first, decoder)):
             # To the end of a line, for it may be lines after all.
             whole = first + file.read(MAX_LINE_BYTES) + file.readline(MAX_LINE_BYTES)
             try:
                 value = _parse(whole, decoder)
-            except (ValueError, RecursionError):
+                items = value if isinstance(value, list) else [value]
+            except ValueError:
                 if is_array and file.peek(1):
                     what = f"an array of more than {MAX_LINE_BYTES:,} bytes; write it as JSON lines"
                     leave_out(None, "huge_record", what)
                     return
-                lines = chain(io.BytesIO(whole), iter(lambda: file.readline(MAX_LINE_BYTES), b""))
-            else:
-                for number, record in enumerate(value if isinstance(value, list) else [value], 1):
-                    if isinstance(record, dict):
-                        yield number, record
-                    else:
-                        leave_out(number, "broken_json", _not_an_object(record))
-                return
-        number = 0
-        for line in lines:
-            number += 1
-            if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+                items = chain(io.BytesIO(whole), iter(lambda: file.readline(MAX_LINE_BYTES), b""))
+        for number, item in enumerate(items, start=1):
+            is_line = isinstance(item, bytes)
+            if is_line and len(item) == MAX_LINE_BYTES and not item.endswith(b"\n"):
                 while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
                     pass
                 leave_out(number, "huge_record", f"longer than {MAX_LINE_BYTES:,} bytes")
                 continue
-            if not line.strip():
+            if is_line and not item.strip():
                 continue
             try:
-                record = _parse(line, decoder)
-            except UnicodeDecodeError:
-                leave_out(number, "broken_json", "not UTF-8")
-            except RecursionError:
-                leave_out(number, "broken_json", "nested too deep")
+                record = _object(_parse(item, decoder) if is_line else item)
             except ValueError as error:
                 leave_out(number, "broken_json", error)
             else:
-                if isinstance(record, dict):
-                    yield number, record
-                else:
-                    leave_out(number, "broken_json", _not_an_object(record))
+                yield number, record
 
 
 @cache
@@ -308,19 +294,26 @@ def _tell_of_constants(path: Path) -> None:
 
 
 def _parse(data: bytes, decoder: json.JSONDecoder) -> Any:
-    # Each of several files that were joined may have begun with a mark.
-    return decoder.decode(data.removeprefix(codecs.BOM_UTF8).decode())
+    try:
+        # Each of several files that were joined may have begun with a mark.
+        return decoder.decode(data.removeprefix(codecs.BOM_UTF8).decode())
+    except UnicodeDecodeError as error:
+        raise ValueError("not UTF-8") from error
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
-def _parses(line: bytes, decoder: json.JSONDecoder) -> bool:
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def _is_object(line: bytes, decoder: json.JSONDecoder) -> bool:
     try:
         return isinstance(_parse(line, decoder), dict)
-    except (ValueError, RecursionError):
+    except ValueError:
         return False
-
-
-def _not_an_object(value: Any) -> str:
-    return f"expected a JSON object, found {type(value).__name__}"
 
 
 def _read_table(
@@ -395,15 +388,12 @@ def _read_row(batch: Any, index: int) -> dict[str, Any]:
     """One row of a batch; of a time in nanoseconds the last three digits are dropped."""
     import pyarrow
 
-    record = {}
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if pyarrow.types.is_timestamp(column.type):
-            micro = pyarrow.timestamp("us", column.type.tz)
-            column = column.slice(index, 1).cast(micro, safe=False)
-            record[name] = column[0].as_py()
-        else:
-            record[name] = column[index].as_py()
-    return record
+    row = batch.slice(index, 1)
+    for place, field in enumerate(row.schema):
+        if pyarrow.types.is_timestamp(field.type):
+            micro = pyarrow.timestamp("us", field.type.tz)
+            row = row.set_column(place, field.name, row.column(place).cast(micro, safe=False))
+    return row.to_pylist()[0]
 
 
 @contextmanager
