@@ -123,7 +123,6 @@ def _not_fetched(name: str, output: str) -> UserError:
 
 def _unpack_wheel(name: str, wheel: Path, folder: Path) -> str:
     """Writes the regular files of a wheel below `folder`; returns the licence it states."""
-    licence = "unknown"
     try:
         with zipfile.ZipFile(wheel) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
@@ -133,16 +132,13 @@ def _unpack_wheel(name: str, wheel: Path, folder: Path) -> str:
                 path = PurePosixPath(info.filename)
                 if path.is_absolute() or ".." in path.parts or "\\" in info.filename:
                     raise UserError(f"--source={name}: holds {info.filename!r}, outside its folder")
-                target = folder / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(archive.read(info))  # a link becomes a file that names its end
-                if path.name == "METADATA" and path.parent.name.endswith(".dist-info"):
-                    licence = _licence(target.read_bytes())
+            archive.extractall(folder, members)  # a link becomes a file that names its end
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         if getattr(error, "errno", None) in OF_THE_SYSTEM:
             raise
         raise UserError(f"--source={name}: not a whole wheel: {error}") from error
-    return licence
+    metadata = next(folder.glob("*.dist-info/METADATA"), None)
+    return _licence(metadata.read_bytes()) if metadata else "unknown"
 
 
 def _licence(metadata: bytes) -> str:
