@@ -28,7 +28,7 @@ from datatrove.executor.slurm import SlurmPipelineExecutor
 
 import phi1_jax
 from phi1_jax.corpus.parallel import KILLED, leave_with
-from phi1_jax.curation.pipeline import CpuBound, Folder, Stage
+from phi1_jax.curation.pipeline import Folder, Stage
 from phi1_jax.errors import UserError
 
 
@@ -60,7 +60,12 @@ def run_stage(stage: Stage, execution: Execution, logs: Path) -> None:
     folder = logs / stage.name.replace(" ", "_")
     executor = _executor(execution, stage, folder)
     with _quiet():
-        _run(executor)
+        try:
+            executor.run()
+        except subprocess.CalledProcessError as error:
+            # The job failed, or was refused; which tasks are missing is told below.
+            if not executor.logging_dir.isfile("ranks_to_run.json"):
+                raise UserError(f"sbatch failed with status {error.returncode}") from error
     if missing := executor.get_incomplete_ranks(skip_completed=True):
         raise UserError(
             f"curation stage {stage.name!r}: {len(missing)} of {stage.tasks} tasks did not "
@@ -71,7 +76,6 @@ def run_stage(stage: Stage, execution: Execution, logs: Path) -> None:
 def _executor(execution: Execution, stage: Stage, folder: Path) -> PipelineExecutor:
     common = {"tasks": stage.tasks, "logging_dir": Folder(folder)}
     at_once = execution.workers or -1
-    ours = any(isinstance(step, CpuBound) for step in stage.steps)
     if execution.executor == "slurm":
         return _Slurm(
             stage.steps,
@@ -90,8 +94,7 @@ def _executor(execution: Execution, stage: Stage, folder: Path) -> PipelineExecu
             requeue=False,
             with_srun=False,
         )
-    # Stages of datatrove's own steps take less on one machine than the start of a worker does.
-    workers = (execution.workers or os.cpu_count() or 1) if ours else 1
+    workers = 1 if stage.is_light else execution.workers or os.cpu_count() or 1
     return _Local(stage.steps, **common, workers=min(workers, stage.tasks))
 
 
@@ -136,19 +139,6 @@ class _Slurm(SlurmPipelineExecutor):
 
     def launch_merge_stats(self) -> None:
         pass
-
-
-def _run(executor: PipelineExecutor) -> None:
-    try:
-        executor.run()
-    except subprocess.CalledProcessError as error:
-        # The job failed, or was refused; which tasks are missing is reported by the caller.
-        if not executor.logging_dir.isfile("ranks_to_run.json"):
-            raise UserError(f"sbatch failed with status {error.returncode}") from error
-    except FileNotFoundError as error:
-        if error.filename != "sbatch":
-            raise
-        raise UserError("--executor=slurm: no sbatch on PATH; run it on a login node") from error
 
 
 def _environment() -> str:

@@ -4,8 +4,9 @@ Readers, heuristics and the score are ours; exact and near duplicates are datatr
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from datatrove.pipeline.dedup import (
     MinhashDedupCluster,
     MinhashDedupFilter,
 )
-from datatrove.pipeline.filters.base_filter import BaseFilter
+from datatrove.pipeline.filters import LambdaFilter
 from datatrove.pipeline.writers import JsonlWriter
 from loguru import logger
 
@@ -59,11 +60,15 @@ class Folder(DataFolder):
 
 @dataclass(frozen=True)
 class Stage:
-    """One datatrove pipeline and the number of tasks it is split into."""
+    """One datatrove pipeline and the number of tasks it is split into.
+
+    Light ones take less on one machine than the start of a worker does.
+    """
 
     name: str
-    steps: list[PipelineStep]
+    steps: list[PipelineStep | Callable]
     tasks: int
+    is_light: bool = False
 
 
 def pipeline(sources: Sequence[Source], work: Path, tasks: int) -> list[Stage]:
@@ -80,8 +85,8 @@ def pipeline(sources: Sequence[Source], work: Path, tasks: int) -> list[Stage]:
         Stage(
             "heuristics",
             [
-                ReadSources(sources, work / READ_INDEX),
-                Heuristics(excluded("heuristics")),
+                partial(_read_sources, list(sources), work / READ_INDEX),
+                LambdaFilter(_heuristics, excluded("heuristics")),
                 _writer(work / "clean"),
                 ExactDedupSignature(folder("exact_signatures"), hashing),
             ],
@@ -95,7 +100,7 @@ def pipeline(sources: Sequence[Source], work: Path, tasks: int) -> list[Stage]:
         Stage(
             "signatures",
             [
-                ReadPart(work / "clean"),
+                partial(_read_part, work / "clean"),
                 ExactDedupFilter(folder("exact_found"), hashing, excluded("exact")),
                 _writer(work / "unique"),
                 CodeSignatures(folder("near_signatures")),
@@ -106,6 +111,7 @@ def pipeline(sources: Sequence[Source], work: Path, tasks: int) -> list[Stage]:
             "near duplicates",
             [MinhashDedupBuckets(folder("near_signatures"), folder("near_pairs"), config=MINHASH)],
             MINHASH.num_buckets,
+            is_light=True,
         ),
         Stage(
             "clusters",
@@ -115,10 +121,10 @@ def pipeline(sources: Sequence[Source], work: Path, tasks: int) -> list[Stage]:
         Stage(
             "score",
             [
-                ReadPart(work / "unique"),
+                partial(_read_part, work / "unique"),
                 MinhashDedupFilter(folder("near_found"), excluded("near")),
-                Score(excluded("score")),
-                IndexScores(work / SCORED_INDEX),
+                LambdaFilter(_score, excluded("score")),
+                partial(_index_scores, work / SCORED_INDEX),
                 _writer(work / "scored"),
             ],
             tasks,
@@ -126,67 +132,80 @@ def pipeline(sources: Sequence[Source], work: Path, tasks: int) -> list[Stage]:
     ]
 
 
-class CpuBound:
-    """Marks the steps whose Python is worth a worker process."""
+# The steps of our own: functions of the documents so far, the task's number and how many there are.
 
 
-class ReadSources(PipelineStep, CpuBound):
+def _read_sources(
+    sources: Sequence[Source], index: Path, data: Any, rank: int, world_size: int
+) -> Iterator[Any]:
     """Reads this task's part of every source; what cannot be read goes on as an empty document.
 
     Each document gets its `place` in what is read (an id may occur twice), a row in the index, and
     the `reason` to drop it, if the reader or `heuristics.rejection` has one. Its own metadata goes
     into one field, for it may have any names.
     """
-
-    type, name = "READER", "sources"
-
-    def __init__(self, sources: Sequence[Source], index: Path) -> None:
-        super().__init__()
-        self.sources = list(sources)
-        self.index = index
-
-    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
-        del data
-        with open_records(self.index / f"{rank:05d}.jsonl") as note:
-            place = rank << 32
-            for doc, unread in self._read(rank, world_size):
-                reason = unread or rejection(doc.text, doc.metadata["prose"])
-                doc.metadata["place"] = place = place + 1
-                is_code = not unread and not doc.metadata["prose"]
-                note({**_entry(doc), "is_code": is_code, "reason": reason})
-                if reason:
-                    doc.metadata["reason"] = reason
-                yield doc
-
-    def _read(self, rank: int, world_size: int) -> Iterator[tuple[Any, str]]:
-        unread: list[tuple[str, str]] = []
-        for source in self.sources:
-            about = {"source": source.name, "prose": source.prose}
-            documents = read_source(source, lambda *what: unread.append(what), rank, world_size)
-            for document in chain(documents, [None]):
-                for name, reason in unread:
-                    yield datatrove.data.Document("", name, metadata={**about, _OWN: {}}), reason
-                unread.clear()
-                if document is not None:
-                    metadata = {**about, _OWN: document.metadata}
-                    yield datatrove.data.Document(document.text, document.id, metadata=metadata), ""
+    del data
+    with open_records(index / f"{rank:05d}.jsonl") as note:
+        place = rank << 32
+        for doc, unread in _read_part_of_sources(sources, rank, world_size):
+            reason = unread or rejection(doc.text, doc.metadata["prose"])
+            doc.metadata["place"] = place = place + 1
+            is_code = not unread and not doc.metadata["prose"]
+            note({**_entry(doc), "is_code": is_code, "reason": reason})
+            if reason:
+                doc.metadata["reason"] = reason
+            yield doc
 
 
-class IndexScores(PipelineStep, CpuBound):
+def _read_part_of_sources(
+    sources: Sequence[Source], rank: int, world_size: int
+) -> Iterator[tuple[Any, str]]:
+    """The documents and ""; for what cannot be read, an empty one and the reason."""
+    unread: list[tuple[str, str]] = []
+    for source in sources:
+        about = {"source": source.name, "prose": source.prose}
+        documents = read_source(source, lambda *what: unread.append(what), rank, world_size)
+        for document in chain(documents, [None]):
+            for name, reason in unread:
+                yield datatrove.data.Document("", name, metadata={**about, _OWN: {}}), reason
+            unread.clear()
+            if document is not None:
+                metadata = {**about, _OWN: document.metadata}
+                yield datatrove.data.Document(document.text, document.id, metadata=metadata), ""
+
+
+def _index_scores(index: Path, data: Any, rank: int, world_size: int) -> Iterator[Any]:
     """Writes a row for each document that is left."""
+    del world_size
+    with open_records(index / f"{rank:05d}.jsonl") as note:
+        for doc in data:
+            note({**_entry(doc), "quality": doc.metadata["quality"]})
+            yield doc
 
-    type, name = "WRITER", "index"
 
-    def __init__(self, index: Path) -> None:
-        super().__init__()
-        self.index = index
+def _read_part(folder: Path, data: Any, rank: int, world_size: int) -> Iterator[Any]:
+    """Reads what the same task of an earlier stage wrote.
 
-    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
-        del world_size
-        with open_records(self.index / f"{rank:05d}.jsonl") as note:
-            for doc in data:
-                note({**_entry(doc), "quality": doc.metadata["quality"]})
-                yield doc
+    datatrove's own reader deals out files by position, so a task that wrote nothing would shift
+    all the others.
+    """
+    del data, world_size
+    file = folder / f"{rank:05d}.jsonl"
+    for record in read_records(file) if file.exists() else ():
+        yield datatrove.data.Document(record["text"], record["id"], metadata=record["metadata"])
+
+
+def _heuristics(doc: Any) -> bool | tuple[bool, str]:
+    """Drops what `_read_sources` found a reason against."""
+    reason = doc.metadata.pop("reason", None)
+    return (False, reason) if reason else True
+
+
+def _score(doc: Any) -> bool | tuple[bool, str]:
+    """Drops code that does not parse and writes the score of the rest into its metadata."""
+    doc.metadata["quality"] = score_document(_document(doc.id, doc.text, doc.metadata))
+    broken = not doc.metadata["prose"] and parse_code(doc.text) is None
+    return (False, "syntax_error") if broken else True
 
 
 def _entry(doc: Any) -> dict[str, Any]:
@@ -199,47 +218,6 @@ def _entry(doc: Any) -> dict[str, Any]:
         "order": int.from_bytes(digest[:8]) >> 1,
         "bytes": len(doc.text.encode()),
     }
-
-
-class ReadPart(PipelineStep, CpuBound):
-    """Reads what the same task of an earlier stage wrote.
-
-    datatrove's own reader deals out files by position, so a task that wrote nothing would shift
-    all the others.
-    """
-
-    type, name = "READER", "part"
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self.folder = folder
-
-    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
-        del data, world_size
-        file = self.folder / f"{rank:05d}.jsonl"
-        for record in read_records(file) if file.exists() else ():
-            yield datatrove.data.Document(record["text"], record["id"], metadata=record["metadata"])
-
-
-class Heuristics(BaseFilter):
-    """Drops what `ReadSources` found a reason against."""
-
-    name = "heuristics"
-
-    def filter(self, doc: Any) -> bool | tuple[bool, str]:
-        reason = doc.metadata.pop("reason", None)
-        return (False, reason) if reason else True
-
-
-class Score(BaseFilter):
-    """Drops code that does not parse and writes the score of the rest into its metadata."""
-
-    name = "score"
-
-    def filter(self, doc: Any) -> bool | tuple[bool, str]:
-        doc.metadata["quality"] = score_document(_document(doc.id, doc.text, doc.metadata))
-        broken = not doc.metadata["prose"] and parse_code(doc.text) is None
-        return (False, "syntax_error") if broken else True
 
 
 def _text(document: Any) -> str:
