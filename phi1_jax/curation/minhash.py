@@ -11,6 +11,7 @@ import builtins
 import keyword
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 import xxhash
@@ -133,14 +134,11 @@ def _unescape(match: re.Match[str]) -> str:
 
 def _plain_number(text: str) -> str:
     """One spelling of a number: 0xFF is 255, 1_000 is 1000, 1.50 is 1.5."""
-    try:
+    with suppress(ValueError):
         return str(int(text, 0))
-    except ValueError:
-        pass
-    try:
+    with suppress(ValueError):
         return str(float(text))
-    except ValueError:
-        return text.lower()
+    return text.lower()
 
 
 def shingles(text: str, prose: bool = False) -> np.ndarray:
