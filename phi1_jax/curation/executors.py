@@ -4,7 +4,6 @@ The steps are the same objects everywhere; all machines see the work folder (a s
 which is also where each finished task leaves its mark, so that a rerun does only what is missing.
 """
 
-import contextlib
 import io
 import math
 import multiprocessing
@@ -16,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,7 +74,6 @@ def run_stage(stage: Stage, execution: Execution, logs: Path) -> None:
 
 def _executor(execution: Execution, stage: Stage, folder: Path) -> PipelineExecutor:
     common = {"tasks": stage.tasks, "logging_dir": Folder(folder)}
-    at_once = execution.workers or -1
     if execution.executor == "slurm":
         return _Slurm(
             stage.steps,
@@ -83,7 +81,7 @@ def _executor(execution: Execution, stage: Stage, folder: Path) -> PipelineExecu
             time=execution.slurm_time,
             partition=execution.slurm_partition,
             mem_per_cpu_gb=execution.memory_gb,
-            workers=at_once,
+            workers=execution.workers or -1,
             # With fewer workers than tasks, one job does several, and starts Python once for them.
             tasks_per_job=math.ceil(stage.tasks / (execution.workers or stage.tasks)),
             job_name=f"curate-{stage.name.replace(' ', '-')}",
@@ -156,7 +154,7 @@ def _quiet() -> Iterator[None]:
     before = os.environ.get("TQDM_DISABLE")
     os.environ["TQDM_DISABLE"] = "1"
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
+        with redirect_stderr(io.StringIO()):
             yield
     finally:
         os.environ.pop("TQDM_DISABLE")
