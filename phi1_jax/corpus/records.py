@@ -124,13 +124,10 @@ def read_numbered(
     called = name or path.name
     unit = "row" if _format(path) in _TABLES else "line"
 
-    def leave_out(number: int | None, reason: str, what: object) -> None:
-        if skip is not None:
-            skip(called if number is None else f"{called}:{number}", reason)
-        elif number is None:
-            raise UserError(f"{path}: {what}")
-        else:
+    def leave_out(number: int, reason: str, what: object) -> None:
+        if skip is None:
             raise UserError(f"{path}, {unit} {number}: {what}")
+        skip(f"{called}:{number}", reason)
 
     last = 0
     try:
@@ -140,15 +137,16 @@ def read_numbered(
             rows = _read_json(path, leave_out)
         for last, record in rows:
             yield last, record
-    except _MisnamedError as error:
-        leave_out(None, "misnamed", error)
-    except (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, _DamagedError) as error:
-        leave_out(None, "damaged_archive", f"damaged after {unit} {last}: {error}")
-    except OSError as error:
-        if error.errno is None:  # gzip's and bz2's own
-            leave_out(None, "damaged_archive", f"damaged after {unit} {last}: {error}")
-        else:
-            leave_out(None, "unreadable", f"cannot be read: {error.strerror}")
+        return
+    except _FileError as error:
+        reason, what = error.args
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+        reason, what = "damaged_archive", f"damaged after {unit} {last}: {error}"
+        if isinstance(error, OSError) and error.errno:  # what is damaged has no number
+            reason, what = "unreadable", f"cannot be read: {error.strerror}"
+    if skip is None:
+        raise UserError(f"{path}: {what}")
+    skip(called, reason)
 
 
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
@@ -229,16 +227,12 @@ def _plain_decimal(value: Decimal) -> int | float | str | None:
     return float(value) if Decimal(repr(float(value))) == value else str(value)
 
 
-class _MisnamedError(Exception):
-    """A file whose name promises an archive that it is not, or hides the one that it is."""
+class _FileError(Exception):
+    """Why a file is not read, or not to its end: the reason, and what a person wants to know."""
 
 
-class _DamagedError(Exception):
-    """A table that cannot be read, or not to its end."""
-
-
-# Told the line or row (None: the file), the reason, and what a person wants to know.
-_LeaveOut = Callable[[int | None, str, object], None]
+# Told the line or row, the reason, and what a person wants to know.
+_LeaveOut = Callable[[int, str, object], None]
 
 
 def _format(path: Path) -> str:
@@ -267,8 +261,7 @@ def _read_json(path: Path, leave_out: _LeaveOut) -> Iterator[tuple[int, dict[str
             except ValueError:
                 if is_array and file.peek(1):
                     what = f"an array of more than {MAX_LINE_BYTES:,} bytes; write it as JSON lines"
-                    leave_out(None, "huge_record", what)
-                    return
+                    raise _FileError("huge_record", what) from None
                 items = chain(io.BytesIO(whole), iter(lambda: file.readline(MAX_LINE_BYTES), b""))
         for number, item in enumerate(items, start=1):
             is_line = isinstance(item, bytes)
@@ -345,7 +338,7 @@ def _read_table(
                     yield number, record
     except pyarrow.ArrowException as error:
         what = " ".join(str(error).split())  # some of Arrow's messages have several lines
-        raise _DamagedError(f"not a readable {kind} file: {what}") from error
+        raise OSError(f"not a readable {kind} file: {what}") from error
 
 
 def _parquet_batches(path: Path, choose: Choose | None) -> Iterator[Any]:
@@ -381,7 +374,7 @@ def _arrow_batches(path: Path, choose: Choose | None) -> Iterator[Any]:
                 yield batch.slice(start, _BATCH_ROWS)
         # Without its mark at the end a stream that was cut between two batches would pass.
         if batches is file and raw.read_at(8, max(0, raw.size() - 8)) != _STREAM_END:
-            raise _DamagedError("the stream ends too early")
+            raise EOFError("the stream ends too early")
 
 
 def _read_row(batch: Any, index: int) -> dict[str, Any]:
@@ -409,7 +402,7 @@ def _open_read(path: Path) -> Iterator[io.BufferedReader]:
                 what = f"is {held[1:]} data; rename it to {name}{held}"
             elif head.lstrip()[:1] in (b"{", b"["):
                 what = f"is plain text; rename it to {name}, or compress it"
-            raise _MisnamedError(f"ends in {path.suffix} but {what}")
+            raise _FileError("misnamed", f"ends in {path.suffix} but {what}")
         if suffix in _MAGIC:
             yield io.BufferedReader(_ArchiveReader(raw, _DECOMPRESSORS[suffix]), 1 << 20)
         else:
