@@ -59,8 +59,6 @@ def match_rates(many: Sequence[array], few: Sequence[array]) -> np.ndarray:
     from rapidfuzz.distance import Levenshtein  # here, since most users of this file need none
     from rapidfuzz.process import cdist
 
-    if not many or not few:
-        return np.zeros((len(many), len(few)), np.float32)
     rates = cdist(many, few, scorer=Levenshtein.normalized_similarity, dtype=np.float32)
     rates[[not len(tokens) for tokens in many]] = 0
     rates[:, [not len(tokens) for tokens in few]] = 0
