@@ -293,12 +293,14 @@ def _unmarked(lines: list[str], mark: str) -> list[str]:
     own = mark.strip()
     lead, n_blanks = mark[: -len(mark.lstrip())], len(mark) - len(mark.rstrip())
     parts = _MARK_PART.findall(own)
+    # Numbers that begin it, such as 9 and 10, need not begin in the same column.
     shape = "" if own[0].isdigit() else re.escape(lead) + r"(?=\S)"
     for at, (words, sign) in enumerate(parts, start=1):
         if sign:
             shape += {":": "[:-]", "'": "[\"']", '"': "[\"']"}.get(sign, re.escape(sign))
         elif words.strip().isdigit():
-            shape += r"[ \t]*\d+" + r"[ \t]*" * (at < len(parts))
+            # Blanks behind the last part are the mark's and the code's own.
+            shape += r"[ \t]*\d+[ \t]*" if at < len(parts) else r"[ \t]*\d+"
         elif not words.strip():
             shape += r"[ \t]*"
         elif at < len(parts):
