@@ -6,6 +6,7 @@ The paper does not say where it drew the line; here the budget draws it [ours].
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +46,6 @@ def filter_corpus(
       read: called twice.
       embeddings: folders of launch/embed.py that cover the documents, and perhaps others, such as
         those of a larger corpus: what is not read takes no part.
-      model: folder of the forest.
       budget_tokens: what to keep, best first, in tokens of the embedder; None: no limit.
       budget_bytes: the same in UTF-8 bytes.
       min_score: documents with a lower score go, even within the budget.
@@ -55,58 +55,46 @@ def filter_corpus(
     """
     forest = load_forest(model, embedder_of(embeddings))
     scores = score_parts(embeddings, forest)
-    is_read = np.zeros(len(scores.key), bool)
+    is_read, is_prose = np.zeros((2, len(scores.key)), bool)
     with tqdm(read(), desc="find", unit="doc", unit_scale=True) as bar:
         for document in bar:
-            is_read[_row(scores.key, document)] = True
-    scores = Scores(*(column[is_read] for column in scores))
-    threshold, kept = choose(scores, budget_tokens, budget_bytes, min_score)
-    counts = {"filtered": 0, "filtered_bytes": 0, "filtered_tokens": 0}
+            row = _row(scores.key, document)
+            is_read[row] = True
+            is_prose[row] = bool(document.metadata.get("prose"))
+    scores, is_prose = Scores(*(column[is_read] for column in scores)), is_prose[is_read]
+    kept = choose(scores, budget_tokens, budget_bytes, min_score)
     per_source: dict[str, dict[str, int]] = {}
     dropped: Counter[str] = Counter()
-    prose_bytes: Counter[str] = Counter()  # read, kept
-    taken = np.zeros_like(kept)
 
     def passing(
         bar: Iterable[Document], drop: Callable[[Mapping[str, Any]], None]
     ) -> Iterator[Document]:
+        to_come = kept.copy()
         for document in bar:
             row = _row(scores.key, document)
             score = float(scores.score[row])
-            is_prose = bool(document.metadata.get("prose"))
-            prose_bytes["read"] += is_prose * int(scores.bytes[row])
             source = per_source.setdefault(document.source, {"filtered": 0, "excluded": 0})
-            if not kept[row] or taken[row]:
-                source["excluded"] += 1
-                reason = "low_quality" if score < min_score else "over_budget"
-                reason = "repeated" if taken[row] else reason  # its size was counted once
-                dropped[reason] += 1
-                drop(
-                    {
-                        "id": document.id,
-                        "source": document.source,
-                        "step": "quality",
-                        "reason": reason,
-                        SCORE: round(score, 4),
-                    }
-                )
+            if to_come[row]:
+                to_come[row] = False
+                source["filtered"] += 1
+                metadata = {**document.metadata, SCORE: round(score, 4)}
+                yield replace(document, metadata=metadata)
                 continue
-            taken[row] = True
-            source["filtered"] += 1
-            counts["filtered"] += 1
-            counts["filtered_bytes"] += int(scores.bytes[row])
-            prose_bytes["kept"] += is_prose * int(scores.bytes[row])
-            counts["filtered_tokens"] += int(scores.tokens[row])
-            metadata = {**document.metadata, SCORE: round(score, 4)}
-            yield Document(document.id, document.text, document.source, metadata)
+            source["excluded"] += 1
+            reason = "low_quality" if score < min_score else "over_budget"
+            reason = "repeated" if kept[row] else reason  # its size was counted once
+            dropped[reason] += 1
+            about = {"id": document.id, "source": document.source}
+            drop({**about, "step": "quality", "reason": reason, SCORE: round(score, 4)})
 
     with (
         tqdm(read(), desc="filter", unit="doc", unit_scale=True) as bar,
         open_records(output / "excluded.jsonl.zst") as drop,
     ):
-        write_documents(output / "filtered.jsonl.zst", passing(bar, drop))
-    share = prose_bytes["kept"] / max(1, counts["filtered_bytes"])
-    share_read = prose_bytes["read"] / max(1, int(scores.bytes.sum()))
+        n_filtered = write_documents(output / "filtered.jsonl.zst", passing(bar, drop))
+    sizes = scores.bytes
+    share = float(sizes[kept & is_prose].sum() / max(1, sizes[kept].sum()))
+    share_read = float(sizes[is_prose].sum() / max(1, sizes.sum()))
     if dropped and share > max(0.5, 1.5 * share_read) and share_read < 1:
         print(
             f"warning: prose fills the budget: it is {share:.0%} of what is kept and "
@@ -114,10 +102,14 @@ def filter_corpus(
             file=sys.stderr,
         )
     return {
-        "in": {"documents": counts["filtered"] + dropped.total()},
-        "out": counts,
+        "in": {"documents": n_filtered + dropped.total()},
+        "out": {
+            "filtered": n_filtered,
+            "filtered_bytes": int(sizes[kept].sum()),
+            "filtered_tokens": int(scores.tokens[kept].sum()),
+        },
         "dropped": dict(sorted(dropped.items())),
-        "threshold": round(threshold, 6),
+        "threshold": round(float(scores.score[kept].min()), 6),
         "quantiles": {
             str(q): round(float(np.quantile(scores.score, q)), 4)
             for q in (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -128,24 +120,20 @@ def filter_corpus(
 
 def score_parts(embeddings: Sequence[Path], forest: Forest) -> Scores:
     """The forest's score of every vector; about 30 bytes of memory a document."""
-    columns: list[Scores] = []
     with tqdm(read_parts(embeddings), desc="score", unit="part") as bar:
-        for part in bar:
-            columns.append(Scores(part.key, forest.score(part.vector), part.tokens, part.bytes))
-    key, first = np.unique(np.concatenate([c.key for c in columns]), return_index=True)
-    return Scores(
-        key,
-        *(np.concatenate([c[i] for c in columns])[first] for i in range(1, len(Scores._fields))),
-    )
+        parts = [Scores(p.key, forest.score(p.vector), p.tokens, p.bytes) for p in bar]
+    scores = Scores(*map(np.concatenate, zip(*parts, strict=True)))
+    _, first = np.unique(scores.key, return_index=True)
+    return Scores(*(column[first] for column in scores))
 
 
 def choose(
     scores: Scores, budget_tokens: int | None, budget_bytes: int | None, min_score: float
-) -> tuple[float, np.ndarray]:
+) -> np.ndarray:
     """The best documents whose sizes together stay within the budgets.
 
     Returns:
-      The least score among them, and bool[n] in the order of `scores`.
+      bool[n] in the order of `scores`.
     Raises:
       UserError: nothing is left.
     """
@@ -162,7 +150,7 @@ def choose(
             f"nothing is kept of {len(order)} documents, the best with a score of"
             f" {scores.score.max():.3f}; raise the budget or lower --min_score"
         )
-    return float(scores.score[kept].min()), kept
+    return kept
 
 
 def _row(keys: np.ndarray, document: Document) -> int:
