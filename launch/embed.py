@@ -40,8 +40,7 @@ def main(argv: Sequence[str]) -> None:
     from phi1_jax.cli.stage import LEFT_OUT, run_stage
     from phi1_jax.corpus.documents import list_files
     from phi1_jax.corpus.records import SkipLog
-    from phi1_jax.quality.embed_corpus import embed_corpus
-    from phi1_jax.quality.embedder import Embedder
+    from phi1_jax.quality.embedder import Embedder, embed_corpus
 
     for path in corpus.paths():  # before the model is loaded
         list_files(path)

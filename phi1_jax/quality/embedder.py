@@ -1,8 +1,8 @@
-"""Embeds texts with a trained model, data-parallel over the devices of this process."""
+"""Embeds texts and corpora with a trained model, data-parallel over this process's devices."""
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from tqdm import tqdm
 
 from phi1_jax.config import MeshConfig, ModelConfig
+from phi1_jax.corpus.arrays import is_whole
+from phi1_jax.corpus.documents import Document, chunks
 from phi1_jax.errors import UserError
 from phi1_jax.interop.opened import OpenModel
 from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import batch_sharding, make_mesh, param_shardings, platform_of
+from phi1_jax.quality.embeddings import Part, document_key, part_path, write_info, write_part
 from phi1_jax.tokens.tokenizer import Tokenizer, check_texts
 
 # Each length is a compiled program; documents shorter than the least are padded to it.
@@ -75,7 +79,7 @@ class Embedder:
         self._params = jax.device_put(params, param_shardings(mesh, abstract))
         self._rows = batch_sharding(mesh)
         self._n_devices = mesh.size
-        self._batch_tokens = batch_tokens * mesh.size
+        self._batch_tokens = batch_tokens
         lengths = {-(-self.max_tokens // 2**halvings) for halvings in range(N_LENGTHS)}
         self.lengths = sorted(lengths)
 
@@ -125,16 +129,13 @@ class Embedder:
         n_tokens = np.array([len(row) for row in rows], np.int64)
         order = np.argsort(n_tokens, kind="stable")
         pending: list[tuple[np.ndarray, jax.Array]] = []
-        start = 0
-        for length in self.lengths:
-            # The last bucket takes everything that is longer, cut.
-            last = length == self.lengths[-1]
-            stop = len(rows) if last else int(np.searchsorted(n_tokens[order], length, "right"))
-            size = max(1, self._batch_tokens // length // self._n_devices) * self._n_devices
-            for first in range(start, stop, size):
-                chosen = order[first : min(first + size, stop)]
+        # The last bucket takes everything that is longer, cut.
+        ends = np.searchsorted(n_tokens[order], self.lengths[:-1], "right")
+        for length, bucket in zip(self.lengths, np.split(order, ends), strict=True):
+            size = self._batch_tokens // length * self._n_devices
+            for first in range(0, len(bucket), size):
+                chosen = bucket[first : first + size]
                 pending.append((chosen, self._run([rows[i] for i in chosen], size, length)))
-            start = max(start, stop)
 
         def result() -> Embedded:
             vectors = np.empty((len(rows), self.width), np.float32)
@@ -156,6 +157,59 @@ class Embedder:
             jax.device_put(tokens_bt, self._rows),
             jax.device_put(n_b, self._rows),
         )
+
+
+def embed_corpus(
+    documents: Iterable[Document],
+    embedder: Embedder,
+    output: Path,
+    *,
+    documents_per_part: int = 4096,
+    shard: tuple[int, int] = (0, 1),
+) -> dict[str, Any]:
+    """Writes one part for each run of `documents_per_part` documents, as `embeddings` reads it.
+
+    An interrupted run goes on with the first part missing.
+
+    Args:
+      shard: (i, n) takes each n-th part from the i-th on, so that n machines share a corpus.
+    Returns:
+      Counts, those of parts that an earlier run wrote included.
+    Raises:
+      UserError: no document.
+    """
+    index, n_shards = shard
+    waiting: tuple[int, list[Document], Callable[[], Embedded]] | None = None
+    n_documents = n_here = 0
+
+    def finish() -> None:
+        if waiting is not None:
+            number, batch, result = waiting
+            vectors, n_tokens = result()
+            keys = np.array([document_key(document) for document in batch], np.uint64)
+            sizes = np.array([len(document.text.encode()) for document in batch], np.int64)
+            write_part(output, number, Part(keys, vectors, n_tokens, sizes))
+
+    with tqdm(desc="embed", unit="doc", unit_scale=True) as progress:
+        for number, batch in enumerate(chunks(documents, documents_per_part)):
+            n_documents += len(batch)
+            if number % n_shards != index:
+                continue
+            n_here += len(batch)
+            if not is_whole(part_path(output, number), Part._fields):
+                started = embedder.start([document.text for document in batch])
+                finish()
+                waiting = number, batch, started
+            progress.update(len(batch))
+    finish()
+    if not n_documents:
+        raise UserError("--corpus: yields no document to embed")
+    write_info(output, embedder.fingerprint, width=embedder.width, max_tokens=embedder.max_tokens)
+    return {
+        "in": {"documents": n_documents},
+        "out": {"vectors": n_here, "width": embedder.width},
+        "embedder": embedder.fingerprint,
+    }
 
 
 def _fingerprint(config: ModelConfig, params: Any, tokenizer: Tokenizer, max_tokens: int) -> str:

@@ -7,8 +7,7 @@ from flax import nnx
 from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
 from phi1_jax.model.phi import Phi
-from phi1_jax.quality.embed_corpus import embed_corpus
-from phi1_jax.quality.embedder import Embedder
+from phi1_jax.quality.embedder import Embedder, embed_corpus
 from phi1_jax.quality.embeddings import document_key, embedder_of, find_vectors, read_parts
 
 TEXTS = ["def f(x):\n    return x\n" * k for k in (1, 5, 2, 0, 3)] + ["a", "no\n" * 9]
