@@ -113,8 +113,6 @@ def write_report(
     Args:
       values_n: educational value that the annotator gave, in [0, 1].
       votes_n: the forest's out-of-sample probability.
-      positive_from: the least value of a good document.
-      annotator: who gave the values.
     """
     good_n = values_n >= positive_from
     figures = measure(good_n, votes_n)
