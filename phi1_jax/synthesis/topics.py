@@ -5,12 +5,12 @@ the function (section 2.3); its lists were not published. `course.json` has ours
 place.
 """
 
-import itertools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, islice, product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from phi1_jax.errors import UserError
 from phi1_jax.files import read_json
@@ -18,6 +18,7 @@ from phi1_jax.synthesis.teacher import DIFFICULTIES, TeacherRequest
 
 # The built-in tree: an introductory course in Python.
 COURSE = Path(__file__).with_name("course.json")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Area:
     @property
     def function_names(self) -> list[str]:
         endings = ["", *(f"_{qualifier}" for qualifier in self.qualifiers)]
-        return [f"{v}_{n}{e}" for v, n, e in itertools.product(self.verbs, self.nouns, endings)]
+        return [f"{v}_{n}{e}" for v, n, e in product(self.verbs, self.nouns, endings)]
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,9 @@ def plan_textbooks(topics: Topics, n_sections: int, seed: int) -> Iterator[Teach
     Every leaf comes once, in an order drawn by the seed, before any comes again; it comes with
     every audience before any pair comes again, then under another `TeacherRequest.seed`.
     """
-    n_audiences = len(topics.audiences)
-    for leaf, turn in _turns(topics.leaves, n_sections, seed):
-        again, place = divmod(turn, n_audiences)
-        audience = topics.audiences[(_offset(seed, leaf) + place) % n_audiences]
-        yield TeacherRequest("textbook", leaf, audience, seed=_request_seed(seed, again))
+    leaves = [(leaf, topics.audiences) for leaf in topics.leaves]
+    for leaf, audience, drawn in islice(_draw(leaves, seed), n_sections):
+        yield TeacherRequest("textbook", leaf, audience, seed=drawn)
 
 
 def plan_exercises(topics: Topics, n_exercises: int, seed: int) -> Iterator[TeacherRequest]:
@@ -71,20 +70,14 @@ def plan_exercises(topics: Topics, n_exercises: int, seed: int) -> Iterator[Teac
     Every function name comes once before any comes again; it comes with every topic of its area
     and every difficulty before the three come together again, then under another seed.
     """
-    names = [(area, name) for area in topics.areas for name in topics.areas[area].function_names]
-    about = {
-        name: list(itertools.product(area.topics, DIFFICULTIES))
-        for name, area in topics.areas.items()
-    }
-    for (area, name), turn in _turns(names, n_exercises, seed):
-        again, place = divmod(turn, len(about[area]))
-        topic, difficulty = about[area][(_offset(seed, name) + place) % len(about[area])]
+    names: list[tuple[str, Sequence[tuple[str, str]]]] = []
+    for area_name, area in topics.areas.items():
+        leaves = [f"{area_name} > {topic}" for topic in area.topics]
+        about = list(product(leaves, DIFFICULTIES))
+        names += [(function, about) for function in area.function_names]
+    for name, (leaf, difficulty), drawn in islice(_draw(names, seed), n_exercises):
         yield TeacherRequest(
-            "exercise",
-            f"{area} > {topic}",
-            function_name=name,
-            difficulty=difficulty,
-            seed=_request_seed(seed, again),
+            "exercise", leaf, function_name=name, difficulty=difficulty, seed=drawn
         )
 
 
@@ -118,19 +111,17 @@ def _tuples(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return {key: tuple(words) for key, words in fields.items()}
 
 
-def _turns(items: list[Any], count: int, seed: int) -> Iterator[tuple[Any, int]]:
-    """All items in a drawn order, then all in another, ...: (item, how often it came before)."""
-    for turn in itertools.count():
-        order = random.Random(f"{seed} {turn}").sample(items, len(items))
-        yield from ((item, turn) for item in order[:count])
-        count -= len(items)
-        if count <= 0:
-            return
+def _draw(items: Sequence[tuple[str, Sequence[T]]], seed: int) -> Iterator[tuple[str, T, int]]:
+    """All items in a drawn order, then all in another, ..., each time with its next partner.
 
-
-def _offset(seed: int, item: str) -> int:
-    return random.Random(f"{seed} {item}").getrandbits(31)
-
-
-def _request_seed(seed: int, again: int) -> int:
-    return random.Random(f"request {seed} {again}").getrandbits(31)
+    Args:
+      items: each with its partners, of which a drawn one comes first.
+    Yields:
+      The item, its partner, and a seed that is another each time the partners begin anew.
+    """
+    for turn in count():
+        for item, partners in random.Random(f"{seed} {turn}").sample(items, len(items)):
+            again, place = divmod(turn, len(partners))
+            first = random.Random(f"{seed} {item}").getrandbits(31)
+            partner = partners[(first + place) % len(partners)]
+            yield item, partner, random.Random(f"request {seed} {again}").getrandbits(31)
