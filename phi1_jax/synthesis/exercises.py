@@ -10,8 +10,8 @@ from typing import Any
 
 from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.syntax import UNPARSABLE, last_function, parse_python, parse_quietly
-from phi1_jax.llm_client.replies import python_blocks, without_thinking
-from phi1_jax.synthesis.replies import ReplyError, refuse_control_characters, refuse_refusals
+from phi1_jax.llm_client.replies import python_blocks
+from phi1_jax.synthesis.replies import ReplyError, clean_reply, refuse_refusals
 
 SOURCE = "exercises"
 
@@ -82,10 +82,7 @@ def parse_exercise(text: str, metadata: Mapping[str, Any] | None = None) -> Exer
     Raises:
       ReplyError: anything else; `reason` says what.
     """
-    text = without_thinking(text)
-    refuse_control_characters(text)
-    refuse_refusals(text)
-    blocks = python_blocks(text)
+    blocks = python_blocks(clean_reply(text))
     if len(blocks) != 1:
         raise ReplyError("several_code_blocks" if blocks else "no_code_block")
     if not blocks[0].closed:
@@ -110,9 +107,9 @@ def parse_exercise(text: str, metadata: Mapping[str, Any] | None = None) -> Exer
     if not task and len(function.body) < 2:
         raise ReplyError("no_body")
     lines = source.split("\n")  # as ast counts them: str.splitlines also breaks at U+2028
-    end = (tree if task else function).body[0].end_lineno or 0
-    after = (tree if task else function).body[1].lineno
-    if after <= end or lines[end - 1].rstrip()[-3:] not in ('"""', "'''"):
+    first, second = (tree if task else function).body[:2]
+    end = first.end_lineno or 0
+    if second.lineno <= end or lines[end - 1].rstrip()[-3:] not in ('"""', "'''"):
         raise ReplyError("docstring_shares_a_line")
     rest = dict(metadata or {})
     composition = tuple(rest.pop("composition", ()))

@@ -36,14 +36,18 @@ class ReplyError(ValueError):
         self.reason = reason
 
 
-def refuse_control_characters(text: str) -> None:
-    """NUL, say, cuts or breaks much that would read the text.
+def clean_reply(text: str) -> str:
+    """A reply without what a reasoning model thought before it.
 
     Raises:
-      ReplyError: "control_character".
+      ReplyError: it holds a control character (NUL, say, cuts or breaks much that would read the
+        text), or a refusal.
     """
+    text = without_thinking(text)
     if found := _CONTROL.search(text):
         raise ReplyError("control_character", f"{found[0]!r} at character {found.start()}")
+    refuse_refusals(text)
+    return text
 
 
 def refuse_refusals(text: str) -> None:
@@ -61,15 +65,11 @@ def refuse_refusals(text: str) -> None:
 def parse_section(text: str) -> str:
     """A textbook section as it goes into the corpus: Markdown that begins with a heading.
 
-    What a reasoning model thought before it is left out.
-
     Raises:
       ReplyError: a refusal or a control character, no heading, too short, a code block that does
         not end, or one that calls itself Python and is not; `reason` says which.
     """
-    text = without_thinking(text).replace("\r\n", "\n").strip() + "\n"
-    refuse_control_characters(text)
-    refuse_refusals(text)
+    text = clean_reply(text).replace("\r\n", "\n").strip() + "\n"
     if len(text) < MIN_SECTION_CHARS:
         raise ReplyError("short_section", f"{len(text)} characters")
     if not re.match(r"#{1,6} +\S|[^\n]*\w[^\n]*\n(?:=+|-+)\n", text):
