@@ -18,8 +18,8 @@ _BY_ANNOTATION: dict[Any, list[Any]] = {
 def try_all(exercises: list[Any], detail_chars: int) -> str:
     """One line an exercise: level, inputs tried, inputs raised, and what was wrong.
 
-    The level is "D" if the stated examples hold; "R" if every example, or where none is stated some
-    input, runs to its end; else "P".
+    The level is "D" if the stated examples hold, "R" if they run to their end, else "P". Where
+    none is stated it is "S" if some input runs to its end, "P" if all raise, "N" if none is tried.
 
     Args:
       exercises: (source, entry point, ((example, wanted output, doctest options), ...)) each.
@@ -52,7 +52,7 @@ def try_one(source: str, entry_point: str, examples: Any) -> tuple[str, int, int
         return function(*arguments, **keywords)
 
     scope[entry_point] = noting
-    level, detail = ("D", "") if examples else ("R", "no example is stated")
+    level, detail = ("D", "") if examples else ("S", "no example is stated")
     for example, wanted, options in examples:
         sys.stdout = printed = io.StringIO()
         error = None
@@ -78,7 +78,7 @@ def try_one(source: str, entry_point: str, examples: Any) -> tuple[str, int, int
             if not examples and not detail.endswith(")"):
                 detail = f"no example is stated ({describe(error)})"
     if not examples and tried == raised:
-        level = "P"
+        level = "P" if tried else "N"
     return level, tried, raised, detail
 
 

@@ -27,11 +27,17 @@ TESTS_PASS = "tests_pass"
 # What the sandbox returns of a program is cut at 2,000 bytes.
 _DETAIL_BYTES = 1600
 _HARNESS = Path(doctest_harness.__file__).read_text(encoding="utf-8")
-_LEVELS = {"P": "parses", "R": "runs", "D": "doctest_passes"}
-_LINE = re.compile(r"([PRD]) (\d+) (\d+) (.*)")
+# How the harness says how far one holds, and why not further; see `try_all`.
+_LEVELS = {
+    "N": ("parses", "no_doctest"),
+    "P": ("parses", "raises"),
+    "S": ("runs", "no_doctest"),
+    "R": ("runs", "example_differs"),
+    "D": ("doctest_passes", ""),
+}
+_LINE = re.compile(r"([NPSRD]) (\d+) (\d+) (.*)")
 _Item = tuple[TeacherReply, Exercise]
-
-
+# Runs self-contained programs, in order: `phi1_jax.sandbox.Sandbox.run`.
 Run = Callable[[Iterable[str]], Iterator[Outcome]]
 
 
@@ -60,47 +66,49 @@ def verify(replies: Iterable[TeacherReply], run: Run, batch: int = 1) -> Iterato
     A repeat is one of the same prompt.
 
     Args:
-      run: runs self-contained programs, in order (`phi1_jax.sandbox.Sandbox.run`).
       batch: how many exercises share a process, which starts ten times slower than most of them
         run. If one of them ends it, each is run by itself. One exercise could then falsify the
         verdict of another, so share processes only between exercises of a trusted teacher.
     """
-    pending: deque[list[_Item]] = deque()
     set_aside: list[Verified] = []
-    readable = _read(replies, set_aside)
-
-    def programs() -> Iterator[str]:
-        while group := list(itertools.islice(readable, batch)):
-            pending.append(group)
-            yield _program([exercise for _, exercise in group])
-
     alone: list[_Item] = []
-    bare: list[tuple[_Item, str]] = []
-    for outcome in run(programs()):
-        group = pending.popleft()
-        if lines := _lines(outcome, len(group)):
-            yield from map(_verified, group, lines)
-        elif len(group) > 1:
-            alone += group
-        else:
-            bare.append((group[0], outcome.verdict))
-        yield from _drained(set_aside)
-    yield from _drained(set_aside)
-    for item, outcome in zip(alone, run(_program([e]) for _, e in alone), strict=True):
-        if lines := _lines(outcome, 1):
-            yield _verified(item, lines[0])
-        else:
-            bare.append((item, outcome.verdict))
+    stopped: list[tuple[_Item, str]] = []
+    for items, size in ((_read(replies, set_aside), batch), (alone, 1)):
+        for group, outcome in _outcomes(items, run, size):
+            if lines := _lines(outcome, len(group)):
+                yield from map(_verified, group, lines)
+            elif len(group) > 1:
+                alone += group
+            else:
+                stopped.append((group[0], outcome.verdict))
+    yield from set_aside
     # An input made from the examples may loop for ever where the examples do not.
-    again = run(_program([exercise], with_inputs=False) for (_, exercise), _ in bare)
-    for ((reply, exercise), ended), outcome in zip(bare, again, strict=True):
+    again = _outcomes((item for item, _ in stopped), run, 1, with_inputs=False)
+    for (item, ended), (_, outcome) in zip(stopped, again, strict=True):
+        reply, exercise = item
         if lines := _lines(outcome, 1):
-            yield _verified((reply, exercise), lines[0], ended)
+            yield _verified(item, lines[0], ended)
         elif Verdict.INFRA in (ended, outcome.verdict):
             yield Verified(reply, exercise, "", "infra", outcome.message)
         else:
             reason = "crash" if outcome.verdict == Verdict.PASS else outcome.verdict.lower()
             yield Verified(reply, _noted(exercise, "parses"), "parses", reason, outcome.message)
+
+
+def _outcomes(
+    items: Iterable[_Item], run: Run, size: int, with_inputs: bool = True
+) -> Iterator[tuple[list[_Item], Outcome]]:
+    """Runs items, `size` of them in a process; yields each group with what came of it."""
+    pending: deque[list[_Item]] = deque()
+    left = iter(items)
+
+    def programs() -> Iterator[str]:
+        while group := list(itertools.islice(left, size)):
+            pending.append(group)
+            yield _program([exercise for _, exercise in group], with_inputs)
+
+    for outcome in run(programs()):
+        yield pending.popleft(), outcome
 
 
 def _read(replies: Iterable[TeacherReply], set_aside: list[Verified]) -> Iterator[_Item]:
@@ -134,12 +142,7 @@ def _read(replies: Iterable[TeacherReply], set_aside: list[Verified]) -> Iterato
             yield reply, exercise
 
 
-def _drained(verified: list[Verified]) -> Iterator[Verified]:
-    while verified:
-        yield verified.pop(0)
-
-
-def _program(exercises: list[Exercise], with_inputs: bool = True) -> str:
+def _program(exercises: list[Exercise], with_inputs: bool) -> str:
     tried = [(e.prompt + e.solution, e.entry_point, read_examples(e)) for e in exercises]
     limit = "" if with_inputs else "MAX_INPUTS = 0\n"
     detail_chars = _DETAIL_BYTES // (4 * len(exercises))  # a character has at most four bytes
@@ -159,19 +162,11 @@ def _lines(outcome: Outcome, n_exercises: int) -> list[str]:
 def _verified(item: _Item, line: str, ended: str = "") -> Verified:
     reply, exercise = item
     level, tried, raised, detail = line.split(" ", 3)
-    notes = {"inputs_ended": ended} if ended else {}
-    exercise = _noted(
-        exercise,
-        _LEVELS[level],
-        inputs_tried=int(tried),
-        inputs_raised=int(raised),
-        **notes,
-    )
-    reason = {"D": "", "P": "raises", "R": "example_differs"}[level]
-    # Without a reason in brackets nothing was tried.
-    if not read_examples(exercise) and (level == "R" or detail == "no example is stated"):
-        reason = "no_doctest"
-    return Verified(reply, exercise, _LEVELS[level], reason, detail)
+    verdict, reason = _LEVELS[level]
+    notes: dict[str, Any] = {"inputs_tried": int(tried), "inputs_raised": int(raised)}
+    if ended:
+        notes["inputs_ended"] = ended
+    return Verified(reply, _noted(exercise, verdict, **notes), verdict, reason, detail)
 
 
 def _noted(exercise: Exercise, verdict: str, **notes: Any) -> Exercise:

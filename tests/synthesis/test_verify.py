@@ -174,7 +174,7 @@ def test_require_chooses_what_is_kept_and_the_error_rate_stays(sandbox, tmp_path
 def test_a_decorated_function_is_tried_by_its_annotations_too():
     decorated = "from functools import lru_cache\n\n\n@lru_cache(None)\n"
     source = code("", signature="f(n: int)", before=decorated)
-    assert try_one(source, "f", ())[:3] == ("R", 2, 0)
+    assert try_one(source, "f", ())[:3] == ("S", 2, 0)
 
 
 def test_details_are_one_line_and_short():
