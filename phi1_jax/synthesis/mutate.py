@@ -28,7 +28,7 @@ MAX_TRIES = 4
 
 
 def mutants(document: Document, seed: int) -> Iterator[Document]:
-    """Up to MAX_TRIES versions of an exercise with one edit each, in a drawn order.
+    """Versions of an exercise with one edit each, in a drawn order.
 
     The kinds take turns, so that none is drawn more often for having more places. Edits of a
     `while` come last: each that never ends costs a second. The metadata says what was done:
@@ -44,15 +44,11 @@ def mutants(document: Document, seed: int) -> Iterator[Document]:
     for place in places:
         order.append((place.in_while, turn[place.kind], kinds.index(place.kind)))
         turn[place.kind] += 1
-    n_tries = 0
     for _, place in sorted(zip(order, places, strict=True), key=lambda pair: pair[0]):
         text = place.apply(document.text)
-        if parse_python(text) is None:
-            continue
-        yield replace(document, text=text, metadata={**document.metadata, "mutation": place.kind})
-        n_tries += 1
-        if n_tries == MAX_TRIES:
-            return
+        if parse_python(text):
+            metadata = {**document.metadata, "mutation": place.kind}
+            yield replace(document, text=text, metadata=metadata)
 
 
 def make_wrong(
@@ -61,7 +57,6 @@ def make_wrong(
     """For each exercise a version that its own examples prove wrong, or None.
 
     Args:
-      run: runs self-contained programs, in order (`phi1_jax.sandbox.Sandbox.run`).
       batch: how many exercises share a process; see `verify`.
     Returns:
       Documents whose metadata has `verdict` (see `verify.VERDICTS`; never doctest_passes),
