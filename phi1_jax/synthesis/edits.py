@@ -85,28 +85,26 @@ def edits(program: str, after: int) -> list[Edit]:
         elif id(node) in conditions:
             start, end = span(node)
             edit("wrong_branch", start, end, f"not ({data[start:end].decode()})")
-        if isinstance(node, ast.BoolOp):
-            word = "or" if isinstance(node.op, ast.And) else "and"
-            between("wrong_branch", node.values[0], node.values[1], word)
-        elif isinstance(node, ast.BinOp) and type(node.op) in _OTHER:
-            between("wrong_value", node.left, node.right, _OTHER[type(node.op)])
-        elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
-            edit("wrong_value", *span(node), _NAMES[str(node.value)])
-        elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-            if abs(node.value) < _TOO_LARGE:
-                edit("off_by_one", *span(node), repr(node.value + 1))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            edit("wrong_value", *span(node), repr(node.value[:-1] or "x"))
-        elif isinstance(node, ast.Name) and node.id in _NAMES:
-            edit("wrong_value", *span(node), _NAMES[node.id])
-        elif isinstance(node, ast.Attribute) and node.attr in _NAMES:
-            end = span(node)[1]
-            edit("wrong_value", end - len(node.attr), end, _NAMES[node.attr])
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id == "range" and node.args:
-                start, end = span(node.args[min(1, len(node.args) - 1)])
+        match node:
+            case ast.BoolOp(op, [left, right, *_]):
+                between("wrong_branch", left, right, "or" if isinstance(op, ast.And) else "and")
+            case ast.BinOp(left, op, right) if type(op) in _OTHER:
+                between("wrong_value", left, right, _OTHER[type(op)])
+            case ast.Constant(bool()):
+                edit("wrong_value", *span(node), _NAMES[str(node.value)])
+            case ast.Constant(int(value) | float(value)) if abs(value) < _TOO_LARGE:
+                edit("off_by_one", *span(node), repr(value + 1))
+            case ast.Constant(str(value)):
+                edit("wrong_value", *span(node), repr(value[:-1] or "x"))
+            case ast.Name(name) if name in _NAMES:
+                edit("wrong_value", *span(node), _NAMES[name])
+            case ast.Attribute(attr=name) if name in _NAMES:
+                _, end = span(node)
+                edit("wrong_value", end - len(name), end, _NAMES[name])
+            case ast.Call(ast.Name("range"), [*arguments]) if arguments:
+                _, end = span(arguments[min(1, len(arguments) - 1)])
                 edit("off_by_one", end, end, " - 1")
-        elif isinstance(node, ast.Slice) and node.lower is None and node.upper is None:
-            start = span(node)[0]
-            edit("off_by_one", start, start, "1")
+            case ast.Slice(None, None):
+                start, _ = span(node)
+                edit("off_by_one", start, start, "1")
     return found
