@@ -150,7 +150,7 @@ class ConstructCounter:
                     first = node.body[0]
                     end = (first.end_lineno or 0) if docstring else first.lineno - 1
                     prompt = "\n".join(lines[node.lineno - 1 : end])
-                    helpers = any(isinstance(n, _FUNCTIONS) for s in node.body for n in ast.walk(s))
+                    helpers = _has(_within(node.body), *_FUNCTIONS)
                     total.add(self._count(node, docstring or "", prompt, helpers))
         return total
 
@@ -182,10 +182,11 @@ class ConstructCounter:
         helpers: bool,
     ) -> Constructs:
         body = function.body[1:] if ast.get_docstring(function) is not None else function.body
-        nodes = [node for statement in body for node in ast.walk(statement)]
+        nodes = _within(body)
         arguments = function.args
         named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         n_arguments = len(named) + bool(arguments.vararg) + bool(arguments.kwarg)
+        called = {getattr(n.func, "id", "") for n in nodes if isinstance(n, ast.Call)}
         call = re.escape(function.name) + r"\("
         # Where the task ends and its examples begin.
         words = re.split(rf"(?im)>>>|^\s*(?:for )?examples?\b|^\s*assert |^\s*{call}", task)[0]
@@ -193,16 +194,10 @@ class ConstructCounter:
             "two or more arguments": n_arguments >= 2,
             **_branches(nodes),
             "early-return guard": any(
-                isinstance(n, ast.If) and any(isinstance(s, ast.Return) for s in n.body)
-                for n in body
+                isinstance(n, ast.If) and _has(n.body, ast.Return) for n in body
             ),
-            "if at the top": any(isinstance(n, ast.If) for n in body),
-            "recursion": any(
-                isinstance(n, ast.Call)
-                and isinstance(n.func, ast.Name)
-                and n.func.id == function.name
-                for n in nodes
-            ),
+            "if at the top": _has(body, ast.If),
+            "recursion": function.name in called,
             "helper functions": helpers,
             "type hints": bool(function.returns) or any(a.annotation for a in named),
             "docstring of more than one sentence": len(re.findall(r"[.!?](?:\s|$)", words)) > 1,
@@ -218,24 +213,25 @@ class ConstructCounter:
 
 def _branches(nodes: Sequence[ast.AST]) -> dict[str, bool]:
     """Which loops and branches are among nodes, whatever holds them."""
-    in_loops = [
-        node
-        for loop in nodes
-        if isinstance(loop, _LOOPS)
-        for statement in loop.body
-        for node in ast.walk(statement)
-    ]
+    in_loops = [n for loop in nodes if isinstance(loop, _LOOPS) for n in _within(loop.body)]
     return {
-        "for": any(isinstance(n, ast.For | ast.AsyncFor) for n in nodes),
-        "if inside a loop": any(isinstance(n, ast.If) for n in in_loops),
-        "return inside a loop": any(isinstance(n, ast.Return) for n in in_loops),
-        "nested loops": any(isinstance(n, _LOOPS) for n in in_loops),
-        "while": any(isinstance(n, ast.While) for n in nodes),
+        "for": _has(nodes, ast.For, ast.AsyncFor),
+        "if inside a loop": _has(in_loops, ast.If),
+        "return inside a loop": _has(in_loops, ast.Return),
+        "nested loops": _has(in_loops, *_LOOPS),
+        "while": _has(nodes, ast.While),
         "elif": any(
-            isinstance(n, ast.If) and len(n.orelse) == 1 and isinstance(n.orelse[0], ast.If)
-            for n in nodes
+            isinstance(n, ast.If) and len(n.orelse) == 1 and _has(n.orelse, ast.If) for n in nodes
         ),
     }
+
+
+def _within(body: Sequence[ast.stmt]) -> list[ast.AST]:
+    return [node for statement in body for node in ast.walk(statement)]
+
+
+def _has(nodes: Iterable[ast.AST], *kinds: type[ast.AST]) -> bool:
+    return any(isinstance(node, kinds) for node in nodes)
 
 
 def _example_form(task: str, call: str) -> str:
@@ -248,22 +244,17 @@ def _example_form(task: str, call: str) -> str:
     return "prose" if re.search(call, task) or _PROSE_EXAMPLE.search(task) else "none"
 
 
-def _paths(body: Sequence[ast.AST], above: str = "") -> Iterator[str]:
+def _paths(body: Sequence[ast.stmt], above: str = "") -> Iterator[str]:
     """Each statement as the statements around it and its own kind; docstrings are none."""
     for statement in body:
-        value = getattr(statement, "value", None)
-        if isinstance(statement, ast.Expr) and isinstance(value, ast.Constant):
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
             continue
         path = above + type(statement).__name__
         yield path
-        for name, inner in ast.iter_fields(statement):
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(statement, name, [])
             # Handlers and cases hold statements of their own.
-            if isinstance(inner, list) and name in ("body", "orelse", "finalbody"):
-                blocks = [inner]
-            elif name in ("handlers", "cases"):
-                blocks = [part.body for part in inner]
-            else:
-                continue
+            blocks = [part.body for part in inner] if name in ("handlers", "cases") else [inner]
             for block in blocks if above.count(".") < _MAX_DEPTH else ():
                 yield from _paths(block, f"{path}." if name == "body" else f"{path}.{name}.")
 
