@@ -94,26 +94,21 @@ def keep_passing(documents: Iterable[Document], run: Run, output: Path) -> dict[
     Args:
       documents: each with `prompt_chars` and `test` in the metadata: assert statements, a list of
         such (also as JSON), functions for pytest, or classes of unittest.
-      run: runs self-contained programs, in order (`phi1_jax.sandbox.Sandbox.run`).
     Returns:
       The stage's counts: in, out and dropped (reason -> count).
     Raises:
       UserError: none passes.
     """
-    counts: Counter[str] = Counter()
-    dropped: Counter[str] = Counter()
     rejects: list[Document] = []
     pending: deque[Document] = deque()
     seen: set[str] = set()
 
     def reject(document: Document, reason: str, detail: str = "") -> None:
-        dropped[reason] += 1
         metadata = {**document.metadata, "reason": reason, "detail": detail}
         rejects.append(replace(document, metadata=metadata))
 
     def programs() -> Iterator[str]:
         for document in documents:
-            counts["exercises"] += 1
             try:
                 exercise, code, test = read_exercise(document)
             except ReplyError as error:
@@ -141,11 +136,12 @@ def keep_passing(documents: Iterable[Document], run: Run, output: Path) -> dict[
 
     kept = write_documents(output / EXERCISES, passing(run(programs())))
     write_documents(output / REJECTS, rejects)
+    dropped = Counter(document.metadata["reason"] for document in rejects)
     if not kept:
         reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.most_common(3)) or "no record"
         raise UserError(f"no exercise passes its tests ({reasons}); see {output / REJECTS}")
     return {
-        "in": dict(counts),
+        "in": {"exercises": kept + len(rejects)},
         "out": {"exercises": kept},
         "dropped": dict(dropped.most_common()),
     }
