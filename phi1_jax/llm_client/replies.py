@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,8 +75,7 @@ def code_blocks(text: str) -> list[CodeBlock]:
             blocks.append(CodeBlock(label, "".join(lines)))
             fence = ""
         else:
-            own = len(line) - len(line.lstrip(" \t"))
-            cut = min(own, len(indent)) if indent else 0
+            cut = min(len(line) - len(line.lstrip(" \t")), len(indent))
             lines.append(line[cut:] + "\n")
     if fence:
         blocks.append(CodeBlock(label, "".join(lines), closed=False))
@@ -147,8 +146,7 @@ def json_grade(text: str, most: int) -> int | None:
     Returns:
       None if there is none, or several that differ.
     """
-    grades = {whole_number(f"{f[1]}/{f[2] or most}", most) for f in _LOOSE_GRADE.finditer(text)}
-    return grades.pop() if len(grades) == 1 else None
+    return _only_grade(_LOOSE_GRADE.finditer(text), most)
 
 
 def last_line_grade(text: str, most: int) -> int | None:
@@ -158,7 +156,9 @@ def last_line_grade(text: str, most: int) -> int | None:
       None if none is stated, or several that differ, or one from which the text begins.
     """
     found = list(_GRADE.finditer(text))
-    if not found or not text[: found[0].start()].strip():
-        return None
+    return _only_grade(found, most) if found and text[: found[0].start()].strip() else None
+
+
+def _only_grade(found: Iterable[re.Match[str]], most: int) -> int | None:
     grades = {whole_number(f"{f[1]}/{f[2] or most}", most) for f in found}
     return grades.pop() if len(grades) == 1 else None
