@@ -43,7 +43,6 @@ def synthesize(
       output: an existing folder for BENCHMARK, TEXTBOOKS, EXERCISES and REJECTS.
       problems: the held-out benchmark, checked here: its own solutions must pass its tests;
         without problems no BENCHMARK is written.
-      run: runs self-contained programs, in order (`phi1_jax.sandbox.Sandbox.run`).
       batch: how many exercises share a process at first (see `verify`).
       require: the least of VERDICTS that an exercise needs to be kept.
     Returns:
@@ -59,14 +58,8 @@ def synthesize(
     if problems:
         write_problems(output / BENCHMARK, problems)
     rejects: list[Document] = []
-    asked: Counter[str] = Counter()
     chars: Counter[str] = Counter()
     verdicts = Counter(dict.fromkeys(("off_format", *VERDICTS), 0))
-
-    def count(requests: Iterable[TeacherRequest]) -> Iterator[TeacherRequest]:
-        for request in requests:
-            asked[request.kind] += 1
-            yield request
 
     def measure(documents: Iterable[Document]) -> Iterator[Document]:
         for document in documents:
@@ -90,28 +83,26 @@ def synthesize(
             document.metadata.update(notes)
             yield document
 
-    sections = write_sections(teacher, count(textbooks), rejects)
+    sections = write_sections(teacher, textbooks, rejects)
     n_textbooks = write_documents(output / TEXTBOOKS, measure(sections))
+    n_sections = n_textbooks + len(rejects)
     bad_sections = sum(d.metadata["reason"] not in _BLAMELESS for d in rejects)
-    tried = verify(teacher.replies(count(exercises)), run, batch)
+    tried = verify(teacher.replies(exercises), run, batch)
     n_exercises = write_documents(output / EXERCISES, measure(keep(tried)))
     # In an order that does not depend on which process ended first.
     write_documents(output / REJECTS, sorted(rejects, key=lambda d: (d.id, d.text)))
     dropped = dict(Counter(d.metadata["reason"] for d in rejects).most_common())
-    if asked and not n_textbooks + n_exercises:
+    n_replies = n_textbooks + n_exercises + len(rejects)
+    if rejects and not n_textbooks + n_exercises:
         reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.items())
         raise UserError(
-            f"none of {asked.total()} replies can be used ({reasons}); see {output / REJECTS}"
+            f"none of {n_replies} replies can be used ({reasons}); see {output / REJECTS}"
         )
     executed = max(verdicts.total(), 1)
     wrong = bad_sections + verdicts.total() - verdicts["doctest_passes"]
     return {
-        "in": {"textbook requests": asked["textbook"], "exercise requests": asked["exercise"]},
-        "out": {
-            "textbooks": n_textbooks,
-            "exercises": n_exercises,
-            "problems": len(problems),
-        },
+        "in": {"textbook requests": n_sections, "exercise requests": n_replies - n_sections},
+        "out": {"textbooks": n_textbooks, "exercises": n_exercises, "problems": len(problems)},
         "dropped": dropped,
         "teacher": teacher.name,
         "require": require,
@@ -121,7 +112,7 @@ def synthesize(
             for verdict, n in verdicts.items()
             if verdict != "doctest_passes"
         },
-        "teacher_error_rate": round(wrong / max(asked.total(), 1), 4),
+        "teacher_error_rate": round(wrong / max(n_replies, 1), 4),
         "chars": dict(chars),
     }
 
@@ -179,10 +170,6 @@ def write_sections(
         else:
             seen.add(digest)
             request = reply.request
-            metadata = {
-                **reply.metadata,
-                "teacher": teacher.name,
-                "topic": request.topic,
-                "audience": request.audience,
-            }
+            about = {"topic": request.topic, "audience": request.audience}
+            metadata = {**reply.metadata, "teacher": teacher.name, **about}
             yield Document(f"textbook-{number}", text, "textbooks", metadata)
