@@ -28,7 +28,6 @@ class Cache:
     """
 
     def __init__(self, path: Path):
-        self.path = path
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +63,7 @@ class Cache:
             ).fetchone()  # fmt: skip
         if not row:
             return None
-        return ChatReply(row[0], row[1], Usage(row[2], row[3]), row[4], cached=True)
+        return ChatReply(row[0], row[1], Usage(row[2], row[3]), row[4])
 
     def mean_output_tokens(self, model: str) -> float | None:
         with self._lock:

@@ -69,37 +69,34 @@ class Usage:
     output_tokens: int
 
 
-# What endpoints call the end of a reply: small letters and digits alone.
-_STOP = {
-    "stop", "stopped", "eos", "eostoken", "eostokenid", "endturn", "stopsequence", "complete",
-    "completed", "end", "ended", "done", "finish", "finished", "normal", "success", "s", "eot",
-    "eotid", "imend", "eosfound", "endoftext", "endofsequence", "endofturn", "endofmessage",
-    "stoptoken", "stopstr", "stopstring", "stopword", "stopid", "naturalstop", "null", "none",
-}  # fmt: skip
-_LENGTH = {
-    "length", "maxtokens", "maxoutputtokens", "maxcompletiontokens", "maxnewtokens", "maxlength",
-    "maxcontextlength", "maxseqlen", "modellength", "tokenlimit", "truncated", "contextlength",
-    "contextlengthexceeded", "modelcontextwindowexceeded",
-}  # fmt: skip
-_REFUSED = {
-    "contentfilter", "contentfiltered", "refusal", "refused", "safety", "recitation", "blocked",
-    "blocklist", "prohibitedcontent", "spii", "guardrailintervened",
-}  # fmt: skip
-_FAILED = {
-    "error", "servererror", "internalerror", "engineerror", "insufficientsystemresource",
-    "overloaded", "timeout", "timedout", "abort", "aborted", "cancelled", "canceled", "failed",
+# What is wrong with a reply, by the endpoint's word for its end: small letters and digits alone.
+_PROBLEMS = {
+    "": {
+        "stop", "stopped", "eos", "eostoken", "eostokenid", "endturn", "stopsequence", "complete",
+        "completed", "end", "ended", "done", "finish", "finished", "normal", "success", "s", "eot",
+        "eotid", "imend", "eosfound", "endoftext", "endofsequence", "endofturn", "endofmessage",
+        "stoptoken", "stopstr", "stopstring", "stopword", "stopid", "naturalstop", "null", "none",
+    },
+    "truncated": {
+        "length", "maxtokens", "maxoutputtokens", "maxcompletiontokens", "maxnewtokens",
+        "maxlength", "maxcontextlength", "maxseqlen", "modellength", "tokenlimit", "truncated",
+        "contextlength", "contextlengthexceeded", "modelcontextwindowexceeded",
+    },
+    "refused": {
+        "contentfilter", "contentfiltered", "refusal", "refused", "safety", "recitation", "blocked",
+        "blocklist", "prohibitedcontent", "spii", "guardrailintervened",
+    },
+    "error": {
+        "error", "servererror", "internalerror", "engineerror", "insufficientsystemresource",
+        "overloaded", "timeout", "timedout", "abort", "aborted", "cancelled", "canceled", "failed",
+    },
 }  # fmt: skip
 
 
-def plain_reason(finish_reason: str) -> str:
-    """What an endpoint's word means: "stop", "length", "refusal", "error"; else the word itself."""
+def problem_of(finish_reason: str) -> str:
+    """A key of `_PROBLEMS`, which is "" for a whole reply; of an unknown word the word itself."""
     word = re.sub(r"[\W_]+", "", finish_reason.lower()).removeprefix("finishreason")
-    for plain, words in (
-        ("stop", _STOP), ("length", _LENGTH), ("refusal", _REFUSED), ("error", _FAILED)
-    ):  # fmt: skip
-        if word in words:
-            return plain
-    return finish_reason
+    return next((problem for problem, words in _PROBLEMS.items() if word in words), finish_reason)
 
 
 @dataclass(frozen=True)
@@ -108,34 +105,28 @@ class ChatReply:
 
     Attributes:
       text: the model's words, or what went wrong where there are none.
-      finish_reason: in the endpoint's own word, of which `plain_reason` knows the usual ones; or
+      finish_reason: in the endpoint's own word, of which `problem_of` knows the usual ones; or
         "error" (no completion after all tries; it is asked again in the next run), "refusal", or
         "not_utf8" (half a surrogate pair in the text).
       usage: tokens; zeros for errors.
       base_url: the endpoint that gave it; "" for errors.
-      cached: nothing was sent for it.
     """
 
     text: str
     finish_reason: str
     usage: Usage = Usage(0, 0)
     base_url: str = ""
-    cached: bool = False
 
     @property
     def problem(self) -> str:
         """Why the text must be set aside, a short key to count by; "" if it may be used."""
-        reason = plain_reason(self.finish_reason)
-        if reason == "stop":
-            return "" if self.text.strip() else "empty"
-        return {"length": "truncated", "refusal": "refused"}.get(reason, reason)
+        return problem_of(self.finish_reason) or ("" if self.text.strip() else "empty")
 
     @property
     def failed(self) -> bool:
         """Whether this is a failure of the endpoint and not a model's reply; it is never cached."""
         nothing = not self.text.strip() and not self.usage.output_tokens
-        reason = plain_reason(self.finish_reason)
-        return reason == "error" or (nothing and reason != "refusal")
+        return self.problem == "error" or (nothing and self.problem != "refused")
 
 
 @dataclass(frozen=True)
@@ -200,11 +191,10 @@ class LanguageModelConfig:
         return self.usd_per_million_input + self.usd_per_million_output > 0
 
     def usd(self, usage: Usage) -> float:
-        million = 1e6
         return (
             usage.input_tokens * self.usd_per_million_input
             + usage.output_tokens * self.usd_per_million_output
-        ) / million
+        ) / 1e6
 
     def as_sent(self, request: ChatRequest) -> ChatRequest:
         """What is sent, paid for and looked up in the cache: with room to think, say."""

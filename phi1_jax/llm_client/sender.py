@@ -20,7 +20,7 @@ from phi1_jax.llm_client.records import (
     ChatRequest,
     LanguageModelConfig,
     Usage,
-    plain_reason,
+    problem_of,
 )
 
 FIRST_DELAY_S, MAX_DELAY_S = 0.5, 60.0
@@ -250,12 +250,12 @@ def parse_body(body: bytes, request: ChatRequest) -> ChatReply:
         reason = choice.get("finish_reason") or "stop"
         reason = str(reason.get("type", reason) if isinstance(reason, dict) else reason)
         # A filter may leave no message at all.
-        message = choice.get("message") or ({} if plain_reason(reason) == "refusal" else None)
+        message = choice.get("message") or ({} if problem_of(reason) == "refused" else None)
         text, refusal = _read_message(message)
     except (LookupError, TypeError, AttributeError):
         words = _words(error or answer) or "no completion in it"
         raise FailedReply(f"{words}: {raw}", _status(error or answer), billed) from None
-    if error or plain_reason(reason) == "error":
+    if error or problem_of(reason) == "error":
         raise FailedReply(f"{_words(error or reason)}: {raw}", _status(error), billed)
     if refusal:
         text, reason = str(refusal), "refusal"
@@ -316,18 +316,17 @@ def _first(error: Any) -> Any:
 
 def _usage(given: dict[str, Any], most: Usage, least: int = 0) -> Usage:
     """The tokens counted; `most` of what is not, or is below `least`."""
-    none = -1
-    sent, received = (_count(given.get(a, given.get(b)), none, least) for a, b in _COUNTS)
-    if none not in (sent, received):
+    sent, received = (_count(given.get(a, given.get(b)), least) for a, b in _COUNTS)
+    if sent is not None and received is not None:
         # What a model thought is billed like its reply; some count it in the total alone.
-        received = max(received, _count(given.get("total_tokens"), 0) - sent)
+        received = max(received, (_count(given.get("total_tokens")) or 0) - sent)
     return Usage(
-        most.input_tokens if sent == none else sent,
-        most.output_tokens if received == none else received,
+        most.input_tokens if sent is None else sent,
+        most.output_tokens if received is None else received,
     )
 
 
-def _count(given: Any, most: int, least: int = 0) -> int:
+def _count(given: Any, least: int = 0) -> int | None:
     if isinstance(given, str) and given.isdecimal() and len(given) < 12:
         given = int(given)
-    return int(given) if type(given) in (int, float) and least <= given < _TOO_MANY_TOKENS else most
+    return int(given) if type(given) in (int, float) and least <= given < _TOO_MANY_TOKENS else None
