@@ -29,10 +29,10 @@ from phi1_jax.curation.sources import check_source, declared_sources, parse_sour
 from phi1_jax.errors import UserError
 from phi1_jax.sandbox import open_sandbox
 from phi1_jax.synthesis import offline_teacher, topics
-from phi1_jax.synthesis.api_teacher import APITeacher
 from phi1_jax.synthesis.offline_teacher import OfflineTeacher, build_benchmark
 from phi1_jax.synthesis.public import keep_passing
 from phi1_jax.synthesis.synthesize import synthesize
+from phi1_jax.synthesis.teacher import APITeacher
 from phi1_jax.synthesis.verify import VERDICTS
 
 PUBLIC = Path(__file__).resolve().parent.parent / "configs" / "sources" / "public.py"

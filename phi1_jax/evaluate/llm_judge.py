@@ -153,7 +153,8 @@ def grade(
     """
     requests = requests_for(solved, n_grades, temperature)
     replies, unusable = {}, UnusableReplies()
-    for request, reply in model.complete(list(dict.fromkeys(requests)), progress="grade"):
+    asked = [(request, request) for request in dict.fromkeys(requests)]
+    for request, reply in model.complete(asked, progress="grade"):
         replies[request] = reply
         if not reply.problem:
             unusable.note("no_grade" if read_grade(reply.text) is None else "", reply.text)

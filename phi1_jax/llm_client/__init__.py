@@ -4,12 +4,11 @@
 """
 
 from phi1_jax.llm_client.client import LanguageModel, UnusableReplies
-from phi1_jax.llm_client.records import ChatReply, ChatRequest, Estimate, LanguageModelConfig, Usage
+from phi1_jax.llm_client.records import ChatReply, ChatRequest, LanguageModelConfig, Usage
 
 __all__ = [
     "ChatReply",
     "ChatRequest",
-    "Estimate",
     "LanguageModel",
     "LanguageModelConfig",
     "UnusableReplies",

@@ -3,24 +3,25 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client.cache import Cache
 from phi1_jax.llm_client.records import ChatReply, ChatRequest, Estimate, LanguageModelConfig, Usage
-from phi1_jax.llm_client.sender import Sender, begin, over_budget
+from phi1_jax.llm_client.sender import Sender
 
 # So many failures in a row, or first replies that are all unusable for one reason: the settings
 # are wrong or the endpoint is down, and going on would only cost money.
 MAX_FAILURES_IN_A_ROW = 10
+T = TypeVar("T")
 
 
 class UnusableReplies:
     """Ends a run of which the first replies are all set aside for the same reason."""
 
     def __init__(self) -> None:
-        self._reasons: list[str] = []
-        self._open = True
+        self._n_replies = 0
+        self._reason = ""  # of all until now; "" once they differ, or one was of use
 
     def note(self, reason: str, text: str) -> None:
         """Counts one reply; `reason` is "" if it was of use.
@@ -28,16 +29,15 @@ class UnusableReplies:
         Raises:
           UserError: the first `MAX_FAILURES_IN_A_ROW` replies were all set aside for this reason.
         """
-        self._reasons.append(reason)
-        self._open = self._open and bool(reason) and reason == self._reasons[0]
-        if self._open and len(self._reasons) == MAX_FAILURES_IN_A_ROW:
+        self._reason = reason if reason == self._reason or not self._n_replies else ""
+        self._n_replies += 1
+        if self._reason and self._n_replies == MAX_FAILURES_IN_A_ROW:
             start = " ".join(text.split())[:200]
             thinks = "; a model that thinks first needs --thinking_tokens=8192, say"
-            advice = thinks if reason == "truncated" else ""
             raise UserError(
                 f"stopped: the first {MAX_FAILURES_IN_A_ROW} replies were all set aside as "
                 f"{reason!r}; the last begins: {start!r}. They stay in the reply cache"
-                f"{advice}"
+                f"{thinks if reason == 'truncated' else ''}"
             )
 
 
@@ -54,41 +54,42 @@ class LanguageModel:
         self.cache = Cache(Path(cache))
         self._answered: Counter[str] = Counter()
 
+    def __enter__(self) -> "LanguageModel":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cache.close()
+
     def estimate(self, requests: Iterable[ChatRequest]) -> Estimate:
         """What `complete` would take for these requests; sends nothing."""
-        model = self.settings.model
-        mean = self.cache.mean_output_tokens(model)
+        mean = self.cache.mean_output_tokens(self.settings.model)
         seen: set[str] = set()
-        n_cached = input_tokens = 0
-        elsewhere: Counter[str] = Counter()
+        answered: Counter[str] = Counter()
+        input_tokens = 0
         output_tokens = max_usd = 0.0
         for request in map(self.settings.as_sent, requests):
-            if (key := request.key(model)) in seen:
+            if (key := request.key(self.settings.model)) in seen:
                 continue
             seen.add(key)
             if reply := self.cache.find(key):
-                n_cached += 1
-                if reply.base_url != self.settings.base_url:
-                    elsewhere[reply.base_url] += 1
+                answered[reply.base_url] += 1
                 continue
             input_tokens += request.likely_input_tokens
             output_tokens += request.max_tokens if mean is None else mean
             max_usd += self.settings.max_usd(request)
         usage = Usage(input_tokens, round(output_tokens))
-        return Estimate(
-            len(seen), n_cached, dict(elsewhere), usage.input_tokens, usage.output_tokens,
-            self.settings.usd(usage), max_usd, self.cache.spent_usd, self.settings.priced,
-        )  # fmt: skip
+        return Estimate(self.settings, len(seen), answered, usage, max_usd, self.cache.spent_usd)
 
     def complete(
-        self, requests: Iterable[ChatRequest], progress: str = ""
-    ) -> Iterator[tuple[ChatRequest, ChatReply]]:
-        """Yields each request with its reply, as they finish.
+        self, requests: Iterable[tuple[T, ChatRequest]], progress: str = ""
+    ) -> Iterator[tuple[T, ChatReply]]:
+        """Yields what each request came with, and its reply, as they finish.
 
         `requests` are drawn as room allows; equal ones are sent once. Requests that fail after
         all tries yield a reply with finish_reason "error", which is not cached.
 
         Args:
+          requests: each with anything that tells whose it is.
           progress: label of a progress bar; "" for none.
         Raises:
           UserError: no key, no `openai`, the endpoint refuses the key or the model, every request
@@ -101,7 +102,7 @@ class LanguageModel:
         total = len(requests) if isinstance(requests, Sized) else None
         failure, n_answered = "", 0
         with tqdm(desc=progress, total=total, disable=not progress, mininterval=1) as bar:
-            for request, reply in self._complete(requests):
+            for whose, reply in self._complete(requests):
                 bar.update()
                 if reply.failed:
                     failure = reply.text
@@ -111,7 +112,7 @@ class LanguageModel:
                     bar.set_postfix_str(f"{self.cache.spent_usd:.2f} USD", refresh=False)
                 if reply.base_url:
                     self._answered[reply.base_url] += 1
-                yield request, reply
+                yield whose, reply
         if failure and not n_answered:
             raise UserError(
                 f"--base_url={self.settings.base_url}: every request failed; the last: {failure}"
@@ -122,30 +123,20 @@ class LanguageModel:
         spent_usd = round(self.cache.spent_usd, 4) if self.settings.priced else None
         return {"spent_usd": spent_usd, "replies_by_endpoint": dict(self._answered.most_common())}
 
-    def close(self) -> None:
-        self.cache.close()
-
-    def __enter__(self) -> "LanguageModel":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _complete(self, requests: Iterable[ChatRequest]) -> Iterator[tuple[ChatRequest, ChatReply]]:
-        model = self.settings.model
+    def _complete(self, requests: Iterable[tuple[T, ChatRequest]]) -> Iterator[tuple[T, ChatReply]]:
         # By key; equal requests share one sending.
-        waiting: dict[str, list[ChatRequest]] = defaultdict(list)
+        waiting: dict[str, list[T]] = defaultdict(list)
         sender: Sender | None = None
         failures, unusable = 0, UnusableReplies()
 
-        def settle() -> Iterator[tuple[ChatRequest, ChatReply]]:
+        def settle() -> Iterator[tuple[T, ChatReply]]:
             nonlocal failures
             assert sender is not None
             key, future = sender.next_done()
             answered = waiting.pop(key)
             reply = future.result()
             failures = failures + 1 if reply.failed else 0
-            yield from ((request, reply) for request in answered)
+            yield from ((whose, reply) for whose in answered)
             if not reply.failed:
                 unusable.note(reply.problem, reply.text)
             if failures >= MAX_FAILURES_IN_A_ROW:
@@ -155,25 +146,24 @@ class LanguageModel:
                 )
 
         try:
-            for request in requests:
-                sent = self.settings.as_sent(request)
-                key = sent.key(model)
+            for whose, request in requests:
+                request = self.settings.as_sent(request)
+                key = request.key(self.settings.model)
                 if key in waiting:
-                    waiting[key].append(request)
+                    waiting[key].append(whose)
                     continue
                 if reply := self.cache.find(key):
-                    yield request, reply
+                    yield whose, reply
                     unusable.note(reply.problem, reply.text)
                     continue
                 sender = sender or Sender(self.settings, self.cache)
                 while len(waiting) >= self.settings.concurrency:
                     yield from settle()
-                while (number := begin(self.settings, self.cache, key, sent)) is None:
+                while not sender.send(key, request):
                     if not waiting:
-                        raise over_budget(self.settings, self.cache, sent)
+                        raise sender.over_budget(request)
                     yield from settle()
-                waiting[key].append(request)
-                sender.send(key, sent, number)
+                waiting[key].append(whose)
             while waiting:
                 yield from settle()
         except UserError:
@@ -181,7 +171,7 @@ class LanguageModel:
                 key, future = sender.next_done()
                 answered = waiting.pop(key)
                 if not future.exception():
-                    yield from ((request, future.result()) for request in answered)
+                    yield from ((whose, future.result()) for whose in answered)
             raise
         finally:
             if sender:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -221,37 +222,36 @@ class Estimate:
     """What a list of requests would take.
 
     Attributes:
+      settings: whose prices are counted.
       n_requests: all of them, repeats counted once.
-      n_cached: those already answered.
-      elsewhere: how many of them by each other endpoint; a cache follows a model that moves.
-      input_tokens, output_tokens: of the rest; the input at 4 bytes a token, the output at
-        the mean of this model's cached replies, at max_tokens if there are none.
-      usd: of these tokens.
+      answered: how many already, by endpoint; a cache follows a model that moves.
+      usage: of the rest; the input at 4 bytes a token, the output at the mean of this model's
+        cached replies, at max_tokens if there are none.
       max_usd: if every reply were as long as allowed and every byte a token.
       spent_usd: what the cache file's runs have cost so far.
-      priced: whether prices were given; without them the costs mean nothing.
     """
 
+    settings: LanguageModelConfig
     n_requests: int
-    n_cached: int
-    elsewhere: dict[str, int]
-    input_tokens: int
-    output_tokens: int
-    usd: float
+    answered: Counter[str]
+    usage: Usage
     max_usd: float
     spent_usd: float
-    priced: bool
 
     def __str__(self) -> str:
-        others = ", ".join(f"{n:,} of these by {url}" for url, n in self.elsewhere.items())
+        elsewhere = ", ".join(
+            f"{n:,} of these by {url}"
+            for url, n in self.answered.items()
+            if url != self.settings.base_url
+        )
         cost = (
-            f"{self.usd:,.2f} USD (at most {self.max_usd:,.2f}); spent so far "
+            f"{self.settings.usd(self.usage):,.2f} USD (at most {self.max_usd:,.2f}); spent so far "
             f"{self.spent_usd:,.2f} USD"
-            if self.priced
+            if self.settings.priced
             else "cost unknown (give --usd_per_million_input and --usd_per_million_output)"
         )
         return (
-            f"{self.n_requests:,} requests, {self.n_cached:,} of them answered already"
-            f"{f' ({others})' if others else ''}; the rest: about {self.input_tokens:,} tokens in, "
-            f"{self.output_tokens:,} out, {cost}"
+            f"{self.n_requests:,} requests, {self.answered.total():,} of them answered already"
+            f"{f' ({elsewhere})' if elsewhere else ''}; the rest: about "
+            f"{self.usage.input_tokens:,} tokens in, {self.usage.output_tokens:,} out, {cost}"
         )

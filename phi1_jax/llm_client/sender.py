@@ -72,9 +72,21 @@ class Sender:
         self._thread.start()
         self._done: queue.Queue[tuple[str, Future[ChatReply]]] = queue.Queue()
 
-    def send(self, key: str, request: ChatRequest, number: int) -> None:
+    def send(self, key: str, request: ChatRequest) -> bool:
+        """Sends a request; False if it might exceed the budget."""
+        number = self._begin(key, request)
+        if number is None:
+            return False
         future = asyncio.run_coroutine_threadsafe(self._ask(key, request, number), self._loop)
         future.add_done_callback(lambda done: self._done.put((key, done)))
+        return True
+
+    def over_budget(self, request: ChatRequest) -> UserError:
+        return UserError(
+            f"--budget_usd={self._settings.budget_usd}: {self._cache.spent_usd:.4f} USD are spent "
+            f"and the next request may cost {self._settings.max_usd(request):.4f}; what was "
+            "answered is kept, so raise the budget and run again"
+        )
 
     def next_done(self) -> tuple[str, Future[ChatReply]]:
         return self._done.get()
@@ -92,13 +104,18 @@ class Sender:
         self._thread.join()
         self._loop.close()
 
+    def _begin(self, key: str, request: ChatRequest) -> int | None:
+        """Enters a try in the books; None if it might exceed the budget."""
+        most = self._settings.max_usd(request)
+        return self._cache.begin(key, most, self._settings.budget_usd)
+
     async def _ask(self, key: str, request: ChatRequest, number: int | None) -> ChatReply:
         """Tries until there is a reply; every try is in the books before it is sent."""
         settings, cache, openai = self._settings, self._cache, self._openai
         problem = ""
         for n_tries in range(settings.max_retries + 1):
-            if number is None and (number := begin(settings, cache, key, request)) is None:
-                raise over_budget(settings, cache, request)
+            if number is None and (number := self._begin(key, request)) is None:
+                raise self.over_budget(request)
             while (pause := self._not_before - time.monotonic()) > 0:
                 await asyncio.sleep(pause * (1 + 0.1 * random.random()))
             wait_s, status = None, 200
@@ -169,21 +186,6 @@ class Sender:
     def _masked(self, error: object) -> str:
         text = " ".join(str(error).encode("utf-8", "replace").decode().split())[:500]
         return text.replace(self._secret, "***") if self._settings.api_key_env else text
-
-
-def begin(
-    settings: LanguageModelConfig, cache: Cache, key: str, request: ChatRequest
-) -> int | None:
-    """Enters a try in the books; None if it might exceed the budget."""
-    return cache.begin(key, settings.max_usd(request), settings.budget_usd)
-
-
-def over_budget(settings: LanguageModelConfig, cache: Cache, request: ChatRequest) -> UserError:
-    return UserError(
-        f"--budget_usd={settings.budget_usd}: {cache.spent_usd:.4f} USD are spent and the next "
-        f"request may cost {settings.max_usd(request):.4f}; what was answered is kept, so raise "
-        "the budget and run again"
-    )
 
 
 def _read_key(name: str) -> str:

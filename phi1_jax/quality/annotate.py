@@ -17,12 +17,7 @@ from phi1_jax.corpus.documents import Document, Read, write_documents
 from phi1_jax.corpus.records import Skip, SkipLog, write_records
 from phi1_jax.errors import UserError
 from phi1_jax.llm_client import ChatRequest, LanguageModel, UnusableReplies
-from phi1_jax.llm_client.replies import (
-    json_grade,
-    json_objects,
-    whole_number,
-    without_thinking,
-)
+from phi1_jax.llm_client.replies import json_grade, json_objects, whole_number, without_thinking
 from phi1_jax.quality.embeddings import document_key
 from phi1_jax.quality.rubric import ANNOTATOR, RUBRIC, VALUE, WHY, score_document
 
@@ -159,23 +154,17 @@ def by_language_model(model: LanguageModel, unusable: Path) -> Annotator:
     """
 
     def annotator(documents: Iterable[Document]) -> Iterator[Document]:
-        waiting: defaultdict[str, list[Document]] = defaultdict(list)
-
-        def requests() -> Iterator[ChatRequest]:
-            for document in documents:
-                request = request_for(document)
-                asked = waiting[request.key(model.settings.model)]
-                asked.append(document)
-                if len(asked) == 1:  # equal texts are asked about once
-                    yield request
-
+        alike: dict[str, list[Document]] = defaultdict(list)  # equal texts are asked about once
+        for document in documents:
+            alike[document.text].append(document)
+        asked = ((group, request_for(group[0])) for group in alike.values())
         rejected: list[dict[str, Any]] = []
         unusable_replies = UnusableReplies()
-        for request, reply in model.complete(requests(), progress="annotate"):
+        for group, reply in model.complete(asked, progress="annotate"):
             grade = None if reply.problem else read_grade(reply.text)
             if not reply.problem:
                 unusable_replies.note("" if grade else "no_grade", reply.text)
-            for document in waiting[request.key(model.settings.model)]:
+            for document in group:
                 if grade is not None:
                     yield _annotated(document, grade[0], model.settings.model, grade[1])
                     continue
@@ -199,16 +188,12 @@ def request_for(document: Document) -> ChatRequest:
 def read_grade(reply: str) -> tuple[float, str] | None:
     """The value in [0, 1] and the reason in a reply; None if it has not exactly one grade."""
     text = without_thinking(reply)
-    found = {}
     answers = [answer for answer in json_objects(text) if "grade" in answer]
-    for answer in answers:
-        grade = whole_number(answer["grade"], MAX_GRADE)
-        if grade is not None:
-            found[grade] = str(answer.get("why") or "")
-    if not answers and (grade := json_grade(text, MAX_GRADE)) is not None:
-        found[grade] = ""
-    ((grade, why),) = found.items() if len(found) == 1 else [(None, "")]
-    return None if grade is None else (grade / MAX_GRADE, why)
+    found = {whole_number(a["grade"], MAX_GRADE): str(a.get("why") or "") for a in answers}
+    if not answers:
+        found = {json_grade(text, MAX_GRADE): ""}
+    grades = [(grade / MAX_GRADE, why) for grade, why in found.items() if grade is not None]
+    return grades[0] if len(grades) == 1 else None
 
 
 def _annotated(document: Document, value: float, annotator: str, why: str = "") -> Document:

@@ -1,7 +1,7 @@
 """Teachers: what writes the synthetic textbooks and exercises (phi-1 sections 2.2 and 2.3).
 
 A teacher gets `TeacherRequest`s and answers with `TeacherReply`s, markdown as a language model
-writes it.
+writes it. Here is the one behind an OpenAI-compatible endpoint; `offline_teacher` needs none.
 The paper asks for diversity by constraining each request: textbooks by topic and target audience,
 exercises by the function's name. Its prompts were not published; the ones below are ours.
 """
@@ -9,6 +9,8 @@ exercises by the function's name. Its prompts were not published; the ones below
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+from phi1_jax.llm_client import ChatRequest, LanguageModel
 
 DIFFICULTIES = {
     "easy": "easy; one idea, a body of one to three lines",
@@ -37,18 +39,6 @@ class TeacherRequest:
     difficulty: str = ""
     seed: int = 0
 
-    @property
-    def messages(self) -> list[dict[str, str]]:
-        """The request as chat messages, for teachers behind a language-model API."""
-        system, user = _PROMPTS[self.kind]
-        user = user.format(
-            topic=self.topic,
-            audience=self.audience,
-            name=self.function_name,
-            difficulty=DIFFICULTIES.get(self.difficulty, "any"),
-        )
-        return [{"role": "system", "content": system}, {"role": "user", "content": user}]
-
 
 @dataclass(frozen=True)
 class TeacherReply:
@@ -66,13 +56,56 @@ class TeacherReply:
 
 
 class Teacher(Protocol):
-    """Writes what is asked. Replies may come in any order and may be malformed or wrong."""
+    """Writes what is asked, one reply a request, in any order; some may be malformed or wrong."""
 
     name: str
 
     def replies(self, requests: Iterable[TeacherRequest]) -> Iterator[TeacherReply]: ...
 
 
+class APITeacher:
+    """Has a language model write; replies that it did not finish or refused carry a `problem`.
+
+    Attributes:
+      name: "api:" and the model's name; it is noted with every document.
+      temperature: of sampling.
+    """
+
+    def __init__(self, model: LanguageModel, temperature: float = 1.0):
+        self.name = f"api:{model.settings.model}"
+        self.temperature = temperature
+        self._model = model
+
+    def replies(self, requests: Iterable[TeacherRequest]) -> Iterator[TeacherReply]:
+        """One reply a request, in order, so that the same replies make the same corpus.
+
+        Raises:
+          UserError: see `LanguageModel.complete`.
+        """
+        asked = ((numbered, self.completion(numbered[1])) for numbered in enumerate(requests))
+        arrived: dict[int, TeacherReply] = {}
+        following = 0
+        for (number, request), reply in self._model.complete(asked):
+            arrived[number] = TeacherReply(request, reply.text, problem=reply.problem)
+            while following in arrived:
+                yield arrived.pop(following)
+                following += 1
+
+    def completion(self, request: TeacherRequest) -> ChatRequest:
+        """What the endpoint is asked."""
+        system, user, max_tokens = _PROMPTS[request.kind]
+        user = user.format(
+            topic=request.topic,
+            audience=request.audience,
+            name=request.function_name,
+            difficulty=DIFFICULTIES.get(request.difficulty, "any"),
+        )
+        return ChatRequest.of(
+            system, user, temperature=self.temperature, max_tokens=max_tokens, seed=request.seed
+        )
+
+
+# System, user, and the most tokens: longer replies are cut by the endpoint, and set aside.
 _PROMPTS = {
     "textbook": (
         "You write sections of a Python textbook. Prose carries the explanation: plain, exact, "
@@ -82,6 +115,7 @@ _PROMPTS = {
         "heading. Explain the idea in their terms and say why it matters to them, show one or two "
         "short pieces of code, walk through what they do on a concrete value, and end with what "
         "happens on the smallest input.",
+        2048,
     ),
     "exercise": (
         "You write Python exercises. Reply with exactly one ```python block and nothing else. "
@@ -90,5 +124,6 @@ _PROMPTS = {
         "examples, and a body that solves it with the standard library. Say in the docstring "
         "what the function returns for empty input if that is not obvious.",
         "Function name: {name}\nTopic: {topic}\nDifficulty: {difficulty}\n\nWrite the exercise.",
+        768,
     ),
 }

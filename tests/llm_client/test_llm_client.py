@@ -39,7 +39,7 @@ def no_long_waits(monkeypatch):
 def ask(server, cache, requests, **settings):
     settings = {"api_key_env": "TEST_KEY", "timeout_s": 20.0} | settings
     with LanguageModel(LanguageModelConfig("m", server.url, **settings), cache) as model:
-        return list(model.complete(requests))
+        return list(model.complete((r, r) for r in requests))
 
 
 def numbered(n, **parameters):
@@ -274,7 +274,7 @@ def test_a_failure_that_comes_as_an_answer_is_tried_again_and_never_cached(name,
     with Server(answer) as server:
         settings = LanguageModelConfig("m", server.url, "", max_retries=1, **PRICES)
         with LanguageModel(settings, tmp_path / "d") as model:
-            done = dict(model.complete(numbered(3)))
+            done = dict(model.complete((r, r) for r in numbered(3)))
             bad = done[numbered(3)[1]]
             assert bad.problem == "error" and "2 tries" in bad.text
             billed = settings.usd(Usage(10, 5)) + settings.usd(Usage(*COUNTED.get(name, (0, 0))))
@@ -329,8 +329,8 @@ def test_a_model_that_thinks_first_has_room_for_it(tmp_path):
         )
         with LanguageModel(settings, tmp_path / "c") as model:
             assert model.estimate(requests).max_usd == 12 * 450
-            done = list(model.complete(requests))
-            assert model.estimate(requests).n_cached == 12
+            done = list(model.complete((r, r) for r in requests))
+            assert model.estimate(requests).answered.total() == 12
         assert Counter(r for r, _ in done) == Counter(requests)
         assert {body["max_tokens"] for body in server.bodies} == {450}
         assert {reply.text for _, reply in done} == {"x"}
@@ -361,7 +361,7 @@ def test_a_count_that_counts_nothing_is_charged_as_the_most_it_can_be(nonsense, 
     with Server(lambda _: Answer(body)) as server:
         settings = LanguageModelConfig("m", server.url, "", **PRICES)
         with LanguageModel(settings, tmp_path / "c") as model:
-            ((_, reply),) = model.complete([request])
+            ((_, reply),) = model.complete([(0, request)])
             assert reply.text == "x" and not reply.problem
             assert reply.usage == Usage(request.max_input_tokens, 50)
             assert model.cache.spent_usd == pytest.approx(settings.max_usd(request))
@@ -388,7 +388,7 @@ def test_what_a_model_thought_is_paid_for_where_only_the_total_counts_it(tmp_pat
         with Server(lambda _: error_in_body(**body)) as server:  # noqa: B023 (used within the loop)
             settings = LanguageModelConfig("m", server.url, "", **PRICES)
             with LanguageModel(settings, tmp_path / str(total)) as model:
-                ((_, reply),) = model.complete(numbered(1))
+                ((_, reply),) = model.complete(enumerate(numbered(1)))
                 assert reply.usage == Usage(10, n_received)
                 assert model.cache.spent_usd == pytest.approx(settings.usd(Usage(10, n_received)))
 
@@ -398,7 +398,7 @@ def test_what_was_never_sent_is_not_paid_for(host, tmp_path):
     settings = LanguageModelConfig("m", f"http://{host}/v1", "", max_retries=1, **PRICES)
     with LanguageModel(settings, tmp_path / "c") as model:
         with pytest.raises(UserError, match="every request failed; the last: no reply: Connect"):
-            list(model.complete(numbered(2)))
+            list(model.complete(enumerate(numbered(2))))
         assert model.cache.spent_usd == 0
 
 
@@ -432,7 +432,7 @@ def test_budget_is_a_hard_stop_that_counts_what_is_in_flight(tmp_path):
         settings = LanguageModelConfig("m", server.url, "", **PRICES, budget_usd=budget)
         with LanguageModel(settings, tmp_path / "c") as model:
             with pytest.raises(UserError, match=r"--budget_usd=.*raise the budget"):
-                for pair in model.complete(requests):
+                for pair in model.complete(enumerate(requests)):
                     done.append(pair)
             assert model.cache.spent_usd == pytest.approx(billed * len(server.bodies))
         n = len(server.bodies)
@@ -463,12 +463,14 @@ def test_estimate_sends_nothing_and_knows_what_is_cached(tmp_path):
         settings = LanguageModelConfig("m", server.url, "NOT_SET", **PRICES)
         with LanguageModel(settings, tmp_path / "c") as model:
             before = model.estimate(requests + requests)
-            assert (before.n_requests, before.n_cached, before.output_tokens) == (10, 0, 1000)
-            assert before.usd < before.max_usd and not server.bodies
+            assert (before.n_requests, before.answered.total()) == (10, 0)
+            assert before.usage.output_tokens == 1000 and not server.bodies
+            assert settings.usd(before.usage) < before.max_usd
         ask(server, tmp_path / "c", requests[:4], **PRICES)
         with LanguageModel(settings, tmp_path / "c") as model:
             after = model.estimate(requests)
-    assert (after.n_requests, after.n_cached, after.output_tokens) == (10, 4, 30)
+    assert (after.n_requests, after.answered) == (10, {server.url: 4})
+    assert after.usage.output_tokens == 30
     assert after.spent_usd == pytest.approx(4 * (10 * 10e-6 + 5 * 100e-6))
     assert "10 requests, 4 of them answered already" in str(after)
 
@@ -481,7 +483,7 @@ def test_replies_follow_a_model_that_moves_and_say_which_endpoint_gave_them(tmp_
         with LanguageModel(settings, tmp_path / "c") as model:
             said = str(model.estimate(requests))
             assert f"4 of them answered already (4 of these by {first.url})" in said
-            replies = dict(model.complete(requests))
+            replies = dict(model.complete((r, r) for r in requests))
             assert model.report() == {
                 "spent_usd": None, "replies_by_endpoint": {second.url: 6, first.url: 4}
             }  # fmt: skip
@@ -567,20 +569,20 @@ def test_wrong_settings_name_their_flag(tmp_path, monkeypatch):
         LanguageModel(LanguageModelConfig("m"), tmp_path / "text")
     unset = LanguageModel(LanguageModelConfig("m", api_key_env="NOT_SET"), tmp_path / "c")
     with unset, pytest.raises(UserError, match="NOT_SET"):
-        list(unset.complete(numbered(1)))
+        list(unset.complete(enumerate(numbered(1))))
     monkeypatch.setitem(sys.modules, "openai", None)
     with (
         LanguageModel(LanguageModelConfig("m", api_key_env=""), tmp_path / "c") as model,
         pytest.raises(UserError, match=r"phi1_jax\[api\]"),
     ):
-        list(model.complete(numbered(1)))
+        list(model.complete(enumerate(numbered(1))))
 
 
 def test_a_caller_that_stops_early_leaves_nothing_running(tmp_path):
     with Server(lambda body: completion("x", delay_s=0.05)) as server:
         settings = LanguageModelConfig("m", server.url, "")
         with LanguageModel(settings, tmp_path / "c") as model:
-            replies = model.complete(numbered(50))
+            replies = model.complete(enumerate(numbered(50)))
             next(replies)
             replies.close()
     assert not [t for t in threading.enumerate() if "run_forever" in t.name]
@@ -592,7 +594,7 @@ from pathlib import Path
 from phi1_jax.llm_client import LanguageModel, LanguageModelConfig, ChatRequest
 requests = [ChatRequest.of("Add.", f"{i} + 1") for i in range(150)]
 model = LanguageModel(LanguageModelConfig("m", sys.argv[1], "", concurrency=8), Path(sys.argv[2]))
-for request, reply in model.complete(requests):
+for _, reply in model.complete(enumerate(requests)):
     print(reply.text, flush=True)
 """
 

@@ -175,15 +175,6 @@ def test_a_benchmark_that_fails_its_own_tests_stops_the_stage(tmp_path):
         synthesize(tmp_path, OfflineTeacher(), [], [], [broken], run_here)
 
 
-def test_requests_become_prompts_that_name_their_constraints():
-    exercise, textbook = next(plan_exercises(1, 0)), next(plan_textbooks(1, 0))
-    system, user = exercise.messages
-    assert (system["role"], user["role"]) == ("system", "user")
-    assert exercise.function_name in user["content"] and exercise.topic in user["content"]
-    assert textbook.audience in textbook.messages[1]["content"]
-    assert textbook.topic in textbook.messages[1]["content"]
-
-
 def launch(*flags):
     return subprocess.run(
         [sys.executable, str(ROOT / "launch" / "synthesize.py"), *flags],

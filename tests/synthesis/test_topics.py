@@ -66,14 +66,6 @@ def test_the_built_in_course_makes_names_that_python_accepts():
     assert len(course.leaves) == len(set(course.leaves)) == 134
 
 
-def test_requests_state_their_constraints():
-    (exercise,), (section,) = plan_exercises(SMALL, 1, 0), plan_textbooks(SMALL, 1, 0)
-    text = exercise.messages[1]["content"]
-    assert all(part in text for part in (exercise.function_name, exercise.topic))
-    assert DIFFICULTIES[exercise.difficulty] in text
-    assert section.audience in section.messages[1]["content"]
-
-
 def test_a_tree_of_your_own(tmp_path):
     path = tmp_path / "topics.json"
     areas = {

@@ -15,7 +15,7 @@ from llm_server import Answer, Server, completion
 
 from phi1_jax.corpus.documents import read_documents
 from phi1_jax.llm_client import LanguageModel, LanguageModelConfig
-from phi1_jax.synthesis.api_teacher import APITeacher
+from phi1_jax.synthesis.teacher import DIFFICULTIES, APITeacher
 from phi1_jax.synthesis.topics import COURSE, plan_exercises, plan_textbooks, read_topics
 
 
@@ -39,6 +39,19 @@ def launch(url, output, *flags, **popen):
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         **popen,
     )  # fmt: skip
+
+
+def test_requests_become_prompts_that_name_their_constraints():
+    course = read_topics(COURSE)
+    (exercise,), (section,) = plan_exercises(course, 1, 0), plan_textbooks(course, 1, 0)
+    with LanguageModel(LanguageModelConfig("m"), ":memory:") as model:
+        requests = [APITeacher(model).completion(request) for request in (exercise, section)]
+    for request in requests:
+        assert [message["role"] for message in request.messages] == ["system", "user"]
+    asked, about = (request.messages[1]["content"] for request in requests)
+    assert exercise.function_name in asked and exercise.topic in asked
+    assert DIFFICULTIES[exercise.difficulty] in asked
+    assert section.audience in about and section.topic in about
 
 
 def test_replies_come_in_the_order_of_the_plan_whatever_finishes_first(tmp_path):
