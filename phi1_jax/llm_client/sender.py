@@ -184,8 +184,9 @@ class Sender:
         self._warned = True
 
     def _masked(self, error: object) -> str:
-        text = " ".join(str(error).encode("utf-8", "replace").decode().split())[:500]
-        return text.replace(self._secret, "***") if self._settings.api_key_env else text
+        text = " ".join(str(error).encode("utf-8", "replace").decode().split())
+        text = text.replace(self._secret, "***") if self._settings.api_key_env else text
+        return text[:500]  # then only: a key that is cut in two would stay
 
 
 def _read_key(name: str) -> str:
