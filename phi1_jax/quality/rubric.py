@@ -38,6 +38,7 @@ _DISPLAYS = frozenset({ast.List, ast.Tuple, ast.Dict, ast.Set})
 _SHORT_NAMES = frozenset("abcdefghijklmnopqrstuvwxyz_") | {"id", "ok", "lo", "hi", "fn", "df"}
 # Kept for the step that drops what does not parse: parsing costs more than judging.
 parse_code = lru_cache(maxsize=1)(parse_python)
+_FOREIGN = (".", "_", "test", "ctypes")
 _SENTENCE = re.compile(r"[a-z]{2}[.:]\s")
 
 
@@ -102,8 +103,8 @@ def judge_code(text: str) -> dict[str, float]:
         "named": _mean([float(len(name) > 2 or name in _SHORT_NAMES) for name in names]),
         # Statements nested two deep on average are fine, five deep are not.
         "shallow": min(1.0, max(0.0, (5 - depth_sum / n_statements) / 3)),
-        # Few imports, none of them relative or private.
-        "self_contained": 1 / (1 + sum(_import_cost(name) for name in imports) / 4),
+        # Few imports, none of them relative or private, which count twice.
+        "self_contained": 1 / (1 + sum(1 + name.startswith(_FOREIGN) for name in imports) / 4),
         # Neither a wall of assertions nor a table of constants.
         "thoughtful": max(0.0, 1 - 2 * n_asserts / n_statements)
         * max(0.0, 1 - n_blobs / (4 * n_lines)),
@@ -148,10 +149,6 @@ def _is_assertion(node: ast.stmt) -> bool:
         return False
     function = node.value.func
     return isinstance(function, ast.Attribute) and function.attr.startswith("assert")
-
-
-def _import_cost(name: str) -> float:
-    return 2.0 if name.startswith((".", "_", "test", "ctypes")) else 1.0
 
 
 def _mean(values: Sequence[float]) -> float:
