@@ -80,11 +80,8 @@ def make_wrong(
 
 
 def _as_reply(document: Document, place: int) -> TeacherReply:
-    metadata = document.metadata
-    request = TeacherRequest(
-        "exercise", metadata.get("topic", ""), function_name=entry_point(document), seed=place
-    )
-    return TeacherReply(request, fenced(document.text), metadata)
+    request = TeacherRequest("exercise", "", function_name=entry_point(document), seed=place)
+    return TeacherReply(request, fenced(document.text), document.metadata)
 
 
 def _why_no_exercise(document: Document) -> str:
@@ -139,11 +136,10 @@ def write_with_errors(
     if not pairs:
         raise UserError("no exercise could be made wrong: do they state examples?")
     random.Random(f"errors {seed}").shuffle(order := list(range(len(pairs))))
-    rank = {place: number for number, place in enumerate(order)}
     out = {}
     for share in shares:
-        n_wrong = round(share * len(pairs))
-        mixed = (b if rank[i] < n_wrong else a for i, (a, b) in enumerate(pairs))
+        wrong_at = set(order[: round(share * len(pairs))])
+        mixed = (b if i in wrong_at else a for i, (a, b) in enumerate(pairs))
         folder = output / f"wrong_{share:g}"
         folder.mkdir()
         out[f"wrong_{share:g}"] = write_documents(folder / EXERCISES, mixed)
