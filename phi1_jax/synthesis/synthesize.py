@@ -133,18 +133,10 @@ def check_benchmark(problems: list[Problem], run: Run) -> None:
 
 def rejected(reply: TeacherReply, reason: str, detail: str = "", verdict: str = "") -> Document:
     """A reply that is set aside, with the reason and the raw text."""
-    request = reply.request
-    metadata = {
-        "reason": reason,
-        "detail": detail,
-        "verdict": verdict,
-        "kind": request.kind,
-        "topic": request.topic,
-        "function_name": request.function_name,
-        "seed": request.seed,
-    }
-    name = f"{request.kind}/{request.topic}/{request.function_name}/{request.seed}"
-    return Document(name, reply.text, "rejects", metadata)
+    names = ("kind", "topic", "function_name", "seed")
+    about = {name: getattr(reply.request, name) for name in names}
+    metadata = {"reason": reason, "detail": detail, "verdict": verdict, **about}
+    return Document("/".join(map(str, about.values())), reply.text, "rejects", metadata)
 
 
 def write_sections(
