@@ -162,15 +162,15 @@ def by_language_model(model: LanguageModel, unusable: Path) -> Annotator:
         unusable_replies = UnusableReplies()
         for group, reply in model.complete(asked, progress="annotate"):
             grade = None if reply.problem else read_grade(reply.text)
+            problem = reply.problem or ("" if grade else "no_grade")
             if not reply.problem:
-                unusable_replies.note("" if grade else "no_grade", reply.text)
+                unusable_replies.note(problem, reply.text)
             for document in group:
-                if grade is not None:
+                if grade:
                     yield _annotated(document, grade[0], model.settings.model, grade[1])
-                    continue
-                about = {"id": document.id, "source": document.source}
-                problem = reply.problem or "no_grade"
-                rejected.append({**about, "problem": problem, "reply": reply.text})
+                else:
+                    about = {"id": document.id, "source": document.source}
+                    rejected.append({**about, "problem": problem, "reply": reply.text})
         rejected.sort(key=lambda row: (row["source"], row["id"]))  # replies come in any order
         write_records(unusable, rejected)
 

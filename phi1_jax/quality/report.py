@@ -43,13 +43,12 @@ def fit_and_report(
       UserError: a document without an annotation or a vector, or too few of one kind.
     """
     read = list(read_all(annotated))
+    first: dict[str, Document] = {}
     for document in read:
         if not isinstance(document.metadata.get(VALUE), int | float):
             raise UserError(
                 f"--annotated: document {document.id!r} has no {VALUE}; run launch/annotate.py"
             )
-    first: dict[str, Document] = {}
-    for document in read:
         first.setdefault(document.text, document)
     documents = list(first.values())
     if repeated := len(read) - len(documents):
