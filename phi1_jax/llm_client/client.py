@@ -74,7 +74,8 @@ class LanguageModel:
             if reply := self.cache.find(key):
                 answered[reply.base_url] += 1
                 continue
-            input_tokens += request.likely_input_tokens
+            # English prose and code have about 4 bytes a token.
+            input_tokens += request.max_input_tokens // 4
             output_tokens += request.max_tokens if mean is None else mean
             max_usd += self.settings.max_usd(request)
         usage = Usage(input_tokens, round(output_tokens))

@@ -14,8 +14,6 @@ from phi1_jax.errors import UserError
 
 # Roles and separators that the endpoint adds to a message; generous on purpose.
 _TOKENS_PER_MESSAGE = 16
-# English prose and code have about this many bytes a token; used for estimates only.
-_BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
@@ -56,10 +54,6 @@ class ChatRequest:
     def max_input_tokens(self) -> int:
         """Never fewer than a byte-level tokenizer makes: no piece is shorter than a byte."""
         return sum(len(m["content"].encode()) + _TOKENS_PER_MESSAGE for m in self.messages)
-
-    @property
-    def likely_input_tokens(self) -> int:
-        return max(1, self.max_input_tokens // _BYTES_PER_TOKEN)
 
 
 @dataclass(frozen=True)
