@@ -14,13 +14,13 @@ from flax import nnx
 from tqdm import tqdm
 
 from phi1_jax.config import MeshConfig, ModelConfig
-from phi1_jax.corpus.arrays import is_whole
+from phi1_jax.corpus.arrays import is_whole, write_arrays
 from phi1_jax.corpus.documents import Document, chunks
 from phi1_jax.errors import UserError
 from phi1_jax.interop.opened import OpenModel
 from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import batch_sharding, make_mesh, param_shardings, platform_of
-from phi1_jax.quality.embeddings import Part, document_key, part_path, write_info, write_part
+from phi1_jax.quality.embeddings import Part, document_key, part_path, write_info
 from phi1_jax.tokens.tokenizer import Tokenizer, check_texts
 
 # Each length is a compiled program; documents shorter than the least are padded to it.
@@ -179,16 +179,16 @@ def embed_corpus(
       UserError: no document.
     """
     index, n_shards = shard
-    waiting: tuple[int, list[Document], Callable[[], Embedded]] | None = None
+    waiting: tuple[Path, list[Document], Callable[[], Embedded]] | None = None
     n_documents = n_here = 0
 
     def finish() -> None:
         if waiting is not None:
-            number, batch, result = waiting
+            path, batch, result = waiting
             vectors, n_tokens = result()
             keys = np.array([document_key(document) for document in batch], np.uint64)
             sizes = np.array([len(document.text.encode()) for document in batch], np.int64)
-            write_part(output, number, Part(keys, vectors, n_tokens, sizes))
+            write_arrays(path, Part(keys, vectors, n_tokens, sizes)._asdict())
 
     with tqdm(desc="embed", unit="doc", unit_scale=True) as progress:
         for number, batch in enumerate(chunks(documents, documents_per_part)):
@@ -196,10 +196,11 @@ def embed_corpus(
             if number % n_shards != index:
                 continue
             n_here += len(batch)
-            if not is_whole(part_path(output, number), Part._fields):
+            path = part_path(output, number)
+            if not is_whole(path, Part._fields):
                 started = embedder.start([document.text for document in batch])
                 finish()
-                waiting = number, batch, started
+                waiting = path, batch, started
             progress.update(len(batch))
     finish()
     if not n_documents:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from phi1_jax.corpus.arrays import read_arrays, write_arrays
+from phi1_jax.corpus.arrays import read_arrays
 from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
 from phi1_jax.files import read_json, write_json
@@ -35,13 +35,8 @@ def document_key(document: Document) -> int:
     return int.from_bytes(digest.digest()[:8])
 
 
-def write_part(folder: Path, number: int, part: Part) -> None:
-    """Writes a part so that a reader sees all of it or nothing."""
-    write_arrays(part_path(folder, number), part._asdict())
-
-
 def part_path(folder: Path, number: int) -> Path:
-    """Where `write_part` puts a part."""
+    """Where the part of this number lies, the arrays of a `Part` by name."""
     return folder / f"part-{number:05d}.npz"
 
 

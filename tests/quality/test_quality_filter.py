@@ -11,11 +11,12 @@ import skops.io
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import average_precision_score
 
+from phi1_jax.corpus.arrays import write_arrays
 from phi1_jax.corpus.documents import Document, read_documents, write_documents
 from phi1_jax.corpus.records import read_records
 from phi1_jax.curation.sources import Source, read_source
 from phi1_jax.errors import UserError
-from phi1_jax.quality.embeddings import Part, document_key, write_info, write_part
+from phi1_jax.quality.embeddings import Part, document_key, part_path, write_info
 from phi1_jax.quality.filter import filter_corpus
 from phi1_jax.quality.forest import TRUSTED, fit_forest, load_forest, save_forest
 from phi1_jax.quality.report import fit_and_report, measure, plot
@@ -49,7 +50,7 @@ def pool(tmp_path_factory):
             np.array([2 * len(d.text) for d in batch]),
             np.array([len(d.text) for d in batch]),
         )
-        write_part(folder, 0, part)
+        write_arrays(part_path(folder, 0), part._asdict())
         write_info(folder, "the-embedder")
     return root, worth
 
@@ -245,7 +246,7 @@ def test_a_text_that_occurs_twice_counts_once(pool, tmp_path, capsys):
     vectors, ones = rng.normal(size=(N, WIDTH)).astype(np.float32), np.ones(N, np.int64)
     keys = np.array([document_key(d) for d in [*documents, *copies]], np.uint64)
     vectors[N // 2 :] = vectors[: N // 2]  # of equal texts, and without any meaning
-    write_part(tmp_path / "c", 0, Part(keys, vectors, ones, ones))
+    write_arrays(part_path(tmp_path / "c", 0), Part(keys, vectors, ones, ones)._asdict())
     write_info(tmp_path / "c", "the-embedder")
     once, twice = (
         fit_and_report(files, [tmp_path / "c"], tmp_path, positive_from=0.5, n_trees=30, seed=0)
