@@ -40,7 +40,7 @@ class Cache:
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 self._db.executescript(_TABLES)
                 self._db.execute("SELECT base_url FROM replies")  # another program's has none
-                self._spent, self._version = 0.0, None
+                self.spent_usd, self._version = 0.0, None  # of all tries, other processes' too
                 self._count_others()
             except sqlite3.Error:
                 self._db.close()
@@ -50,10 +50,6 @@ class Cache:
 
     def close(self) -> None:
         self._db.close()
-
-    @property
-    def spent_usd(self) -> float:
-        return self._spent
 
     def find(self, key: str) -> ChatReply | None:
         with self._lock:
@@ -76,9 +72,9 @@ class Cache:
         with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._count_others()
-            if budget_usd is not None and self._spent + max_usd > budget_usd:
+            if budget_usd is not None and self.spent_usd + max_usd > budget_usd:
                 return None
-            self._spent += max_usd
+            self.spent_usd += max_usd
             return self._db.execute(
                 "INSERT INTO tries (key, usd) VALUES (?, ?)", (key, max_usd)
             ).lastrowid
@@ -102,11 +98,11 @@ class Cache:
                     (key, model, reply.text, reply.finish_reason, reply.usage.input_tokens,
                      reply.usage.output_tokens, reply.base_url),
                 )  # fmt: skip
-            self._spent += usd - before
+            self.spent_usd += usd - before
 
     def _count_others(self) -> None:
         """Adds up all tries again if another process has written since."""
         (version,) = self._db.execute("PRAGMA data_version").fetchone()
         if version != self._version:
-            (self._spent,) = self._db.execute("SELECT TOTAL(usd) FROM tries").fetchone()
+            (self.spent_usd,) = self._db.execute("SELECT TOTAL(usd) FROM tries").fetchone()
             self._version = version

@@ -133,7 +133,7 @@ class LanguageModel:
         def settle() -> Iterator[tuple[T, ChatReply]]:
             nonlocal failures
             assert sender is not None
-            key, future = sender.next_done()
+            key, future = sender.done.get()
             answered = waiting.pop(key)
             reply = future.result()
             failures = failures + 1 if reply.failed else 0
@@ -169,7 +169,7 @@ class LanguageModel:
                 yield from settle()
         except UserError:
             while waiting and sender:  # what is in flight is paid for
-                key, future = sender.next_done()
+                key, future = sender.done.get()
                 answered = waiting.pop(key)
                 if not future.exception():
                     yield from ((whose, future.result()) for whose in answered)

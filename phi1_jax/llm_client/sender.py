@@ -70,7 +70,7 @@ class Sender:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._done: queue.Queue[tuple[str, Future[ChatReply]]] = queue.Queue()
+        self.done: queue.Queue[tuple[str, Future[ChatReply]]] = queue.Queue()
 
     def send(self, key: str, request: ChatRequest) -> bool:
         """Sends a request; False if it might exceed the budget."""
@@ -78,7 +78,7 @@ class Sender:
         if number is None:
             return False
         future = asyncio.run_coroutine_threadsafe(self._ask(key, request, number), self._loop)
-        future.add_done_callback(lambda done: self._done.put((key, done)))
+        future.add_done_callback(lambda done: self.done.put((key, done)))
         return True
 
     def over_budget(self, request: ChatRequest) -> UserError:
@@ -87,9 +87,6 @@ class Sender:
             f"and the next request may cost {self._settings.max_usd(request):.4f}; what was "
             "answered is kept, so raise the budget and run again"
         )
-
-    def next_done(self) -> tuple[str, Future[ChatReply]]:
-        return self._done.get()
 
     def close(self) -> None:
         async def end() -> None:

@@ -13,8 +13,6 @@ from phi1_jax.corpus.syntax import UNPARSABLE, last_function, parse_python, pars
 from phi1_jax.llm_client.replies import python_blocks
 from phi1_jax.synthesis.replies import ReplyError, clean_reply, refuse_refusals
 
-SOURCE = "exercises"
-
 
 @dataclass(frozen=True)
 class Exercise:
@@ -42,7 +40,7 @@ def to_document(exercise: Exercise) -> Document:
     return Document(
         id=hashlib.sha256(exercise.prompt.encode()).hexdigest()[:16],
         text=exercise.prompt + exercise.solution,
-        source=SOURCE,
+        source="exercises",
         metadata={
             **exercise.metadata,
             "prompt_chars": len(exercise.prompt),
