@@ -67,11 +67,14 @@ def encode_parts(
         yield run, part
 
 
+def token_dtype(tokenizer: Tokenizer) -> np.dtype:
+    return np.dtype(np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32)
+
+
 def _encode(tokenizer: Tokenizer, item: tuple[Path, Sequence[Document], bool]) -> Part | None:
     _, documents, done = item
     if done:
         return None
-    dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
     cuts = [document.metadata.get("prompt_chars") or 0 for document in documents]
     texts = [document.text[:cut] for document, cut in zip(documents, cuts, strict=True)]
     texts += [document.text[cut:] for document, cut in zip(documents, cuts, strict=True)]
@@ -98,7 +101,7 @@ def _encode(tokenizer: Tokenizer, item: tuple[Path, Sequence[Document], bool]) -
                 "text back exactly; train one with tokenize_corpus --train_tokenizer"
             )
         ids = [*prompt, *rest, tokenizer.eot_id]
-        tokens.append(np.array(ids, dtype))
+        tokens.append(np.array(ids, token_dtype(tokenizer)))
         lengths.append(len(ids))
         prompts.append(len(prompt))
     return Part(np.concatenate(tokens), np.array(lengths), np.array(prompts))

@@ -36,41 +36,28 @@ class Rows:
     """
 
     def __init__(self, shards: TokenShards, config: DataConfig) -> None:
-        self.shards, self._config = shards, config
-        self.seq_len = config.seq_len
-        self.solutions_only = config.loss_on == "solutions"
+        self.shards, self._config, self.seq_len = shards, config, config.seq_len
+        self._masked = config.loss_on == "solutions" and bool(shards.masks)
         if config.packing == "documents":
             self.starts = document_rows(shards, config.seq_len)
         else:
             self.starts = np.arange(0, shards.n_tokens - config.seq_len, config.seq_len)
-        spans = np.array_split(
-            np.arange(len(self.starts)), min(_SPANS, config.validation_rows or 1)
-        )
-        sizes = [
-            len(part) for part in np.array_split(np.arange(config.validation_rows), len(spans))
-        ]
-        self.spans = [rows[:size] for rows, size in zip(spans, sizes, strict=True)]
+        n_spans = min(_SPANS, config.validation_rows or 1)
+        spans = np.array_split(np.arange(len(self.starts)), n_spans)
+        parts = np.array_split(np.arange(config.validation_rows), n_spans)
+        self.spans = [rows[: len(part)] for rows, part in zip(spans, parts, strict=True)]
         self.validation = np.concatenate(self.spans)
         self.trained = np.delete(np.arange(len(self.starts)), self.validation)
-        self.without_target = int((self._targets()[self.trained] == 0).sum())
+        self.without_target = self._count_without_target() if self._masked else 0
 
-    def _targets(self) -> np.ndarray:
-        """How many targets of each row count: int64[rows]."""
-        found = np.full(len(self.starts), self.seq_len)
-        if self.solutions_only and self.shards.has_mask:
-            for at in range(0, len(found), 1024):
-                starts = self.starts[at : at + 1024] + 1
-                mask = self.shards.slice(starts[0], starts[-1] + self.seq_len)[1]
-                before = np.concatenate([[0], np.cumsum(mask)])
-                starts -= starts[0]
-                found[at : at + 1024] = before[starts + self.seq_len] - before[starts]
-        return found
+    def _count_without_target(self) -> int:
+        pieces = np.array_split(self.trained, len(self.trained) // 1024 + 1)
+        return sum(int((~self.read(rows)[1].any(1)).sum()) for rows in pieces)
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """int32[n, seq_len + 1] tokens, and bool[n, seq_len], which targets count."""
         tokens, mask = self.shards.gather(self.starts[rows], self.seq_len + 1)
-        loss_mask = mask[:, 1:]
-        return tokens, loss_mask if self.solutions_only else np.ones_like(loss_mask)
+        return tokens, mask[:, 1:] if self._masked else np.ones_like(mask[:, 1:])
 
     def read_validation(self, sources: Sequence["Rows"] = ()) -> tuple[np.ndarray, np.ndarray]:
         """All validation rows; what counts is in documents that lie whole in them.
@@ -103,25 +90,21 @@ class Rows:
         return tokens, counts
 
     def _read_validation(self) -> tuple[np.ndarray, np.ndarray]:
-        eot = self.shards.eot_id
-        tokens, counts = self.read(self.validation)
-        inside = np.zeros_like(counts)
-        for rows in filter(len, self.spans):
-            mine = np.isin(self.validation, rows)
-            positions = self.starts[rows][:, None] + np.arange(self.seq_len + 1)
-            ends = positions[tokens[mine] == eot] + 1  # where a document does, another begins
+        found = []
+        for rows in self.spans:
+            tokens, counts = self.read(rows)
+            places = self.starts[rows][:, None] + np.arange(self.seq_len + 1)
+            ends = places[tokens == self.shards.eot_id] + 1  # where another document begins
             # With packing=documents one that ends with the last row starts the next, trained on.
             following = np.append(self.starts, self.shards.n_tokens)[rows[-1] + 1]
             ends = ends[ends <= following + 1]
-            begins, untrained = ends, 0
-            if rows[0] == 0:
-                begins = np.append(ends, 0)
-            else:
-                untrained = self.starts[rows[0] - 1] + self.seq_len + 1
+            begins = np.append(ends, 0)
+            untrained = self.starts[rows[0] - 1] + self.seq_len + 1 if rows[0] else 0
             last = max(ends, default=0)
             first = min(begins[begins >= untrained], default=last)
-            inside[mine] = (first <= positions[:, 1:]) & (positions[:, 1:] < last)
-        return tokens, counts & inside
+            found.append((tokens, counts & (first <= places[:, 1:]) & (places[:, 1:] < last)))
+        tokens, counts = map(np.concatenate, zip(*found, strict=True))
+        return tokens, counts
 
 
 def document_rows(shards: TokenShards, seq_len: int) -> np.ndarray:
@@ -130,12 +113,8 @@ def document_rows(shards: TokenShards, seq_len: int) -> np.ndarray:
     A document that is cut by the end of a row starts the next one; one that is longer than a row
     goes on in rows of its own.
     """
-    eot = shards.eot_id
-    ends = []
-    offset = 0
-    for tokens in shards.tokens:
-        ends.append(np.flatnonzero(tokens == eot) + 1 + offset)
-        offset += len(tokens)
+    files = zip(shards.tokens, shards.begins, strict=True)
+    ends = [np.flatnonzero(tokens == shards.eot_id) + 1 + begin for tokens, begin in files]
     boundaries = np.concatenate([[0], *ends])
     starts = []
     start = 0
@@ -170,7 +149,7 @@ class Loader:
         if not config.sources:
             raise UserError("config field data.sources is empty: name shards, --source=NAME=DIR")
         self.config = config
-        self.tokenizer = load_tokenizer(Path(config.tokenizer)) if config.tokenizer else None
+        self.tokenizer = load_tokenizer(config.tokenizer) if config.tokenizer else None
         self.sources: list[Rows] = []
         for source in config.sources:
             shards = open_shards(Path(source.path), verify=True)
@@ -189,16 +168,21 @@ class Loader:
                     f"{source.path}: {shards.n_tokens} tokens do not fill one row of"
                     f" data.seq_len={config.seq_len}{validation if config.validation_rows else ''}"
                 )
+            if rows.without_target:
+                logging.warning(
+                    "source %s: %d of %d rows have no target, since prompts fill them; a step of"
+                    " such rows alone changes nothing",
+                    source.name,
+                    rows.without_target,
+                    len(rows.trained),
+                )
             self.sources.append(rows)
         self.vocab_size = max(rows.shards.vocab_size for rows in self.sources)
         self.names = [source.name for source in config.sources]
-        lengths = [len(rows.trained) for rows in self.sources]
-        # What Grain shuffles are numbers of rows; the rows of a batch are read in one go.
         self._streams = [
-            grain.MapDataset.range(n).seed(_stream_seed(seed, name)).shuffle().repeat(None)
-            for name, n in zip(self.names, lengths, strict=True)
+            _stream(f"{seed} {name}", len(rows.trained))
+            for name, rows in zip(self.names, self.sources, strict=True)
         ]
-        self._lengths = lengths
         if steps is not None or not any(source.epochs for source in config.sources):
             self.go_on(0, {}, steps)
 
@@ -214,9 +198,9 @@ class Loader:
         b = self.config.global_batch_size
         self.from_step, self.from_rows = step, {name: read.get(name, 0) for name in self.names}
         total = None if steps is None else (steps - step) * b
-        self._weights = mixture_weights(
-            self.config.sources, self._lengths, total, [*self.from_rows.values()]
-        )
+        lengths = [len(rows.trained) for rows in self.sources]
+        before = list(self.from_rows.values())
+        self._weights = mixture_weights(self.config.sources, lengths, total, before)
         empty = [rows.without_target / len(rows.trained) for rows in self.sources]
         share = np.average(empty, weights=self._weights) if sum(self._weights) else 0.0
         if share > self.config.max_rows_without_target:
@@ -226,15 +210,6 @@ class Loader:
                 " longer than the prompts, leave long prompts out, or set data.loss_on=all; to"
                 " train on the other rows, raise data.max_rows_without_target"
             )
-        for name, rows in zip(self.names, self.sources, strict=True):
-            if rows.without_target:
-                logging.warning(
-                    "source %s: %d of %d rows have no target, since prompts fill them; a step of"
-                    " such rows alone changes nothing",
-                    name,
-                    rows.without_target,
-                    len(rows.trained),
-                )
 
     def batches(self, step: int, threads: int = 1) -> Iterator[dict[str, np.ndarray]]:
         """Each global batch from optimizer step `step` on, without end; see `__getitem__`."""
@@ -268,9 +243,6 @@ class Loader:
             "source": source.astype(np.int32),
             "row": row,
         }
-
-    def __repr__(self) -> str:
-        return f"Loader({self.names})"
 
     def documents(self, steps: Sequence[int]) -> list[dict[str, list[str]]]:
         """Ids of the documents that the batch of each optimizer step was cut from, by source.
@@ -312,5 +284,7 @@ class Loader:
         return found
 
 
-def _stream_seed(seed: int, name: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4])
+def _stream(name: str, n_rows: int) -> grain.MapDataset:
+    """Numbers of rows, shuffled anew each epoch; the rows of a batch are then read in one go."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
+    return grain.MapDataset.range(n_rows).seed(seed).shuffle().repeat(None)

@@ -6,7 +6,6 @@ metadata) and `manifest.json`, written last: a folder without it is not finished
 """
 
 import shutil
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
@@ -20,7 +19,7 @@ from phi1_jax.corpus.documents import Document
 from phi1_jax.corpus.records import read_records, write_records
 from phi1_jax.errors import UserError
 from phi1_jax.files import NOT_THERE, file_sha256, read_json, write_json
-from phi1_jax.tokens.encode import PART_CHARS, Part, encode_parts
+from phi1_jax.tokens.encode import PART_CHARS, Part, encode_parts, token_dtype
 from phi1_jax.tokens.tokenizer import Tokenizer
 
 MANIFEST = "manifest.json"
@@ -64,17 +63,15 @@ def write_shards(
     parts = output / _PARTS
     if not resume:
         shutil.rmtree(parts, ignore_errors=True)
-    dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-    writer = _ShardWriter(output, shard_tokens)
+    writer = _ShardWriter(output, shard_tokens, token_dtype(tokenizer))
+    limit = np.inf if max_tokens is None else max_tokens
     sources: dict[str, Counter[str]] = {}
 
     def index() -> Iterator[dict[str, Any]]:
         with tqdm(desc="tokens", unit="tok", unit_scale=True) as progress:
             for run, part in encode_parts(documents, tokenizer, parts, part_chars, workers):
                 offsets = writer.n_tokens + np.cumsum(part.lengths) - part.lengths
-                n_documents = len(run)
-                if max_tokens is not None:
-                    n_documents = int(np.searchsorted(offsets, max_tokens))
+                n_documents = int(np.searchsorted(offsets, limit))
                 n_tokens = int(part.lengths[:n_documents].sum())
                 writer.add(part.tokens[:n_tokens], _loss_mask(part)[:n_tokens])
                 progress.update(n_tokens)
@@ -90,7 +87,7 @@ def write_shards(
                         "tokens": int(length),
                         "metadata": document.metadata,
                     }
-                if max_tokens is not None and writer.n_tokens >= max_tokens:
+                if writer.n_tokens >= limit:
                     return
 
     n_documents = write_records(output / INDEX, index())
@@ -100,7 +97,7 @@ def write_shards(
         "version": VERSION,
         "n_tokens": writer.n_tokens,
         "n_documents": n_documents,
-        "dtype": np.dtype(dtype).name,
+        "dtype": token_dtype(tokenizer).name,
         "vocab_size": tokenizer.vocab_size,
         "eot_id": tokenizer.eot_id,
         "tokenizer": tokenizer.fingerprint,
@@ -117,7 +114,7 @@ def write_shards(
 
 
 class TokenShards:
-    """A finished folder of shards, memory-mapped; cheap to open and to send to a process."""
+    """A finished folder of shards, memory-mapped."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.folder = folder
@@ -128,51 +125,32 @@ class TokenShards:
         names = [shard["tokens"]["file"] for shard in manifest["shards"]]
         self.tokens = [self._map(name, manifest["dtype"]) for name in names]
         masks = [shard["loss"]["file"] for shard in manifest["shards"] if "loss" in shard]
-        self.has_mask = bool(masks)
-        self._masks = [self._map(name, "bool") for name in masks]
-        self._ends = list(accumulate(len(tokens) for tokens in self.tokens))
-        if self._ends[-1] != self.n_tokens:
-            raise UserError(f"{folder}: {self._ends[-1]} tokens, {MANIFEST} says {self.n_tokens}")
-
-    def slice(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens [start, stop) of the whole stream and their loss mask, as fresh arrays.
-
-        Raises:
-          IndexError: a range that does not lie within 0..n_tokens.
-        """
-        if not 0 <= start <= stop <= self.n_tokens:
-            raise IndexError(f"[{start}, {stop}) is not within the {self.n_tokens} tokens")
-        tokens = self._gather(self.tokens, start, stop)
-        if not self.has_mask:
-            return tokens, np.ones(stop - start, bool)
-        return tokens, self._gather(self._masks, start, stop)
+        self.masks = [self._map(name, "bool") for name in masks]
+        ends = list(accumulate(map(len, self.tokens)))
+        if ends[-1] != self.n_tokens:
+            raise UserError(f"{folder}: {ends[-1]} tokens, {MANIFEST} says {self.n_tokens}")
+        self.begins = [0, *ends[:-1]]
 
     def gather(self, starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Many slices at once: int32[n, length] tokens and their bool[n, length] loss mask."""
+        """Slices of the whole stream: int32[n, length] tokens and their bool[n, length] loss mask.
+
+        Raises:
+          IndexError: a slice that ends after the last token.
+        """
         tokens = np.empty((len(starts), length), np.int32)
         loss = np.ones((len(starts), length), bool)
-        first = np.searchsorted(self._ends, starts, side="right").tolist()
-        for row, (start, shard) in enumerate(zip(starts.tolist(), first, strict=True)):
-            begin = start - int(self._ends[shard]) + len(self.tokens[shard])
-            if begin + length > len(self.tokens[shard]):  # it goes on in the next file
-                tokens[row], loss[row] = self.slice(start, start + length)
-                continue
-            tokens[row] = self.tokens[shard][begin : begin + length]
-            if self.has_mask:
-                loss[row] = self._masks[shard][begin : begin + length]
+        first = np.searchsorted(self.begins, starts, side="right") - 1
+        for row, (start, shard) in enumerate(zip(starts.tolist(), first.tolist(), strict=True)):
+            begin, done = start - self.begins[shard], 0
+            while done < length:  # it may go on in the next file
+                part = slice(begin, begin + length - done)
+                found = self.tokens[shard][part]
+                here = slice(done, done + len(found))
+                tokens[row, here] = found
+                if self.masks:
+                    loss[row, here] = self.masks[shard][part]
+                begin, done, shard = 0, here.stop, shard + 1
         return tokens, loss
-
-    def _gather(self, arrays: list[np.ndarray], start: int, stop: int) -> np.ndarray:
-        first = bisect_right(self._ends, start)
-        parts = []
-        for array, end in zip(arrays[first:], self._ends[first:], strict=True):
-            begin = end - len(array)
-            if begin >= stop:
-                break
-            parts.append(array[max(start - begin, 0) : stop - begin])
-        if len(parts) == 1:
-            return parts[0].copy()
-        return np.concatenate([np.empty(0, arrays[0].dtype), *parts])
 
     def _map(self, name: str, dtype: str) -> np.ndarray:
         try:
@@ -183,10 +161,6 @@ class TokenShards:
             found = f"{array.dtype.name}{list(array.shape)}"
             raise UserError(f"{self.folder / name}: expected a flat {dtype} array, found {found}")
         return array.view(np.ndarray)  # slices of it cost less than those of a np.memmap
-
-    def __reduce__(self) -> Any:
-        # Pickling a memory map would copy the whole corpus into every worker.
-        return TokenShards, (self.folder, self.manifest)
 
 
 def open_shards(folder: Path, *, verify: bool = False) -> TokenShards:
@@ -235,46 +209,41 @@ def _loss_mask(part: Part) -> np.ndarray:
 class _ShardWriter:
     """Cuts a stream of tokens into files of equal length."""
 
-    def __init__(self, output: Path, shard_tokens: int) -> None:
+    def __init__(self, output: Path, shard_tokens: int, dtype: np.dtype) -> None:
         self.n_tokens = 0
         self._output = output
-        self._shard_tokens = shard_tokens
+        self._tokens, self._mask = np.empty(shard_tokens, dtype), np.empty(shard_tokens, bool)
+        self._filled = 0
         self._masked = False
-        self._tokens: list[np.ndarray] = []
-        self._masks: list[np.ndarray] = []
-        self._buffered = 0
         self._shards: list[dict[str, Any]] = []
 
     def add(self, tokens: np.ndarray, mask: np.ndarray) -> None:
         self._masked |= not mask.all()
         self.n_tokens += len(tokens)
-        while self._buffered + len(tokens) >= self._shard_tokens:
-            cut = self._shard_tokens - self._buffered
-            self._append(tokens[:cut], mask[:cut])
-            self._flush()
-            tokens, mask = tokens[cut:], mask[cut:]
-        self._append(tokens, mask)
+        while len(tokens):
+            free = slice(self._filled, self._filled + len(tokens))
+            n = len(self._tokens[free])
+            self._tokens[free], self._mask[free] = tokens[:n], mask[:n]
+            self._filled += n
+            tokens, mask = tokens[n:], mask[n:]
+            if self._filled == len(self._tokens):
+                self._flush()
 
     def close(self) -> list[dict[str, Any]]:
         """Writes the last shard; returns files, hashes and lengths."""
-        if self._buffered:
+        if self._filled:
             self._flush()
         if not self._masked:
             for shard in self._shards:
                 (self._output / shard.pop("loss")["file"]).unlink()
         return self._shards
 
-    def _append(self, tokens: np.ndarray, mask: np.ndarray) -> None:
-        self._tokens.append(tokens)
-        self._masks.append(mask)
-        self._buffered += len(tokens)
-
     def _flush(self) -> None:
         shard = {}
-        for kind, parts in (("tokens", self._tokens), ("loss", self._masks)):
+        for kind, array in (("tokens", self._tokens), ("loss", self._mask)):
             file = self._output / f"{kind}-{len(self._shards):05d}.npy"
-            np.save(file, np.concatenate(parts))
+            np.save(file, array[: self._filled])
             sha256 = file_sha256(file)
-            shard[kind] = {"file": file.name, "sha256": sha256, "n_tokens": self._buffered}
+            shard[kind] = {"file": file.name, "sha256": sha256, "n_tokens": self._filled}
         self._shards.append(shard)
-        self._tokens, self._masks, self._buffered = [], [], 0
+        self._filled = 0
