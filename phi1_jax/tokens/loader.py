@@ -4,7 +4,6 @@ import hashlib
 import json
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ class Rows:
     """
 
     def __init__(self, shards: TokenShards, config: DataConfig) -> None:
-        self.shards, self._config, self.seq_len = shards, config, config.seq_len
+        self.shards, self.seq_len = shards, config.seq_len
         self._masked = config.loss_on == "solutions" and bool(shards.masks)
         if config.packing == "documents":
             self.starts = document_rows(shards, config.seq_len)
@@ -59,37 +58,14 @@ class Rows:
         tokens, mask = self.shards.gather(self.starts[rows], self.seq_len + 1)
         return tokens, mask[:, 1:] if self._masked else np.ones_like(mask[:, 1:])
 
-    def read_validation(self, sources: Sequence["Rows"] = ()) -> tuple[np.ndarray, np.ndarray]:
+    def read_validation(self) -> tuple[np.ndarray, np.ndarray]:
         """All validation rows; what counts is in documents that lie whole in them.
 
         Of a document that crosses a span's border, the other part is trained on.
 
-        Args:
-          sources: all of the run, which share the number of rows.
         Raises:
-          UserError: no document does; names a number of rows for which one does in each source.
+          UserError: no document does.
         """
-        tokens, counts = self._read_validation()
-        if not counts.any():
-            sources = sources or [self]
-            n_rows = min(len(rows.starts) for rows in sources)
-            enough = max(8, len(self.validation))
-            while enough < n_rows:
-                enough *= 2
-                config = replace(self._config, validation_rows=enough)
-                masks = (Rows(rows.shards, config)._read_validation()[1] for rows in sources)
-                if enough < n_rows and all(mask.any() for mask in masks):
-                    advice = f"set it to {enough}"
-                    break
-            else:
-                advice = "set it to 0, or take a larger corpus or a shorter data.seq_len"
-            raise UserError(
-                f"config field data.validation_rows={len(self.validation)}: no document of"
-                f" {self.shards.folder} with a target lies whole in these rows; {advice}"
-            )
-        return tokens, counts
-
-    def _read_validation(self) -> tuple[np.ndarray, np.ndarray]:
         found = []
         for rows in self.spans:
             tokens, counts = self.read(rows)
@@ -104,6 +80,12 @@ class Rows:
             first = min(begins[begins >= untrained], default=last)
             found.append((tokens, counts & (first <= places[:, 1:]) & (places[:, 1:] < last)))
         tokens, counts = map(np.concatenate, zip(*found, strict=True))
+        if not counts.any():
+            raise UserError(
+                f"config field data.validation_rows={len(self.validation)}: no document of"
+                f" {self.shards.folder} with a target lies whole in these rows; give it more, set"
+                " it to 0, or take a larger corpus or a shorter data.seq_len"
+            )
         return tokens, counts
 
 

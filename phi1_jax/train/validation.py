@@ -26,7 +26,7 @@ def validation_evaluator(
     """
     read = {}
     for name, rows in zip(loader.names, loader.sources, strict=True):
-        tokens, counts = rows.read_validation(loader.sources)
+        tokens, counts = rows.read_validation()
         n_bytes = 0
         if loader.tokenizer is not None:
             text = loader.tokenizer.decode(tokens[:, 1:][counts].tolist(), special=True)
@@ -35,7 +35,6 @@ def validation_evaluator(
     sharding = batch_sharding(trainer.shardings.step.mesh)
 
     def evaluate(step: int, params: Any) -> dict[str, float]:
-        del step
         values = {}
         total_nats, total_tokens = 0.0, 0
         for name, (tokens, counts, n_bytes) in read.items():

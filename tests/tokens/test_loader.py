@@ -114,10 +114,8 @@ def test_validation_rows_are_never_trained_on(data, shards, packing):
         ]
         assert all(whole) and len(whole) >= 8
     small = replace(config, validation_rows=1, seq_len=8)
-    with pytest.raises(UserError, match=r"=1: no document of .*; set it to \d+") as error:
+    with pytest.raises(UserError, match=r"=1: no document of .*; give it more, set it to 0, or"):
         Loader(small, 0).sources[1].read_validation()
-    works = replace(small, validation_rows=int(str(error.value).rpartition(" ")[2]))
-    assert Loader(works, 0).sources[1].read_validation()[1].any()
 
 
 def test_a_document_that_the_next_row_repeats_is_not_scored(byte_tokenizer, tmp_path):
@@ -130,23 +128,6 @@ def test_a_document_that_the_next_row_repeats_is_not_scored(byte_tokenizer, tmp_
     targets = rows.starts[rows.validation][:, None] + 1 + np.arange(8)
     counts = rows.read_validation()[1]
     assert counts.sum() > 8 * 4 and not np.isin(targets[counts], trained).any()
-
-
-def test_validation_rows_are_named_that_every_source_bears(byte_tokenizer, tmp_path):
-    def source(name, chars, n):
-        documents = [Document(f"{name}{i}", "a" * chars, name) for i in range(n)]
-        write_shards(documents, byte_tokenizer, tmp_path / name)
-        return SourceConfig(name, str(tmp_path / name), 1.0)
-
-    # Of 8 tokens a row: long documents of 40 rows, and a source of 12 rows in all.
-    sources = source("long", 319, 50), source("small", 3, 25)
-    config = DataConfig(sources=sources, seq_len=8, global_batch_size=2, validation_rows=1)
-    long, small = Loader(config, 0).sources
-    assert len(small.starts) == 12
-    with pytest.raises(UserError, match=r"=1: no document of .*long .*; set it to \d\d+"):
-        long.read_validation()
-    with pytest.raises(UserError, match=r"=1: no document of .*long .*; set it to 0, or take a"):
-        long.read_validation([long, small])
 
 
 def test_a_changed_mixture_goes_on_where_each_source_stands(data):
