@@ -3,7 +3,7 @@
 No [t, t] array reaches memory (Dao, FlashAttention-2, arXiv 2307.08691): the forward pass goes
 over tiles of scores with a running maximum and sum, and keeps one number a query, from which the
 backward pass computes each tile again. What dropout keeps is a hash of two random words, one of the
-query and one of the key, so that every pass, tile size and mesh finds the same.
+query and one of the key, so that every pass and mesh finds the same.
 
 Shapes: b rows, t tokens, h heads, k head width; [b, 2, h, t] of words: the queries', the keys'.
 """
@@ -11,7 +11,7 @@ Shapes: b rows, t tokens, h heads, k head width; [b, 2, h, t] of words: the quer
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,27 +26,7 @@ try:
 except ImportError:  # jax 0.11 deprecates it
     triton = None  # type: ignore[assignment]
 AVAILABLE = triton is not None
-
-
-class Tile(NamedTuple):
-    """How one kernel is cut: scores of `q` queries and `k` keys at a time."""
-
-    q: int
-    k: int
-    warps: int
-    stages: int  # tiles that are loaded ahead
-
-
-class Tiles(NamedTuple):
-    """The kernels of the forward pass, of the queries' gradient, and of the keys' and values'."""
-
-    forward: Tile = Tile(64, 64, 4, 3)
-    dq: Tile = Tile(64, 64, 4, 3)
-    dkv: Tile = Tile(64, 64, 4, 3)
-
-
-TILES = Tiles()
-WIDE = Tiles(*3 * [Tile(64, 64, 4, 2)])  # for heads of 128: more does not fit into an L4
+TILE = 64  # queries, and keys, whose scores are computed at a time
 INTERPRET = False  # True runs the kernels in Pallas's interpreter, on any device: for tests
 
 
@@ -56,7 +36,6 @@ def flash_attention(
     v_bthk: jax.Array,
     dropout: float = 0.0,
     key: jax.Array | None = None,
-    tiles: Tiles | None = None,
 ) -> jax.Array:
     """`attention.causal_attention`, with other random numbers.
 
@@ -68,12 +47,11 @@ def flash_attention(
     """
     b, t, h, _ = q_bthk.shape
     dropout = 0.0 if key is None else dropout
-    tiles = tiles or (TILES if q_bthk.shape[3] <= 64 else WIDE)
     # Keys added at the end are later than all queries, and queries there get no gradient.
-    missing = -t % max(max(tile.q, tile.k) for tile in tiles)
+    missing = -t % TILE
     padded = [jnp.pad(x, ((0, 0), (0, missing), (0, 0), (0, 0))) for x in (q_bthk, k_bthk, v_bthk)]
     words = random_words(key, b, h, t + missing) if key is not None and dropout else None
-    return _attend(dropout, tiles, *padded, words)[:, :t]
+    return _attend(dropout, *padded, words)[:, :t]
 
 
 def random_words(key: jax.Array, b: int, h: int, t: int) -> jax.Array:
@@ -81,57 +59,51 @@ def random_words(key: jax.Array, b: int, h: int, t: int) -> jax.Array:
     return jax.random.bits(key, (b, 2, h, t), jnp.uint32)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _attend(dropout: float, tiles: Tiles, q: Any, k: Any, v: Any, words: Any) -> jax.Array:
-    return _forward(dropout, tiles, q, k, v, words)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attend(dropout: float, q: Any, k: Any, v: Any, words: Any) -> jax.Array:
+    return _forward(dropout, q, k, v, words)[0]
 
 
-def _forward(
-    dropout: float, tiles: Tiles, q: Any, k: Any, v: Any, words: Any
-) -> tuple[jax.Array, Any]:
+def _forward(dropout: float, q: Any, k: Any, v: Any, words: Any) -> tuple[jax.Array, Any]:
     b, t, h, _ = q.shape
     log_sum = jax.ShapeDtypeStruct((b, 1, h, t), jnp.float32)
-    kernel = partial(_forward_kernel, dropout=dropout, tile=tiles.forward)
-    out, log_sum = _call(kernel, tiles.forward, t // tiles.forward.q, (q, log_sum))(q, k, v, words)
+    out, log_sum = _call(_forward_kernel, dropout, q, log_sum)(q, k, v, words)
     # Rematerialization can save these two, and so not run the kernel again.
     out, log_sum = checkpoint_name((out, log_sum), "flash_attention")
     return out, (q, k, v, words, out, log_sum)
 
 
-def _backward(dropout: float, tiles: Tiles, kept: Any, dout: jax.Array) -> tuple[Any, ...]:
+def _backward(dropout: float, kept: Any, dout: jax.Array) -> tuple[Any, ...]:
     q, k, v, words, out, log_sum = kept
-    t = q.shape[1]
     # The kernels leave out the factor 1 / (1 - dropout) until their end.
     delta = jnp.sum(out.astype(jnp.float32) * dout, axis=3).swapaxes(1, 2)[:, None] * (1 - dropout)
     args = (q, k, v, words, dout, log_sum, delta)
-    kernel = partial(_dq_kernel, dropout=dropout, tile=tiles.dq)
-    (dq,) = _call(kernel, tiles.dq, t // tiles.dq.q, (q,))(*args)
-    kernel = partial(_dkv_kernel, dropout=dropout, tile=tiles.dkv)
-    dk, dv = _call(kernel, tiles.dkv, t // tiles.dkv.k, (k, v))(*args)
+    (dq,) = _call(_dq_kernel, dropout, q)(*args)
+    dk, dv = _call(_dkv_kernel, dropout, k, v)(*args)
     return dq, dk, dv, None
 
 
 _attend.defvjp(_forward, _backward)
 
 
-def _call(
-    kernel: Callable[..., None], tile: Tile, n_blocks: int, like: tuple[Any, ...]
-) -> Callable[..., Any]:
-    """The kernel for each block, head and row; it sees the arrays of its row and head, whole."""
+def _call(kernel: Callable[..., None], dropout: float, *like: Any) -> Callable[..., Any]:
+    """The kernel for each tile of each row and head, of which it sees the arrays whole."""
 
     def one_head(x: Any) -> pl.BlockSpec:
         return pl.BlockSpec((None, x.shape[1], None, x.shape[3]), lambda i, h, b: (b, 0, h, 0))
 
     def run(*args: jax.Array) -> Any:
-        b, _, h, _ = args[0].shape  # of this device
+        b, t, h, width = args[0].shape  # of this device
         results = [jax.ShapeDtypeStruct((b, x.shape[1], h, x.shape[3]), x.dtype) for x in like]
+        # Tiles that are loaded ahead: of wider heads no third one fits into an L4.
+        stages = 3 if width <= 64 else 2
         return pl.pallas_call(
-            kernel,
+            partial(kernel, dropout=dropout),
             out_shape=results,
-            grid=(n_blocks, h, b),
+            grid=(t // TILE, h, b),
             in_specs=[None if x is None else one_head(x) for x in args],
             out_specs=[one_head(x) for x in results],
-            compiler_params=triton.CompilerParams(num_warps=tile.warps, num_stages=tile.stages),
+            compiler_params=triton.CompilerParams(num_warps=4, num_stages=stages),
             interpret=INTERPRET,
         )(*args)
 
@@ -140,19 +112,19 @@ def _call(
 
 def _forward_kernel(
     q_ref: Any, k_ref: Any, v_ref: Any, words_ref: Any, out_ref: Any, log_sum_ref: Any,
-    *, dropout: float, tile: Tile,
+    *, dropout: float,
 ) -> None:  # fmt: skip
     block = pl.program_id(0)
-    mine = pl.ds(block * tile.q, tile.q)
+    mine = _tokens(block)
     q = q_ref[mine, :]
     scale = _scale(q)
 
     def step(masked: bool, at: jax.Array, carry: Any) -> Any:
         acc, highest, total = carry
-        theirs = pl.ds(at * tile.k, tile.k)
+        theirs = _tokens(at)
         scores = _dot(q, k_ref[theirs, :].T)
         if masked:
-            seen = _index(block, tile.q)[:, None] >= _index(at, tile.k)[None, :]
+            seen = _index(block)[:, None] >= _index(at)[None, :]
             scores = jnp.where(seen, scores, -jnp.inf)
         new = jnp.maximum(highest, jnp.max(scores, 1) * scale)
         weights = jnp.exp2(scores * scale - new[:, None])
@@ -166,30 +138,30 @@ def _forward_kernel(
 
     carry = (
         jnp.zeros(q.shape, jnp.float32),
-        jnp.full(tile.q, -jnp.inf, jnp.float32),
-        jnp.zeros(tile.q, jnp.float32),
+        jnp.full(TILE, -jnp.inf, jnp.float32),
+        jnp.zeros(TILE, jnp.float32),
     )
-    acc, highest, total = _over_keys(step, block, tile, carry)
+    acc, highest, total = _over_keys(step, block, carry)
     out_ref[mine, :] = (acc / (total * (1 - dropout))[:, None]).astype(out_ref.dtype)
     log_sum_ref[0, mine] = highest + jnp.log2(total)
 
 
 def _dq_kernel(
     q_ref: Any, k_ref: Any, v_ref: Any, words_ref: Any, dout_ref: Any, log_sum_ref: Any,
-    delta_ref: Any, dq_ref: Any, *, dropout: float, tile: Tile,
+    delta_ref: Any, dq_ref: Any, *, dropout: float,
 ) -> None:  # fmt: skip
     block = pl.program_id(0)
-    mine = pl.ds(block * tile.q, tile.q)
+    mine = _tokens(block)
     q, dout = q_ref[mine, :], dout_ref[mine, :]
     log_sum, delta = log_sum_ref[0, mine][:, None], delta_ref[0, mine][:, None]
 
     def step(masked: bool, at: jax.Array, dq: jax.Array) -> jax.Array:
-        theirs = pl.ds(at * tile.k, tile.k)
+        theirs = _tokens(at)
         k = k_ref[theirs, :]
         weights = jnp.exp2(_dot(q, k.T) * _scale(q) - log_sum)
         dweights = _dot(dout, v_ref[theirs, :].T)
         if masked:
-            seen = _index(block, tile.q)[:, None] >= _index(at, tile.k)[None, :]
+            seen = _index(block)[:, None] >= _index(at)[None, :]
             weights = jnp.where(seen, weights, 0)
         if dropout:
             keep = keeps(words_ref[0, mine][:, None], words_ref[1, theirs][None, :], dropout)
@@ -197,27 +169,27 @@ def _dq_kernel(
         dscores = weights * (dweights - delta)
         return dq + _dot(dscores.astype(k.dtype), k)
 
-    dq = _over_keys(step, block, tile, jnp.zeros(q.shape, jnp.float32))
+    dq = _over_keys(step, block, jnp.zeros(q.shape, jnp.float32))
     dq_ref[mine, :] = (dq * (q.shape[1] ** -0.5 / (1 - dropout))).astype(dq_ref.dtype)
 
 
 def _dkv_kernel(
     q_ref: Any, k_ref: Any, v_ref: Any, words_ref: Any, dout_ref: Any, log_sum_ref: Any,
-    delta_ref: Any, dk_ref: Any, dv_ref: Any, *, dropout: float, tile: Tile,
+    delta_ref: Any, dk_ref: Any, dv_ref: Any, *, dropout: float,
 ) -> None:  # fmt: skip
     """Scores lie here with the keys first."""
     block = pl.program_id(0)
-    mine = pl.ds(block * tile.k, tile.k)
+    mine = _tokens(block)
     k, v = k_ref[mine, :], v_ref[mine, :]
 
     def step(masked: bool, at: jax.Array, carry: Any) -> Any:
         dk, dv = carry
-        theirs = pl.ds(at * tile.q, tile.q)
+        theirs = _tokens(at)
         q, dout = q_ref[theirs, :], dout_ref[theirs, :]
         weights = jnp.exp2(_dot(k, q.T) * _scale(q) - log_sum_ref[0, theirs][None, :])
         dweights = _dot(v, dout.T)
         if masked:
-            seen = _index(at, tile.q)[None, :] >= _index(block, tile.k)[:, None]
+            seen = _index(at)[None, :] >= _index(block)[:, None]
             weights = jnp.where(seen, weights, 0)
         kept = weights
         if dropout:
@@ -228,25 +200,25 @@ def _dkv_kernel(
         return dk + _dot(dscores.astype(q.dtype), q), dv
 
     zeros = jnp.zeros(k.shape, jnp.float32)
-    first = jax.lax.div(block * tile.k, tile.q)
-    unmasked = jax.lax.div(block * tile.k + tile.k + tile.q - 1, tile.q)
-    carry = jax.lax.fori_loop(first, unmasked, partial(step, True), (zeros, zeros))
-    n_blocks = q_ref.shape[0] // tile.q
-    dk, dv = jax.lax.fori_loop(unmasked, n_blocks, partial(step, False), carry)
+    carry = jax.lax.fori_loop(block, block + 1, partial(step, True), (zeros, zeros))
+    n_blocks = q_ref.shape[0] // TILE
+    dk, dv = jax.lax.fori_loop(block + 1, n_blocks, partial(step, False), carry)
     dk_ref[mine, :] = (dk * (k.shape[1] ** -0.5 / (1 - dropout))).astype(dk_ref.dtype)
     dv_ref[mine, :] = (dv / (1 - dropout)).astype(dv_ref.dtype)
 
 
-def _over_keys(step: Callable[..., Any], block: jax.Array, tile: Tile, carry: Any) -> Any:
-    """The keys that a block of queries may see: whole tiles, then those that the diagonal cuts."""
-    unmasked = jax.lax.div(block * tile.q, tile.k)
-    stop = jax.lax.div(block * tile.q + tile.q + tile.k - 1, tile.k)
-    carry = jax.lax.fori_loop(0, unmasked, partial(step, False), carry)
-    return jax.lax.fori_loop(unmasked, stop, partial(step, True), carry)
+def _over_keys(step: Callable[..., Any], block: jax.Array, carry: Any) -> Any:
+    """The keys that a tile of queries may see: whole tiles, then the one that the diagonal cuts."""
+    carry = jax.lax.fori_loop(0, block, partial(step, False), carry)
+    return jax.lax.fori_loop(block, block + 1, partial(step, True), carry)
 
 
-def _index(block: jax.Array, size: int) -> jax.Array:
-    return block * size + jnp.arange(size, dtype=jnp.int32)
+def _tokens(block: jax.Array) -> Any:
+    return pl.ds(block * TILE, TILE)
+
+
+def _index(block: jax.Array) -> jax.Array:
+    return block * TILE + jnp.arange(TILE, dtype=jnp.int32)
 
 
 def _scale(q: jax.Array) -> float:

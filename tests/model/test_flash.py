@@ -14,12 +14,10 @@ from phi1_jax.errors import UserError
 from phi1_jax.model import flash
 from phi1_jax.model.attention import causal, causal_attention
 from phi1_jax.model.dropout import keeps
-from phi1_jax.model.flash import Tile, Tiles, flash_attention, random_words
+from phi1_jax.model.flash import flash_attention, random_words
 from phi1_jax.model.phi import Phi
 from phi1_jax.model.sharding import activations_on, make_mesh
 
-# Tiles of all proportions; 40 tokens do not fill the last one.
-TILES = Tiles(Tile(32, 16, 4, 1), Tile(16, 32, 4, 1), Tile(16, 32, 4, 1))
 KEY = jax.random.key(3)
 B, T, H, K = 2, 40, 4, 16
 
@@ -27,6 +25,7 @@ B, T, H, K = 2, 40, 4, 16
 @pytest.fixture(autouse=True)
 def interpreter(monkeypatch):
     monkeypatch.setattr(flash, "INTERPRET", True)
+    monkeypatch.setattr(flash, "TILE", 16)  # 40 tokens do not fill the last one
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def with_gradients(attend, q, k, v, dout):
 
 def plain(q, k, v, dropout, key):
     """Attention as the books have it."""
-    words = random_words(key, B, H, 64)[..., :T]  # of as many tokens as the tiles cover
+    words = random_words(key, B, H, 48)[..., :T]  # of as many tokens as the tiles cover
     scores = jnp.einsum("bthk,bshk->bhts", q, k) / np.sqrt(K)
     weights = jax.nn.softmax(jnp.where(np.tril(np.ones((T, T), bool)), scores, -np.inf))
     keep = keeps(words[:, 0, :, :, None], words[:, 1, :, None, :], dropout)
@@ -57,13 +56,13 @@ def assert_close(found, wanted):
 
 @pytest.mark.slow
 def test_without_dropout_it_is_causal_attention(arrays):
-    ours = partial(flash_attention, tiles=TILES)
-    assert_close(with_gradients(ours, *arrays), with_gradients(causal_attention, *arrays))
+    ours, wanted = (with_gradients(f, *arrays) for f in (flash_attention, causal_attention))
+    assert_close(ours, wanted)
 
 
 @pytest.mark.slow
 def test_with_dropout_it_is_plain_attention_with_the_same_weights_dropped(arrays):
-    ours = partial(flash_attention, dropout=0.3, key=KEY, tiles=TILES)
+    ours = partial(flash_attention, dropout=0.3, key=KEY)
     reference = partial(plain, dropout=0.3, key=KEY)
     assert_close(with_gradients(ours, *arrays), with_gradients(reference, *arrays))
 
@@ -72,7 +71,7 @@ def test_with_dropout_it_is_plain_attention_with_the_same_weights_dropped(arrays
 def test_a_mesh_changes_nothing(arrays):
     """Rows over four devices and heads over two; the compiler must not gather them."""
     arrays = [jnp.concatenate([x, x[::-1]]) for x in arrays]
-    ours = partial(flash_attention, dropout=0.3, key=KEY, tiles=TILES)
+    ours = partial(flash_attention, dropout=0.3, key=KEY)
     alone = with_gradients(ours, *arrays)
     mesh = make_mesh(MeshConfig(2, 2, 2))
 
@@ -118,9 +117,8 @@ def test_what_dropout_keeps_is_independent_of_row_column_head_and_key(dropout):
 
 
 @pytest.mark.slow
-def test_a_model_trains_with_it_and_rematerialization_changes_nothing(monkeypatch):
+def test_a_model_trains_with_it_and_rematerialization_changes_nothing():
     """That the forward kernel is not run again, tests/gpu_aot sees in the compiled program."""
-    monkeypatch.setattr(flash, "TILES", Tiles(*3 * [Tile(16, 16, 4, 1)]))
     config = ModelConfig(
         vocab_size=32, n_layers=2, d_model=32, d_mlp=64, n_heads=2, rotary_dim=4, max_seq_len=32,
         attention="flash", attention_dropout=0.1, residual_dropout=0.0,
