@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.errors import UserError
-from phi1_jax.files import write_json
-from phi1_jax.tokens.tokenizer import END_OF_TEXT, INFO, TOKENIZER_JSON
+from phi1_jax.tokens.tokenizer import END_OF_TEXT, TOKENIZER_JSON, write_files
 
 # A U+FFFD for each byte of a cut character, as SentencePiece has it.
 _MARK_EACH_BYTE = "phi1_jax.mark_each_byte"
@@ -110,25 +109,14 @@ class BytePairTokenizer:
         return pieces
 
     def __reduce__(self) -> Any:
-        return BytePairTokenizer, (
-            self.tokenizer_json,
-            self.stop_ids,
-            self.files,
-            self.end_of_text,
-        )
+        arguments = (self.tokenizer_json, self.stop_ids, self.files, self.end_of_text)
+        return BytePairTokenizer, arguments
 
     def save(self, folder: Path | str) -> None:
         """Writes tokenizer.json, which `tokenizers` alone can load, and what identifies it."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / TOKENIZER_JSON).write_bytes(self.tokenizer_json)
-        info = {
-            "kind": "byte_pair",
-            "vocab_size": self.vocab_size,
-            "eot_id": self.eot_id,
-            "fingerprint": self.fingerprint,
+        more = {
             "end_of_text": self.end_of_text,
             "stop_ids": sorted(self.stop_ids),
             "files": self.files,
         }
-        write_json(folder / INFO, info)
+        write_files(self, Path(folder), "byte_pair", TOKENIZER_JSON, self.tokenizer_json, more)

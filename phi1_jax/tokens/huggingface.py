@@ -67,7 +67,7 @@ def read_tokenizer(folder: Path, model: Path | None = None) -> BytePairTokenizer
                 " released phi-1 has them",
                 folder,
             )
-        content = _codegen_json(*pieces, [] if stated else WHITE_SPACE)
+        content = codegen(*pieces, () if stated else WHITE_SPACE).tokenizer_json
     content, ids = _add_tokens(folder, content, stated, special)
     end_of_text = END_OF_TEXT if END_OF_TEXT in ids or not eos else eos[0]
     stop_ids = _stop_ids(files, model) or [ids[token] for token in eos]
@@ -132,14 +132,10 @@ def _read_pieces(folder: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
         raise UserError(f"{folder}: vocab.json or merges.txt is damaged: {error}") from error
 
 
-def codegen(vocab: dict[str, int], merges: list[tuple[str, str]]) -> BytePairTokenizer:
+def codegen(
+    vocab: dict[str, int], merges: list[tuple[str, str]], white_space: Sequence[str] = WHITE_SPACE
+) -> BytePairTokenizer:
     """CodeGen's tokenizer from GPT-2's pieces: byte-level BPE and runs of white space."""
-    return BytePairTokenizer(_codegen_json(vocab, merges, WHITE_SPACE))
-
-
-def _codegen_json(
-    vocab: dict[str, int], merges: list[tuple[str, str]], white_space: Sequence[str]
-) -> bytes:
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     tokenizer = Tokenizer(models.BPE(vocab, merges))
@@ -147,7 +143,7 @@ def _codegen_json(
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([END_OF_TEXT])
     tokenizer.add_tokens([AddedToken(run, normalized=True) for run in white_space])
-    return tokenizer.to_str().encode()
+    return BytePairTokenizer(tokenizer.to_str().encode())
 
 
 def _add_tokens(
@@ -278,11 +274,9 @@ def special_ids(tokenizer: BytePairTokenizer) -> dict[str, Any]:
     """`bos_token_id` and the like for a config.json: what it once said, or the end of text."""
     kept = tokenizer.files.get(_MODEL) or {"bos_token_id": tokenizer.eot_id}
     # No pad_token_id of ours: that row of the embedding would get no gradient in transformers.
-    return (
-        kept
-        if kept.get("eos_token_id") is not None
-        else {**kept, "eos_token_id": _one_or_list(tokenizer)}
-    )
+    if kept.get("eos_token_id") is None:
+        kept = {**kept, "eos_token_id": _one_or_list(tokenizer)}
+    return kept
 
 
 def _one_or_list(tokenizer: BytePairTokenizer) -> int | list[int]:

@@ -13,8 +13,7 @@ import sentencepiece
 
 from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
-from phi1_jax.files import write_json
-from phi1_jax.tokens.tokenizer import END_OF_TEXT, INFO, MODEL
+from phi1_jax.tokens.tokenizer import END_OF_TEXT, MODEL, write_files
 
 # SentencePiece writes a space as this character, so it cannot tell a real one from a space.
 _SPACE_MARK = "\u2581"
@@ -76,18 +75,7 @@ class SentencePieceTokenizer:
 
     def save(self, folder: Path | str) -> None:
         """Writes the model, which `sentencepiece` alone can load, and what identifies it."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / MODEL).write_bytes(self._model)
-        write_json(
-            folder / INFO,
-            {
-                "kind": "sentencepiece",
-                "vocab_size": self.vocab_size,
-                "eot_id": self.eot_id,
-                "fingerprint": self.fingerprint,
-            },
-        )
+        write_files(self, Path(folder), "sentencepiece", MODEL, self._model)
 
     def _id(self, piece: str) -> int:
         found = int(self._processor.piece_to_id(piece))

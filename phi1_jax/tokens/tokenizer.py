@@ -1,10 +1,11 @@
 """What every stage asks of a tokenizer, and the files that one is saved in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from phi1_jax.errors import UserError
+from phi1_jax.files import write_json
 
 END_OF_TEXT = "<|endoftext|>"
 MODEL = "tokenizer.model"
@@ -21,21 +22,37 @@ class Tokenizer(Protocol):
     token. The fingerprint changes whenever an id could mean something else.
     """
 
-    @property
-    def vocab_size(self) -> int: ...
-    @property
-    def eot_id(self) -> int: ...
-    @property
-    def stop_ids(self) -> frozenset[int]: ...
-    @property
-    def fingerprint(self) -> str: ...
+    vocab_size: int
+    eot_id: int
+    stop_ids: frozenset[int]
+    fingerprint: str
+
     def encode(self, text: str) -> list[int]: ...
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
     def decode(self, ids: Sequence[int], special: bool = False) -> str:
         """With `special`, tokens such as <|im_start|> are written out; else they are left out."""
-        ...
 
     def save(self, folder: Path | str) -> None: ...
+
+
+def write_files(
+    tokenizer: Tokenizer,
+    folder: Path,
+    kind: str,
+    name: str,
+    model: bytes,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a tokenizer's file, which its library alone can load, and what identifies it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(model)
+    info = {
+        "kind": kind,
+        "vocab_size": tokenizer.vocab_size,
+        "eot_id": tokenizer.eot_id,
+        "fingerprint": tokenizer.fingerprint,
+    }
+    write_json(folder / INFO, {**info, **(more or {})})
 
 
 def check_texts(texts: Sequence[str], name: str = "text") -> None:
