@@ -96,8 +96,7 @@ def train(
         enter(distributed.abort_all_on_failure())  # closing those may wait for a lost process
 
         step, state, position = start(config, trainer, checkpointer, identity)
-        rows = go_on_reading(loader, config, step, position, identity)
-        position = {**position, "rows": rows}
+        position = go_on_reading(loader, config, step, position, identity)
         if first:
             writer.trackers += open_trackers(metrics_writers, run_dir, config)
         writer.resume(step)
@@ -134,14 +133,14 @@ def train(
 
 
 def _open_data(config: RunConfig, run_dir: Path) -> Loader:
-    loader = Loader(config.data, config.seed)
+    # Of a new run a mixture that the data cannot give is refused here.
+    steps = None if known_steps(run_dir) else config.steps
+    loader = Loader(config.data, config.seed, steps)
     if loader.vocab_size > config.model.vocab_size:
         raise UserError(
             f"config field model.vocab_size={config.model.vocab_size} is smaller than the"
             f" tokenizer's {loader.vocab_size} pieces"
         )
-    if not known_steps(run_dir):
-        loader.go_on(0, {}, config.steps)  # refuses a mixture that the data cannot give
     return loader
 
 
@@ -171,16 +170,16 @@ def _refuse_unknown_curve(
 ) -> None:
     """Raises if `best_metric` names a curve of which this run will have no point."""
     metric = config.checkpoint.best_metric
-    parts = [f"loss/{name}" for name in loader.names]
-    if loader.tokenizer is not None:
-        parts += [f"bits_per_byte/{name}" for name in loader.names]
-    validation = [f"validation/{part}" for part in ("loss", *parts)] * ("validation" in evaluators)
-    others = [name for name in evaluators if name != "validation"]
-    known = metric in (*TRAIN_CURVES, *validation) or metric.partition("/")[0] in others
-    if metric and not known:
-        curves = ", ".join([*TRAIN_CURVES, *validation, *(f"{name}/..." for name in others)])
+    curves = list(TRAIN_CURVES)
+    if "validation" in evaluators:
+        kinds = ("loss", "bits_per_byte") if loader.tokenizer else ("loss",)
+        parts = [f"{kind}/{name}" for kind in kinds for name in loader.names]
+        curves += [f"validation/{part}" for part in ("loss", *parts)]
+    others = [f"{name}/" for name in evaluators if name != "validation"]
+    if metric and metric not in curves and not metric.startswith(tuple(others)):
+        shown = ", ".join([*curves, *(f"{name}..." for name in others)])
         raise UserError(
             f"config field checkpoint.best_metric={metric} is no curve of this run, which has"
-            f" {curves}; name one, or ask for what makes yours (--eval_benchmark,"
+            f" {shown}; name one, or ask for what makes yours (--eval_benchmark,"
             " --config.data.validation_rows)"
         )

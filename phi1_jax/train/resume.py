@@ -8,7 +8,7 @@ or if the change was allowed by name; RUN/changes.jsonl then records it.
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,11 @@ FREE_FIELDS = (
     "model.scan_unroll",
     "model.attention",
 )
-# Fields that give the weights or the optimizer's state their shape or their meaning.
-SHAPES = ("vocab_size", "n_layers", "d_model", "d_mlp", "n_heads", "rotary_dim")
-MEANING = (*SHAPES, "rope_theta", "layer_norm_eps")
+# Fields of the model that give the weights their shape or their meaning.
+MEANING = (
+    *("vocab_size", "n_layers", "d_model", "d_mlp", "n_heads", "rotary_dim"),
+    *("rope_theta", "layer_norm_eps"),
+)
 FIXED_FIELDS = (*(f"model.{name}" for name in MEANING), "optimizer.name")
 
 _SHARDS = "data.sources.{}.shards"
@@ -70,22 +72,28 @@ Identity = dict[str, Any]
 def identity_of(config: RunConfig, loader: Loader) -> Identity:
     """All that decides what a run learns: dotted field -> value or fingerprint."""
     left_out = (*FREE_FIELDS, "data.sources", "data.tokenizer", "init_from")
-    found = {
-        name: value
-        for name, value in flatten(to_dict(config)).items()
-        if not any(_within(name, other) for other in left_out)
-    }
-    found |= loader.identity | {"init_from": _weights_identity(config.init_from)}
-    return json.loads(json.dumps(found))
+    settings = {k: v for k, v in _settings(config).items() if not _within(k, left_out)}
+    return {**settings, **loader.identity, "init_from": _weights_identity(config.init_from)}
 
 
-def _as_now(old: Identity, identity: Identity) -> Identity:
-    """An older identity with fields that are younger than it.
+def _settings(config: RunConfig) -> Identity:
+    """Dotted field -> value as JSON gives it back."""
+    return json.loads(json.dumps(flatten(to_dict(config))))
 
-    The default of a field that was added is what every run did before.
+
+def differences(old: Mapping[str, Any], new: Identity) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two identities differ, with both values.
+
+    A field that is younger than the old one has its default there, which is what every run did
+    before.
     """
-    defaults = json.loads(json.dumps(flatten(to_dict(RunConfig()))))
-    return {name: defaults[name] for name in identity if name in defaults} | old
+    defaults = _settings(RunConfig())
+    old = {**{name: defaults[name] for name in new if name in defaults}, **old}
+    return {
+        name: (old.get(name), new.get(name))
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    }
 
 
 def refuse_changes(
@@ -105,33 +113,29 @@ def refuse_changes(
     """
     old = _recorded_identity(run_dir)
     for name in allow_change:
-        if not any(_within(field, name) for field in identity | (old or {})):
+        if not any(_within(field, [name]) for field in identity | (old or {})):
             raise UserError(
                 f"--allow_change={name}: no such field; {run_dir / IDENTITY} lists them"
             )
     if old is None:
         return {}
-    old = _as_now(old, identity)
-    if committed_steps(run_dir) and _same_weights(old.get("init_from"), identity["init_from"]):
-        identity["init_from"] = old["init_from"]
-    changed = {
-        name: (old.get(name), identity.get(name))
-        for name in sorted(old.keys() | identity.keys())
-        if old.get(name) != identity.get(name)
-    }
+    changed = differences(old, identity)
+    was, now = changed.get("init_from", (None, None))
+    # The same by content or by path: nobody reads them again once a run has begun.
+    if was and now and committed_steps(run_dir) and {*was.split(" ", 1)} & {*now.split(" ", 1)}:
+        identity["init_from"] = was
+        del changed["init_from"]
     if fixed := [name for name in changed if name in FIXED_FIELDS]:
         was, now = changed[fixed[0]]
         raise UserError(
             f"config field {fixed[0]}={now} differs from {was} in {run_dir}, and checkpoints cannot"
             " follow; give the same value, or a new --output"
         )
-    refused = [
-        name for name in changed if not any(_within(name, allowed) for allowed in allow_change)
-    ]
+    refused = [name for name in changed if not _within(name, allow_change)]
     if {"data.sources", "init_from"} <= set(refused):
         raise UserError(
-            f"{run_dir} holds another run: of data.sources={old['data.sources']} from"
-            f" init_from={old['init_from']}; give a new --output"
+            f"{run_dir} holds another run: of data.sources={changed['data.sources'][0]} from"
+            f" init_from={changed['init_from'][0]}; give a new --output"
         )
     if refused:
         words = ", ".join(f"{name}={changed[name][1]} (was {changed[name][0]})" for name in refused)
@@ -195,11 +199,8 @@ def _warn_of_new_rate(config: RunConfig, position: Mapping[str, Any]) -> None:
     before = from_dict(OptimizerConfig, fields, "optimizer.")
     if (before, old["steps"]) == (config.optimizer, config.steps) or not updates:
         return
-    rates = schedule(before, before.peak_learning_rate, old["steps"])
-    was = float(rates(updates - 1))
-    now = float(
-        schedule(config.optimizer, config.optimizer.peak_learning_rate, config.steps)(updates)
-    )
+    was = float(schedule(before, old["steps"])(updates - 1))
+    now = float(schedule(config.optimizer, config.steps)(updates))
     if not 0.8 * was <= now <= 1.25 * was:
         logging.warning(
             "the learning rate goes from %.2g to %.2g at step %d: the schedule runs as if"
@@ -247,8 +248,8 @@ def _restore_skip_state(
 
 
 def go_on_reading(
-    loader: Loader, config: RunConfig, step: int, position: Mapping[str, Any], identity: Identity
-) -> dict[str, int]:
+    loader: Loader, config: RunConfig, step: int, position: dict[str, Any], identity: Identity
+) -> dict[str, Any]:
     """Lets the loader go on from what the run has read of each source.
 
     With unchanged settings the mixture that was begun goes on. Else a new one begins at this step,
@@ -256,34 +257,30 @@ def go_on_reading(
     where rows are cut anew after as many tokens.
 
     Returns:
-      The rows that were read before, by source, also of those that the mixture has no more.
+      The position; its rows, also of sources that the mixture has no more, as they are cut now.
     Raises:
       UserError: see `Loader.go_on`.
     """
     if not position:
         loader.go_on(0, {}, config.steps)
-        return {}
-    old = _as_now(position["identity"], identity)
+        return position
+    old = position["identity"]
     mixing = ["data", "seed"]
     if any(source.epochs for source in config.data.sources):
         mixing.append("steps")  # they decide how epochs are spread
-    changed = {
-        name
-        for name in old.keys() | identity.keys()
-        if old.get(name) != identity.get(name) and any(_within(name, other) for other in mixing)
-    }
+    changed = {name for name in differences(old, identity) if _within(name, mixing)}
     if not changed - {"data.loss_on", "data.tokenizer"}:
         mixture = position["mixture"]
         loader.go_on(mixture["step"], mixture["rows"], config.steps)
-        return dict(position["rows"])
+        return position
     rows = {
         name: n * old["data.seq_len"] // config.data.seq_len for name, n in position["rows"].items()
     }
     left = position.get("shards", {})  # of sources that the old mixture did not have
     for name in loader.names:
-        known = old.get(_SHARDS.format(name), left.get(name))
-        same = known == identity[_SHARDS.format(name)]
-        rows[name] = rows.get(name, 0) if same else 0
+        shards = _SHARDS.format(name)
+        if old.get(shards, left.get(name)) != identity[shards]:
+            rows[name] = 0
     loader.go_on(step, rows, config.steps)
     read = ", ".join(f"{name} after {rows[name]:,} rows" for name in loader.names)
     again = {"seed", "data.seq_len", "data.packing", "data.validation_rows"} & changed
@@ -297,7 +294,7 @@ def go_on_reading(
         if again
         else "",
     )
-    return rows
+    return {**position, "rows": rows}
 
 
 def record_start(
@@ -328,7 +325,7 @@ def record_start(
 def record_result(run_dir: Path, result: dict[str, Any]) -> dict[str, Any]:
     """Writes result.json; where no step was taken since it was written, returns that one."""
     file = run_dir / RESULT
-    if result["step"] == result["start_step"] and file.is_file():
+    if result["step"] == result["start_step"]:
         old = read_json_if_whole(file)
         if all(old.get(name) == result[name] for name in ("step", "steps", "finished")):
             return {**old, "start_step": result["start_step"]}
@@ -337,8 +334,9 @@ def record_result(run_dir: Path, result: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _within(field: str, name: str) -> bool:
-    return field == name or field.startswith(f"{name}.")
+def _within(field: str, names: Iterable[str]) -> bool:
+    """Whether a field is one of these, or belongs to a group of them."""
+    return any(f"{field}.".startswith(f"{name}.") for name in names)
 
 
 def _recorded_identity(run_dir: Path) -> Identity | None:
@@ -374,14 +372,6 @@ def _tokenizer_of(folder: Path) -> str | None:
         return load_tokenizer(folder).fingerprint
     identity = _recorded_identity(folder) if (folder / IDENTITY).is_file() else None
     return (identity or {}).get("data.tokenizer")
-
-
-def _same_weights(old: str | None, new: str | None) -> bool:
-    """By content, or by path: nobody reads them again once a run has begun."""
-    if not old or not new:
-        return old == new
-    (old_hash, _, old_path), (new_hash, _, new_path) = old.partition(" "), new.partition(" ")
-    return old_hash == new_hash or old_path == new_path
 
 
 def _weights_identity(init_from: str) -> str | None:

@@ -5,12 +5,11 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import jax
-from absl import logging
 
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import flatten, to_dict
@@ -19,7 +18,7 @@ from phi1_jax.files import lock_folder
 from phi1_jax.run import distributed
 from phi1_jax.run.folder import CHECKPOINTS, known_steps
 from phi1_jax.run.hashes import LITTER, names
-from phi1_jax.train.resume import IDENTITY
+from phi1_jax.train.resume import IDENTITY, differences
 
 LOCK = "lock"
 # NFS may show a new file that much later: it remembers for up to a minute what a folder held.
@@ -70,14 +69,10 @@ def refuse_differences(
     settings = {k: v for k, v in flatten(to_dict(config)).items() if not k.startswith(paths)}
     first, *others = distributed.gather({**settings, **identity, "changes": changed})
     for number, other in enumerate(others, 1):
-        words = [
-            f"{name}={first.get(name)} and {other.get(name)}"
-            for name in sorted(first.keys() | other.keys())
-            if first.get(name) != other.get(name)
-        ]
-        if words:
+        if found := differences(first, other):
+            words = ", ".join(f"{name}={a} and {b}" for name, (a, b) in found.items())
             raise AllProcessesError(
-                f"processes 0 and {number} differ in config fields: {', '.join(words)}; start all"
+                f"processes 0 and {number} differ in config fields: {words}; start all"
                 " with the same command"
             )
 
@@ -100,8 +95,8 @@ def _refuse_other_files(run_dir: Path) -> bool:
     A job's logs and hidden files may lie there before it begins.
     """
     found = sorted(names(run_dir))
-    others = [name for name in found if not LITTER.fullmatch(name)]
-    others = [name for name in others if not name.endswith((".log", ".out", ".err"))]
+    logs = (".log", ".out", ".err")
+    others = [name for name in found if not LITTER.fullmatch(name) and not name.endswith(logs)]
     if others and not {LOCK, IDENTITY, CHECKPOINTS} & set(others):
         shown = ", ".join(others[:3]) + (", ..." if others[3:] else "")
         raise UserError(
@@ -112,15 +107,11 @@ def _refuse_other_files(run_dir: Path) -> bool:
 
 
 def _sees(run_dir: Path, nonce: str) -> bool:
-    if jax.process_index() == 0:
-        return True
     deadline = time.monotonic() + SEEN_WITHIN_S
     while True:
-        try:
+        with suppress(OSError):
             if nonce in (run_dir / LOCK).read_text(encoding="utf-8"):
                 return True
-        except OSError as error:
-            logging.debug("%s: %s", run_dir, error)
         if time.monotonic() > deadline:
             return False
         time.sleep(0.5)
