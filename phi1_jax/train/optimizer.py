@@ -23,8 +23,8 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     """
     if config.name == "muon":
         optimizer = muon(
-            learning_rate=schedule(config, config.peak_learning_rate, steps),
-            adam_learning_rate=schedule(config, config.adam_learning_rate, steps),
+            learning_rate=schedule(config, steps),
+            adam_learning_rate=schedule(config, steps, config.adam_learning_rate),
             weight_decay=config.weight_decay,
             weight_decay_mask=decays,
             adam_weight_decay=config.weight_decay,
@@ -36,7 +36,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
         )
     else:
         optimizer = optax.adamw(
-            schedule(config, config.peak_learning_rate, steps),
+            schedule(config, steps),
             b1=config.b1,
             b2=config.b2,
             eps=config.eps,
@@ -46,21 +46,23 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
 
 
-def schedule(config: OptimizerConfig, peak: float, steps: int) -> optax.Schedule:
+def schedule(config: OptimizerConfig, steps: int, peak: float | None = None) -> optax.Schedule:
     """0 to `peak` over the warm-up, then straight down to the final rate, due after the last step.
 
     All of it from step `schedule_start` on; before, the rate is the warm-up's first.
+
+    Args:
+      peak: None is the config's.
     """
+    peak = peak or config.peak_learning_rate
     steps -= config.schedule_start
     final = config.final_learning_rate * peak / config.peak_learning_rate
-    decay = optax.linear_schedule(peak, final, max(1, steps - config.warmup_steps))
-    rate = decay
+    rate = optax.linear_schedule(peak, final, max(1, steps - config.warmup_steps))
     if config.warmup_steps:
         # The first step already moves: step n of the warm-up runs at (n + 1) / warmup_steps.
-        warmup = optax.linear_schedule(
-            peak / config.warmup_steps, peak, max(1, config.warmup_steps - 1)
-        )
-        rate = optax.join_schedules([warmup, decay], [config.warmup_steps])
+        first = peak / config.warmup_steps
+        warmup = optax.linear_schedule(first, peak, max(1, config.warmup_steps - 1))
+        rate = optax.join_schedules([warmup, rate], [config.warmup_steps])
     # float32, whatever JAX's default is
     return lambda step: jnp.asarray(rate(step - config.schedule_start), jnp.float32)
 

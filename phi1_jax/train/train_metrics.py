@@ -53,7 +53,7 @@ class TrainMetrics(Hook):
         skip = position.get("skip_step", {"skipped": 0, "skipped_rows": [0] * len(sources)})
         self._skipped = int(skip["skipped"]), dict(zip(sources, skip["skipped_rows"], strict=False))
         self._config, self._writer, self._start = config, writer, start
-        self._rate = schedule(config.optimizer, config.optimizer.peak_learning_rate, config.steps)
+        self._rate = schedule(config.optimizer, config.steps)
         palm, causal = flops_per_token(config.model, config.data.seq_len)
         kind, dtype = jax.devices()[0].device_kind, compute_dtype(config.model).name
         peak = config.peak_tflops * 1e12 or peak_flops(kind, dtype)

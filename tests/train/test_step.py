@@ -115,7 +115,7 @@ def test_both_optimizers_fit_one_batch(run_config, name):
 
 
 def test_learning_rate_is_linear_up_and_down():
-    rate = schedule(OptimizerConfig(peak_learning_rate=1.0, warmup_steps=10), 1.0, 110)
+    rate = schedule(OptimizerConfig(peak_learning_rate=1.0, warmup_steps=10), 110)
     np.testing.assert_allclose([rate(0), rate(4), rate(9)], [0.1, 0.5, 1.0], rtol=1e-6)
     np.testing.assert_allclose([rate(10), rate(60), rate(110)], [1.0, 0.5, 0.0], atol=1e-6)
 
