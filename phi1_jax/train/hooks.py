@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,6 @@ class Console(Hook):
 
     def after_step(self, done: StepDone) -> None:
         """Counts the step."""
-        del done
         self._bar.update()
 
     def show(self, step: int, values: Mapping[str, str]) -> None:
@@ -63,34 +63,29 @@ class Console(Hook):
         self._bar.close()
 
 
+@dataclass
 class Log(Hook):
     """Every `log_every_steps` steps and at the end: curves, the console, and what was skipped."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        metrics: TrainMetrics,
-        console: Console,
-        loader: Loader,
-        run_dir: Path,
-    ) -> None:
-        self._config, self._metrics, self._console = config, metrics, console
-        self._loader, self._run_dir = loader, run_dir
+    config: RunConfig
+    metrics: TrainMetrics
+    console: Console
+    loader: Loader
+    run_dir: Path
 
     def after_step(self, done: StepDone) -> None:
-        if done.step % self._config.log_every_steps == 0 or done.step == self._config.steps:
-            self._log(done.step, self._config.max_skipped_steps)
+        if done.step % self.config.log_every_steps == 0 or done.step == self.config.steps:
+            self._log(done.step, self.config.max_skipped_steps)
 
     def end(self, step: int, state: State) -> None:
         """Logs the steps since the last line, after a signal; these stop no run that saves."""
-        del state
-        if self._metrics.has_news:
+        if self.metrics.has_news:
             self._log(step, sys.maxsize)
 
     def _log(self, step: int, most_skipped: int) -> None:
-        shown, steps = self._metrics.log(step)
-        self._console.show(step, shown)
-        report_skipped(steps, step, most_skipped, self._loader, self._run_dir)
+        shown, steps = self.metrics.log(step)
+        self.console.show(step, shown)
+        report_skipped(steps, step, most_skipped, self.loader, self.run_dir)
 
 
 class Profile(Hook):
@@ -115,7 +110,6 @@ class Profile(Hook):
 
     def end(self, step: int, state: State) -> None:
         """Writes what was recorded, if it is not written yet."""
-        del step
         if not self._running:
             return
         self._running = False
@@ -137,83 +131,75 @@ class Profile(Hook):
             self.end(step, state)
 
 
+@dataclass
 class Evaluation(Hook):
     """Every `eval_every_steps` steps and after the last one; a signal leaves out what is left."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        evaluators: Mapping[str, Evaluator],
-        writer: MetricsWriter,
-        metrics: TrainMetrics,
-        stopping: Callable[[], bool],
-    ) -> None:
-        self._config, self._evaluators = config, evaluators
-        self._writer, self._metrics, self._stopping = writer, metrics, stopping
+    config: RunConfig
+    evaluators: Mapping[str, Evaluator]
+    writer: MetricsWriter
+    metrics: TrainMetrics
+    stopping: Callable[[], bool]
 
     def after_step(self, done: StepDone) -> None:
-        if not evaluation_due(self._config, done.step):
+        if not evaluation_due(self.config, done.step):
             return
-        with self._metrics.timed("evaluation"):
-            for name, evaluate in self._evaluators.items():
-                if self._stopping():
+        with self.metrics.timed("evaluation"):
+            for name, evaluate in self.evaluators.items():
+                if self.stopping():
                     logging.warning("evaluation %s left out at step %d", name, done.step)
                     continue
                 self._evaluate(name, evaluate, done.step, done.state.params)
 
     def _evaluate(self, name: str, evaluate: Evaluator, step: int, params: Any) -> None:
         try:
-            self._writer.results(step, name, evaluate(step, params))
+            self.writer.results(step, name, evaluate(step, params))
         except Exception:  # days of training must not end with a benchmark's trouble
             if jax.process_count() > 1:
                 raise  # the others wait for this one's part: all leave, and can go on
             logging.exception("evaluation %s failed at step %d, training goes on", name, step)
 
 
+@dataclass
 class Saving(Hook):
     """Every `checkpoint.every_steps` steps, before the first one and after the last."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        checkpointer: Checkpointer,
-        metrics: TrainMetrics,
-        loader: Loader,
-        identity: Mapping[str, Any],
-    ) -> None:
-        self._config, self._checkpointer = config, checkpointer
-        self._metrics, self._loader, self._identity = metrics, loader, dict(identity)
-        self._saved = 0
+    config: RunConfig
+    checkpointer: Checkpointer
+    metrics: TrainMetrics
+    loader: Loader
+    identity: dict[str, Any]
+    last: int = 0  # step that was saved
 
     def begin(self, step: int, state: State) -> None:
-        self._saved = step
+        self.last = step
         if step == 0:  # any other was restored
             self._save(step, state)
 
     def after_step(self, done: StepDone) -> None:
-        if self._checkpointer.due(done.step):
+        if self.checkpointer.due(done.step):
             self._save(done.step, done.state)
 
     def end(self, step: int, state: State) -> None:
-        if step != self._saved:
+        if step != self.last:
             self._save(step, state)
 
     def _save(self, step: int, state: State) -> None:
-        self._saved = step
+        self.last = step
         self._warn_of_missing_point(step)
-        with self._metrics.timed("checkpoint"):
-            position = position_of(step, state, self._metrics, self._loader, self._identity)
-            self._checkpointer.save(step, state.params, (state.step, state.optimizer), position)
+        with self.metrics.timed("checkpoint"):
+            position = position_of(step, state, self.metrics, self.loader, self.identity)
+            self.checkpointer.save(step, state.params, (state.step, state.optimizer), position)
 
     def _warn_of_missing_point(self, step: int) -> None:
         """Of the curve `best_metric`: without a point a step is never among the best."""
-        metric = self._config.checkpoint.best_metric
-        due = evaluation_due(self._config, step) or metric.startswith("train/")
-        saves = step > 0 and step % self._config.checkpoint.every_steps == 0
+        metric = self.config.checkpoint.best_metric
+        due = evaluation_due(self.config, step) or metric.startswith("train/")
+        saves = step > 0 and step % self.config.checkpoint.every_steps == 0
         if not (metric and due and saves) or jax.process_index() > 0:
             return
         try:
-            if step not in scores(self._checkpointer.run_dir, metric):
+            if step not in scores(self.checkpointer.run_dir, metric):
                 logging.warning("step %d has no point on checkpoint.best_metric=%s", step, metric)
         except OSError as error:  # then nothing is pruned either
             logging.warning("checkpoint.best_metric=%s is not known: %s", metric, error)

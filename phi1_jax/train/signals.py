@@ -21,7 +21,6 @@ def stop_signal() -> Iterator[Callable[[], bool]]:
     previous: dict[int, Any] = {}
 
     def on_signal(number: int, frame: Any) -> None:
-        del frame
         received.append(number)
         for each in previous:
             signal.signal(each, signal.SIG_IGN if each == signal.SIGHUP else signal.SIG_DFL)
