@@ -85,7 +85,6 @@ class DecodingPhi(Phi):
 
     def loop(self, run: Any, x_btd: jax.Array, past_l: Any, keys_l: Any) -> tuple[jax.Array, Cache]:
         """As in `Phi`; `past_l` is a sequence."""
-        del keys_l  # no dropout in decoding
         kept_l = []
         for block, past in zip(self.blocks, past_l or [None] * len(self.blocks), strict=True):
             x_btd, kept = run(block, x_btd, past, None)
@@ -137,7 +136,6 @@ class DecodingPhi(Phi):
         mask_b1s = jnp.concatenate((holds_bs, holds_bc), axis=1)[:, None]
 
         def attend(q_b1hk: Any, k_b1hk: Any, v_b1hk: Any, past: Any, key: Any) -> Any:
-            del key
             known, written = past
             new = KV(k_b1hk.swapaxes(1, 2), v_b1hk.swapaxes(1, 2))
             write = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, index, axis=2)  # noqa: E731
@@ -149,9 +147,8 @@ class DecodingPhi(Phi):
         config = self.config
         positions_b1 = (lengths_b + index)[:, None]
         tables = rotation(config.max_seq_len, config.rotary_dim, config.rope_theta)
-        cos_sin = (jnp.asarray(tables[0])[positions_b1], jnp.asarray(tables[1])[positions_b1])
-        # Looked up once, not again in each layer.
-        cos_sin = jax.lax.optimization_barrier(cos_sin)
+        found = (jnp.asarray(table)[positions_b1] for table in tables)
+        cos_sin = jax.lax.optimization_barrier(tuple(found))  # once, not again in each layer
         past_l = tuple(zip(cache, recent, strict=True))
         x_b1d, recent = self.forward(tokens_b[:, None], cos_sin, attend, past_l)
         return self.logits(x_b1d)[:, 0], recent

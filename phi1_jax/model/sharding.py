@@ -16,8 +16,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from phi1_jax.config import MeshConfig
 from phi1_jax.errors import UserError
 
-BATCH = PartitionSpec(("data", "fsdp"))
 RULES: dict[str | None, str | tuple[str, ...] | None] = {
+    "batch": ("data", "fsdp"),
     "embed": "fsdp",
     "heads": "tensor",
     "mlp": "tensor",
@@ -28,6 +28,7 @@ RULES: dict[str | None, str | tuple[str, ...] | None] = {
     "norm": None,
     None: None,
 }
+BATCH = PartitionSpec(RULES["batch"])
 
 
 def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
@@ -80,15 +81,15 @@ def param_shardings(mesh: Mesh, state: Any) -> Any:
 
 
 def constrain(x: jax.Array, *names: str | None) -> jax.Array:
-    """Says along which mesh axes an activation lies, by logical axis names; "batch" is the first.
+    """Says along which mesh axes an activation lies, by logical axis names.
 
     Left to itself the compiler may follow the parameters instead: under FSDP it then computes the
     whole batch on every device. Outside `activations_on` nothing happens.
     """
     if jax.sharding.get_abstract_mesh().empty:
         return x
-    axes = (("data", "fsdp") if name == "batch" else RULES[name] for name in names)
-    return jax.lax.with_sharding_constraint(x, PartitionSpec(*axes))
+    spec = PartitionSpec(*(RULES[name] for name in names))
+    return jax.lax.with_sharding_constraint(x, spec)
 
 
 def per_device(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,7 +103,7 @@ def per_device(f: Callable[..., Any]) -> Callable[..., Any]:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
         return f
-    spec = PartitionSpec(("data", "fsdp"), None, "tensor", None)
+    spec = PartitionSpec(RULES["batch"], None, "tensor", None)
     on_each = jax.shard_map(f, in_specs=spec, out_specs=spec, check_vma=False)
 
     def checked(*args: jax.Array) -> Any:
