@@ -15,9 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from phi1_jax.config import ModelConfig
 from phi1_jax.model.attention import KV, Attend, attention
 from phi1_jax.model.flash_decoding import flash_decoding
-from phi1_jax.model.linear import Linear
-from phi1_jax.model.phi import CosSin, LayerNorm, Phi, compute_dtype, gelu
-from phi1_jax.model.rope import rotate, rotation
+from phi1_jax.model.phi import LayerNorm, Linear, Phi, compute_dtype, gelu, rotate, rotation
 from phi1_jax.model.sharding import BATCH, mesh_of, param_shardings, platform_of
 
 Cache = tuple[KV, ...]  # a layer each
@@ -34,7 +32,7 @@ class DecodingBlock(nnx.Module):
         self.n_heads, self.n_groups = config.n_heads, _n_groups(config)
 
     def __call__(
-        self, x_btd: jax.Array, cos_sin: CosSin, attend: Attend, past: Any, key: None
+        self, x_btd: jax.Array, cos_sin: Any, attend: Attend, past: Any, key: None
     ) -> tuple[jax.Array, Any]:
         """As `Block`, without dropout."""
         b, t, d = x_btd.shape
