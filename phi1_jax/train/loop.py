@@ -151,35 +151,31 @@ def _all_evaluators(
     loader: Loader,
     micro_batches: int,
 ) -> Mapping[str, Evaluator]:
-    """Those that were given, and the loss on validation rows."""
+    """Those that were given, and the loss on validation rows.
+
+    Raises:
+      UserError: some were given to several processes; or `best_metric` names a curve of which this
+        run will have no point.
+    """
     if evaluators and jax.process_count() > 1:
         raise UserError(
             "--eval_benchmark and --sample_prompt work in one process; evaluate the checkpoints of"
             " a run on several with launch/evaluate.py"
         )
+    given, curves = [f"{name}/" for name in evaluators], list(TRAIN_CURVES)
     if config.data.validation_rows:
         rows_at_once = config.data.global_batch_size // micro_batches
         validation = validation_evaluator(trainer, loader, rows_at_once)
         evaluators = {**evaluators, "validation": validation}
-    _refuse_unknown_curve(config, evaluators, loader)
-    return evaluators
-
-
-def _refuse_unknown_curve(
-    config: RunConfig, evaluators: Mapping[str, Evaluator], loader: Loader
-) -> None:
-    """Raises if `best_metric` names a curve of which this run will have no point."""
-    metric = config.checkpoint.best_metric
-    curves = list(TRAIN_CURVES)
-    if "validation" in evaluators:
         kinds = ("loss", "bits_per_byte") if loader.tokenizer else ("loss",)
         parts = [f"{kind}/{name}" for kind in kinds for name in loader.names]
         curves += [f"validation/{part}" for part in ("loss", *parts)]
-    others = [f"{name}/" for name in evaluators if name != "validation"]
-    if metric and metric not in curves and not metric.startswith(tuple(others)):
-        shown = ", ".join([*curves, *(f"{name}..." for name in others)])
+    metric = config.checkpoint.best_metric
+    if metric and metric not in curves and not metric.startswith(tuple(given)):
+        shown = ", ".join([*curves, *(f"{name}..." for name in given)])
         raise UserError(
             f"config field checkpoint.best_metric={metric} is no curve of this run, which has"
             f" {shown}; name one, or ask for what makes yours (--eval_benchmark,"
             " --config.data.validation_rows)"
         )
+    return evaluators
