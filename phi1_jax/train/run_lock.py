@@ -79,21 +79,7 @@ def refuse_differences(
 
 @contextmanager
 def _lock(run_dir: Path, nonce: str) -> Iterator[None]:
-    job = os.environ.get("SLURM_JOB_ID")
-    is_new = _refuse_other_files(run_dir)
-    with lock_folder(run_dir, LOCK, "output", nonce=nonce, **({"job": job} if job else {})):
-        try:
-            yield
-        finally:
-            if is_new and not known_steps(run_dir):
-                shutil.rmtree(run_dir, ignore_errors=True)
-
-
-def _refuse_other_files(run_dir: Path) -> bool:
-    """Whether the folder is empty; raises if it holds other files than a run's.
-
-    A job's logs and hidden files may lie there before it begins.
-    """
+    """Refuses other files than a run's; a job's logs and hidden files may lie there before."""
     found = sorted(names(run_dir))
     logs = (".log", ".out", ".err")
     others = [name for name in found if not LITTER.fullmatch(name) and not name.endswith(logs)]
@@ -103,7 +89,13 @@ def _refuse_other_files(run_dir: Path) -> bool:
             f"--output={run_dir} holds other files ({shown}) and no run; give a new or an empty"
             " folder"
         )
-    return not found
+    job = os.environ.get("SLURM_JOB_ID")
+    with lock_folder(run_dir, LOCK, "output", nonce=nonce, **({"job": job} if job else {})):
+        try:
+            yield
+        finally:
+            if not found and not known_steps(run_dir):
+                shutil.rmtree(run_dir, ignore_errors=True)
 
 
 def _sees(run_dir: Path, nonce: str) -> bool:
