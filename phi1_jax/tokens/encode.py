@@ -59,10 +59,10 @@ def encode_parts(
             path = folder / f"{number:06d}.npz"
             yield path, run, is_whole(path, Part._fields)
 
-    for (path, run, done), part in ordered_map(_encode, tokenizer, items(), workers, 8):
+    for (path, run, _), part in ordered_map(_encode, tokenizer, items(), workers, 8):
         if part is None:
             part = Part(*read_arrays(path, Part._fields))
-        elif not done:
+        else:
             write_arrays(path, part._asdict())
         yield run, part
 
