@@ -295,6 +295,7 @@ def _unmarked(lines: list[str], mark: str) -> list[str]:
     parts = _MARK_PART.findall(own)
     # Numbers that begin it, such as 9 and 10, need not begin in the same column.
     shape = "" if own[0].isdigit() else re.escape(lead) + r"(?=\S)"
+    n_loose = 0
     for at, (words, sign) in enumerate(parts, start=1):
         if sign:
             shape += {":": "[:-]", "'": "[\"']", '"': "[\"']"}.get(sign, re.escape(sign))
@@ -304,13 +305,16 @@ def _unmarked(lines: list[str], mark: str) -> list[str]:
         elif not words.strip():
             shape += r"[ \t]*"
         elif at < len(parts):
-            shape += r"[\w \t.,'+^-]+?"
+            # Dashes and quotes are signs too: in more words than a name and a date they could lie in
+            # many ways, and a row of dashes would be tried in all of them.
+            shape += r"[\w \t.,'+^-]+?" if n_loose < 2 else r"[\w \t.,+^]+?"
+            n_loose += 1
         else:  # as many words
             shape += r"[ \t]+".join([r"\S+"] * len(words.split()))
     pattern = re.compile(shape + f" {{0,{n_blanks}}}")
     found = []
     for line in lines:
-        match = pattern.match(line)
+        match = pattern.match(line, 0, len(mark) + 100)
         if match is None:
             break
         rest = line[match.end() :]

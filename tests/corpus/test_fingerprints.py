@@ -51,11 +51,13 @@ def test_comments_and_strings_are_those_of_the_tokenizer():
     assert n > 1000
 
 
-def test_escaped_quotes_outside_of_strings_take_no_longer_than_others():
+def test_no_text_takes_much_longer_than_others():
     for line in (
         r"{\"name\": \"item\", \"it\'s\": 1}, " * 2000,  # took 20 seconds
         r"{\"\"\"name\"\"\"}, " * 3000 + "\\",
         "| def f(): pass" + " " * 60_000 + "x",  # a row of a table
+        "a-b-c-d-e-f-g| def f(x):\n" + "-" * 120 + "!\n",  # took minutes
+        "a'b'c: d:e:f| def f(x):\n" + "-'" * 60_000 + "!\n",
     ):
         start = time.perf_counter()
         fingerprint_document(Document("x", line, "s"))
