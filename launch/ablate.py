@@ -17,7 +17,6 @@ On several machines with one file system: --shard=0/4 to --shard=3/4; or as a Sl
 
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import _environment
@@ -65,7 +64,7 @@ PUBLISH = flags.DEFINE_bool(
 PAGE = REPOSITORY / "docs" / "ablations.md"  # not there where the package is installed
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     script.require(QUESTION, OUTPUT)
     if PUBLISH.value and SMOKE.value:
         raise UserError("--publish: the scores of --smoke mean nothing; add --nopublish")

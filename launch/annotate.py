@@ -47,8 +47,7 @@ LABEL_RANGE = flags.DEFINE_list("label_range", ["0", "5"], "Ends of the scale of
 FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     if bool(corpus.CORPUS.value) == bool(SOURCE.value):
         raise UserError("give --corpus or --source, what to annotate; see --help for an example")
     script.require(OUTPUT)

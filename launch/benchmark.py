@@ -19,7 +19,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +71,7 @@ FIRST_STEP_OF = flags.DEFINE_string(
 )
 
 
-def main(argv: Sequence[str]) -> None:
-    subject = argv[1] if len(argv) > 1 else ""
+def main(subject: str = "") -> None:
     if subject not in (*SUBJECTS, "serve", "check", "all", "smoke"):
         raise UserError(
             f"subject {subject!r}: name one of {', '.join(SUBJECTS)}, serve, check, all, smoke"

@@ -19,7 +19,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,7 @@ WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", 1)
 N_TIMED = 4000  # exercises that processor time is measured on
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     if not (N_EXERCISES.value or PROBLEMS.value or MB.value):
         raise UserError("give --n_exercises, --problems or --mb, what to time; see --help")
     if PROBLEMS.value and not Path(PROBLEMS.value).is_file():

@@ -12,7 +12,6 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import _environment
@@ -31,8 +30,7 @@ WORKERS = flags.DEFINE_integer("workers", os.cpu_count() or 1, "Programs execute
 REPEATS = flags.DEFINE_integer("repeats", 5, "Passes over the problems, after one to warm up.", 1)
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     if not PROBLEMS.value:
         raise UserError("--problems is missing: name your copy of HumanEval.jsonl.gz")
     benchmark = read_benchmark("humaneval", Path(PROBLEMS.value))

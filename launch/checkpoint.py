@@ -18,7 +18,7 @@ list, verify and export do not disturb a run that is training into the folder.
 
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -43,20 +43,20 @@ POLICY = DataclassFlags(CheckpointConfig, KEEP, optional=True)
 LOSS = "train/loss"
 
 
-def main(argv: Sequence[str]) -> None:
+def main(*arguments: str) -> None:
     commands: dict[str, Callable[[Path, CheckpointConfig], None]] = {
         "list": show,
         "verify": verify,
         "prune": prune,
         "export": export,
     }
-    if len(argv) != 3 or argv[1] not in commands:
+    if len(arguments) != 2 or arguments[0] not in commands:
         raise UserError(f"give one of {', '.join(commands)}, and a run's folder (see --help)")
-    run_dir = Path(argv[2])
+    command, run_dir = commands[arguments[0]], Path(arguments[1])
     config = from_dict(
         CheckpointConfig, run_folder.read_config(run_dir).get("checkpoint", {}), "checkpoint."
     )
-    commands[argv[1]](run_dir, dataclasses.replace(config, **POLICY.given()))
+    command(run_dir, dataclasses.replace(config, **POLICY.given()))
 
 
 def show(run_dir: Path, config: CheckpointConfig) -> None:

@@ -15,7 +15,6 @@ Neither torch nor transformers is needed.
 
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import _environment
@@ -43,8 +42,7 @@ MAX_FILE_MB = flags.DEFINE_integer("max_file_mb", 2000, "Larger models go into s
 UNFINISHED = ".unfinished"
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     # Weights pass through the main memory, also where there is an accelerator.
     os.environ["JAX_PLATFORMS"] = "cpu"
     pairs = {

@@ -9,7 +9,6 @@ which none is found is left out at every share. Writes wrong_SHARE/exercises.jso
 metadata has verdict, mutation and reason, and report.json.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +36,7 @@ FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of ot
 CPU_S = 1
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     inputs = corpus.inputs()
     script.require(OUTPUT)
     try:

@@ -18,7 +18,6 @@ Writes filtered.jsonl.zst, pool.jsonl.zst (the code as read, for the raw-code ba
 excluded.jsonl.zst (each document left out, with step and reason) and report.json.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +55,7 @@ SLURM_ARGS = flags.DEFINE_list("slurm_args", [], "More for sbatch, e.g. account=
 FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     script.require(SOURCE, OUTPUT)
     if EXECUTOR.value != "slurm":
         slurm_only = [PARTITION, TIME, SLURM_ARGS, MEMORY_GB]

@@ -18,7 +18,6 @@ similar document at each tau, for launch/evaluate.py) and report.json.
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +46,7 @@ WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", 1)
 FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     corpora = corpus.inputs()
     script.require(BENCHMARK, OUTPUT)
     from phi1_jax.evaluate.benchmarks import read_for_comparison

@@ -11,7 +11,6 @@ The corpora are what `synthesize.py` writes, or any corpus of docs/data.md; docs
 explains the figures.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +39,7 @@ TOKENIZER = flags.DEFINE_string("tokenizer", None, "Counts --long_prompt in its 
 FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     named = corpus.paths()
     script.require(OUTPUT)
     paths, problems = name_apart(named, [Path(file) for file in AGAINST.value])

@@ -8,7 +8,6 @@ the machine compute; on n machines, give each --shard=i/n and a folder of its ow
 folders to launch/fit_quality.py and launch/filter.py. An interrupted run goes on where it was.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,7 @@ SHARD = flags.DEFINE_string("shard", "0/1", "i/n: this process embeds each n-th 
 FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     inputs = corpus.inputs()
     script.require(CHECKPOINT, OUTPUT)
     shard = script.parse_shard(SHARD.value)

@@ -23,7 +23,6 @@ INFRA), which is then in no score. docs/evaluation.md also explains --robustness
 
 import os
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -81,8 +80,7 @@ LIMITS = DataclassFlags(Limits, only=["cpu_s", "memory_mb"])
 WORKERS = flags.DEFINE_integer("workers", os.cpu_count() or 1, "Programs executed at once.", 1)
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     script.require(BENCHMARK, OUTPUT)
     if bool(SAMPLES.value) == bool(CHECKPOINT.value):
         raise UserError("give one of --samples=FILE.jsonl and --checkpoint=DIR")

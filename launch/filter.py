@@ -8,7 +8,6 @@ The vectors must come from the embedder that the forest was fitted on. Writes fi
 (with each score), excluded.jsonl.zst (document, step, reason, score) and report.json (threshold).
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,7 @@ MIN_SCORE = flags.DEFINE_float("min_score", 0.0, "Drop lower scores, even within
 FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     inputs = corpus.inputs()
     script.require(EMBEDDINGS, MODEL, OUTPUT)
     embeddings = [Path(folder) for folder in EMBEDDINGS.value]

@@ -7,7 +7,6 @@ Writes the forest (forest.skops, without pickle, with the fingerprint of its emb
 sample, precision, recall and calibration: quality.md, quality.png, best.md and worst.md to read.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,7 @@ SEED = flags.DEFINE_integer("seed", 0, "Of the forest.", 0)
 FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     script.require(ANNOTATED, EMBEDDINGS, OUTPUT)
     if POSITIVE_SHARE.value is not None:
         script.refuse_unread(

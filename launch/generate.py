@@ -60,8 +60,7 @@ def add(a, b):
 WRITTEN = {"prompt_index", "sample", "text", "token_ids", "logprobs", "finish_reason"}
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     script.require(CHECKPOINT)
     if sum(map(bool, (PROMPT.value, PROMPT_FILE.value, INTERACTIVE.value))) != 1:
         raise UserError("give one of --prompt=TEXT, --prompt_file=FILE and --interactive")

@@ -15,7 +15,6 @@ output: a killed run pays for nothing twice. Writes summary.json, with the paper
 grades.jsonl and ungraded.jsonl.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,7 @@ N_GRADES = flags.DEFINE_integer("n_grades", 3, "Grades for each solution.", 1)
 TEMPERATURE = flags.DEFINE_float("temperature", 0.7, "Of the LLM judge.", 0.0)
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     script.require(RESULTS, OUTPUT)
     if not api.MODEL.value:
         script.refuse_unread([N_GRADES, TEMPERATURE, api], "is for grades: name their --model too")

@@ -14,7 +14,6 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Sequence
 
 import _environment
 from absl import flags
@@ -33,8 +32,7 @@ COMPILE = flags.DEFINE_bool("compile", None, "Compile the step for the GPU (defa
 JSON = flags.DEFINE_bool("json", False, "Print JSON instead of tables.")
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     config = from_dict(RunConfig, script.load_config(CONFIG))
     # Nothing runs: by shapes, fake CPU devices stand in for the GPUs; no machine has more than 16.
     os.environ["JAX_PLATFORMS"] = "cpu"

@@ -40,8 +40,7 @@ PRIVATE = flags.DEFINE_bool("private", True, "Whether a new repository is privat
 MARKER = "phi1_jax.json"
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     script.require(CHECKPOINT, REPO)
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]{0,95}", REPO.value):
         raise UserError(f"--repo={REPO.value}: give ACCOUNT/NAME, of letters, digits, - _ and .")

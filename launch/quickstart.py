@@ -19,7 +19,6 @@ Generated and trained programs are executed, in the sandbox; see launch/evaluate
 """
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import _environment
@@ -62,8 +61,7 @@ OPTIMIZER = flags.DEFINE_enum("optimizer", "muon", ["muon", "adamw"], "For every
 FORCE = flags.DEFINE_bool("force", False, "Start over.")
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     root = Path(OUTPUT.value).absolute()
     if root.exists() and not root.is_dir():
         raise UserError(f"--output={root} is a file; name a folder")

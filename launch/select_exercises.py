@@ -9,7 +9,6 @@ Writes exercises.jsonl.zst and report.json, which counts what went and why.
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,7 @@ SELECTION = DataclassFlags(Selection)
 FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     inputs = corpus.inputs()
     script.require(OUTPUT)
     selection = SELECTION.build()

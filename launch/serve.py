@@ -10,7 +10,6 @@ docs/serve.md has more.
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import _environment
@@ -35,8 +34,7 @@ API_KEY_FILE = flags.DEFINE_string(
 )
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     script.require(CHECKPOINT)
     run_dir = Path(CHECKPOINT.value)
     name = SERVE.given().get("model_name") or run_dir.resolve().name

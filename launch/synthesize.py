@@ -11,7 +11,7 @@ api teacher is any OpenAI-compatible endpoint: docs/synthesis.md. With public, e
 are kept if their solution passes the tests that come with them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -67,8 +67,7 @@ TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "api: of sampling.", 0)
 N_BENCHMARK = flags.DEFINE_integer("n_benchmark", 200, "offline: held-out problems.", 1, 2000)
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     script.require(OUTPUT)
     if TEACHER.value != "public":
         script.refuse_unread([SOURCE, COLUMNS, SOURCES], "is read with --teacher=public only")

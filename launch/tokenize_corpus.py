@@ -14,7 +14,6 @@ interrupted run goes on with the first part (--part_mb) that is missing, to the 
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,7 @@ WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes that encode
 FORCE = flags.DEFINE_bool("force", False, "Redo what is finished, with another tokenizer too.")
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     corpora = corpus.inputs()
     if bool(TRAIN.value) == bool(TOKENIZER.value):
         raise UserError("give one of --train_tokenizer=DIR and --tokenizer=DIR")

@@ -75,8 +75,7 @@ METRICS_WRITERS = flags.DEFINE_list(
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "The shards' tokenizer, or a model that has it.")
 
 
-def main(argv: Sequence[str]) -> None:
-    del argv
+def main() -> None:
     config = from_dict(RunConfig, resolve(script.load_config(CONFIG)))
     if not OUTPUT.value:
         raise UserError("--output is missing: name the run's folder")

@@ -47,10 +47,10 @@ flags.DEFINE_string(
 )
 
 
-def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
+def run(main: Callable[..., None], positional: int = 0) -> None:
     """Parses the flags, runs `main`, and turns a `UserError` into one line and exit status 2.
 
-    `main` gets the script's name and at most `positional` arguments, which may stand anywhere. Any
+    `main` gets the arguments that are no flags, at most `positional`, which may stand anywhere. Any
     other exception keeps its traceback: it is a fault of this project, not of the input.
     """
     _never_fail_on_stderr()
@@ -68,7 +68,7 @@ def run(main: Callable[[Sequence[str]], None], positional: int = 0) -> None:
                 f"unexpected argument {argv[1 + positional]!r}: options are given as --name=value"
             )
         try:
-            main(argv)
+            main(*argv[1:])
             sys.stdout.flush()
         except UserError as error:
             if flags.FLAGS.traceback:

@@ -33,7 +33,7 @@ def test_jax_takes_the_memory_that_plans_count_on(own, expected, monkeypatch):
 @pytest.mark.parametrize(("lines", "code"), [(1, 0), (1_000_000, 141)])
 def test_a_reader_that_has_enough_is_no_error(lines, code):
     work = f"[print('line', flush=True) for _ in range({lines})]"
-    text = f"from phi1_jax.cli import script; script.run(lambda argv: {work} and None)"
+    text = f"from phi1_jax.cli import script; script.run(lambda: {work} and None)"
     with subprocess.Popen(
         [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as script:
@@ -45,7 +45,7 @@ def test_a_reader_that_has_enough_is_no_error(lines, code):
 
 def test_another_broken_pipe_is_a_fault():
     work = "(_ for _ in ()).throw(BrokenPipeError)"
-    text = f"from phi1_jax.cli import script; script.run(lambda argv: {work})"
+    text = f"from phi1_jax.cli import script; script.run(lambda: {work})"
     script = subprocess.run([sys.executable, "-c", text], capture_output=True, check=False)
     assert script.returncode == 1 and b"BrokenPipeError" in script.stderr
 
@@ -53,7 +53,7 @@ def test_another_broken_pipe_is_a_fault():
 def test_help_that_nobody_reads_is_no_error():
     reader, writer = os.pipe()
     os.close(reader)
-    text = "from phi1_jax.cli import script; script.run(lambda argv: None)"
+    text = "from phi1_jax.cli import script; script.run(lambda: None)"
     script = subprocess.run(
         [sys.executable, "-c", text, "--help"], stdout=writer, stderr=subprocess.PIPE, check=False
     )
@@ -78,7 +78,7 @@ def test_help_that_nobody_reads_is_no_error():
 )
 def test_what_the_system_refuses_is_no_traceback(error, said):
     imports = "from sqlite3 import OperationalError\nfrom phi1_jax.cli import script"
-    text = f"{imports}\ndef main(_): raise {error}\nscript.run(main)"
+    text = f"{imports}\ndef main(): raise {error}\nscript.run(main)"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: ") and said in done.stderr
@@ -88,7 +88,7 @@ def test_what_the_system_refuses_is_no_traceback(error, said):
 def test_a_device_without_memory_is_no_traceback():
     text = """
 from phi1_jax.cli import script
-def main(_):
+def main():
     import jax.numpy as jnp
     jnp.zeros(1 << 50).block_until_ready()
 script.run(main)
@@ -99,7 +99,7 @@ script.run(main)
 
 
 def test_another_error_of_the_system_keeps_its_traceback():
-    text = "from phi1_jax.cli import script\nscript.run(lambda _: open('/nowhere/x'))"
+    text = "from phi1_jax.cli import script\nscript.run(lambda: open('/nowhere/x'))"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" in done.stderr
 
@@ -119,7 +119,7 @@ def test_a_package_of_an_extra_that_is_not_installed_is_no_traceback(name, statu
     text = (
         "import sys; from phi1_jax.cli import script\n"
         f"sys.modules[{name!r}] = None\n"
-        f"script.run(lambda argv: __import__({name!r}))"
+        f"script.run(lambda: __import__({name!r}))"
     )
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
     assert done.returncode == status and done.stderr.startswith(said)
