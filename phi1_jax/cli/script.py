@@ -19,15 +19,13 @@ from absl import app, flags
 
 from phi1_jax.config import USABLE_MEMORY, RunConfig
 from phi1_jax.config_dict import find_config, flatten, to_dict
-from phi1_jax.errors import REPOSITORY, UserError, as_commands, is_installed
+from phi1_jax.errors import REPOSITORY, UserError, as_commands, did_you_mean, is_installed
 from phi1_jax.files import OF_THE_SYSTEM, cache_folder
 
 # Flags of free text, of URLs, and of Python files.
-_TEXT, _URLS, _FILES = (
-    {"prompt", "sample_prompt", "stop"},
-    {"base_url"},
-    {"config", "sources"},
-)
+_TEXT = {"prompt", "sample_prompt", "stop"}
+_URLS = {"base_url"}
+_FILES = {"config", "sources"}
 # The extra with a package that is imported where it is first needed.
 _EXTRAS = {
     **dict.fromkeys(("datatrove", "rapidfuzz", "sklearn", "skops", "xxhash", "matplotlib"), "data"),
@@ -35,6 +33,8 @@ _EXTRAS = {
 }
 # As XLA says it, before pages of details.
 _NO_MEMORY = "(?:Out of memory|Failed to allocate)"
+# As NumPy's tofile says it, libraries in Rust, and SQLite.
+_DISK_FULL = r"\d+ requested and \d+ written|No space left on device|disk is full"
 # Flags of a model, one or several: DIR, or NAME=DIR.
 _MODELS = ("checkpoint", "embedder")
 # Fields of a config that are paths.
@@ -70,28 +70,11 @@ def run(main: Callable[..., None], positional: int = 0) -> None:
         try:
             main(*argv[1:])
             sys.stdout.flush()
-        except UserError as error:
-            if flags.FLAGS.traceback:
-                raise
-            _fail(str(error))
-        except ModuleNotFoundError as error:
-            name = (error.name or "").partition(".")[0]
-            if flags.FLAGS.traceback or name not in _EXTRAS:
-                raise
-            _fail(f"{name} is not installed: pip install 'phi1_jax[{_EXTRAS[name]}]'")
         except Exception as error:
-            if flags.FLAGS.traceback:
+            problem = _users_to_mend(error)
+            if flags.FLAGS.traceback or not problem:
                 raise
-            if full := re.search(f"RESOURCE_EXHAUSTED: ({_NO_MEMORY}.*)", str(error)):
-                _fail(
-                    f"a device's memory is full: {full[1].rstrip('.')}; give a smaller"
-                    " --batch_size, or to train a smaller --config.micro_batch_size or"
-                    " --config.model.remat=full (launch/plan.py tells what fits)"
-                )
-            if not (reason := _why_unusable(error)):
-                raise
-            where = getattr(error, "filename", None) or "a file"
-            _fail(f"{where} cannot be {reason}; mend that and run the same command again")
+            _fail(problem)
         except KeyboardInterrupt:
             print("interrupted; run the same command again to go on", file=sys.stderr)
             sys.exit(130)
@@ -106,21 +89,36 @@ def run(main: Callable[..., None], positional: int = 0) -> None:
         raise
 
 
-def _why_unusable(error: Exception) -> str:
-    """In words, if the system is at fault and not what is in a file; see `OF_THE_SYSTEM`."""
-    full = "written: the disk is full"
-    number = error.errno if isinstance(error, OSError) else None
-    if number in (errno.EMFILE, errno.ENFILE):
-        return f"opened: {os.strerror(number)} (`ulimit -n` shows and raises how many may be)"
-    if number in (errno.EACCES, errno.EPERM, errno.ESTALE, errno.EIO):
-        return f"read or written: {os.strerror(number)}"
-    if number in OF_THE_SYSTEM:
-        return full if number == errno.ENOSPC else f"written: {os.strerror(number)}"
-    if "disk I/O error" in str(error):
-        return "written: disk I/O error, or over a quota"  # SQLite has one error for both
-    # As NumPy's tofile says it, libraries in Rust, and SQLite.
-    says = r"\d+ requested and \d+ written|No space left on device|disk is full"
-    return full if re.search(says, str(error)) else ""
+def _users_to_mend(error: Exception) -> str:
+    """What to say of an error in input, installation or system; empty if this project is at fault.
+
+    Of the system, see `OF_THE_SYSTEM`: it has no say in what is in a file.
+    """
+    text, number = str(error), error.errno if isinstance(error, OSError) else None
+    if isinstance(error, UserError):
+        return text
+    if isinstance(error, ModuleNotFoundError):
+        name = (error.name or "").partition(".")[0]
+        extra = _EXTRAS.get(name)
+        return f"{name} is not installed: pip install 'phi1_jax[{extra}]'" if extra else ""
+    if full := re.search(f"RESOURCE_EXHAUSTED: ({_NO_MEMORY}.*)", text):
+        return (
+            f"a device's memory is full: {full[1].rstrip('.')}; give a smaller --batch_size, or to"
+            " train a smaller --config.micro_batch_size or --config.model.remat=full"
+            " (launch/plan.py tells what fits)"
+        )
+    if number == errno.ENOSPC or re.search(_DISK_FULL, text):
+        reason = "written: the disk is full"
+    elif "disk I/O error" in text:
+        reason = "written: disk I/O error, or over a quota"  # SQLite has one error for both
+    elif number in OF_THE_SYSTEM:
+        reason = f"read or written: {os.strerror(number)}"
+        if number in (errno.EMFILE, errno.ENFILE):
+            reason += " (`ulimit -n` shows and raises how many may be)"
+    else:
+        return ""
+    where = getattr(error, "filename", None) or "a file"
+    return f"{where} cannot be {reason}; mend that and run the same command again"
 
 
 def make_folder(path: Path, flag: str) -> None:
@@ -281,6 +279,10 @@ def _never_fail_on_stderr() -> None:
 
 def _parse(argv: Sequence[str]) -> list[str]:
     if asked := {"-h", "-?", "--help", "-help", "--helpshort", "--helpfull"} & set(argv[1:]):
+        for module, found in flags.FLAGS.flags_by_module_dict().items():
+            if re.match(r"phi1_jax\.cli\.\w+_flags$", module):
+                for flag in found:  # the script's own, to its user
+                    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
         if is_installed():
             main = sys.modules["__main__"]
             main.__doc__ = as_commands(main.__doc__ or "")
@@ -291,6 +293,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
             print("\nTry --helpfull to get a list of all flags.")
         sys.exit(0)  # absl's own flag ends with 1
     try:
+        for argument in argv[1:]:
+            _refuse_unknown_field(argument)
         rest = flags.FLAGS([argv[0], *map(_resolve, argv[1:], argv)])
         _refuse_nan_and_empty()
         return rest
@@ -304,30 +308,24 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except UserError as error:
         _fail(str(error))
     except Exception as error:  # a config file is the user's code: anything can come out of it
-        # str() of a KeyError is its repr, and ml_collections names only a field's last part.
-        text = str(error.args[0] if isinstance(error, KeyError) else error)
-        problem = " ".join(text.replace("\\n", " ").split()) or type(error).__name__
-        if problem[0] == problem[-1] == "'":  # a KeyError's repr
-            problem = problem[1:-1]
-        for argument in argv[1:]:
-            override = re.match(r"--?(config\.[\w.]+)", argument)
-            if not override or isinstance(error, flags.Error):
-                continue
-            _, *parts = override[1].split(".")
-            words = re.findall(r"\w+", problem)
-            if unknown := [at for at, part in enumerate(parts) if part in words]:
-                hint = problem.partition("Did you mean")[2]
-                problem = f"--{override[1]}: no such field in the config"
-                group = ".".join(parts[: unknown[0]])
-                problem += f"; did you mean{hint}" if hint else _fields_of(group)
+        text = str(error.args[0] if isinstance(error, KeyError) else error)  # not its repr
+        problem = " ".join(text.replace("\\n", " ").split()).strip("'") or type(error).__name__
         _fail(f"{problem} (see --help)")
 
 
-def _fields_of(group: str) -> str:
-    """Those of a group of `RunConfig`, or of itself, for an error."""
-    values: Any = to_dict(RunConfig())
-    values = values.get(group) if group else values
-    return f"; {group or 'it'} has {', '.join(values)}" if isinstance(values, dict) else ""
+def _refuse_unknown_field(argument: str) -> None:
+    """Stops at --config.FIELD that no config has; ml_collections names only its last part."""
+    override = re.match(r"--?config\.([\w.]+)", argument)
+    group, values = "it", to_dict(RunConfig())
+    for part in override[1].split(".") if override else ():
+        fields = values if isinstance(values, dict) else {}
+        if part not in fields:
+            has = f"; {group} has {', '.join(fields)}" if fields else ""
+            raise UserError(
+                f"{argument.partition('=')[0]}: no such field in the config"
+                f"{did_you_mean(part, fields) or has}"
+            )
+        group, values = part, fields[part]
 
 
 def _refuse_nan_and_empty() -> None:

@@ -69,11 +69,11 @@ def test_help_that_nobody_reads_is_no_error():
         ("OSError('12800 requested and 5072 written')", "the disk is full"),
         ("OperationalError('database or disk is full')", "the disk is full"),
         ("OperationalError('disk I/O error')", "disk I/O error, or over a quota"),
-        ("OSError(27, 'x')", "a file cannot be written: File too large"),
-        ("OSError(30, 'x', 'a')", "a cannot be written: Read-only file system"),
+        ("OSError(27, 'x')", "a file cannot be read or written: File too large"),
+        ("OSError(30, 'x', 'a')", "a cannot be read or written: Read-only file system"),
         ("OSError(13, 'x', 'a')", "a cannot be read or written: Permission denied"),
         ("OSError(116, 'x', 'a')", "a cannot be read or written: Stale file handle"),
-        ("OSError(24, 'x')", "a file cannot be opened: Too many open files (`ulimit -n` shows"),
+        ("OSError(24, 'x')", "a file cannot be read or written: Too many open files (`ulimit"),
     ],
 )
 def test_what_the_system_refuses_is_no_traceback(error, said):
