@@ -25,37 +25,33 @@ from ml_collections import config_flags
 from phi1_jax.cli import api_flags as api
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import LEFT_OUT, run_stage
+from phi1_jax.cli import stage_flags as stage
 from phi1_jax.corpus.documents import Document, read_all
 from phi1_jax.corpus.records import Skip, SkipLog
 from phi1_jax.curation.sources import check_source, declared_sources, parse_source, read_sources
 from phi1_jax.errors import UserError
 
 PUBLIC = Path(__file__).resolve().parent.parent / "configs" / "sources" / "public.py"
-flags.adopt_module_key_flags(api)  # so that --help shows them
-flags.adopt_module_key_flags(corpus)
 SOURCE = flags.DEFINE_multi_string(
     "source", [], "Or a source as launch/curate.py reads it, e.g. @stack_annotations."
 )
 SOURCES = config_flags.DEFINE_config_file(
     "sources", str(PUBLIC), "File that declares the sources named @NAME."
 )
-OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
 N = flags.DEFINE_integer("n", None, "Documents to annotate; default all.", 1)
 ANNOTATOR = flags.DEFINE_enum("annotator", "rubric", ["rubric", "api", "labels"], "Who annotates.")
 LABEL_RANGE = flags.DEFINE_list("label_range", ["0", "5"], "Ends of the scale of the labels.")
-FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
 def main() -> None:
     if bool(corpus.CORPUS.value) == bool(SOURCE.value):
         raise UserError("give --corpus or --source, what to annotate; see --help for an example")
-    script.require(OUTPUT)
+    script.require(stage.OUTPUT)
     if ANNOTATOR.value != "api":
         script.refuse_unread([api], "is read with --annotator=api only")
     if ANNOTATOR.value != "labels":
         script.refuse_unread([LABEL_RANGE], "is read with --annotator=labels only")
-    corpora, output = [] if SOURCE.value else corpus.paths(), Path(OUTPUT.value)
+    corpora = [] if SOURCE.value else corpus.paths()
     columns = script.pairs(corpus.COLUMNS)
     declared = declared_sources(script.load_config(SOURCES))
     sources = [parse_source(text, columns or None, declared) for text in SOURCE.value]
@@ -82,7 +78,8 @@ def main() -> None:
             raise UserError("--columns: name the column of the labels, such as label=score")
         scale = _label_range(LABEL_RANGE.value)
         inputs["label_range"] = LABEL_RANGE.value
-    model = api.open_language_model(output) if ANNOTATOR.value == "api" else None
+    asks = ANNOTATOR.value == "api"
+    model = api.open_language_model(Path(stage.OUTPUT.value)) if asks else None
     if model:
         inputs |= {**model.settings.identity, "prompt": annotate.SYSTEM}
         if api.DRY_RUN.value:
@@ -91,17 +88,16 @@ def main() -> None:
             print(model.estimate(map(annotate.request_for, sampled)))
             return
 
-    def work(folder: Path) -> dict[str, Any]:
-        skip = SkipLog(folder / LEFT_OUT)
+    def work(folder: Path, skip: SkipLog) -> dict[str, Any]:
         annotator = annotate.by_rubric
         if labels:
             annotator = annotate.by_column(*scale, f"column {maps[0]['label']}", skip)
         elif model:
             annotator = annotate.by_language_model(model, folder / "unusable.jsonl")
         report = annotate.annotate(lambda: read(skip), N.value, annotator, folder)
-        return {**report, **(model.report() if model else {}), **skip.report()}
+        return {**report, **(model.report() if model else {})}
 
-    run_stage("annotate", output, inputs, work, force=FORCE.value)
+    stage.run("annotate", inputs, work)
 
 
 def _label_range(values: Sequence[str]) -> tuple[float, float]:

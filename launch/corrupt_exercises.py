@@ -17,28 +17,25 @@ from absl import flags
 
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import LEFT_OUT, run_stage
+from phi1_jax.cli import stage_flags as stage
 from phi1_jax.corpus.records import SkipLog
 from phi1_jax.errors import UserError
 from phi1_jax.sandbox import Limits, open_sandbox
 from phi1_jax.synthesis.mutate import write_with_errors
 
-flags.adopt_module_key_flags(corpus)  # so that --help shows them
-OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 SHARES = flags.DEFINE_list("wrong_share", ["1"], "Shares of wrong solutions, from 0 to 1.")
 SEED = flags.DEFINE_integer("seed", 0, "Draws the edits, and which exercises get one.")
 BATCH = flags.DEFINE_integer(
     "batch", 16, "Exercises that share a process; 1 if their teacher is not trusted.", 1
 )
 WORKERS = flags.DEFINE_integer("workers", 2, "Sandboxes that run at once.", 1)
-FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 # An edit may make a loop endless; programs take milliseconds.
 CPU_S = 1
 
 
 def main() -> None:
     inputs = corpus.inputs()
-    script.require(OUTPUT)
+    script.require(stage.OUTPUT)
     try:
         shares = sorted({float(share) for share in SHARES.value})
     except ValueError:
@@ -46,16 +43,15 @@ def main() -> None:
     if not shares or not all(0 <= share <= 1 for share in shares):  # nan is not
         raise UserError(f"--wrong_share={','.join(SHARES.value)}: give numbers from 0 to 1")
 
-    def work(output: Path) -> dict[str, Any]:
-        skip = SkipLog(output / LEFT_OUT)
+    def work(output: Path, skip: SkipLog) -> dict[str, Any]:
         with open_sandbox(Limits(cpu_s=CPU_S), WORKERS.value) as sandbox:
             report = write_with_errors(
                 corpus.read(skip), shares, output, sandbox.run, SEED.value, BATCH.value, skip
             )
-        return {**report, "sandbox": sandbox.backend, **skip.report()}
+        return {**report, "sandbox": sandbox.backend}
 
     settings = {"wrong_share": shares, "seed": SEED.value, "batch": BATCH.value}
-    run_stage("corrupt", Path(OUTPUT.value), inputs | settings, work, force=FORCE.value)
+    stage.run("corrupt", inputs | settings, work)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import run_stage
+from phi1_jax.cli import stage_flags as stage
 from phi1_jax.curation.sources import declared_sources, parse_source
 
 PUBLIC = Path(__file__).resolve().parent.parent / "configs" / "sources" / "public.py"
@@ -37,7 +37,6 @@ COLUMNS = flags.DEFINE_list(
 SOURCES = config_flags.DEFINE_config_file(
     "sources", str(PUBLIC), "File that declares the sources named @NAME."
 )
-OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
 BUDGET_MB = flags.DEFINE_float("budget_mb", None, "MB of the best text to keep; default all.", 0)
 POOL_MB = flags.DEFINE_float("pool_mb", None, "MB of the raw pool to sample; default all.", 0)
 MIN_QUALITY = flags.DEFINE_float("min_quality", 0.0, "Drop scores below this.", 0, 1)
@@ -52,11 +51,10 @@ MEMORY_GB = flags.DEFINE_float("memory_gb", 4, "Memory to ask for, for each task
 PARTITION = flags.DEFINE_string("slurm_partition", "", "Slurm partition.")
 TIME = flags.DEFINE_string("slurm_time", "08:00:00", "Limit of each Slurm job.")
 SLURM_ARGS = flags.DEFINE_list("slurm_args", [], "More for sbatch, e.g. account=lab,qos=low.")
-FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
 def main() -> None:
-    script.require(SOURCE, OUTPUT)
+    script.require(SOURCE, stage.OUTPUT)
     if EXECUTOR.value != "slurm":
         slurm_only = [PARTITION, TIME, SLURM_ARGS, MEMORY_GB]
         script.refuse_unread(slurm_only, "is read with --executor=slurm only")
@@ -70,7 +68,7 @@ def main() -> None:
     }
     settings = {**choice, "tasks": TASKS.value}
 
-    def work(output: Path) -> dict[str, Any]:
+    def work(output: Path, _: Any) -> dict[str, Any]:
         # datatrove takes a while to import; --help need not wait for it.
         from phi1_jax.curation.curate import curate
         from phi1_jax.curation.executors import Execution
@@ -91,15 +89,8 @@ def main() -> None:
         "files": [source.path for source in sources if source.path],
         **settings,
     }
-    run_stage(
-        "curate",
-        Path(OUTPUT.value),
-        inputs,
-        work,
-        force=FORCE.value,
-        keep_partial=True,
-        late=choice,  # what is kept of the scored documents: another budget scores none anew
-    )
+    # Late is what is kept of the scored documents: another budget scores none anew.
+    stage.run("curate", inputs, work, keep_partial=True, late=choice)
 
 
 def _bytes(megabytes: float | None) -> int | None:

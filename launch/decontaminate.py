@@ -26,14 +26,13 @@ from absl import flags
 
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import LEFT_OUT, run_stage
+from phi1_jax.cli import stage_flags as stage
+from phi1_jax.corpus.records import SkipLog
 from phi1_jax.errors import UserError
 
-flags.adopt_module_key_flags(corpus)  # so that --help shows them
 BENCHMARK = flags.DEFINE_multi_string(
     "benchmark", None, "File of problems; or: unconventional. May be repeated."
 )
-OUTPUT = flags.DEFINE_string("output", None, "Folder for the result.")
 NGRAM = flags.DEFINE_integer("ngram", 13, "Words in a run that count as a leak.", 2)
 TAU = flags.DEFINE_list("tau", "1.0", "Match rates of syntax trees that count as a leak.")
 MAX_DISTANCE = flags.DEFINE_float(
@@ -43,12 +42,11 @@ EMBEDDER = flags.DEFINE_string(
     "embedder", None, "Folder of a run, or of Hugging Face, to embed texts with."
 )
 WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", 1)
-FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
 def main() -> None:
     corpora = corpus.inputs()
-    script.require(BENCHMARK, OUTPUT)
+    script.require(BENCHMARK, stage.OUTPUT)
     from phi1_jax.evaluate.benchmarks import read_for_comparison
 
     problems = [problem for name in BENCHMARK.value for problem in read_for_comparison(name)]
@@ -57,7 +55,6 @@ def main() -> None:
     except ValueError as error:
         raise UserError(f"--tau={','.join(TAU.value)}: give numbers, e.g. 0.95,0.9") from error
     # Here, since they take a while to import; --help need not wait for it.
-    from phi1_jax.corpus.records import SkipLog
     from phi1_jax.decontamination.contamination import Rules
     from phi1_jax.decontamination.decontaminate import decontaminate
 
@@ -70,17 +67,15 @@ def main() -> None:
         model = Embedder.from_checkpoint(EMBEDDER.value)
         embed, embedder = model.unit_vectors, model.fingerprint
 
-    def work(output: Path) -> dict[str, Any]:
-        skip = SkipLog(output / LEFT_OUT)
-        report = decontaminate(
+    def work(output: Path, skip: SkipLog) -> dict[str, Any]:
+        return decontaminate(
             corpora["corpus"], problems, output, rules, embed=embed,
             workers=WORKERS.value, columns=corpora["columns"], skip=skip,
         )  # fmt: skip
-        return {**report, **skip.report()}
 
     known = [Path(name) if Path(name).exists() else name for name in BENCHMARK.value]
     inputs = {**corpora, "benchmark": known, "rules": rules, "embedder": embedder}
-    run_stage("decontaminate", Path(OUTPUT.value), inputs, work, force=FORCE.value)
+    stage.run("decontaminate", inputs, work)
 
 
 if __name__ == "__main__":

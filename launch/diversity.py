@@ -11,6 +11,7 @@ The corpora are what `synthesize.py` writes, or any corpus of docs/data.md; docs
 explains the figures.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,42 +20,36 @@ from absl import flags
 
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import LEFT_OUT, run_stage
+from phi1_jax.cli import stage_flags as stage
 from phi1_jax.corpus.documents import name_of
+from phi1_jax.corpus.records import SkipLog
 from phi1_jax.errors import UserError
 from phi1_jax.tokens.load import find_tokenizer
 
-flags.adopt_module_key_flags(corpus)  # so that --help shows them
 AGAINST = flags.DEFINE_multi_string("against", [], "File of problems; repeat for several.")
-OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 TOPICS = flags.DEFINE_string(
-    "topics", None, "The topic tree to cover, JSON (default: the built-in course, or the topics "
-    "of the offline teacher).",
-)  # fmt: skip
+    "topics",
+    None,
+    "The topic tree to cover, JSON (default: the built-in course, or the offline teacher's).",
+)
 WORKERS = flags.DEFINE_integer("workers", 2, "Processes that parse.", 1)
 LONG_PROMPT = flags.DEFINE_integer(
     "long_prompt", 200, "Characters beyond which a prompt is long.", 1
 )
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "Counts --long_prompt in its tokens instead.")
-FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
 def main() -> None:
     named = corpus.paths()
-    script.require(OUTPUT)
+    script.require(stage.OUTPUT)
     paths, problems = name_apart(named, [Path(file) for file in AGAINST.value])
     own = Path(TOPICS.value) if TOPICS.value else None
     tokenizer = find_tokenizer(TOKENIZER.value) if TOKENIZER.value else None
-
-    def work(output: Path) -> dict[str, Any]:
-        return measure_all(paths, problems, own, tokenizer, output)
-
     inputs = {
         **corpus.inputs(), "against": list(problems.values()), "topics": own or "",
         "long_prompt": LONG_PROMPT.value, "tokenizer": tokenizer or "",
     }  # fmt: skip
-    output = Path(OUTPUT.value)
-    run_stage("diversity", output, inputs, work, force=FORCE.value)
+    stage.run("diversity", inputs, partial(measure_all, paths, problems, own, tokenizer))
 
 
 def measure_all(
@@ -63,11 +58,11 @@ def measure_all(
     own: Path | None,
     tokenizer: Path | None,
     output: Path,
+    skip: SkipLog,
 ) -> dict[str, Any]:
     from tqdm import tqdm
 
     from phi1_jax.corpus.documents import read_documents, with_folder
-    from phi1_jax.corpus.records import SkipLog
     from phi1_jax.evaluate.benchmarks import read_benchmark
     from phi1_jax.synthesis.diversity import (
         ConstructCounter,
@@ -94,7 +89,7 @@ def measure_all(
     }
     rows = {name: Constructs.total(each).shares() for name, each in solutions.items()}
     corpora = {}
-    skip, columns = SkipLog(output / LEFT_OUT), script.pairs(corpus.COLUMNS)
+    columns = script.pairs(corpus.COLUMNS)
     for name, path in paths.items():
         tell = with_folder(path, skip)
         first = next(read_documents(path, None, columns, tell))
@@ -114,7 +109,6 @@ def measure_all(
         "in": {name: c["size"]["documents"] for name, c in corpora.items()},
         "corpora": corpora,
         "constructs": rows,
-        **skip.report(),
     }
 
 

@@ -16,28 +16,25 @@ from absl import flags
 
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
+from phi1_jax.cli import stage_flags as stage
+from phi1_jax.corpus.records import SkipLog
 
-flags.adopt_module_key_flags(corpus)  # so that --help shows them
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a run, or of Hugging Face.")
 STEP = flags.DEFINE_integer("step", None, "Which checkpoint; the newest by default.", 0)
-OUTPUT = flags.DEFINE_string("output", None, "Folder for the vectors.")
 MAX_TOKENS = flags.DEFINE_integer(
     "max_tokens", None, "Look at the first so many tokens; default the model's context.", 1
 )
 BATCH_TOKENS = flags.DEFINE_integer("batch_tokens", 1 << 14, "Tokens a device computes at once.", 1)
 PART = flags.DEFINE_integer("documents_per_part", 4096, "Documents in each file of vectors.", 1)
 SHARD = flags.DEFINE_string("shard", "0/1", "i/n: this process embeds each n-th part from part i.")
-FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
 def main() -> None:
     inputs = corpus.inputs()
-    script.require(CHECKPOINT, OUTPUT)
+    script.require(CHECKPOINT, stage.OUTPUT)
     shard = script.parse_shard(SHARD.value)
     script.start_jax()
-    from phi1_jax.cli.stage import LEFT_OUT, run_stage
     from phi1_jax.corpus.documents import list_files
-    from phi1_jax.corpus.records import SkipLog
     from phi1_jax.quality.embedder import Embedder, embed_corpus
 
     for path in corpus.paths():  # before the model is loaded
@@ -49,19 +46,17 @@ def main() -> None:
         batch_tokens=BATCH_TOKENS.value,
     )
 
-    def work(output: Path) -> dict[str, Any]:
-        skip = SkipLog(output / LEFT_OUT)
-        report = embed_corpus(
+    def work(output: Path, skip: SkipLog) -> dict[str, Any]:
+        return embed_corpus(
             corpus.read(skip), embedder, output, documents_per_part=PART.value, shard=shard
         )
-        return {**report, **skip.report()}
 
     inputs |= {
         "embedder": embedder.fingerprint,
         "documents_per_part": PART.value,
         "shard": SHARD.value,
     }
-    run_stage("embed", Path(OUTPUT.value), inputs, work, force=FORCE.value, keep_partial=True)
+    stage.run("embed", inputs, work, keep_partial=True)
 
 
 if __name__ == "__main__":

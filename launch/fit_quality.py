@@ -14,11 +14,10 @@ import _environment
 from absl import flags
 
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import run_stage
+from phi1_jax.cli import stage_flags as stage
 
 ANNOTATED = flags.DEFINE_multi_string("annotated", [], "Result of launch/annotate.py.")
 EMBEDDINGS = flags.DEFINE_multi_string("embeddings", [], "Folders of launch/embed.py.")
-OUTPUT = flags.DEFINE_string("output", None, "Folder for the forest.")
 POSITIVE_FROM = flags.DEFINE_float(
     "positive_from", 0.6, "Educational value from which a document is good.", 0, 1
 )
@@ -27,11 +26,10 @@ POSITIVE_SHARE = flags.DEFINE_float(
 )
 TREES = flags.DEFINE_integer("trees", 300, "Trees of the forest.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the forest.", 0)
-FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 
 
 def main() -> None:
-    script.require(ANNOTATED, EMBEDDINGS, OUTPUT)
+    script.require(ANNOTATED, EMBEDDINGS, stage.OUTPUT)
     if POSITIVE_SHARE.value is not None:
         script.refuse_unread(
             [POSITIVE_FROM], "is not read beside --positive_share; give one of them"
@@ -45,14 +43,13 @@ def main() -> None:
         "seed": SEED.value,
     }
 
-    def work(output: Path) -> dict[str, Any]:
+    def work(output: Path, _: Any) -> dict[str, Any]:
         # scikit-learn takes a while to import; --help need not wait for it.
         from phi1_jax.quality.report import fit_and_report
 
         return fit_and_report(annotated, embeddings, output, **settings)
 
-    inputs = {"annotated": annotated, "embeddings": embeddings, **settings}
-    run_stage("fit_quality", Path(OUTPUT.value), inputs, work, force=FORCE.value)
+    stage.run("fit_quality", {"annotated": annotated, "embeddings": embeddings, **settings}, work)
 
 
 if __name__ == "__main__":

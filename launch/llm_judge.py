@@ -25,7 +25,6 @@ from phi1_jax.cli import api_flags as api
 from phi1_jax.cli import script
 from phi1_jax.files import write_json
 
-flags.adopt_module_key_flags(api)  # so that --help shows them
 RESULTS = flags.DEFINE_string("results", None, "results.jsonl of launch/evaluate.py.")
 BENCHMARK = flags.DEFINE_string(
     "benchmark", "unconventional", "What was solved: unconventional, or a path to problems."

@@ -23,7 +23,7 @@ from ml_collections import config_flags
 
 from phi1_jax.cli import api_flags as language_model
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import LEFT_OUT, run_stage
+from phi1_jax.cli import stage_flags as stage
 from phi1_jax.corpus.records import SkipLog
 from phi1_jax.curation.sources import check_source, declared_sources, parse_source, read_sources
 from phi1_jax.errors import UserError
@@ -40,8 +40,6 @@ PUBLIC = Path(__file__).resolve().parent.parent / "configs" / "sources" / "publi
 OFFLINE_BATCH = 16
 
 T = TypeVar("T")
-flags.adopt_module_key_flags(language_model)  # so that --help shows them
-OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 TEACHER = flags.DEFINE_enum("teacher", "offline", ["offline", "api", "public"], "Who writes.")
 SOURCE = flags.DEFINE_multi_string(
     "source", [], "public: exercises with tests, as launch/curate.py reads sources; repeatable."
@@ -59,7 +57,6 @@ REQUIRE = flags.DEFINE_enum(
 )
 SEED = flags.DEFINE_integer("seed", 0, "Another seed asks for other exercises.")
 WORKERS = flags.DEFINE_integer("workers", 2, "Sandboxes that run at once.", 1)
-FORCE = flags.DEFINE_bool("force", False, "Start over, also where a result of other flags lies.")
 TOPICS = flags.DEFINE_string(
     "topics", None, "api: a topic tree of your own, JSON as phi1_jax/synthesis/course.json."
 )
@@ -68,21 +65,21 @@ N_BENCHMARK = flags.DEFINE_integer("n_benchmark", 200, "offline: held-out proble
 
 
 def main() -> None:
-    script.require(OUTPUT)
+    script.require(stage.OUTPUT)
     if TEACHER.value != "public":
         script.refuse_unread([SOURCE, COLUMNS, SOURCES], "is read with --teacher=public only")
     if TEACHER.value == "offline":
-        run_offline(Path(OUTPUT.value))
+        run_offline()
     elif TEACHER.value == "public":
-        run_public(Path(OUTPUT.value))
+        run_public()
     else:
-        run_api(Path(OUTPUT.value))
+        run_api()
 
 
-def run_offline(output: Path) -> None:
+def run_offline() -> None:
     script.refuse_unread([language_model, TOPICS, TEMPERATURE], "is read with --teacher=api only")
 
-    def work(folder: Path) -> dict[str, Any]:
+    def work(folder: Path, _: SkipLog) -> dict[str, Any]:
         problems = build_benchmark(N_BENCHMARK.value, SEED.value)
         held_out = {problem.composition for problem in problems}
         plan = offline_teacher.plan_exercises(N_EXERCISES.value, SEED.value)
@@ -98,16 +95,16 @@ def run_offline(output: Path) -> None:
                 require=REQUIRE.value,
             ) | {"sandbox": sandbox.backend}
 
-    run(output, {"n_benchmark": N_BENCHMARK.value}, work)
+    run({"n_benchmark": N_BENCHMARK.value}, work)
 
 
-def run_api(output: Path) -> None:
+def run_api() -> None:
     script.refuse_unread([N_BENCHMARK], "is read with --teacher=offline only")
     tree = topics.read_topics(Path(TOPICS.value or topics.COURSE))
     textbooks = list(topics.plan_textbooks(tree, N_TEXTBOOKS.value, SEED.value))
     exercises = list(topics.plan_exercises(tree, N_EXERCISES.value, SEED.value))
 
-    def work(folder: Path) -> dict[str, Any]:
+    def work(folder: Path, _: SkipLog) -> dict[str, Any]:
         with open_sandbox(workers=WORKERS.value) as sandbox, ExitStack() as bars:
             return synthesize(
                 folder,
@@ -119,16 +116,16 @@ def run_api(output: Path) -> None:
                 require=REQUIRE.value,
             ) | {"sandbox": sandbox.backend, **model.report()}
 
-    with language_model.open_language_model(output) as model:
+    with language_model.open_language_model(Path(stage.OUTPUT.value)) as model:
         teacher = APITeacher(model, TEMPERATURE.value)
         for name, plan in (("textbook sections", textbooks), ("exercises", exercises)):
             print(f"{name}: {model.estimate(map(teacher.completion, plan))}", flush=True)
         if not language_model.DRY_RUN.value:
             asked = {**model.settings.identity, "temperature": teacher.temperature, "topics": tree}
-            run(output, asked, work)
+            run(asked, work)
 
 
-def run_public(output: Path) -> None:
+def run_public() -> None:
     others = [language_model, TOPICS, TEMPERATURE, N_BENCHMARK, N_TEXTBOOKS, REQUIRE, SEED]
     script.refuse_unread(others, "is not read with --teacher=public")
     if not SOURCE.value:
@@ -139,21 +136,20 @@ def run_public(output: Path) -> None:
     for source in sources:
         check_source(source)
 
-    def work(folder: Path) -> dict[str, Any]:
-        skip = SkipLog(folder / LEFT_OUT)
+    def work(folder: Path, skip: SkipLog) -> dict[str, Any]:
         rows = read_sources(sources, skip)
         with open_sandbox(workers=WORKERS.value) as sandbox, ExitStack() as bars:
             shown = with_bar(bars, islice(rows, N_EXERCISES.value), "exercises", N_EXERCISES.value)
             counts = keep_passing(shown, sandbox.run, folder)
             if next(rows, None):
                 print(f"--n_exercises={N_EXERCISES.value}: there are more, which were not read")
-            return counts | {"sandbox": sandbox.backend, **skip.report()}
+            return counts | {"sandbox": sandbox.backend}
 
     files = [source.path for source in sources if source.path]
-    run(output, {"source": [repr(source) for source in sources], "files": files}, work)
+    run({"source": [repr(source) for source in sources], "files": files}, work)
 
 
-def run(output: Path, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> None:
+def run(inputs: dict[str, Any], work: Callable[[Path, SkipLog], dict[str, Any]]) -> None:
     shared = {
         "teacher": TEACHER.value,
         "n_exercises": N_EXERCISES.value,
@@ -161,7 +157,7 @@ def run(output: Path, inputs: dict[str, Any], work: Callable[[Path], dict[str, A
         "seed": SEED.value,
         "require": REQUIRE.value,
     }
-    run_stage("synthesize", output, shared | inputs, work, force=FORCE.value)
+    stage.run("synthesize", shared | inputs, work)
 
 
 def with_bar(bars: ExitStack, requests: Iterable[T], name: str, total: int) -> Iterator[T]:

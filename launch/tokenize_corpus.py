@@ -14,6 +14,7 @@ interrupted run goes on with the first part (--part_mb) that is missing, to the 
 """
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from absl import flags
 
 from phi1_jax.cli import corpus_flags as corpus
 from phi1_jax.cli import script
-from phi1_jax.cli.stage import LEFT_OUT, check_output, run_stage
+from phi1_jax.cli import stage_flags as stage
+from phi1_jax.cli.stage import check_output
 from phi1_jax.corpus.records import SkipLog
 from phi1_jax.errors import UserError
 from phi1_jax.tokens.encode import PART_CHARS
@@ -30,8 +32,6 @@ from phi1_jax.tokens.load import find_tokenizer, load_tokenizer
 from phi1_jax.tokens.sentencepiece_bpe import sample_texts, train_tokenizer
 from phi1_jax.tokens.shards import open_shards, write_shards
 
-flags.adopt_module_key_flags(corpus)  # so that --help shows them
-OUTPUT = flags.DEFINE_string("output", None, "Folder for the token shards.")
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "A trained tokenizer, or a model that has it.")
 TRAIN = flags.DEFINE_string("train_tokenizer", None, "Folder for a tokenizer to train here.")
 VOCAB_SIZE = flags.DEFINE_integer("vocab_size", 2048, "Pieces of the tokenizer to train.", 300)
@@ -40,33 +40,27 @@ MAX_TOKENS = flags.DEFINE_integer("max_tokens", None, "Stop after about this man
 SHARD_TOKENS = flags.DEFINE_integer("shard_tokens", 1 << 26, "Tokens in each shard.", 1)
 PART_MB = flags.DEFINE_float("part_mb", PART_CHARS / 1e6, "MB of text encoded at once.", 0.001)
 WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Processes that encode.", 1)
-FORCE = flags.DEFINE_bool("force", False, "Redo what is finished, with another tokenizer too.")
 
 
 def main() -> None:
     corpora = corpus.inputs()
     if bool(TRAIN.value) == bool(TOKENIZER.value):
         raise UserError("give one of --train_tokenizer=DIR and --tokenizer=DIR")
-    if TOKENIZER.value and not OUTPUT.value:
+    if TOKENIZER.value and not stage.OUTPUT.value:
         raise UserError("--output is missing: name a folder for the shards")
     if not TRAIN.value:
         script.refuse_unread([VOCAB_SIZE, SAMPLE_MB], "is read with --train_tokenizer only")
-    if not OUTPUT.value:
+    if not stage.OUTPUT.value:
         of_shards = [MAX_TOKENS, SHARD_TOKENS, PART_MB, WORKERS]
         script.refuse_unread(of_shards, "is read with --output only, the folder for the shards")
     folder = Path(TRAIN.value) if TRAIN.value else find_tokenizer(TOKENIZER.value)
-    output = Path(OUTPUT.value) if OUTPUT.value else None
+    output = Path(stage.OUTPUT.value) if stage.OUTPUT.value else None
     if output:  # before a tokenizer is trained
         check_output("tokenize", output, [*corpora["corpus"], folder])
     if TRAIN.value:
         inputs = {**corpora, "vocab_size": VOCAB_SIZE.value, "sample_mb": SAMPLE_MB.value}
-        run_stage(
-            "tokenizer",
-            folder,
-            inputs,
-            lambda to: train(to, output),
-            force=FORCE.value,
-            flag="train_tokenizer",
+        stage.run(
+            "tokenizer", inputs, partial(train, output), output=folder, flag="train_tokenizer"
         )
     if output:
         tokenizer = load_tokenizer(folder)
@@ -79,8 +73,7 @@ def main() -> None:
             "part_chars": round(PART_MB.value * 1e6),
         }
 
-        def work(to: Path) -> dict[str, Any]:
-            skip = SkipLog(to / LEFT_OUT)
+        def work(to: Path, skip: SkipLog) -> dict[str, Any]:
             manifest = write_shards(
                 corpus.read(skip),
                 tokenizer,
@@ -96,14 +89,12 @@ def main() -> None:
                 "in": {"documents": manifest["n_documents"], "bytes": read},
                 "out": {"tokens": manifest["n_tokens"], "shards": len(manifest["shards"])},
                 "sources": manifest["sources"],
-                **skip.report(),
             }
 
-        run_stage("tokenize", output, inputs, work, force=FORCE.value, keep_partial=True)
+        stage.run("tokenize", inputs, work, keep_partial=True)
 
 
-def train(folder: Path, shards: Path | None) -> dict[str, Any]:
-    skip = SkipLog(folder / LEFT_OUT)
+def train(shards: Path | None, folder: Path, skip: SkipLog) -> dict[str, Any]:
     texts = sample_texts(corpus.read(skip), round(SAMPLE_MB.value * 1e6))
     tokenizer = train_tokenizer(texts, VOCAB_SIZE.value)
     if shards:  # now, while the tokenizer that made them is still in its place
@@ -115,7 +106,6 @@ def train(folder: Path, shards: Path | None) -> dict[str, Any]:
         "in": {"documents": len(texts), "bytes": size},
         "out": {"pieces": tokenizer.vocab_size, "bytes_per_token": round(size / tokens, 3)},
         "tokenizer": tokenizer.fingerprint,
-        **skip.report(),
     }
 
 
@@ -125,7 +115,7 @@ def refuse_another_tokenizer(output: Path, tokenizer: str) -> None:
         found = open_shards(output).fingerprint
     except UserError:
         return  # no finished shards
-    if found != tokenizer and not FORCE.value:
+    if found != tokenizer and not stage.FORCE.value:
         raise UserError(
             f"--output={output}: holds shards of tokenizer {found[:12]}, not of this one "
             f"({tokenizer[:12]}); name another folder, or --force to replace them"
