@@ -15,6 +15,7 @@ beside them.
 """
 
 import dataclasses
+import importlib
 import json
 import os
 import subprocess
@@ -167,53 +168,24 @@ def measure(subject: str, config: RunConfig, options: "Options") -> "Iterator[Ro
         from benchmarks import starts
 
         return starts.measure(subject, given("output", "starts"), STARTS.value)
-    if subject == "decode":
-        from benchmarks import decode
-
-        return decode.measure(config, options, BATCH.value, PROMPT_TOKENS.value, NEW_TOKENS.value)
-    if subject == "serve":
-        from benchmarks import serve
-
-        return serve.measure(config, options, CLIENTS.value, PROMPT_TOKENS.value, NEW_TOKENS.value)
-    if subject == "smoke":
-        from benchmarks import smoke
-
-        return smoke.measure(config)
-    if subject == "humaneval":
-        from benchmarks import humaneval
-
-        return humaneval.measure(
+    lengths = PROMPT_TOKENS.value, NEW_TOKENS.value
+    arguments = {
+        "decode": (config, options, BATCH.value, *lengths),
+        "serve": (config, options, CLIENTS.value, *lengths),
+        "humaneval": (
             config,
             options,
-            Path(PROBLEMS.value),
+            Path(PROBLEMS.value or ""),
             Path(CHECKPOINT.value) if CHECKPOINT.value else None,
             NEW_TOKENS.value,
             N_SAMPLES.value,
             N_SAMPLED.value,
-        )
-    if subject == "check":
-        from benchmarks import check as losses
-
-        return losses.measure(config)
-    if subject == "compile":
-        from benchmarks import compile as first
-
-        return first.measure(given("output", "baseline", "compile_cache"), options)
-    if subject == "convert":
-        from benchmarks import convert
-
-        return convert.measure(config)
-    if subject == "checkpoint":
-        from benchmarks import checkpoint
-
-        return checkpoint.measure(config, options)
-    if subject == "input":
-        from benchmarks import input as pipeline
-
-        return pipeline.measure(config, options)
-    from benchmarks import train
-
-    return train.measure(config, options)
+        ),
+        "compile": (given("output", "baseline", "compile_cache"), options),
+        **dict.fromkeys(("smoke", "check", "convert"), (config,)),
+    }
+    module = importlib.import_module(f"benchmarks.{subject}")
+    return module.measure(*arguments.get(subject, (config, options)))
 
 
 def run_all() -> None:
