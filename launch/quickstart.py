@@ -25,6 +25,7 @@ import _environment
 from absl import flags
 
 from phi1_jax.cli import script
+from phi1_jax.cli.dataclass_flags import DataclassFlags
 from phi1_jax.cli.pipeline import Pipeline
 from phi1_jax.cli.recipe import Recipe
 from phi1_jax.curation.sources import local_paths
@@ -39,21 +40,9 @@ OUTPUT = flags.DEFINE_string("output", "runs/quickstart", "Folder for all that i
 SOURCE = flags.DEFINE_multi_string(
     "source", ["stdlib", "prose"], "Raw code and prose; see launch/curate.py --help."
 )
-PRETRAIN_STEPS = flags.DEFINE_integer(
-    "pretrain_steps", Recipe.pretrain_steps, "Steps on raw code, and CodeTextbook.", 1
-)
-FINETUNE_STEPS = flags.DEFINE_integer(
-    "finetune_steps",
-    Recipe.finetune_steps,
-    "Steps on CodeExercises, and of its control on CodeTextbook.",
-    1,
-)
-N_EXERCISES = flags.DEFINE_integer(
-    "n_exercises", Recipe.n_exercises, "Exercises to synthesize.", 100
-)
+RECIPE = DataclassFlags(Recipe, ["n_exercises", "n_problems", "pretrain_steps", "finetune_steps"])
 HUMANEVAL = flags.DEFINE_string("humaneval", None, "HumanEval.jsonl.gz (default: looked for).")
 MBPP = flags.DEFINE_string("mbpp", None, "mbpp.jsonl (default: looked for).")
-N_PROBLEMS = flags.DEFINE_integer("n_problems", Recipe.n_problems, "Held-out problems.", 10)
 WORKERS = flags.DEFINE_integer(
     "workers", None, "Stages at a time; default 2, which keep two cores busy, and 1 on a GPU.", 1
 )
@@ -71,16 +60,12 @@ def main() -> None:
     local = local_paths(SOURCE.value)  # refuses a wrong one now, before anything is fetched
     given = {"humaneval": HUMANEVAL.value, "mbpp": MBPP.value}
     public, missing = find_all(given, root / "public")
-    recipe = Recipe(
+    recipe = RECIPE.build(
         config=CONFIG,
         overrides={"optimizer.name": OPTIMIZER.value},
         public=public,
         source=SOURCE.value,
         local=local,
-        n_exercises=N_EXERCISES.value,
-        n_problems=N_PROBLEMS.value,
-        pretrain_steps=PRETRAIN_STEPS.value,
-        finetune_steps=FINETUNE_STEPS.value,
     )
     pipeline = Pipeline(root, LAUNCH)
     models, runs, own = add_stages(recipe, pipeline)

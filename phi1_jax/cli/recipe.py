@@ -56,9 +56,9 @@ class Recipe:
     source: Sequence[str] = ("stdlib", "prose")
     local: Sequence[Path] = ()
     pool_mb: float = 8
-    n_exercises: int = bounded(8_000, ge=1)  # to ask for; finetuning reads each about once
+    n_exercises: int = bounded(8_000, ge=100)  # to ask for; finetuning reads each about once
     n_textbook_sections: int = 400  # a sixth of the filtered code, as in section 2 of the paper
-    n_problems: int = bounded(200, ge=1)
+    n_problems: int = bounded(200, ge=10)
     tau: float = 0.9  # syntax trees this near to a public problem's go
     vocab_size: int = 2048
     pretrain_steps: int = bounded(400, ge=1)
