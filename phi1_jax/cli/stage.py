@@ -69,77 +69,64 @@ def run_stage(
     """
     check_output(name, output, inputs, flag)
     identity = _fingerprint(name, inputs)
-    last = read_json_if_whole(output / REPORT)
-    if not force and last.get("fingerprint") == identity:
-        return _reuse(name, last)
+
+    def finished() -> dict[str, Any] | None:
+        last = read_json_if_whole(output / REPORT)
+        if force or last.get("fingerprint") != identity:
+            return None
+        print(f"[{name}] unchanged, reused ({last['seconds']:.1f} s when it ran)", flush=True)
+        return last
+
+    if report := finished():
+        return report
+    folder = output / UNFINISHED
     with lock_folder(output, _LOCK, flag):
         if not (output / MARKER).exists():
             write_json(output / MARKER, {"stage": name})
-        return _run(name, output, inputs, identity, work, force, keep_partial, late, flag)
-
-
-def _reuse(name: str, last: dict[str, Any]) -> dict[str, Any]:
-    print(f"[{name}] unchanged, reused ({last['seconds']:.1f} s when it ran)", flush=True)
-    return last
-
-
-def _run(
-    name: str,
-    output: Path,
-    inputs: Mapping[str, Any],
-    identity: str,
-    work: Callable[[Path], dict[str, Any]],
-    force: bool,
-    keep_partial: bool,
-    late: Collection[str],
-    flag: str,
-) -> dict[str, Any]:
-    folder = output / UNFINISHED
-    if (folder / REPORT).exists():
-        _replace_last(output)  # it was killed as it did so
-    last = read_json_if_whole(output / REPORT)
-    if not force and last.get("fingerprint") == identity:
-        return _reuse(name, last)
-    # The same command on files that have changed replaces its result; another command does not.
-    settings = json.loads(json.dumps(inputs, default=str))
-    if not force and last and (differ := _differing(last.get("inputs"), settings)):
-        raise UserError(
-            f"--{flag}={output} holds the result of other settings ({differ}); name another"
-            " folder, or replace it with --force"
-        )
-    if last:
-        print(f"[{name}] replaces the result in {output} when it is done", flush=True)
-    begun = read_json_if_whole(folder / MARKER)
-    early = {key: value for key, value in inputs.items() if key not in late}
-    begun_as = _fingerprint(name, early) if late else identity
-    if not keep_partial or begun.get("fingerprint") != begun_as:
-        # A run that ended at a wrong column, say, has left nothing to lose.
-        has_work = any(p.is_file() and p.name not in _NO_WORK for p in folder.rglob("*"))
-        if keep_partial and has_work and "inputs" in begun:
-            differ = _differing(begun["inputs"], settings, late)
-            if differ and not force:
+        if (folder / REPORT).exists():
+            _replace_last(output)  # it was killed as it did so
+        if report := finished():
+            return report
+        settings = json.loads(json.dumps(inputs, default=str))
+        if last := read_json_if_whole(output / REPORT):
+            # The same command on files that have changed replaces its result; another does not.
+            if (differ := _differing(last.get("inputs"), settings)) and not force:
                 raise UserError(
-                    f"--{flag}={output} holds the unfinished work of other settings ({differ});"
-                    " give these to go on with it, name another folder, or drop it with --force"
+                    f"--{flag}={output} holds the result of other settings ({differ}); name"
+                    " another folder, or replace it with --force"
                 )
-            print(f"[{name}] drops the unfinished work in {folder}: its inputs changed", flush=True)
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(exist_ok=True)
-    write_json(folder / MARKER, {"stage": name, "fingerprint": begun_as, "inputs": settings})
-    start = time.perf_counter()
-    result = work(folder)
-    report = {
-        "stage": name,
-        "fingerprint": identity,
-        "inputs": settings,
-        "seconds": round(time.perf_counter() - start, 2),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,  # from KiB
-        **result,
-    }
-    files = sorted(path.name for path in folder.iterdir() if path.name != MARKER)
-    write_json(folder / MARKER, {"stage": name, "files": files})
-    write_json(folder / REPORT, report)
-    _replace_last(output)
+            print(f"[{name}] replaces the result in {output} when it is done", flush=True)
+        begun = read_json_if_whole(folder / MARKER)
+        early = {key: value for key, value in inputs.items() if key not in late}
+        begun_as = _fingerprint(name, early) if late else identity
+        if not keep_partial or begun.get("fingerprint") != begun_as:
+            # A run that ended at a wrong column, say, has left nothing to lose.
+            has_work = any(p.is_file() and p.name not in _NO_WORK for p in folder.rglob("*"))
+            if keep_partial and has_work and "inputs" in begun:
+                differ = _differing(begun["inputs"], settings, late)
+                if differ and not force:
+                    raise UserError(
+                        f"--{flag}={output} holds the unfinished work of other settings ({differ});"
+                        " give these to go on with it, name another folder, or drop it with --force"
+                    )
+                print(f"[{name}] drops the unfinished work in {folder} of other inputs", flush=True)
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
+        write_json(folder / MARKER, {"stage": name, "fingerprint": begun_as, "inputs": settings})
+        start = time.perf_counter()
+        result = work(folder)
+        report = {
+            "stage": name,
+            "fingerprint": identity,
+            "inputs": settings,
+            "seconds": round(time.perf_counter() - start, 2),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,  # of KiB
+            **result,
+        }
+        files = sorted(path.name for path in folder.iterdir() if path.name != MARKER)
+        write_json(folder / MARKER, {"stage": name, "files": files})
+        write_json(folder / REPORT, report)
+        _replace_last(output)
     print(summary_line(report), flush=True)
     return report
 
