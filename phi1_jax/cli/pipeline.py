@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -68,6 +68,7 @@ class Pipeline:
         """
         self.root, self.scripts, self.shared = root, scripts, shared
         self.stages: dict[str, Stage] = {}
+        self._wall = root / "stages" / "wall.json"
         self._waiting: set[str] = set()
 
     def add(
@@ -123,10 +124,6 @@ class Pipeline:
         """Of each stage that was started, in all its starts."""
         records = {name: self.record(stage) for name, stage in self.stages.items()}
         return {name: record["seconds"] for name, record in records.items() if record}
-
-    @property
-    def _wall(self) -> Path:
-        return self.root / "stages" / "wall.json"
 
     @property
     def wall_seconds(self) -> float:
@@ -198,7 +195,8 @@ class Pipeline:
                             received.append(signal.SIGTERM)  # a signal ended the stage, no fault
                         else:
                             failed.append(self._explain(one))
-                            todo = self._without(one.stage, todo) if keep_going else []
+                            free = [s for s in todo if one.stage not in self.closure([s.name])]
+                            todo = free if keep_going else []
                 if time.perf_counter() - told > _PROGRESS_S:
                     told = time.perf_counter()
                     for one in running:
@@ -234,28 +232,25 @@ class Pipeline:
         record = self.record(stage)
         if not record:
             shutil.rmtree(stage.folder, ignore_errors=True)
-        self._write(stage, False, record.get("seconds", 0.0))
+        spent = record.get("seconds", 0.0)
+        self._write(stage, False, spent)
         log = self._file(stage, "log") if quiet else None
-        if log:
-            print(f"{stage.name}: started, output in {log}", flush=True)
-        else:
-            print(f"\n== {stage.name}\n{shlex.join(stage.command)}", flush=True)
-        output = log.open("a") if log else None
-        if output:
-            print(shlex.join(stage.command), file=output, flush=True)
-        # In a group of its own: Ctrl-C would reach it twice, and a second signal stops a save. It
-        # holds the lock too: if this process is killed, the next waits until the command has ended.
-        process = subprocess.Popen(
-            stage.command, stdout=output, stderr=output, process_group=0, pass_fds=[lock.fileno()]
-        )
-        if output:
-            output.close()
-        began = time.perf_counter()
-        return _Running(stage, process, began, record.get("seconds", 0.0), lock, log)
+        with log.open("a") if log else nullcontext() as output:
+            if log:
+                print(f"{stage.name}: started, output in {log}", flush=True)
+            heading = "" if log else f"\n== {stage.name}\n"
+            print(heading + shlex.join(stage.command), file=output, flush=True)
+            # In a group of its own: Ctrl-C would reach it twice, and a second signal stops a save.
+            # It holds the lock too: if this process is killed, the next waits until it has ended.
+            process = subprocess.Popen(
+                stage.command, stdout=output, stderr=output, process_group=0,
+                pass_fds=[lock.fileno()],
+            )  # fmt: skip
+        return _Running(stage, process, time.perf_counter() - spent, lock, log)
 
     def _end(self, one: "_Running") -> bool:
         """Records how a command ended; whether its stage is finished."""
-        seconds = round(one.spent + time.perf_counter() - one.began, 2)
+        seconds = round(time.perf_counter() - one.began, 2)
         # Training that a signal ended saved, and exited with 0.
         result = one.stage.folder / "result.json"
         finished = one.process.returncode == 0 and (
@@ -274,10 +269,6 @@ class Pipeline:
         status = one.process.returncode
         return f"stage {one.stage.name} did not finish (status {status}); {where}"
 
-    def _without(self, failed: Stage, todo: list[Stage]) -> list[Stage]:
-        """The stages that do not stand on the failed one."""
-        return [s for s in todo if failed not in self.closure([s.name])]
-
     def _write(self, stage: Stage, finished: bool, seconds: float) -> None:
         record = {
             "identity": stage.identity,
@@ -294,12 +285,11 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class _Running:
-    """A stage's command at work; `spent`: seconds of earlier starts."""
+    """A stage's command at work; `began`: when it would have, without a break between starts."""
 
     stage: Stage
     process: subprocess.Popen
     began: float
-    spent: float
     lock: IO[str]
     log: Path | None
 
