@@ -50,7 +50,8 @@ class DataclassFlags(Generic[T]):
         optional: bool = False,
         flag_values: flags.FlagValues = flags.FLAGS,
     ) -> None:
-        self._kind, self._hints, self._values = kind, typing.get_type_hints(kind), flag_values
+        self._kind, self._values = kind, flag_values
+        self._hints = {k: _without_none(v) for k, v in typing.get_type_hints(kind).items()}
         words = field_docs(kind) | dict(help or {})
         self.holders: dict[str, flags.FlagHolder] = {}
         for field in dataclasses.fields(kind):  # type: ignore[arg-type]
@@ -112,24 +113,16 @@ def field_docs(kind: type) -> dict[str, str]:
 def _define(
     name: str, hint: Any, default: Any, help: str, values: flags.FlagValues
 ) -> flags.FlagHolder:
-    args = [arg for arg in typing.get_args(hint) if arg is not types.NoneType]
     if typing.get_origin(hint) is Literal:
-        return flags.DEFINE_enum(name, default, args, help, values)
+        return flags.DEFINE_enum(name, default, typing.get_args(hint), help, values)
     if typing.get_origin(hint) is tuple:
         text = None if default is None else [",".join(map(str, default))]
         return flags.DEFINE_multi_string(name, text, help, values)
-    if args:  # of `X | None`
-        return _define(name, args[0], default, help, values)
     return _DEFINE[hint](name, default, help, flag_values=values)
-
-
-def _is_optional(hint: Any) -> bool:
-    return types.NoneType in typing.get_args(hint)
 
 
 def _items(holder: flags.FlagHolder, hint: Any) -> Any:
     """The flag's value; of a tuple, its items as numbers where they are numbers."""
-    hint = typing.get_args(hint)[0] if _is_optional(hint) else hint
     if typing.get_origin(hint) is not tuple:
         return holder.value
     kind, text = typing.get_args(hint)[0], ",".join(holder.value)
@@ -137,3 +130,9 @@ def _items(holder: flags.FlagHolder, hint: Any) -> Any:
         return tuple(kind(item) for item in text.split(",") if item)
     except ValueError as error:
         raise UserError(f"--{holder.name}={text}: give {kind.__name__}s, as in 1,2") from error
+
+
+def _without_none(hint: Any) -> Any:
+    """X of `X | None`."""
+    inner = typing.get_args(hint)
+    return inner[0] if types.NoneType in inner else hint
