@@ -18,7 +18,8 @@ from benchmarks.timing import Timing, launch
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
 from phi1_jax.interop.huggingface import write_folder
-from phi1_jax.run.checkpoint import TOKENIZER, write_model
+from phi1_jax.run.checkpoint import write_model
+from phi1_jax.run.folder import TOKENIZER
 from phi1_jax.tokens.huggingface import write_tokenizer
 from phi1_jax.tokens.load import load_byte_pair
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer

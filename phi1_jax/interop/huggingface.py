@@ -171,7 +171,7 @@ def import_run(folder: Path, run_dir: Path, tokenizer_dir: Path | None = None) -
     tokenizer = read_tokenizer(tokenizer_dir or folder, folder)
     check_vocabulary(tokenizer, config.vocab_size)
     config, params = read_folder(folder)
-    tokenizer.save(run_dir / checkpoint.TOKENIZER)
+    tokenizer.save(run_dir / run_folder.TOKENIZER)
     checkpoint.write_model(run_dir, config, params, None, stored_dtype(folder))
     return count_params(config)
 

@@ -24,16 +24,6 @@ from phi1_jax.files import copy_folder, write_json
 from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run import distributed, read_back
 from phi1_jax.run import folder as run_folder
-from phi1_jax.run.folder import (
-    CHECKPOINTS,
-    CONFIG,
-    QUARANTINE,
-    TOKENIZER,
-    commit,
-    committed_steps,
-    damage,
-    step_folder,
-)
 
 T = TypeVar("T")
 # Orbax says at every save that there is nothing to merge where it does not use OCDBT.
@@ -53,7 +43,7 @@ class Checkpointer:
         self._first = jax.process_index() == 0
         self._decide(lambda: run_folder.refuse_unusable(self.run_dir))
         if self._first:
-            (self.run_dir / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+            (self.run_dir / run_folder.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
             run_folder.clean(self.run_dir)
         # Without OCDBT: Orbax merges its files through a glob of the path as it is, and a run in
         # `lr[1e-3]/` could not be restored.
@@ -112,14 +102,13 @@ class Checkpointer:
         if step == self._held:
             return
         if self._first and self._failure is not None:
-            run_folder.clean(
-                self.run_dir
-            )  # what Orbax still wrote while the failed save was removed
+            # Of what Orbax still wrote while the failed save was removed.
+            run_folder.clean(self.run_dir)
         try:
             self._refuse_full_disk((params, optimizer))
             contents = read_back.describe(params, optimizer=optimizer)
             self._orbax.save(
-                step_folder(self.run_dir, step),
+                run_folder.step_folder(self.run_dir, step),
                 args=ocp.args.Composite(
                     params=ocp.args.StandardSave(params),
                     optimizer=ocp.args.StandardSave(optimizer),
@@ -180,7 +169,7 @@ class Checkpointer:
             return None
         self._held = step
         restored = self._orbax.restore(
-            step_folder(self.run_dir, step),
+            run_folder.step_folder(self.run_dir, step),
             args=ocp.args.Composite(
                 params=ocp.args.StandardRestore(params),
                 optimizer=ocp.args.StandardRestore(optimizer),
@@ -206,10 +195,10 @@ class Checkpointer:
         """In the background: waits for Orbax, reads back, commits, and only then deletes."""
         self._orbax.wait_until_finished()
         if self._first:
-            folder = step_folder(self.run_dir, step)
+            folder = run_folder.step_folder(self.run_dir, step)
             if problem := read_back.not_restorable(folder, contents):
                 raise OSError(f"it cannot be read back: {problem}")
-            commit(self.run_dir, step, contents)
+            run_folder.commit(self.run_dir, step, contents)
             try:
                 run_folder.prune(self.run_dir, self._config)
             except OSError as error:
@@ -219,7 +208,7 @@ class Checkpointer:
         if self._first:
             run_folder.abandon(self.run_dir, step)
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        kept = committed_steps(self.run_dir)
+        kept = run_folder.committed_steps(self.run_dir)
         intact = f"step {kept[-1]} is intact" if kept else "there is no other"
         self._failures += 1
         self._failure = UserError(f"checkpoint {step} was not saved: {reason}; {intact}")
@@ -236,17 +225,17 @@ class Checkpointer:
         needed = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) + (1 << 20)
 
         def look() -> None:  # the others, whose disks may not be the same, take its word
-            folder = self.run_dir / CHECKPOINTS
+            folder = self.run_dir / run_folder.CHECKPOINTS
             try:
                 free = shutil.disk_usage(folder).free
             except OSError as error:
                 raise UserError(f"the free space of {folder} cannot be read: {error}") from error
             if needed > free:
-                aside = ", ".join(run_folder.quarantined(self.run_dir))
+                held = ", ".join(run_folder.quarantined(self.run_dir))
+                aside = f", or delete {run_folder.QUARANTINE}/, which holds {held}" if held else ""
                 raise UserError(
                     f"it needs {needed / 1e9:.3g} GB and {folder} has {free / 1e9:.3g} GB free;"
-                    " make room, or keep fewer steps (checkpoint.keep_last and the like)"
-                    + (f", or delete {QUARANTINE}/, which holds {aside}" if aside else "")
+                    f" make room, or keep fewer steps (checkpoint.keep_last and the like){aside}"
                 )
 
         self._decide(look)
@@ -263,9 +252,9 @@ def write_model(
     run_dir = run_dir.absolute()
     run_folder.refuse_unusable(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_json(run_dir / CONFIG, {"model": asdict(model), "source_dtype": dtype})
+    write_json(run_dir / run_folder.CONFIG, {"model": asdict(model), "source_dtype": dtype})
     if tokenizer is not None:
-        copy_folder(tokenizer, run_dir / TOKENIZER)
+        copy_folder(tokenizer, run_dir / run_folder.TOKENIZER)
     # Orbax's defaults hold a large model three times: they copy it, and collect what they write.
     types = ocp.type_handlers
     arrays = types.create_type_handler_registry(
@@ -276,7 +265,7 @@ def write_model(
         save_concurrent_gb=1, use_ocdbt=False, type_handler_registry=arrays
     )
     params = jax.tree.map(np.asarray, params)
-    folder, contents = step_folder(run_dir, 0), read_back.describe(params)
+    folder, contents = run_folder.step_folder(run_dir, 0), read_back.describe(params)
     with ocp.Checkpointer(handler) as checkpointer:
         checkpointer.save(folder / "params", args=ocp.args.PyTreeSave(params))
     # They hold the time and the place of the save. Without them the same weights are the same
@@ -285,7 +274,7 @@ def write_model(
         (folder / "params" / name).unlink(missing_ok=True)
     if problem := read_back.not_restorable(folder, contents):
         raise UserError(f"{folder} cannot be read back: {problem}")
-    commit(run_dir, 0, contents)
+    run_folder.commit(run_dir, 0, contents)
 
 
 def on_all_devices() -> Sharding:
@@ -307,9 +296,9 @@ def load_params(run_dir: Path, step: int | None = None, shardings: Any = None) -
     """
     run_dir = run_dir.absolute()
     step = run_folder.committed_step(run_dir, step)
-    folder = step_folder(run_dir, step)
-    if problem := damage(run_dir, step, progress=True):
-        steps = committed_steps(run_dir)
+    folder = run_folder.step_folder(run_dir, step)
+    if problem := run_folder.damage(run_dir, step):
+        steps = run_folder.committed_steps(run_dir)
         raise UserError(f"{folder} is damaged: {problem}; steps are {steps}")
     # The handler itself: a Checkpointer warns that the folder, one item of three, has no metadata.
     with closing(ocp.StandardCheckpointHandler()) as handler:

@@ -28,8 +28,8 @@ from phi1_jax.files import (
     write_json,
 )
 from phi1_jax.interop.opened import OpenModel
-from phi1_jax.run.checkpoint import CONFIG, TOKENIZER, Checkpointer
-from phi1_jax.run.folder import committed_steps, step_folder, steps_in
+from phi1_jax.run.checkpoint import Checkpointer
+from phi1_jax.run.folder import CONFIG, TOKENIZER, committed_steps, step_folder, steps_in
 from phi1_jax.tokens.load import find_tokenizer, load_tokenizer, save_for_training
 from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.optimizer import schedule

@@ -90,7 +90,7 @@ def test_a_second_signal_leaves_at_once(config, tmp_path, number, where):
         hang += "real = c.Checkpointer.save\n"
         hang += "c.Checkpointer.save = lambda *a: (hang(), real(*a))"
     else:
-        hang += "real = c.commit\nc.commit = lambda *a: (hang(), real(*a))"
+        hang += "real = c.run_folder.commit\nc.run_folder.commit = lambda *a: (hang(), real(*a))"
     process = start(replace(config, steps=5000, checkpoint=far), run_dir, patch=hang)
     wait_for(lambda: (run_dir / "commits" / "0.json").exists(), process, run_dir)
     wait_for(lambda: last_step(run_dir) >= 1, process, run_dir)

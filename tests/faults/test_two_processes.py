@@ -15,7 +15,7 @@ from conftest import REPOSITORY
 from run_trace import read_trace
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from phi1_jax.run.checkpoint import damage
+from phi1_jax.run.folder import damage
 
 pytestmark = pytest.mark.slow
 
