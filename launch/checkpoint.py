@@ -91,7 +91,7 @@ def verify(run_dir: Path, config: CheckpointConfig) -> None:
 def is_whole(run_dir: Path, step: int) -> bool:
     """Reads a step and prints what it finds."""
     try:
-        problem = run_folder.damage(run_dir, step, progress=True)
+        problem = run_folder.damage(run_dir, step)
         if RESTORE.value and not problem:
             from phi1_jax.run.read_back import not_restorable
 

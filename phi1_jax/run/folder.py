@@ -185,39 +185,31 @@ def read_commit(run_dir: Path, step: int) -> dict[str, Any]:
     return values
 
 
-def damage(run_dir: Path, step: int, *, progress: bool = False) -> str:
+def damage(run_dir: Path, step: int) -> str:
     """What is wrong with a step's files, in words; empty if nothing is.
 
-    Reads everything, at about 1.8 GB/s a core.
+    Reads everything, at about 1.8 GB/s a core; a bar shows it if it takes more than a second.
 
-    Args:
-      progress: show a bar if it takes more than a second.
     Raises:
       UserError: a file is there and cannot be read, also when tried again: its content is unknown.
     """
+    folder, file = step_folder(run_dir, step), _commit_file(run_dir, step)
     try:
-        return _damage(run_dir, step, progress)
+        if str(step) not in names(folder.parent) or not folder.is_dir():
+            return "its folder is missing"
+        if not retry_io(file.exists):
+            return "its save did not finish"
+        committed = retry_io(lambda: read_commit(run_dir, step))["files"]
+        found = hashes(folder, f"verifying step {step}")
+    except UserError as error:  # of the commit file
+        return str(error)
+    except NOT_THERE as error:  # a broken link, or it goes while we read
+        return f"a file is missing: {error}"
     except OSError as error:
         raise UserError(
             f"checkpoint {step} of {run_dir} cannot be read, so it was left where it is: {error};"
             " try again once it can, or move it away"
         ) from error
-
-
-def _damage(run_dir: Path, step: int, progress: bool) -> str:
-    folder, file = step_folder(run_dir, step), _commit_file(run_dir, step)
-    if str(step) not in names(folder.parent) or not folder.is_dir():
-        return "its folder is missing"
-    if not retry_io(file.exists):
-        return "its save did not finish"
-    try:
-        committed = retry_io(lambda: read_commit(run_dir, step))["files"]
-    except UserError as error:
-        return str(error)
-    try:
-        found = hashes(folder, f"verifying step {step}" if progress else "")
-    except NOT_THERE as error:  # a broken link, or it goes while we read
-        return f"a file is missing: {error}"
     for name in sorted(committed.keys() | found.keys()):
         if committed.get(name) != found.get(name):
             state = (
@@ -237,7 +229,7 @@ def newest_undamaged(run_dir: Path) -> int | None:
         one cannot be read.
     """
     for step in reversed(known_steps(run_dir)):
-        if not (problem := damage(run_dir, step, progress=True)):
+        if not (problem := damage(run_dir, step)):
             return step
         target = quarantine(run_dir, step)
         logging.warning("checkpoint %d is damaged (%s); moved to %s", step, problem, target)
@@ -409,21 +401,16 @@ def find_step(run_dir: Path, step: str | None, config: CheckpointConfig) -> int:
     Raises:
       UserError: no such step.
     """
-    known, committed = known_steps(run_dir), committed_steps(run_dir)
-    if not known:
-        raise UserError(f"{run_dir}: no checkpoint yet")
+    if step is None:
+        return committed_step(run_dir, None)
     if step == "best":
         if not config.best_metric:
             raise UserError("--step=best needs --best_metric: this run's config names none")
-        best = best_steps(run_dir, config, committed)
+        best = best_steps(run_dir, config, committed_steps(run_dir))
         if not best:
             raise UserError(f"{run_dir}: no checkpoint has a point on {config.best_metric}")
         return best[0]
-    if step is None:
-        if not committed:
-            why = f"verify says what is wrong with {known}"
-            raise UserError(f"{run_dir}: no whole checkpoint; {why}")
-        return committed[-1]
+    known = known_steps(run_dir)
     if not step.isdecimal() or int(step) not in known:
         raise UserError(f"--step={step}: {run_dir} has the steps {known}")
     return int(step)

@@ -41,7 +41,8 @@ def hashes(folder: Path, progress: str = "") -> dict[str, str]:
     )
     found = {}
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool, bar as shown:
-        for path, size, digest in zip(files, sizes, pool.map(_digest, files), strict=True):
+        digests = pool.map(lambda path: retry_io(lambda: file_sha256(path)), files)
+        for path, size, digest in zip(files, sizes, digests, strict=True):
             found[path.relative_to(folder).as_posix()] = digest
             if shown is not None:
                 shown.update(size)
@@ -59,10 +60,6 @@ def _files(folder: Path) -> list[Path]:
         folders[:] = (name for name in folders if not LITTER.fullmatch(name))
         found += [Path(parent, name) for name in files if not LITTER.fullmatch(name)]
     return sorted(found)
-
-
-def _digest(path: Path) -> str:
-    return retry_io(lambda: file_sha256(path))
 
 
 def names(folder: Path) -> list[str]:
