@@ -113,8 +113,7 @@ def check(subject: str) -> "Options":
     if STARTS.value > 1 and (subject not in ("train", "decode") or not options.baseline):
         raise UserError("--starts is for train and decode with --baseline=torch: it is of a ratio")
     if subject in ("humaneval", "all"):
-        if not PROBLEMS.value:
-            raise UserError("--problems is missing: name your copy of HumanEval.jsonl.gz")
+        script.require(PROBLEMS)
         if CHECKPOINT.value and options.baseline:
             raise UserError(
                 f"--checkpoint={CHECKPOINT.value}: its completions end where it ends them, so the"

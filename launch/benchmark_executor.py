@@ -18,7 +18,6 @@ import _environment
 from absl import flags
 
 from phi1_jax.cli import script
-from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import read_benchmark
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.pass_at_k import pass_at_k
@@ -31,8 +30,7 @@ REPEATS = flags.DEFINE_integer("repeats", 5, "Passes over the problems, after on
 
 
 def main() -> None:
-    if not PROBLEMS.value:
-        raise UserError("--problems is missing: name your copy of HumanEval.jsonl.gz")
+    script.require(PROBLEMS)
     benchmark = read_benchmark("humaneval", Path(PROBLEMS.value))
     # Every third solution is spoilt, so that agreement means something.
     right = {

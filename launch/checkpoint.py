@@ -114,8 +114,7 @@ def prune(run_dir: Path, config: CheckpointConfig) -> None:
 
 
 def export(run_dir: Path, config: CheckpointConfig) -> None:
-    if not OUTPUT.value:
-        raise UserError("--output is missing: name the new folder")
+    script.require(OUTPUT)
     output = Path(OUTPUT.value)
     if output.exists():
         raise UserError(f"--output={output} exists already; name a new folder")

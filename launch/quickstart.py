@@ -29,7 +29,7 @@ from phi1_jax.cli.dataclass_flags import DataclassFlags
 from phi1_jax.cli.pipeline import Pipeline
 from phi1_jax.cli.recipe import Recipe
 from phi1_jax.curation.sources import local_paths
-from phi1_jax.errors import UserError, launch_command
+from phi1_jax.errors import launch_command
 from phi1_jax.evaluate.problem_files import find_all
 from phi1_jax.evaluate.report import write_report
 
@@ -52,8 +52,7 @@ FORCE = flags.DEFINE_bool("force", False, "Start over.")
 
 def main() -> None:
     root = Path(OUTPUT.value).absolute()
-    if root.exists() and not root.is_dir():
-        raise UserError(f"--output={root} is a file; name a folder")
+    script.make_folder(root, "output")
     if FORCE.value:
         shutil.rmtree(root / "stages", ignore_errors=True)
 

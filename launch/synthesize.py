@@ -26,7 +26,6 @@ from phi1_jax.cli import script
 from phi1_jax.cli import stage_flags as stage
 from phi1_jax.corpus.records import SkipLog
 from phi1_jax.curation.sources import check_source, declared_sources, parse_source, read_sources
-from phi1_jax.errors import UserError
 from phi1_jax.sandbox import open_sandbox
 from phi1_jax.synthesis import offline_teacher, topics
 from phi1_jax.synthesis.offline_teacher import OfflineTeacher, build_benchmark
@@ -128,8 +127,7 @@ def run_api() -> None:
 def run_public() -> None:
     others = [language_model, TOPICS, TEMPERATURE, N_BENCHMARK, N_TEXTBOOKS, REQUIRE, SEED]
     script.refuse_unread(others, "is not read with --teacher=public")
-    if not SOURCE.value:
-        raise UserError("--source is missing: name exercises with tests, such as @kodcode")
+    script.require(SOURCE)
     declared = declared_sources(script.load_config(SOURCES))
     columns = script.pairs(COLUMNS)
     sources = [parse_source(text, columns or None, declared) for text in SOURCE.value]

@@ -46,8 +46,8 @@ def main() -> None:
     corpora = corpus.inputs()
     if bool(TRAIN.value) == bool(TOKENIZER.value):
         raise UserError("give one of --train_tokenizer=DIR and --tokenizer=DIR")
-    if TOKENIZER.value and not stage.OUTPUT.value:
-        raise UserError("--output is missing: name a folder for the shards")
+    if TOKENIZER.value:
+        script.require(stage.OUTPUT)
     if not TRAIN.value:
         script.refuse_unread([VOCAB_SIZE, SAMPLE_MB], "is read with --train_tokenizer only")
     if not stage.OUTPUT.value:

@@ -77,8 +77,7 @@ TOKENIZER = flags.DEFINE_string("tokenizer", None, "The shards' tokenizer, or a 
 
 def main() -> None:
     config = from_dict(RunConfig, resolve(script.load_config(CONFIG)))
-    if not OUTPUT.value:
-        raise UserError("--output is missing: name the run's folder")
+    script.require(OUTPUT)
     if PROFILE_START.value and PROFILE_START.value > config.steps:
         raise UserError(f"--profile_start={PROFILE_START.value}: the run ends at {config.steps}")
     if PROFILE_START.value and not PROFILE_STEPS.value:

@@ -29,8 +29,7 @@ def paths() -> list[Path]:
     Raises:
       UserError: none, or one of them twice, also inside another: its documents would count double.
     """
-    if not CORPUS.value:
-        raise UserError("--corpus is missing: name a folder or file of documents")
+    script.require(CORPUS)
     found: dict[Path, Path] = {}
     for path in map(Path, CORPUS.value):
         if found.setdefault(path.resolve(), path) is not path:

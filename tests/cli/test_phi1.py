@@ -70,7 +70,8 @@ def test_a_config_has_a_name_in_an_empty_folder(phi1):
     done = phi1("train", "--config=phi1_small", "--config.steps=7000")
     assert (
         done.returncode == 2
-        and done.stderr == "error: --output is missing: name the run's folder\n"
+        and done.stderr
+        == "error: --output is missing: The run's folder; holds everything it writes.\n"
     )
     done = phi1("train", "--config=phi1_smal")
     assert done.returncode == 2 and "did you mean phi1_small?" in done.stderr
