@@ -79,14 +79,14 @@ def add_stages(recipe: Recipe, pipeline: Pipeline) -> tuple[list[str], list[Path
     """The names of the models compared, the runs of all but the first, and the own problems."""
     data = recipe.add_data(pipeline)
     corpora = {
-        "code_textbook": [*data.corpora["filtered"], *data.corpora["textbooks"]],
-        "code_exercises": data.corpora["exercises"],
+        "code_textbook": [data.corpora["filtered"], data.corpora["textbooks"]],
+        "code_exercises": [data.corpora["exercises"]],
     }
-    shards = {name: recipe.add_shards(pipeline, data, name, corpora[name]) for name in corpora}
+    shards = {name: recipe.add_shards(data, name, corpora[name]) for name in corpora}
 
     def train(name: str, mixture: dict[str, float], steps: int, start: Path | None = None) -> Path:
         sources = {source: (shards[source], weight) for source, weight in mixture.items()}
-        return recipe.add_training(pipeline, data, name, sources, steps, start)
+        return recipe.add_training(data, name, sources, steps, start)
 
     textbook = {"code_textbook": 1.0}
     mixture = {"code_exercises": 1 - recipe.replay, "code_textbook": recipe.replay}
@@ -98,9 +98,9 @@ def add_stages(recipe: Recipe, pipeline: Pipeline) -> tuple[list[str], list[Path
         "code_exercises": train("code_exercises", mixture, recipe.finetune_steps, base),
     }
     models = {"untrained": f"{runs['raw_code']}@0"} | {name: str(run) for name, run in runs.items()}
-    recipe.add_scores(pipeline, data, "evaluate", "own", models, execute=True)
+    recipe.add_scores(data, "evaluate", "own", models, execute=True)
     for name in recipe.public:
-        recipe.add_scores(pipeline, data, f"bits_{name}", name, models, execute=False)
+        recipe.add_scores(data, f"bits_{name}", name, models, execute=False)
     return list(models), list(runs.values()), data.own
 
 

@@ -139,7 +139,7 @@ display(Image(str(output / FIGURE)))
 
 # %%
 for name in ("raw_code", "textbooks", "exercises"):
-    document = next(iter(read_documents(ablation.data.corpora[name][0])))
+    document = next(iter(read_documents(ablation.data.corpora[name])))
     print(f"--- {name}: {document.id}\n{document.text[:600]}\n")
 
 # %% [markdown]

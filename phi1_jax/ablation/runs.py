@@ -139,20 +139,20 @@ class Ablation:
             }
             mixture = {name: (shards[name], share) for name, share in phase.mixture.items()}
             model = recipe.add_training(
-                self.pipeline, self.data, f"train_{next(iter(mixture))}", mixture, phase.steps,
+                self.data, f"train_{next(iter(mixture))}", mixture, phase.steps,
                 model, {**settings, **phase.config},
             )  # fmt: skip
         assert model is not None
         scores = {
             benchmark: recipe.add_scores(
-                self.pipeline, self.data, f"scores_{benchmark}", benchmark, {"model": str(model)},
+                self.data, f"scores_{benchmark}", benchmark, {"model": str(model)},
                 execute=benchmark in self.execute,
             )
             for benchmark in (OWN, *recipe.public)
         }  # fmt: skip
         samples = {
             benchmark: recipe.add_scores(
-                self.pipeline, self.data, f"samples_{benchmark}", benchmark, {"model": str(model)},
+                self.data, f"samples_{benchmark}", benchmark, {"model": str(model)},
                 execute=True, samples=True,
             )
             for benchmark in recipe.public
@@ -161,7 +161,7 @@ class Ablation:
         return Run(variant, seed, model, shards, scores, samples)
 
     def _add_corpus(self, name: str, corpus: Corpus, seed: int) -> Path:
-        files = [path for made in corpus.of for path in self.data.corpora[made]]
+        files = [self.data.corpora[made] for made in corpus.of]
         for change in corpus.changes:
             if not (self.pipeline.scripts / change.script).is_file():
                 raise UserError(
@@ -189,9 +189,7 @@ class Ablation:
                 self.splits = folder / "splits.json"
             files = [folder / change.part / path.name for path in files]
         self.files[name] = files
-        return self.question.recipe.add_shards(
-            self.pipeline, self.data, name, files, corpus.max_tokens
-        )
+        return self.question.recipe.add_shards(self.data, name, files, corpus.max_tokens)
 
 
 def slurm_script(command: Sequence[str], n_tasks: int, logs: Path) -> str:

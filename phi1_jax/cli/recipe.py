@@ -17,7 +17,7 @@ GUESSED_TOKENS_PER_S = 7_500
 
 @dataclass(frozen=True)
 class Data:
-    """Where the data stages leave what is trained and tested on.
+    """A pipeline, and where its data stages leave what is trained and tested on.
 
     Attributes:
       own: the held-out problems of the teacher.
@@ -25,9 +25,10 @@ class Data:
         exercises_as_written, before those that give a problem away were taken out.
     """
 
+    pipeline: Pipeline
     own: Path
     tokenizer: Path
-    corpora: dict[str, list[Path]]
+    corpora: dict[str, Path]
 
 
 @dataclass(frozen=True)
@@ -133,40 +134,39 @@ class Recipe:
             "--sample_mb=4",
             output_flag="train_tokenizer",
         )
-        files = {key: [path] for key, path in clean.items()}
-        files["exercises_as_written"] = [written / "exercises.jsonl.zst"]
-        data = Data(own, tokenizer, files)
+        as_written = {"exercises_as_written": written / "exercises.jsonl.zst"}
+        data = Data(pipeline, own, tokenizer, clean | as_written)
         if self.filter_quality:
-            files["filtered"] = [self._add_filter(pipeline, data)]
+            data.corpora["filtered"] = self._add_filter(data)
         return data
 
-    def _add_filter(self, pipeline: Pipeline, data: Data) -> Path:
+    def _add_filter(self, data: Data) -> Path:
         """The quality filter of section 2.1.
 
         The model trained on raw code is its embedder, the rubric stands in for GPT-4, and the
         better half of the sample counts as good.
         """
-        corpus = f"--corpus={data.corpora['filtered'][0]}"
-        shards = self.add_shards(pipeline, data, "raw_code", data.corpora["raw_code"])
+        corpus = f"--corpus={data.corpora['filtered']}"
+        shards = self.add_shards(data, "raw_code", [data.corpora["raw_code"]])
         model = self.add_training(
-            pipeline, data, "raw_code", {"raw_code": (shards, 1.0)}, self.pretrain_steps
+            data, "raw_code", {"raw_code": (shards, 1.0)}, self.pretrain_steps
         )
-        embeddings = pipeline.add(
+        embeddings = data.pipeline.add(
             "embed",
             "embed.py",
             corpus,
             f"--checkpoint={model}",
             f"--max_tokens={self.embed_tokens}",
         )
-        annotated = pipeline.add("annotate", "annotate.py", corpus, f"--n={self.n_annotated}")
-        classifier = pipeline.add(
+        annotated = data.pipeline.add("annotate", "annotate.py", corpus, f"--n={self.n_annotated}")
+        classifier = data.pipeline.add(
             "fit_quality",
             "fit_quality.py",
             f"--annotated={annotated / 'annotated.jsonl.zst'}",
             f"--embeddings={embeddings}",
             "--positive_share=0.5",
         )
-        folder = pipeline.add(
+        folder = data.pipeline.add(
             "filter",
             "filter.py",
             corpus,
@@ -177,15 +177,10 @@ class Recipe:
         return folder / "filtered.jsonl.zst"
 
     def add_shards(
-        self,
-        pipeline: Pipeline,
-        data: Data,
-        name: str,
-        corpora: Sequence[Path],
-        max_tokens: int | None = None,
+        self, data: Data, name: str, corpora: Sequence[Path], max_tokens: int | None = None
     ) -> Path:
         """Token shards of some files; of their beginning only, with `max_tokens`."""
-        return pipeline.add(
+        return data.pipeline.add(
             f"shards_{name}",
             "tokenize_corpus.py",
             *(f"--corpus={path}" for path in corpora),
@@ -196,7 +191,6 @@ class Recipe:
 
     def add_training(
         self,
-        pipeline: Pipeline,
         data: Data,
         name: str,
         mixture: Mapping[str, tuple[Path, float]],
@@ -218,7 +212,7 @@ class Recipe:
             message = "%s: the warm-up is shortened from %d to %d steps, for a run of %d"
             logging.warning(message, name, planned, steps // 10, steps)
         config = load_config(self.config, fields)  # refuses what is wrong now, not later
-        return pipeline.add(
+        return data.pipeline.add(
             name,
             "train.py",
             f"--config={self.config}",
@@ -232,7 +226,6 @@ class Recipe:
 
     def add_scores(
         self,
-        pipeline: Pipeline,
         data: Data,
         name: str,
         benchmark: str,
@@ -264,7 +257,7 @@ class Recipe:
                 ]
         else:
             how = ["--metrics=solution_bits_per_byte"]
-        return pipeline.add(
+        return data.pipeline.add(
             name,
             "evaluate.py",
             f"--benchmark={data.own if problems is None else benchmark}",

@@ -143,9 +143,10 @@ pipeline.run()
 
 def test_a_run_of_fewer_steps_than_the_warm_up_gets_a_shorter_one(tmp_path, caplog):
     recipe = Recipe(REPOSITORY / "configs" / "phi1_tiny.py", {}, {})
-    pipeline, data = Pipeline(tmp_path, REPOSITORY / "launch"), Data(tmp_path, tmp_path, {})
+    pipeline = Pipeline(tmp_path, REPOSITORY / "launch")
+    data = Data(pipeline, tmp_path, tmp_path, {})
     for steps in (10, 20):
-        recipe.add_training(pipeline, data, f"of_{steps}", {"x": (tmp_path, 1.0)}, steps)
+        recipe.add_training(data, f"of_{steps}", {"x": (tmp_path, 1.0)}, steps)
     short, whole = (stage.command for stage in pipeline.stages.values())
     assert {"--config.steps=10", "--config.optimizer.warmup_steps=1"} <= set(short)
     assert not any("warmup" in argument for argument in whole)
@@ -175,7 +176,7 @@ def test_training_is_done_again_when_its_config_says_something_else(tmp_path):
         file = tmp_path / "mine.py"
         file.write_text(changed)
         pipeline = Pipeline(tmp_path / "runs", REPOSITORY / "launch")
-        data = Data(tmp_path, tmp_path, {})
-        Recipe(file, {}, {}).add_training(pipeline, data, "mine", {"x": (tmp_path, 1.0)}, 20)
+        data = Data(pipeline, tmp_path, tmp_path, {})
+        Recipe(file, {}, {}).add_training(data, "mine", {"x": (tmp_path, 1.0)}, 20)
         identities.append(pipeline.stages["mine"].identity)
     assert identities[0] == identities[1] != identities[2]
