@@ -59,12 +59,11 @@ class MetricsWriter:
     def __init__(self, run_dir: Path, enabled: bool = True) -> None:
         self.trackers: list[Tracker] = []
         self._failing: set[Tracker] = set()
-        self._events, self._lines = _File("TensorBoard"), _File("metrics.jsonl")
-        if not enabled:
-            return
         # TensorBoard's own writer would write from a thread, whose errors come late and loud.
-        self._events.open(run_dir / f"{EVENTS}{len(list(run_dir.glob(EVENTS + '*'))):04d}")
-        self._lines.open(run_dir / "metrics.jsonl", end=b"\n")
+        events = run_dir / f"{EVENTS}{len(list(run_dir.glob(EVENTS + '*'))):04d}"
+        self._events = _File("TensorBoard", events if enabled else None)
+        lines = run_dir / "metrics.jsonl"
+        self._lines = _File("metrics.jsonl", lines if enabled else None, lines=True)
 
     def resume(self, step: int) -> None:
         """Drops what TensorBoard shows of later steps: a killed run takes them again."""
@@ -150,21 +149,19 @@ class MetricsWriter:
 
 
 class _File:
-    """A file that is opened again after a write that failed; until `open`, nothing is written."""
+    """A file to append to, opened again after a write that failed; without a path for nothing.
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._path: Path | None = None
+    Args:
+      lines: what follows the last line's end is dropped: a kill may have torn it.
+    """
+
+    def __init__(self, name: str, path: Path | None, lines: bool = False) -> None:
+        self._name, self._path = name, path
         self._file: IO[bytes] | None = None
         self._whole: int | None = None  # bytes up to the last write that did not fail, if known
         self._failing = False
-
-    def open(self, path: Path, end: bytes = b"") -> None:
-        """Appends to `path`, without what follows the last `end`: a kill may have torn it."""
-        self._path = path
-        if end and path.is_file():
-            kept = path.read_bytes()
-            self._whole = kept.rfind(end) + len(end) if end in kept else 0
+        if lines and path and path.is_file():
+            self._whole = path.read_bytes().rfind(b"\n") + 1
 
     def write(self, write: Callable[[IO[bytes]], Any]) -> None:
         if self._path is None:
