@@ -33,7 +33,6 @@ from phi1_jax.evaluate.benchmarks import Benchmark, read_benchmark
 from phi1_jax.evaluate.evaluate import PASS_AT_K, EvaluationConfig
 from phi1_jax.evaluate.problem_files import PUBLIC
 from phi1_jax.run import distributed
-from phi1_jax.run.trackers import refuse_unusable
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=value.")
 OUTPUT = flags.DEFINE_string("output", None, "The run's folder; holds everything it writes.")
@@ -88,7 +87,6 @@ def main() -> None:
     if not BENCHMARK.value and not SAMPLE_PROMPT.value:
         unread = [MAX_NEW_TOKENS, BATCH_SIZE]
         script.refuse_unread(unread, "is read with --eval_benchmark or --sample_prompt only")
-    refuse_unusable(METRICS_WRITERS.value)
     metrics = EVALUATION.build().metrics
     benchmark = read_watched(metrics) if BENCHMARK.value else None
     script.start_jax()

@@ -268,8 +268,7 @@ class RunConfig:
         _check(
             start + warmup <= self.steps,
             f"optimizer.warmup_steps={warmup}",
-            f"at most steps={self.steps}"
-            + (f" - optimizer.schedule_start={start}" if start else ""),
+            f"at most steps={self.steps} - optimizer.schedule_start={start}",
         )
 
 

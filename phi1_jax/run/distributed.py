@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -106,12 +107,12 @@ def start() -> None:
     interrupt = signal.getsignal(signal.SIGINT)
     if interrupt is signal.default_int_handler:  # it would be heard after the wait only
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    me = f"process {place.process} of {place.n_processes}"
+    say = partial(print, file=sys.stderr, flush=True)
     # Said before: where one does not come, JAX aborts this process in words of its own.
-    print(
-        f"process {place.process} of {place.n_processes}: waits up to {START_TIMEOUT_S} s for all"
-        f" {place.n_processes} to be started and to reach process 0 at {place.coordinator}",
-        file=sys.stderr,
-        flush=True,
+    say(
+        f"{me}: waits up to {START_TIMEOUT_S} s for all {place.n_processes} to be started and to"
+        f" reach process 0 at {place.coordinator}"
     )
     try:
         jax.distributed.initialize(
@@ -125,19 +126,14 @@ def start() -> None:
             shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_S,
         )
     except RuntimeError as error:
+        reason = str(error).splitlines()[0]
         raise UserError(
-            f"process {place.process} of {place.n_processes} does not reach the others through"
-            f" {place.coordinator}: {str(error).splitlines()[0]}"
+            f"{me} does not reach the others through {place.coordinator}: {reason}"
         ) from error
     finally:
         signal.signal(signal.SIGINT, interrupt)
     # Said now: a process that waits inside a collective is ended by JAX itself, in JAX's words.
-    print(
-        f"process {place.process} of {place.n_processes}: if one is lost, all leave within"
-        f" {HEARTBEAT_TIMEOUT_S} s; {GO_ON}",
-        file=sys.stderr,
-        flush=True,
-    )
+    say(f"{me}: if one is lost, all leave within {HEARTBEAT_TIMEOUT_S} s; {GO_ON}")
 
 
 def any_process(asked: Callable[[], bool]) -> Callable[[], bool]:
