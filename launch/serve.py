@@ -26,9 +26,7 @@ except ImportError as error:
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a run, or of Hugging Face.")
 STEP = flags.DEFINE_integer("step", None, "Which of its checkpoints; the newest by default.", 0)
-SERVE = DataclassFlags(
-    ServeConfig, help={"model_name": "What clients call the model (default: the folder's name)."}
-)
+SERVE = DataclassFlags(ServeConfig)
 API_KEY_FILE = flags.DEFINE_string(
     "api_key_file", None, "File with the key that clients must send."
 )

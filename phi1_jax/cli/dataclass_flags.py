@@ -29,14 +29,13 @@ class DataclassFlags(Generic[T]):
     plan = PLAN.build()
 
     A field may be an int, float, bool, str, a Literal of strings, one of these or None, or a tuple
-    of them (`--taus=1.0,0.9`, or the flag repeated). The dataclass itself checks the values.
+    of them (`--taus=1.0,0.9`, or the flag repeated). Its help is the comment behind or above it, or
+    its line under `Attributes:`. The dataclass itself checks the values.
 
     Args:
       kind: the dataclass.
       only: the fields that get a flag, all by default; the others keep their defaults.
       names: field -> flag, where the names differ.
-      help: field -> help, in place of what the class says: the comment behind or above a field, or
-        its line under `Attributes:`.
       optional: no flag has a default; `given` returns what was set, for `dataclasses.replace`.
     """
 
@@ -46,13 +45,12 @@ class DataclassFlags(Generic[T]):
         only: Sequence[str] = (),
         *,
         names: Mapping[str, str] | None = None,
-        help: Mapping[str, str] | None = None,
         optional: bool = False,
         flag_values: flags.FlagValues = flags.FLAGS,
     ) -> None:
         self._kind, self._values = kind, flag_values
         self._hints = {k: _without_none(v) for k, v in typing.get_type_hints(kind).items()}
-        words = field_docs(kind) | dict(help or {})
+        words = field_docs(kind)
         self.holders: dict[str, flags.FlagHolder] = {}
         for field in dataclasses.fields(kind):  # type: ignore[arg-type]
             if not only or field.name in only:

@@ -51,7 +51,7 @@ class ServeConfig:
     Attributes:
       host: address to listen on; 0.0.0.0 is every address of this machine.
       port: 0 takes any that is free.
-      model_name: what clients call the model.
+      model_name: what clients call the model; launch/serve.py takes the folder's name by default.
       batch_size: completions that decode together.
       max_waiting: completions that may wait for them; further requests get status 429.
       shutdown_timeout_s: seconds that running requests get to end after SIGTERM.

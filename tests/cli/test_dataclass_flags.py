@@ -58,11 +58,11 @@ def test_only_what_was_given_replaces():
 
 
 def test_help_says_what_the_class_says():
-    found = parse("--title=a", names={"name": "title"}, help={"notes": "Remarks."})
+    found = parse("--title=a", names={"name": "title"})
     assert found.build().name == "a"
     words = {name: holder._flagvalues[holder.name].help for name, holder in found.holders.items()}
     assert words["eggs"] == words["spoons"] == "How many of each."
-    assert "How it rises." in words["yeast"] and words["notes"].startswith("Remarks.")
+    assert "How it rises." in words["yeast"]
     assert words["sweet"] == "With sugar (any kind), or not."
     assert words["name"] == "Recipe.name."
 
