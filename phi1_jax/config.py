@@ -7,7 +7,7 @@ open.
 
 import math
 from dataclasses import astuple, dataclass, field
-from typing import Literal
+from typing import Literal, NoReturn
 
 from phi1_jax.bounds import bounded, check_bounds
 from phi1_jax.errors import UserError
@@ -57,18 +57,19 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_bounds(self, "config field model.")
-        _check(
-            self.d_model % self.n_heads == 0,
-            f"model.d_model={self.d_model}",
-            f"a multiple of model.n_heads={self.n_heads}",
-        )
-        _check(
-            self.rotary_dim % 2 == 0 and self.rotary_dim <= self.d_head,
-            f"model.rotary_dim={self.rotary_dim}",
-            f"even and at most the head width {self.d_head}",
-        )
-        self._check_induction_heads()
-        name, width = self.attention, self.d_head
+        name, width, n = self.attention, self.d_head, self.n_induction_heads
+        if self.d_model % self.n_heads:
+            _refuse(f"model.d_model={self.d_model}", f"a multiple of model.n_heads={self.n_heads}")
+        if self.rotary_dim % 2 or self.rotary_dim > width:
+            _refuse(f"model.rotary_dim={self.rotary_dim}", f"even, at most the head width {width}")
+        room = self.n_layers >= 2 and self.rotary_dim < width
+        if n and not (room and 0 < n <= self.n_heads // 2):
+            _refuse(
+                f"model.n_induction_heads={n}",
+                f"0, or from 1 to half of model.n_heads={self.n_heads} with at least two layers"
+                f" (model.n_layers={self.n_layers}) and model.rotary_dim={self.rotary_dim} below"
+                f" the head width {width}",
+            )
         for wrong, expected in (
             (name == "cudnn" and (width % 8 != 0 or width > 128),
              f"xla: cudnn needs a head width that 8 divides, at most 128, not {width}"),
@@ -79,19 +80,8 @@ class ModelConfig:
             (name == "cudnn" and self.attention_dropout > 0,
              "xla, or model.attention_dropout=0: cudnn has no dropout"),
         ):  # fmt: skip
-            _check(not wrong, f"model.attention={name}", expected)
-
-    def _check_induction_heads(self) -> None:
-        n = self.n_induction_heads
-        fits = 0 <= n <= self.n_heads // 2
-        room = n == 0 or (self.n_layers >= 2 and self.rotary_dim < self.d_head)
-        _check(
-            fits and room,
-            f"model.n_induction_heads={n}",
-            f"0, or from 1 to half of model.n_heads={self.n_heads} with at least two layers"
-            f" (model.n_layers={self.n_layers}) and model.rotary_dim={self.rotary_dim} below the"
-            f" head width {self.d_head}",
-        )
+            if wrong:
+                _refuse(f"model.attention={name}", expected)
 
 
 @dataclass(frozen=True)
@@ -126,7 +116,8 @@ class SourceConfig:
     epochs: float = bounded(0.0, ge=0, lt=math.inf)  # above 0, in place of weight: passes over it
 
     def __post_init__(self) -> None:
-        _check(self.name != "", "data.sources name=''", "a word")
+        if not self.name:
+            _refuse("data.sources name=''", "a word")
         check_bounds(self, f"config field data.sources {self.name!r} ")
 
 
@@ -150,7 +141,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_bounds(self, "config field data.")
         names = [source.name for source in self.sources]
-        _check(len(set(names)) == len(names), f"data.sources={names}", "named once each")
+        if len(set(names)) < len(names):
+            _refuse(f"data.sources={names}", "named once each")
 
 
 @dataclass(frozen=True)
@@ -163,11 +155,8 @@ class MeshConfig:
 
     def __post_init__(self) -> None:
         sizes = astuple(self)
-        _check(
-            all(size >= 1 or size == -1 for size in sizes) and sizes.count(-1) <= 1,
-            f"mesh={sizes}",
-            "sizes of at least 1, with at most one -1",
-        )
+        if any(size < 1 and size != -1 for size in sizes) or sizes.count(-1) > 1:
+            _refuse(f"mesh={sizes}", "sizes of at least 1, with at most one -1")
 
 
 @dataclass(frozen=True)
@@ -181,8 +170,8 @@ class SkipStepConfig:
     def __post_init__(self) -> None:
         check_bounds(self, "config field skip_step.")
         factor = self.gradient_norm_factor
-        given = f"skip_step.gradient_norm_factor={factor}"
-        _check(factor == 0 or factor > 1, given, "0 or above 1")
+        if factor != 0 and not factor > 1:  # nor NaN
+            _refuse(f"skip_step.gradient_norm_factor={factor}", "0 or above 1")
 
 
 @dataclass(frozen=True)
@@ -203,17 +192,14 @@ class CheckpointConfig:
 
     def __post_init__(self) -> None:
         check_bounds(self, "config field checkpoint.")
-        _check(
-            all(step >= 0 for step in self.keep_steps),
-            f"checkpoint.keep_steps={self.keep_steps}",
-            "steps from 0 on",
-        )
+        if any(step < 0 for step in self.keep_steps):
+            _refuse(f"checkpoint.keep_steps={self.keep_steps}", "steps from 0 on")
         is_loss = "loss" in self.best_metric or "bits_per_byte" in self.best_metric
-        _check(
-            not self.best_metric or is_loss or self.best_mode != "",
-            f"checkpoint.best_mode={self.best_mode!r}",
-            f"min or max with checkpoint.best_metric={self.best_metric}: which is better?",
-        )
+        if self.best_metric and not is_loss and self.best_mode == "":
+            _refuse(
+                "checkpoint.best_mode=''",
+                f"min or max with checkpoint.best_metric={self.best_metric}: which is better?",
+            )
 
 
 @dataclass(frozen=True)
@@ -240,38 +226,28 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check_bounds(self, "config field ")
-        _check(
-            self.eval_every_steps > 0 or not self.data.validation_rows,
-            f"eval_every_steps={self.eval_every_steps}",
-            f"above 0 with data.validation_rows={self.data.validation_rows}",
-        )
+        if self.data.validation_rows and not self.eval_every_steps:
+            rows = self.data.validation_rows
+            _refuse("eval_every_steps=0", f"above 0 with data.validation_rows={rows}")
         # Steps without a point on the curve are no candidates: with others there would be none.
         metric, saves = self.checkpoint.best_metric, self.checkpoint.every_steps
         name = "log_every_steps" if metric.startswith("train/") else "eval_every_steps"
         every = getattr(self, name)
-        _check(
-            metric == "" or (every > 0 and (saves % every == 0 or every % saves == 0)),
-            f"checkpoint.every_steps={saves}",
-            f"a multiple or a divisor of {name}={every} (above 0) for best_metric={metric}",
-        )
-        _check(
-            self.data.seq_len <= self.model.max_seq_len,
-            f"data.seq_len={self.data.seq_len}",
-            f"at most model.max_seq_len={self.model.max_seq_len}",
-        )
-        _check(
-            self.data.seq_len % self.loss_chunks == 0,
-            f"loss_chunks={self.loss_chunks}",
-            f"a divisor of data.seq_len={self.data.seq_len}",
-        )
+        if metric and (every == 0 or (saves % every and every % saves)):
+            _refuse(
+                f"checkpoint.every_steps={saves}",
+                f"a multiple or a divisor of {name}={every} (above 0) for best_metric={metric}",
+            )
+        seq_len, context = self.data.seq_len, self.model.max_seq_len
+        if seq_len > context:
+            _refuse(f"data.seq_len={seq_len}", f"at most model.max_seq_len={context}")
+        if seq_len % self.loss_chunks:
+            _refuse(f"loss_chunks={self.loss_chunks}", f"a divisor of data.seq_len={seq_len}")
         start, warmup = self.optimizer.schedule_start, self.optimizer.warmup_steps
-        _check(
-            start + warmup <= self.steps,
-            f"optimizer.warmup_steps={warmup}",
-            f"at most steps={self.steps} - optimizer.schedule_start={start}",
-        )
+        if start + warmup > self.steps:
+            most = f"at most steps={self.steps} - optimizer.schedule_start={start}"
+            _refuse(f"optimizer.warmup_steps={warmup}", most)
 
 
-def _check(ok: bool, given: str, expected: str) -> None:
-    if not ok:
-        raise UserError(f"config field {given} must be {expected}")
+def _refuse(given: str, expected: str) -> NoReturn:
+    raise UserError(f"config field {given} must be {expected}")
