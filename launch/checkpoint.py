@@ -18,7 +18,6 @@ list, verify and export do not disturb a run that is training into the folder.
 
 import dataclasses
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -44,12 +43,7 @@ LOSS = "train/loss"
 
 
 def main(*arguments: str) -> None:
-    commands: dict[str, Callable[[Path, CheckpointConfig], None]] = {
-        "list": show,
-        "verify": verify,
-        "prune": prune,
-        "export": export,
-    }
+    commands = {"list": show, "verify": verify, "prune": prune, "export": export}
     if len(arguments) != 2 or arguments[0] not in commands:
         raise UserError(f"give one of {', '.join(commands)}, and a run's folder (see --help)")
     command, run_dir = commands[arguments[0]], Path(arguments[1])

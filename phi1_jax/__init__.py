@@ -49,18 +49,16 @@ _MODULES = {
     "load_tokenizer": "tokens.load",
     "train_tokenizer": "tokens.sentencepiece_bpe",
     "write_shards": "tokens.shards",
-    "train_model": "train.loop",
+    "train_model": "train.loop:train",  # phi1_jax.train is a package
 }
-# phi1_jax.train is a package, so its function has another name here.
-_RENAMED = {"train_model": "train"}
 __all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
-    return getattr(module, _RENAMED.get(name, name))
+    module, _, own_name = _MODULES[name].partition(":")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), own_name or name)
 
 
 def __dir__() -> list[str]:

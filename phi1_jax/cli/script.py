@@ -214,13 +214,11 @@ def refuse_unread(holders: Sequence[flags.FlagHolder | ModuleType], why: str) ->
     Raises:
       UserError: names the first of them.
     """
-    by_module = flags.FLAGS.flags_by_module_dict()
     for holder in holders:
-        found = (
-            by_module[holder.__name__]
-            if isinstance(holder, ModuleType)
-            else [flags.FLAGS[holder.name]]
-        )
+        if isinstance(holder, ModuleType):
+            found = flags.FLAGS.get_flags_for_module(holder)
+        else:
+            found = [flags.FLAGS[holder.name]]
         for flag in found:
             if flag.present:
                 raise UserError(f"--{flag.name}: {why}")

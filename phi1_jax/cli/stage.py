@@ -197,11 +197,9 @@ def _differing(old: Any, new: dict[str, Any], besides: Collection[str] = ()) -> 
 
 def summary_line(report: Mapping[str, Any]) -> str:
     """One line: what went in, what came out, what was dropped and why, and the time."""
-    parts = []
-    for key in ("in", "out", "dropped", "left_out"):
-        if value := report.get(key):
-            parts.append(f"{key}: {_words(value)}")
-    return f"[{report['stage']}] {' | '.join(parts)} | {report['seconds']:.1f} s"
+    told = [key for key in ("in", "out", "dropped", "left_out") if report.get(key)]
+    parts = " | ".join(f"{key}: {_words(report[key])}" for key in told)
+    return f"[{report['stage']}] {parts} | {report['seconds']:.1f} s"
 
 
 def _fingerprint(name: str, inputs: Mapping[str, Any]) -> str:
@@ -268,8 +266,6 @@ def _own(folder: Path, files: Iterable[Path]) -> Iterator[Path]:
 
 def _words(value: Any) -> str:
     if isinstance(value, Mapping):
-        inner = {
-            k: f"({_words(v)})" if isinstance(v, Mapping) else _words(v) for k, v in value.items()
-        }
-        return ", ".join(f"{k} {v}" for k, v in inner.items())
+        groups = {k: f"({_words(v)})" for k, v in value.items() if isinstance(v, Mapping)}
+        return ", ".join(f"{k} {groups.get(k) or _words(v)}" for k, v in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)
