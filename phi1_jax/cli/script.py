@@ -181,11 +181,7 @@ def pairs(holder: flags.FlagHolder) -> dict[str, str]:
 
 
 def require(*holders: flags.FlagHolder) -> None:
-    """Stops at a flag that has no value.
-
-    Raises:
-      UserError: names the first of them, and says what it is.
-    """
+    """Stops at the first flag that has no value, and says what it is."""
     for holder in holders:
         if not holder.value:
             # Behind the semicolon absl says that the flag may be repeated.
@@ -206,13 +202,11 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def refuse_unread(holders: Sequence[flags.FlagHolder | ModuleType], why: str) -> None:
-    """Stops at a flag that was given and that nothing will read.
+    """Stops at the first flag that was given and that nothing will read.
 
     Args:
       holders: flags, or modules that define some.
       why: what the flag needs to be read, for the message.
-    Raises:
-      UserError: names the first of them.
     """
     for holder in holders:
         if isinstance(holder, ModuleType):
@@ -327,11 +321,7 @@ def _refuse_unknown_field(argument: str) -> None:
 
 
 def _refuse_nan_and_empty() -> None:
-    """Stops at nan and infinity, and at an empty path, which would be this folder, also of NAME=.
-
-    Raises:
-      UserError: names the flag.
-    """
+    """Stops at nan and infinity, and at an empty path, which would be this folder, also of NAME=."""
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
         # A config checks its own fields, of which some may be infinite.

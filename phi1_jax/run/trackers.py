@@ -43,11 +43,7 @@ class Tracker(Protocol):
 
 
 def refuse_unusable(names: Sequence[str]) -> None:
-    """Refuses a tracker that does not exist or is not installed.
-
-    Raises:
-      UserError: names it.
-    """
+    """Refuses a tracker that does not exist or is not installed, by name."""
     for name in names:
         if name not in _KINDS:
             known = f"there are {', '.join(_KINDS)}"
