@@ -300,8 +300,11 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except UserError as error:
         _fail(str(error))
     except Exception as error:  # a config file is the user's code: anything can come out of it
-        text = str(error.args[0] if isinstance(error, KeyError) else error)  # not its repr
-        problem = " ".join(text.replace("\\n", " ").split()).strip("'") or type(error).__name__
+        first = error.args[0] if error.args else ""
+        text = str(first if isinstance(error, KeyError) else error)  # not its repr
+        if isinstance(first, KeyError):  # as ml_collections says it
+            text = f"--config.FIELD names {first.args[0]}, which the config's file does not hold"
+        problem = " ".join(text.replace("\\n", " ").split()) or type(error).__name__
         _fail(f"{problem} (see --help)")
 
 
@@ -321,7 +324,7 @@ def _refuse_unknown_field(argument: str) -> None:
 
 
 def _refuse_nan_and_empty() -> None:
-    """Stops at nan and infinity, and at an empty path, which would be this folder, also of NAME=."""
+    """Stops at nan and infinity, and at an empty path, also of NAME=: it would be this folder."""
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
         # A config checks its own fields, of which some may be infinite.

@@ -89,6 +89,18 @@ def test_a_near_miss_is_answered(argument, words, parse):
     assert words in parse(*argument.split())
 
 
+@pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
+def test_a_field_that_the_config_s_file_lacks_is_named(parse, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from ml_collections import ConfigDict\n"
+        "def get_config():\n"
+        "    return ConfigDict({'steps': 3})\n"
+    )
+    said = parse(f"--config={file}", "--config.seed=1")
+    assert "names 'seed', which the config's file does not hold" in said
+
+
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999"])
 def test_a_number_that_is_none_is_refused(number, parse):
     assert "give a finite number" in parse(f"--budget_mb={number}")
