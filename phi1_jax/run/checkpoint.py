@@ -4,12 +4,12 @@
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +19,12 @@ from absl import logging
 from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from phi1_jax.config import CheckpointConfig, MeshConfig, ModelConfig
-from phi1_jax.errors import AllProcessesError, UserError
+from phi1_jax.errors import UserError
 from phi1_jax.files import copy_folder, write_json
 from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run import distributed, read_back
 from phi1_jax.run import folder as run_folder
 
-T = TypeVar("T")
 # Orbax says at every save that there is nothing to merge where it does not use OCDBT.
 logging.get_absl_logger().addFilter(lambda record: "Skipping merge" not in str(record.msg))
 
@@ -41,7 +40,7 @@ class Checkpointer:
         self.run_dir = run_dir.absolute()
         self._config = config
         self._first = jax.process_index() == 0
-        self._decide(lambda: run_folder.refuse_unusable(self.run_dir))
+        distributed.decide(lambda: run_folder.refuse_unusable(self.run_dir))
         if self._first:
             (self.run_dir / run_folder.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
             run_folder.clean(self.run_dir)
@@ -164,7 +163,7 @@ class Checkpointer:
         Raises:
           UserError: every step is damaged, or one cannot be read.
         """
-        step = self._decide(lambda: run_folder.newest_undamaged(self.run_dir))
+        step = distributed.decide(lambda: run_folder.newest_undamaged(self.run_dir))
         if step is None:
             return None
         self._held = step
@@ -177,19 +176,6 @@ class Checkpointer:
             ),
         )
         return step, restored.params, restored.optimizer, restored.position
-
-    def _decide(self, work: Callable[[], T]) -> T:
-        """What the first process's `work` returns, or the error that it raises, on all of them."""
-        result, problem = None, ""
-        if self._first:
-            try:
-                result = work()
-            except (UserError, OSError) as error:
-                problem = str(error)
-        result, problem = distributed.gather([result, problem])[0]
-        if problem:
-            raise AllProcessesError(problem)
-        return cast(T, result)
 
     def _finish(self, step: int, contents: dict[str, Any]) -> None:
         """In the background: waits for Orbax, reads back, commits, and only then deletes."""
@@ -238,7 +224,7 @@ class Checkpointer:
                     f" make room, or keep fewer steps (checkpoint.keep_last and the like){aside}"
                 )
 
-        self._decide(look)
+        distributed.decide(look)
 
 
 def write_model(

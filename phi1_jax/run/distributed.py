@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -24,6 +24,7 @@ START_TIMEOUT_S = 300
 # A process that is done waits so long for the others, as for the first while it commits the last
 # checkpoint: hashing 100 GB from a slow disk takes longer than JAX's own 300 s.
 SHUTDOWN_TIMEOUT_S = 24 * 3600
+T = TypeVar("T")
 GO_ON = "run the same command again on all of them to go on from the last checkpoint"
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
@@ -176,6 +177,26 @@ def gather(value: Any) -> list[Any]:
     # Filled up with copies, in few sizes: each is a program of its own.
     rows = multihost_utils.process_allgather(np.resize(text, -(-sizes.max() // 1024) * 1024))
     return [json.loads(bytes(row[:size])) for row, size in zip(rows, sizes, strict=True)]
+
+
+def decide(work: Callable[[], T]) -> T:
+    """What the first process's `work` returns, or the error that it raises, on all of them.
+
+    Raises:
+      AllProcessesError: in place of a UserError or an OSError.
+    """
+    import jax
+
+    result, problem = None, ""
+    if jax.process_index() == 0:
+        try:
+            result = work()
+        except (UserError, OSError) as error:
+            problem = str(error)
+    result, problem = gather([result, problem])[0]
+    if problem:
+        raise AllProcessesError(problem)
+    return cast(T, result)
 
 
 @contextmanager

@@ -9,8 +9,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.errors import AllProcessesError, UserError
@@ -38,16 +36,8 @@ def lock_run_dir(run_dir: Path) -> Iterator[None]:
       AllProcessesError: the folder cannot be written, holds other files, another run holds it, or
         some process does not see what the first one writes there.
     """
-    nonce, problem = secrets.token_hex(8), ""
     with ExitStack() as stack:
-        if jax.process_index() == 0:
-            try:
-                stack.enter_context(_lock(run_dir, nonce))
-            except (UserError, OSError) as error:
-                problem = str(error)
-        problem, nonce = distributed.gather([problem, nonce])[0]
-        if problem:
-            raise AllProcessesError(problem)
+        nonce = distributed.decide(lambda: stack.enter_context(_lock(run_dir)))
         for number, sees in enumerate(distributed.gather(_sees(run_dir, nonce))):
             if not sees:
                 raise AllProcessesError(
@@ -78,8 +68,11 @@ def refuse_differences(
 
 
 @contextmanager
-def _lock(run_dir: Path, nonce: str) -> Iterator[None]:
-    """Refuses other files than a run's; a job's logs and hidden files may lie there before."""
+def _lock(run_dir: Path) -> Iterator[str]:
+    """Refuses other files than a run's; a job's logs and hidden files may lie there before.
+
+    Gives what its file holds beside the process, to know it by.
+    """
     found = sorted(names(run_dir))
     logs = (".log", ".out", ".err")
     others = [name for name in found if not LITTER.fullmatch(name) and not name.endswith(logs)]
@@ -89,10 +82,10 @@ def _lock(run_dir: Path, nonce: str) -> Iterator[None]:
             f"--output={run_dir} holds other files ({shown}) and no run; give a new or an empty"
             " folder"
         )
-    job = os.environ.get("SLURM_JOB_ID")
+    job, nonce = os.environ.get("SLURM_JOB_ID"), secrets.token_hex(8)
     with lock_folder(run_dir, LOCK, "output", nonce=nonce, **({"job": job} if job else {})):
         try:
-            yield
+            yield nonce
         finally:
             if not found and not known_steps(run_dir):
                 shutil.rmtree(run_dir, ignore_errors=True)
