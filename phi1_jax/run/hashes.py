@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,21 +31,12 @@ def hashes(folder: Path, progress: str = "") -> dict[str, str]:
       OSError: something cannot be read, also when tried again.
     """
     files = retry_io(lambda: _files(folder))
-    sizes = [path.stat().st_size for path in files]
-    # No silent bar where none is asked for: it would take tqdm's lock in the committing thread.
-    bar = (
-        tqdm(total=sum(sizes), unit="B", unit_scale=True, desc=progress, delay=1)
-        if progress
-        else nullcontext()
-    )
-    found = {}
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool, bar as shown:
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         digests = pool.map(lambda path: retry_io(lambda: file_sha256(path)), files)
-        for path, size, digest in zip(files, sizes, digests, strict=True):
-            found[path.relative_to(folder).as_posix()] = digest
-            if shown is not None:
-                shown.update(size)
-    return found
+        # No silent bar where none is asked for: it would take tqdm's lock in the committing thread.
+        shown = tqdm(digests, progress, len(files), unit="file", delay=1) if progress else digests
+        named = (path.relative_to(folder).as_posix() for path in files)
+        return dict(zip(named, shown, strict=True))
 
 
 def _files(folder: Path) -> list[Path]:
