@@ -1,6 +1,7 @@
 """GGUF files for llama.cpp and what is built on it, such as Ollama: architecture `phi2`."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,22 +22,17 @@ from phi1_jax.tokens.tokenizer import check_vocabulary
 
 GgufType = Literal["f32", "f16", "q8_0"]
 
-_TABLE = {
-    f"{theirs}.{kind}": (f"{ours}/{kind if kind == 'bias' else name}",)
-    for theirs, ours, name in (
-        ("token_embd", "embed", "table"),
-        ("blk.#.attn_norm", "blocks/norm", "scale"),
-        ("blk.#.attn_q", "blocks/q", "kernel"),
-        ("blk.#.attn_k", "blocks/k", "kernel"),
-        ("blk.#.attn_v", "blocks/v", "kernel"),
-        ("blk.#.attn_output", "blocks/out", "kernel"),
-        ("blk.#.ffn_up", "blocks/fc1", "kernel"),
-        ("blk.#.ffn_down", "blocks/fc2", "kernel"),
-        ("output_norm", "final_norm", "scale"),
-        ("output", "head", "kernel"),
-    )
-    for kind in ("weight", "bias")
-    if (theirs, kind) != ("token_embd", "bias")
+_MODULES = {
+    "token_embd": "embed",
+    "blk.#.attn_norm": "blocks/norm",
+    "blk.#.attn_q": "blocks/q",
+    "blk.#.attn_k": "blocks/k",
+    "blk.#.attn_v": "blocks/v",
+    "blk.#.attn_output": "blocks/out",
+    "blk.#.ffn_up": "blocks/fc1",
+    "blk.#.ffn_down": "blocks/fc2",
+    "output_norm": "final_norm",
+    "output": "head",
 }
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 
@@ -90,13 +86,8 @@ def write_gguf(
     types = gguf.GGMLQuantizationType
     writer = gguf.GGUFWriter(path, "phi2")
     writer.add_name(path.stem)
-    writer.add_file_type(
-        {
-            "f32": gguf.LlamaFileType.ALL_F32,
-            "f16": gguf.LlamaFileType.MOSTLY_F16,
-            "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
-        }[kind]
-    )
+    share = "ALL" if kind == "f32" else "MOSTLY"
+    writer.add_file_type(gguf.LlamaFileType[f"{share}_{kind.upper()}"])
     writer.add_context_length(config.max_seq_len)
     writer.add_embedding_length(config.d_model)
     writer.add_feed_forward_length(config.d_mlp)
@@ -109,16 +100,14 @@ def write_gguf(
     _add_tokenizer(writer, config, tokenizer)
 
     tensors = []
-    for name, place in places(config, _TABLE):
-        stored = types.F32 if kind == "f32" or len(place.shape) < 2 else types.F16
-        if kind == "q8_0" and len(place.shape) > 1 and place.shape[-1] % 32 == 0:
-            stored = types.Q8_0
+    for name, place in places(config, _MODULES):
+        stored = types.F32
+        if kind != "f32" and len(place.shape) > 1:
+            stored = types.Q8_0 if kind == "q8_0" and place.shape[-1] % 32 == 0 else types.F16
         tensors.append((name, place, stored))
-        dtype, shape = np.dtype({types.F32: "f4", types.F16: "f2"}.get(stored, "u1")), place.shape
-        if stored == types.Q8_0:
-            shape = gguf.quant_shape_to_byte_shape(shape, stored)
-        n_bytes = dtype.itemsize * int(np.prod(shape))
-        writer.add_tensor_info(name, shape, dtype, n_bytes, stored)
+        block, block_bytes = gguf.GGML_QUANT_SIZES[stored]
+        n_bytes = math.prod(place.shape) // block * block_bytes
+        writer.add_tensor_info(name, place.shape, np.dtype(np.float32), n_bytes, stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -173,17 +162,12 @@ def _add_tokenizer(writer: Any, config: ModelConfig, tokenizer: BytePairTokenize
     writer.add_bos_token_id(tokenizer.eot_id)
     writer.add_pad_token_id(tokenizer.eot_id)
     stops = sorted(tokenizer.stop_ids, key=lambda i: (i == tokenizer.eot_id, i))
-    for index, add in zip(
-        stops,
-        (writer.add_eos_token_id, writer.add_eot_token_id, writer.add_eom_token_id),
-        strict=False,
-    ):
+    add_stops = (writer.add_eos_token_id, writer.add_eot_token_id, writer.add_eom_token_id)
+    for add, index in zip(add_stops, stops, strict=False):
         add(index)
     if len(stops) > 3:
         logging.warning("GGUF has room for three tokens that end a text, so %s do not", stops[3:])
     writer.add_add_bos_token(False)
-    template = tokenizer.files.get("chat_template.jinja") or tokenizer.files.get(
-        "tokenizer_config.json", {}
-    ).get("chat_template")
-    if template:
+    their_config = tokenizer.files.get("tokenizer_config.json", {})
+    if template := tokenizer.files.get("chat_template.jinja") or their_config.get("chat_template"):
         writer.add_chat_template(template)

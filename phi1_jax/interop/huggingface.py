@@ -26,51 +26,33 @@ from phi1_jax.tokens.huggingface import read_tokenizer, special_ids, write_token
 from phi1_jax.tokens.load import load_byte_pair
 from phi1_jax.tokens.tokenizer import check_vocabulary
 
-# Tensor -> parameters. PyTorch has its matrices (out, in): a kernel is the transpose. "#" is the
-# layer, whose parameters are stacked here.
-_BLOCK = {
-    "input_layernorm.weight": ("norm/scale",),
-    "input_layernorm.bias": ("norm/bias",),
-    **{
-        f"{theirs}.{kind}": (f"{ours}/{'kernel' if kind == 'weight' else 'bias'}",)
-        for theirs, ours in {
-            "self_attn.q_proj": "q",
-            "self_attn.k_proj": "k",
-            "self_attn.v_proj": "v",
-            "self_attn.dense": "out",
-            "mlp.fc1": "fc1",
-            "mlp.fc2": "fc2",
-        }.items()
-        for kind in ("weight", "bias")
-    },
-}
+# A module of theirs -> ours, or several below each other. "#" is the layer, whose parameters are
+# stacked here.
 _CURRENT = {
-    "model.embed_tokens.weight": ("embed/table",),
-    **{f"model.layers.#.{k}": tuple(f"blocks/{p}" for p in v) for k, v in _BLOCK.items()},
-    "model.final_layernorm.weight": ("final_norm/scale",),
-    "model.final_layernorm.bias": ("final_norm/bias",),
-    "lm_head.weight": ("head/kernel",),
-    "lm_head.bias": ("head/bias",),
+    "model.embed_tokens": "embed",
+    "model.layers.#.input_layernorm": "blocks/norm",
+    "model.layers.#.self_attn.q_proj": "blocks/q",
+    "model.layers.#.self_attn.k_proj": "blocks/k",
+    "model.layers.#.self_attn.v_proj": "blocks/v",
+    "model.layers.#.self_attn.dense": "blocks/out",
+    "model.layers.#.mlp.fc1": "blocks/fc1",
+    "model.layers.#.mlp.fc2": "blocks/fc2",
+    "model.final_layernorm": "final_norm",
+    "lm_head": "head",
 }
-# The first releases: one tensor for queries, keys and values, in this order.
-_OLDER = {
-    "transformer.embd.wte.weight": ("embed/table",),
-    "transformer.h.#.ln.weight": ("blocks/norm/scale",),
-    "transformer.h.#.ln.bias": ("blocks/norm/bias",),
-    "transformer.h.#.mixer.Wqkv.weight": tuple(f"blocks/{x}/kernel" for x in "qkv"),
-    "transformer.h.#.mixer.Wqkv.bias": tuple(f"blocks/{x}/bias" for x in "qkv"),
-    "transformer.h.#.mixer.out_proj.weight": ("blocks/out/kernel",),
-    "transformer.h.#.mixer.out_proj.bias": ("blocks/out/bias",),
-    **{
-        f"transformer.h.#.mlp.{fc}.{kind}": (f"blocks/{fc}/{ours}",)
-        for fc in ("fc1", "fc2")
-        for kind, ours in (("weight", "kernel"), ("bias", "bias"))
-    },
-    "lm_head.ln.weight": ("final_norm/scale",),
-    "lm_head.ln.bias": ("final_norm/bias",),
-    "lm_head.linear.weight": ("head/kernel",),
-    "lm_head.linear.bias": ("head/bias",),
+_OLDER = {  # of the first releases
+    "transformer.embd.wte": "embed",
+    "transformer.h.#.ln": "blocks/norm",
+    "transformer.h.#.mixer.Wqkv": "blocks/q blocks/k blocks/v",
+    "transformer.h.#.mixer.out_proj": "blocks/out",
+    "transformer.h.#.mlp.fc1": "blocks/fc1",
+    "transformer.h.#.mlp.fc2": "blocks/fc2",
+    "lm_head.ln": "final_norm",
+    "lm_head.linear": "head",
 }
+# What our modules hold -> what theirs call it. PyTorch has its matrices (out, in): a kernel is the
+# transpose.
+_KINDS = {"table": "weight", "scale": "weight", "kernel": "weight", "bias": "bias"}
 # Tables that follow from the config, which some releases stored too.
 _DERIVED = re.compile(r"\.rotary_emb\.(inv_freq|cos_cached|sin_cached)$")
 _NAMES_SHOWN = 12
@@ -214,18 +196,20 @@ def take(params: Mapping[str, Any], place: Place) -> np.ndarray:
     return values.T if place.paths[0].endswith("kernel") else values
 
 
-def places(
-    config: ModelConfig, table: Mapping[str, tuple[str, ...]]
-) -> Iterator[tuple[str, Place]]:
-    """The name and the place of every tensor of a model, in a table's names."""
+def places(config: ModelConfig, modules: Mapping[str, str]) -> Iterator[tuple[str, Place]]:
+    """The name and the place of every tensor of a model, in the names of a table of modules."""
     shapes = _param_shapes(config)
-    for name, paths in table.items():
-        for layer in range(config.n_layers) if "#" in name else [None]:
-            shape = shapes[paths[0]][0 if layer is None else 1 :]
-            if paths[0].endswith("kernel"):
-                shape = shape[::-1]
-            shape = (shape[0] * len(paths), *shape[1:])
-            yield name.replace("#", str(layer)), Place(paths, layer, shape)
+    for theirs, ours in modules.items():
+        for leaf, kind in _KINDS.items():
+            paths = tuple(f"{module}/{leaf}" for module in ours.split())
+            if paths[0] not in shapes:
+                continue
+            for layer in range(config.n_layers) if "#" in theirs else [None]:
+                shape = shapes[paths[0]][0 if layer is None else 1 :]
+                if leaf == "kernel":
+                    shape = shape[::-1]
+                shape = (shape[0] * len(paths), *shape[1:])
+                yield f"{theirs}.{kind}".replace("#", str(layer)), Place(paths, layer, shape)
 
 
 def _check(folder: Path, found: Mapping[str, Stored], expected: Mapping[str, Place]) -> None:
@@ -238,10 +222,7 @@ def _check(folder: Path, found: Mapping[str, Stored], expected: Mapping[str, Pla
             if name in found and found[name].shape != place.shape
         ],
     }
-    parts = []
-    for kind, names in problems.items():
-        if names:
-            parts.append(f"{len(names)} {kind}: {_list(names)}")
+    parts = [f"{len(names)} {kind}: {_list(names)}" for kind, names in problems.items() if names]
     if parts:
         raise UserError(f"{folder}: its tensors do not fit its config.json: {'; '.join(parts)}")
 
