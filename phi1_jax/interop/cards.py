@@ -371,13 +371,9 @@ def _benchmark(score: Mapping[str, Any]) -> tuple[str, str]:
 
 def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config with folders' names in place of their paths on this machine."""
-    values = json.loads(json.dumps(config))
-    data = values.get("data", {})
-    for holder, key in [
-        (values, "init_from"),
-        (data, "tokenizer"),
-        *((source, "path") for source in data.get("sources", [])),
-    ]:
-        if holder.get(key):
-            holder[key] = Path(holder[key]).name
-    return values
+    places = ("init_from", "tokenizer", "path")
+
+    def shorten(values: dict[str, Any]) -> dict[str, Any]:
+        return {k: Path(v).name if k in places and v else v for k, v in values.items()}
+
+    return json.loads(json.dumps(config), object_hook=shorten)
