@@ -44,7 +44,7 @@ def main() -> None:
     script.start_jax()
     from configs import phi1
     from phi1_jax.plan.machines import GPUS, missing_plugins, this_machine
-    from phi1_jax.plan.report import Machine, plan_on, plan_text
+    from phi1_jax.plan.report import Machine, plan, plan_text
 
     name, devices = MACHINE.value, DEVICES.value or 1
     if name is None:
@@ -60,7 +60,7 @@ def main() -> None:
     compiling = not missing_plugins() if COMPILE.value is None else COMPILE.value
     finetune = from_dict(RunConfig, phi1.get_config().to_dict())
     machine = Machine(GPUS[name], devices, USD.value)
-    result = plan_on(config, finetune, machine, compiling=compiling)
+    result = plan(config, finetune, machine, compiling=compiling)
     print(json.dumps(result, indent=1) if JSON.value else plan_text(result))
 
 

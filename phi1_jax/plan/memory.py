@@ -1,7 +1,6 @@
 """Bytes on each device from shapes alone, in a second: nothing is allocated or compiled."""
 
-import dataclasses
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -31,23 +30,17 @@ class Memory:
 
     @property
     def total(self) -> int:
-        return sum(dataclasses.astuple(self))
+        return sum(astuple(self))
 
 
-def memory(config: RunConfig, mesh: Mesh, *, flash: bool | None = None) -> Memory:
-    """What one device holds at the peak of a step.
-
-    Args:
-      flash: whether attention keeps no [t, t] array; None is what a GPU would do.
-    """
+def memory(config: RunConfig, mesh: Mesh) -> Memory:
+    """What one device holds at the peak of a step, with the attention that a GPU would take."""
     # What lies where does not depend on how a step is computed: one trace serves all choices.
     same = replace(config, micro_batch_size=0, model=replace(config.model, remat="none"))
     params, optimizer = _state_bytes(same, mesh)
     model, t = config.model, config.data.seq_len
     rows = micro_rows(config, mesh)
-    tensor = mesh.shape["tensor"]
-    if flash is None:
-        flash = uses_flash(config)
+    tensor, flash = mesh.shape["tensor"], uses_flash(config)
     # The kernels' own results, the output and a number a query, are saved by `dots` too.
     output = rows * t * (model.n_heads * 4 + model.d_model * 2) // tensor
     saved = model.n_layers * output if flash and model.remat == "dots" else 0
@@ -69,7 +62,7 @@ def memory(config: RunConfig, mesh: Mesh, *, flash: bool | None = None) -> Memor
 
 
 def uses_flash(config: RunConfig) -> bool:
-    """Whether a GPU keeps no scores: cuDNN, or with dropout our own kernel."""
+    """Whether a GPU keeps no [t, t] array of scores: cuDNN, or with dropout our own kernel."""
     model = config.model
     if model.attention != "auto":
         return model.attention != "xla"
@@ -96,13 +89,12 @@ def _saved_per_row(model: ModelConfig, seq_len: int) -> list[tuple[tuple[int, ..
     an activation is what grows with the number of rows.
     """
     graph, params = Phi.skeleton(model)
-    dropping = model.has_dropout
 
     def kept(n_rows: int) -> list[jax.ShapeDtypeStruct]:
         tokens = jax.ShapeDtypeStruct((n_rows, seq_len), jnp.int32)
 
         def backward(params: Any, tokens: jax.Array) -> Any:
-            key = jax.random.key(0) if dropping else None
+            key = jax.random.key(0) if model.has_dropout else None
             return jax.vjp(lambda p: nnx.merge(graph, p)(tokens, key), params)[1]
 
         return jax.tree.leaves(jax.eval_shape(backward, params, tokens))

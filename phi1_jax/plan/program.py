@@ -95,17 +95,7 @@ def compile_step(config: RunConfig, mesh: Mesh) -> Program:
         jax.ShapeDtypeStruct(shape, jnp.int32),
     )
     step: Any = trainer.step
-    return read_program(
-        step.lower(jax.eval_shape(trainer.init), batch), config, micro_rows(config, mesh)
-    )
-
-
-def read_program(lowered: Any, config: RunConfig, rows: int) -> Program:
-    """Compiles what `jax.jit(...).lower` gave, and reads the program.
-
-    Args:
-      rows: a device's rows in a micro-batch, to tell activations from weights.
-    """
+    lowered = step.lower(jax.eval_shape(trainer.init), batch)
     with _compiler_warnings() as warnings:
         compiled = lowered.compile()
     stats = compiled.memory_analysis()
@@ -115,12 +105,16 @@ def read_program(lowered: Any, config: RunConfig, rows: int) -> Program:
         + stats.output_size_in_bytes
         - stats.alias_size_in_bytes
     )
-    found = read_text(compiled.as_text(), config, rows)
+    found = read_text(compiled.as_text(), config, micro_rows(config, mesh))
     return replace(found, peak_bytes=peak, warnings=tuple(warnings))
 
 
 def read_text(hlo: str, config: RunConfig, rows: int) -> Program:
-    """Reads a program's text, all but its memory and the compiler's warnings."""
+    """Reads a program's text, all but its memory and the compiler's warnings.
+
+    Args:
+      rows: a device's rows in a micro-batch, to tell activations from weights.
+    """
     bodies = read_computations(hlo)
     times = count_executions(bodies)
     kernels: Counter[str] = Counter()

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from phi1_jax.train.step import training_mesh
 PAPER_GPU_HOURS = {50: 770.0, 3: 56.0}
 # A recommendation leaves room for temporary arrays that shapes do not show.
 RECOMMENDED = 0.8
+Choice = tuple[Remat, int]  # a remat policy and a micro-batch size
 
 
 @dataclass(frozen=True)
@@ -41,68 +42,36 @@ class Machine:
         return self.devices * peak * self.gpu.mfu / palm
 
 
-@dataclass(frozen=True)
-class Stage:
-    """Steps of one batch size, and what they take."""
-
-    name: str
-    tokens: int
-    days: float
-    gpu_hours: float
-    usd: float
-    paper_gpu_hours: float | None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A micro-batch size and remat policy, and the memory that they need."""
-
-    micro_batch_size: int
-    remat: Remat
-    memory: Memory
-
-
-def plan_on(
+def plan(
     config: RunConfig, finetune: RunConfig, machine: Machine, *, compiling: bool
 ) -> dict[str, Any]:
-    """`plan`, on a mesh of the machine's devices or of CPU devices in their place.
+    """Everything about a config on a machine, ready for JSON.
 
     Args:
-      compiling: compile the step for the GPU.
+      finetune: the paper's second stage, for its steps and batch.
+      compiling: compile the step for the GPU; else by shapes alone, and CPU devices stand in.
     Raises:
       UserError: the mesh does not fit the devices, or the compiler for GPUs is not installed.
     """
-    sizes = astuple(config.mesh)
+    sizes, gpu = astuple(config.mesh), machine.gpu
     if -1 not in sizes and math.prod(sizes) != machine.devices:
         raise UserError(
             f"config field mesh={'x'.join(map(str, sizes))} is not for --devices={machine.devices};"
             f" give --devices={math.prod(sizes)}, or another mesh"
         )
     if config.model.compute_dtype == "auto":
-        model = replace(config.model, compute_dtype=machine.gpu.compute_dtype)
-        config = replace(config, model=model)
+        config = replace(config, model=replace(config.model, compute_dtype=gpu.compute_dtype))
     n = machine.devices
-    mesh = training_mesh(config, gpu_devices(machine.gpu, n) if compiling else jax.devices()[:n])
+    mesh = training_mesh(config, gpu_devices(gpu, n) if compiling else jax.devices()[:n])
     machine = replace(machine, devices=mesh.size)  # a small batch does not use all
-    return plan(config, finetune, machine, mesh, compile_step(config, mesh) if compiling else None)
-
-
-def plan(
-    config: RunConfig, finetune: RunConfig, machine: Machine, mesh: Mesh, program: Program | None
-) -> dict[str, Any]:
-    """Everything about a config on a machine, ready for JSON.
-
-    Args:
-      finetune: the paper's second stage, for its steps and batch.
-      program: the step compiled for the machine; None plans by shapes alone.
-    """
+    program = compile_step(config, mesh) if compiling else None
     needed = memory(config, mesh)
-    usable_gb = USABLE_MEMORY * machine.gpu.hbm_gb
+    usable_gb = USABLE_MEMORY * gpu.hbm_gb
     peak_gb = (program.peak_bytes if program else needed.total) / 1e9
     found = choices(config, mesh)
-    chosen = best(found, machine.gpu.hbm_gb)
+    chosen = best(found, gpu.hbm_gb)
     result: dict[str, Any] = {
-        "gpu": machine.gpu.name,
+        "gpu": gpu.name,
         "devices": machine.devices,
         "mesh": dict(mesh.shape),
         "parameters": count_params(config.model),
@@ -113,34 +82,36 @@ def plan(
         "peak_gb": peak_gb,
         "usable_gb": usable_gb,
         "fits": peak_gb <= usable_gb,
-        "gb_by_choice": {f"{c.remat} {c.micro_batch_size}": c.memory.total / 1e9 for c in found},
-        "best": None
-        if chosen is None
-        else {"micro_batch_size": chosen.micro_batch_size, "remat": chosen.remat},
+        "gb_by_choice": {f"{remat} {n}": m.total / 1e9 for (remat, n), m in found.items()},
+        "best": chosen and {"micro_batch_size": chosen[1], "remat": chosen[0]},
         "gflop_per_token": flops_per_token(config.model, config.data.seq_len)[0] / 1e9,
-        "mfu": machine.gpu.mfu,
+        "mfu": gpu.mfu,
         "tokens_per_s": machine.tokens_per_s(config),
-        "stages": [vars(stage) for stage in stages(config, finetune, machine)],
+        "stages": stages(config, finetune, machine),
     }
     if program is not None:
-        tokens = config.data.global_batch_size * config.data.seq_len
-        needed_flops = 6.0 * matmul_params(config.model) * tokens / machine.devices
-        result["program"] = {
-            "attention": program.attention,
-            "kernels": program.kernels,
-            "matmul_flops": program.matmul_flops,
-            "matmul_flops_by_needed": sum(program.matmul_flops.values()) / needed_flops,
-            "collectives": collective_rows(program.collectives),
-            "link_s": sum(c.link_bytes for c in program.collectives)
-            / (machine.gpu.link_gb_per_s * 1e9),
-            "compute_s": tokens / machine.tokens_per_s(config),
-            "warnings": list(program.warnings),
-        }
+        result["program"] = _of_program(program, config, machine)
     return result
 
 
-def stages(config: RunConfig, finetune: RunConfig, machine: Machine) -> list[Stage]:
-    """The run's kept steps, all of it, and the paper's finetuning after pretraining."""
+def _of_program(program: Program, config: RunConfig, machine: Machine) -> dict[str, Any]:
+    tokens = config.data.global_batch_size * config.data.seq_len
+    needed_flops = 6.0 * matmul_params(config.model) * tokens / machine.devices
+    sent = sum(collective.link_bytes for collective in program.collectives)
+    return {
+        "attention": program.attention,
+        "kernels": program.kernels,
+        "matmul_flops": program.matmul_flops,
+        "matmul_flops_by_needed": sum(program.matmul_flops.values()) / needed_flops,
+        "collectives": collective_rows(program.collectives),
+        "link_s": sent / (machine.gpu.link_gb_per_s * 1e9),
+        "compute_s": tokens / machine.tokens_per_s(config),
+        "warnings": list(program.warnings),
+    }
+
+
+def stages(config: RunConfig, finetune: RunConfig, machine: Machine) -> list[dict[str, Any]]:
+    """What the run takes to its kept steps and in all, and the paper's finetuning after it."""
     rows = [
         (f"to the kept step {step:,}", step, config)
         for step in sorted(config.checkpoint.keep_steps)
@@ -149,94 +120,84 @@ def stages(config: RunConfig, finetune: RunConfig, machine: Machine) -> list[Sta
     rows.append((f"all {config.steps:,} steps", config.steps, config))
     if not config.init_from and config.data.seq_len == finetune.data.seq_len:
         rows.append((f"finetune, {finetune.steps:,} steps", finetune.steps, finetune))
+    is_papers = matmul_params(config.model) == matmul_params(ModelConfig())
     found = []
     for name, steps, of in rows:
         tokens = steps * of.data.global_batch_size * of.data.seq_len
         hours = tokens / machine.tokens_per_s(replace(config, data=of.data)) / 3600
-        paper = None
-        if matmul_params(config.model) == matmul_params(ModelConfig()):
-            paper = PAPER_GPU_HOURS.get(round(tokens / 1e9))
         gpu_hours = hours * machine.devices
-        usd = gpu_hours * machine.usd_per_gpu_hour
-        found.append(Stage(name, tokens, hours / 24, gpu_hours, usd, paper))
+        found.append(
+            {
+                "name": name,
+                "tokens": tokens,
+                "days": hours / 24,
+                "gpu_hours": gpu_hours,
+                "usd": gpu_hours * machine.usd_per_gpu_hour,
+                "paper_gpu_hours": PAPER_GPU_HOURS.get(round(tokens / 1e9)) if is_papers else None,
+            }
+        )
     return found
 
 
-def choices(config: RunConfig, mesh: Mesh) -> list[Choice]:
+def choices(config: RunConfig, mesh: Mesh) -> dict[Choice, Memory]:
     """Every remat policy with micro-batches of 1, 2, 4, ... rows that divide the global batch."""
     shards = mesh.shape["data"] * mesh.shape["fsdp"]
     share = config.data.global_batch_size // shards
     sizes = [2**i for i in range(7) if 2**i <= share and share % 2**i == 0]
-    found = []
+    found = {}
     for remat in REMAT:
         model = replace(config.model, remat=remat)
         for size in sizes:
-            changed = replace(config, model=model, micro_batch_size=size)
-            found.append(Choice(size, remat, memory(changed, mesh)))
+            found[remat, size] = memory(replace(config, model=model, micro_batch_size=size), mesh)
     return found
 
 
-def best(found: Iterable[Choice], hbm_gb: float) -> Choice | None:
+def best(found: Mapping[Choice, Memory], hbm_gb: float) -> Choice | None:
     """The least recomputation that fits with at least two rows, then the most rows; None: none.
 
     With one row of 2048 tokens the matmuls are too small to use a large GPU well.
     """
-    fitting = [c for c in found if c.memory.total <= RECOMMENDED * hbm_gb * 1e9]
-    return min(
-        fitting,
-        key=lambda c: (c.micro_batch_size < 2, REMAT.index(c.remat), -c.micro_batch_size),
-        default=None,
-    )
+    fitting = [choice for choice, m in found.items() if m.total <= RECOMMENDED * hbm_gb * 1e9]
+    return min(fitting, key=lambda c: (c[1] < 2, REMAT.index(c[0]), -c[1]), default=None)
 
 
 def collective_rows(found: Sequence[Collective]) -> list[dict[str, Any]]:
     """One row for each kind and what it carries, the largest first."""
-    rows: dict[tuple[str, str, bool], list[Collective]] = defaultdict(list)
+    groups: dict[tuple[str, str, bool], list[Collective]] = defaultdict(list)
     for c in found:
         if c.group > 1:
-            rows[c.carries, c.kind, c.asynchronous].append(c)
-    return sorted(
-        (
-            {
-                "carries": carries,
-                "kind": kind,
-                "asynchronous": asynchronous,
-                "per_step": sum(c.times for c in group),
-                "gb": sum(c.link_bytes for c in group) / 1e9,
-            }
-            for (carries, kind, asynchronous), group in rows.items()
-        ),
-        key=lambda row: -row["gb"],
-    )
+            groups[c.carries, c.kind, c.asynchronous].append(c)
+    rows = [
+        {
+            "carries": carries,
+            "kind": kind,
+            "asynchronous": asynchronous,
+            "per_step": sum(c.times for c in group),
+            "gb": sum(c.link_bytes for c in group) / 1e9,
+        }
+        for (carries, kind, asynchronous), group in groups.items()
+    ]
+    return sorted(rows, key=lambda row: -row["gb"])
 
 
 def plan_text(result: dict[str, Any]) -> str:
     """The plan as Markdown."""
     mesh = " x ".join(f"{size} {axis}" for axis, size in result["mesh"].items())
+    shapes = [(name, short(gb)) for name, gb in result["gb_by_shapes"].items()]
+    by_choice = result["gb_by_choice"]
+    sizes = sorted({int(name.split()[1]) for name in by_choice})
+    by_remat = [(f"remat {r}", *(short(by_choice[f"{r} {n}"]) for n in sizes)) for r in REMAT]
     parts = [
         f"{result['parameters']:,} parameters on {result['devices']} x {result['gpu']} ({mesh});"
-        f" micro-batch {result['micro_batch_size']}, remat {result['remat']}"
-    ]
-    shapes = [(name, short(gb)) for name, gb in result["gb_by_shapes"].items()]
-    parts.append(table(("GB on each device, by shapes", ""), shapes))
-    parts.append(_verdict(result))
-    sizes = sorted({int(name.split()[1]) for name in result["gb_by_choice"]})
-    parts.append(
-        table(
-            ("GB by shapes, micro-batch", *map(str, sizes)),
-            [
-                (f"remat {r}", *(short(result["gb_by_choice"][f"{r} {n}"]) for n in sizes))
-                for r in REMAT
-            ],
-        )
-    )
-    if program := result.get("program"):
-        parts.append(_program_text(program))
-    parts.append(
+        f" micro-batch {result['micro_batch_size']}, remat {result['remat']}",
+        table(("GB on each device, by shapes", ""), shapes),
+        _verdict(result),
+        table(("GB by shapes, micro-batch", *map(str, sizes)), by_remat),
+        *(_program_parts(result["program"]) if "program" in result else []),
         f"{result['tokens_per_s']:,.0f} tokens/s at an assumed MFU of {result['mfu']:g}"
-        f" ({result['gflop_per_token']:.3f} GFLOP a token)"
-    )
-    parts.append(_stage_table(result["stages"]))
+        f" ({result['gflop_per_token']:.3f} GFLOP a token)",
+        _stage_table(result["stages"]),
+    ]
     return "\n\n".join(parts)
 
 
@@ -249,44 +210,33 @@ def _verdict(result: dict[str, Any]) -> str:
     chosen = result["best"]
     if chosen is None:
         return f"{found}; no micro-batch fits: more devices, --config.mesh.fsdp or mesh.tensor"
-    flags = (
-        f"--config.micro_batch_size={chosen['micro_batch_size']}"
+    return (
+        f"{found}; recommended: --config.micro_batch_size={chosen['micro_batch_size']}"
         f" --config.model.remat={chosen['remat']}"
     )
-    return f"{found}; recommended: {flags}"
 
 
-def _program_text(program: dict[str, Any]) -> str:
+def _program_parts(program: dict[str, Any]) -> list[str]:
     flops = sum(program["matmul_flops"].values())
     shares = ", ".join(
         f"{dtype} {share / flops:.1%}" for dtype, share in program["matmul_flops"].items()
     )
-    lines = [
+    parts = [
         f"attention: {program['attention']}; matmuls: {shares};"
         f" {program['matmul_flops_by_needed']:.2f} times the operations that the weights need",
     ]
-    if rows := program["collectives"]:
-        lines.append(
-            table(
-                ("collective", "carries", "a step", "GB sent", "asynchronous"),
-                [
-                    (
-                        row["kind"],
-                        row["carries"],
-                        f"{row['per_step']:,}",
-                        short(row["gb"]),
-                        "yes" if row["asynchronous"] else "no",
-                    )
-                    for row in rows
-                ],
-            )
-        )
-        lines.append(
+    if program["collectives"]:
+        header = ("collective", "carries", "a step", "GB sent", "asynchronous")
+        rows = []
+        for row in program["collectives"]:
+            times, how = f"{row['per_step']:,}", "yes" if row["asynchronous"] else "no"
+            rows.append((row["kind"], row["carries"], times, short(row["gb"]), how))
+        parts += [
+            table(header, rows),
             f"a step: {short(program['compute_s'])} s of computation at that MFU,"
-            f" {short(program['link_s'])} s on the links"
-        )
-    lines += [f"the compiler warns: {line}" for line in program["warnings"]]
-    return "\n\n".join(lines)
+            f" {short(program['link_s'])} s on the links",
+        ]
+    return [*parts, *(f"the compiler warns: {line}" for line in program["warnings"])]
 
 
 def _stage_table(found: list[dict[str, Any]]) -> str:
