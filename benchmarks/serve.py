@@ -65,8 +65,9 @@ def measure(
                 *("--continuous-batching", "--dtype=float32"),
             ]
         names = {OURS: run_dir.name, PEER: str(hf)}
+        rest = (prompts, clients, new_tokens, options.calls)
         found = {
-            variant: _time(command, names[variant], prompts, clients, new_tokens, options.calls)
+            variant: asyncio.run(_time(command, names[variant], *rest))
             for variant, command in commands.items()
         }
     for n in clients:
@@ -78,7 +79,7 @@ def measure(
         yield from compare(f"{n} clients, {prompt_tokens} + {new_tokens} tokens", timings, values)
 
 
-def _time(
+async def _time(
     command: Sequence[str],
     model: str,
     prompts: Sequence[str],
@@ -89,34 +90,19 @@ def _time(
     """For each number of clients the times of the calls, and the tokens of one."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/v1"
+    client = openai.AsyncOpenAI(base_url=url, api_key="none", timeout=START_TIMEOUT_S)
+
+    async def ask(prompt: str) -> int:
+        reply = await client.completions.create(
+            model=model, prompt=prompt, max_tokens=new_tokens, temperature=0
+        )
+        assert reply.usage
+        return reply.usage.completion_tokens
+
+    found = {}
     server = subprocess.Popen([sys.executable, *command, f"--port={port}"], stdout=sys.stderr)
     try:
-        return asyncio.run(_rounds(server, port, model, prompts, clients, new_tokens, calls))
-    finally:
-        server.terminate()
-        server.wait()
-
-
-async def _rounds(
-    server: subprocess.Popen,
-    port: int,
-    model: str,
-    prompts: Sequence[str],
-    clients: Sequence[int],
-    new_tokens: int,
-    calls: int,
-) -> dict[int, tuple[Timing, float]]:
-    found = {}
-    url = f"http://127.0.0.1:{port}/v1"
-    async with openai.AsyncOpenAI(base_url=url, api_key="none", timeout=START_TIMEOUT_S) as client:
-
-        async def ask(prompt: str) -> int:
-            reply = await client.completions.create(
-                model=model, prompt=prompt, max_tokens=new_tokens, temperature=0
-            )
-            assert reply.usage
-            return reply.usage.completion_tokens
-
         await _until_ready(server, client)
         for n in clients:
             times, made = [], []
@@ -126,6 +112,10 @@ async def _rounds(
                 times.append(time.perf_counter() - start)
             assert len(set(made)) == 1, f"greedy requests gave other tokens again: {made}"
             found[n] = Timing(times[0], tuple(times[1:])), float(made[0])
+    finally:
+        await client.close()
+        server.terminate()
+        server.wait()
     return found
 
 
