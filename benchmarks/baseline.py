@@ -1,13 +1,14 @@
 """The baseline: `PhiForCausalLM` of transformers on torch, imported by no other file.
 
 It gets the same weights, tokens, optimizer and cores, and may use all that it offers, eager and
-compiled. The fastest of the ways that run here counts.
+compiled. Each of the ways that run here runs on its own, and the fastest takes part in the final.
 """
 
 import copy
+import gc
 import importlib.util
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -15,12 +16,18 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.report import Row
 from benchmarks.timing import matmul_size, take_turns
 from phi1_jax.config import ModelConfig, OptimizerConfig
 from phi1_jax.errors import UserError
 from phi1_jax.interop.huggingface import config_values, write_folder
+from phi1_jax.model.phi import compute_dtype
 
 MODES = ("eager", "compiled")
+Call = Callable[[], Any]
+Way = tuple[str, Callable[[], Call]]  # its name, and a function that builds what is called
+# What to pass to `set_attn_implementation`, and the context to run it in.
+Attention = tuple[str, Callable[[], AbstractContextManager[Any]]]
 
 
 def require() -> None:
@@ -31,13 +38,6 @@ def require() -> None:
             f"--baseline=torch needs {' and '.join(missing)}: `make bench` has an environment with"
             " both (or pip install torch==2.13.0 'transformers>=5'); --baseline=none goes without"
         )
-
-
-def versions() -> dict[str, str]:
-    import torch
-    import transformers
-
-    return {"torch": torch.__version__, "transformers": transformers.__version__}
 
 
 def load_model(config: ModelConfig, params: Mapping[str, Any] | None) -> Any:
@@ -59,10 +59,8 @@ def load_model(config: ModelConfig, params: Mapping[str, Any] | None) -> Any:
         return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
-def attentions(
-    wanted: tuple[str, ...] = (),
-) -> dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]]:
-    """Name -> what to pass to `set_attn_implementation`, and the context to run it in.
+def attentions(wanted: tuple[str, ...] = ()) -> dict[str, Attention]:
+    """The implementations by name.
 
     Args:
       wanted: names to keep; none keeps all.
@@ -71,16 +69,11 @@ def attentions(
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    found: dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
-        "eager": ("eager", nullcontext),
-        "sdpa": ("sdpa", nullcontext),
-    }
+    found: dict[str, Attention] = {"eager": ("eager", nullcontext), "sdpa": ("sdpa", nullcontext)}
     for name, backend in SDPBackend.__members__.items():
         if name not in ("ERROR", "OVERRIDEABLE"):
-            found[f"sdpa {name.removesuffix('_ATTENTION').lower()}"] = (
-                "sdpa",
-                partial(sdpa_kernel, backend),
-            )
+            kernel = name.removesuffix("_ATTENTION").lower()
+            found[f"sdpa {kernel}"] = ("sdpa", partial(sdpa_kernel, backend))
     if unknown := set(wanted) - set(found):
         raise UserError(f"--baseline_attentions={unknown.pop()}: name some of {', '.join(found)}")
     return {name: found[name] for name in wanted or found}
@@ -92,16 +85,15 @@ def training_steps(
     params: Mapping[str, Any] | None,
     batches: np.ndarray,
     wanted: tuple[str, ...] = (),
-) -> Callable[[str], Iterator[tuple[str, Callable[[], Callable[[], float]]]]]:
+) -> Callable[[str], Iterator[Way]]:
     """The ways to train: with each implementation of attention.
 
     Args:
       batches: int[n, b, t + 1], taken in turn.
       wanted: of `attentions`; none is all.
     Returns:
-      A function of the mode (one of `MODES`) that yields names, and functions that build a model of
-      its own and return a function that makes a step (forward, backward, clipping, fused AdamW)
-      and returns its loss.
+      A function of the mode (one of `MODES`). Each way builds a model of its own; a call makes a
+      step (forward, backward, clipping, fused AdamW) and returns its loss.
     """
     import torch
 
@@ -148,7 +140,7 @@ def training_steps(
 
         return step
 
-    def ways(mode: str) -> Iterator[tuple[str, Callable[[], Callable[[], float]]]]:
+    def ways(mode: str) -> Iterator[Way]:
         for name, attention in attentions(wanted).items():
             yield f"torch {mode}, {name}", partial(make, mode, *attention)
 
@@ -163,8 +155,8 @@ def decoders(
     params: Mapping[str, Any],
     modes: tuple[str, ...] = MODES,
     wanted: tuple[str, ...] = (),
-) -> dict[str, Callable[[Prompts, int], np.ndarray]]:
-    """Ways to generate greedily: name -> f(prompts of b, new tokens) -> int[b, new tokens].
+) -> Callable[[Prompts, int], Iterator[Way]]:
+    """Ways to generate greedily, of prompts of b and a number of new tokens: int[b, new tokens].
 
     Eager: with a dynamic and a static cache, each with every implementation of attention.
     Compiled: with a static cache, and the implementations that choose their kernel themselves. All
@@ -212,12 +204,67 @@ def decoders(
             )
         return whole[:, width:].cpu().numpy()
 
-    return {
-        f"torch {cache}, {name}": partial(generate, options, *attention)
-        for cache, options in caches.items()
-        for name, attention in attentions(wanted).items()
-        if "compiled" not in cache or attention[1] is nullcontext
-    }
+    def ways(prompts: Prompts, new_tokens: int) -> Iterator[Way]:
+        for cache, options in caches.items():
+            for name, (implementation, context) in attentions(wanted).items():
+                if "compiled" not in cache or context is nullcontext:
+                    call = partial(generate, options, implementation, context, prompts, new_tokens)
+                    yield f"torch {cache}, {name}", lambda call=call: call
+
+    return ways
+
+
+def select_fastest(
+    case: str,
+    ways: Iterable[Way],
+    check: Callable[[str, Any], Mapping[str, Any]],
+    calls: int = 1,
+) -> Generator[Row, None, tuple[dict[str, Call], Mapping[str, Any]]]:
+    """Yields a row for each way, also for one that does not run here or has no room.
+
+    Args:
+      check: of a name and the first call's result; the values of its row.
+      calls: timed ones.
+    Returns:
+      The fastest by its name (empty if none runs), and its values.
+    """
+    best = float("inf")
+    fastest: dict[str, Call] = {}
+    kept: Mapping[str, Any] = {}
+    for name, make in ways:
+        candidate = None
+        try:
+            candidate = make()
+            values = check(name, candidate())
+            timed = take_turns({name: candidate}, calls, block=calls, warm=False)
+            seconds = timed[name].median_s
+        except RuntimeError as error:
+            yield Row(case, name, None, values={"why": str(error).split(".")[0][:80]})
+        else:
+            yield Row(case, f"{name} (screening)", seconds, calls=calls, values=values)
+            if seconds < best:
+                best, fastest, kept = seconds, {name: candidate}, values
+        del candidate
+        free()
+    return fastest, kept
+
+
+def same_tokens(
+    config: ModelConfig, want: np.ndarray
+) -> Callable[[str, np.ndarray], dict[str, float]]:
+    """Compares what a baseline generated with ours; in half precision near ties fall either way.
+
+    Raises, when called:
+      AssertionError: in float32, one token is another.
+    """
+
+    def check(name: str, found: np.ndarray) -> dict[str, float]:
+        same = float((found == want).mean())
+        if same < 1 and compute_dtype(config) == np.float32:
+            raise AssertionError(f"{name}: only {same:.4f} of its tokens are ours")
+        return {"same_tokens": same}
+
+    return check
 
 
 def data_loader(tokens_n: np.ndarray, rows: int, seq_len: int) -> Iterator[Any]:
@@ -254,13 +301,10 @@ def matmul_flops(config: ModelConfig) -> float:
 
 def free() -> None:
     """Gives the memory of dropped models back."""
-    import gc
-
     import torch
 
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    torch.cuda.empty_cache()  # of what CUDA has, if it was ever used
 
 
 def _device() -> str:
@@ -271,7 +315,5 @@ def _device() -> str:
 
 def _dtype(config: ModelConfig) -> Any:
     import torch
-
-    from phi1_jax.model.phi import compute_dtype
 
     return getattr(torch, str(compute_dtype(config)))

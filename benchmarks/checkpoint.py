@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 
-from benchmarks.report import OURS, Options, Row
+from benchmarks.report import OURS, Options, Row, compare
 from benchmarks.timing import Timing
 from phi1_jax.config import RunConfig
 from phi1_jax.model.sharding import make_mesh
@@ -35,13 +35,4 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
     for case, times in (("training waits", blocked), ("on disk and committed", total)):
         timing = Timing(times[0], tuple(times[1:]))
         values = {"bytes": n_bytes, "bytes_per_s": n_bytes / timing.median_s}
-        yield Row(
-            case,
-            OURS,
-            timing.median_s,
-            timing.spread_s,
-            len(times) - 1,
-            timing.first_s,
-            None,
-            values,
-        )
+        yield from compare(case, {OURS: timing}, {OURS: values})

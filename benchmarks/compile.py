@@ -1,5 +1,6 @@
 """The first training step in a fresh process, with and without compiled programs on disk."""
 
+import json
 import os
 import tempfile
 import time
@@ -9,7 +10,7 @@ import numpy as np
 
 from benchmarks import baseline
 from benchmarks.report import OURS, Options, Row
-from benchmarks.timing import last_json, launch, run_process
+from benchmarks.timing import launch, run_process
 from phi1_jax.config import RunConfig
 
 
@@ -27,7 +28,7 @@ def measure(arguments: Sequence[str], options: Options) -> Iterator[Row]:
                     [*command, f"--compile_cache={cache}", f"--first_step_of={name}"],
                     {"TORCHINDUCTOR_CACHE_DIR": cache, "TORCHINDUCTOR_FX_GRAPH_CACHE": "1"},
                 )
-                found = last_json(done.output)
+                found = json.loads(done.output.splitlines()[-1])
                 values = {**found, "whole_process_s": done.seconds, "peak_bytes": done.peak_bytes}
                 yield Row(f"first step, {case}", name, found["first_step_s"], values=values)
 

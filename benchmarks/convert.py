@@ -47,10 +47,8 @@ def measure(config: RunConfig) -> Iterator[Row]:
 def write_random_model(config: RunConfig, folder: Path) -> int:
     """A Hugging Face folder of `config.model`'s shape; returns the bytes of its weights."""
     rng = np.random.default_rng(config.seed)
-    state = nnx.state(nnx.eval_shape(lambda: Phi(config.model, nnx.Rngs(0))), nnx.Param)
-    params = jax.tree.map(
-        lambda leaf: rng.standard_normal(leaf.shape, np.float32), nnx.to_pure_dict(state)
-    )
+    shapes = nnx.to_pure_dict(Phi.skeleton(config.model)[1])
+    params = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape, np.float32), shapes)
     write_folder(folder, config.model, params, {"eos_token_id": 0})
     return sum(leaf.nbytes for leaf in jax.tree.leaves(params))
 

@@ -13,7 +13,6 @@ from flax import nnx
 
 from benchmarks import baseline, llama_cpp
 from benchmarks.report import OURS, Options, Row, compare, roofline_rows
-from benchmarks.select_fastest import same_tokens, select_fastest
 from benchmarks.timing import rooflines, take_turns
 from phi1_jax.config import ModelConfig, RunConfig
 from phi1_jax.errors import UserError
@@ -33,17 +32,11 @@ class Numbers:
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size
 
-    def encode(self, text: str) -> list[int]:
-        return list(map(int, text.split()))
-
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return [self.encode(text) for text in texts]
+        return [list(map(int, text.split())) for text in texts]
 
-    def decode(self, ids: Sequence[int], special: bool = False) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         return " ".join(map(str, ids))
-
-    def save(self, folder: Any) -> None:
-        raise NotImplementedError("only the benchmark's random prompts are numbers")
 
 
 def measure(
@@ -68,7 +61,7 @@ def measure(
         )
     params = random_params(config)
     generator = Generator(model, params, Numbers(model.vocab_size))
-    ways = {}
+    ways = None
     if options.baseline:
         ways = baseline.decoders(model, params, options.modes, options.attentions)
     roofline = rooflines(compute_dtype(model))
@@ -82,9 +75,8 @@ def measure(
         theirs: dict[str, Mapping[str, Any]] = {}
         if ways:
             want = variants[OURS]()
-            check = same_tokens(model, want)
-            fastest, values = yield from select_fastest(
-                case, calls_of(ways, prompts.tolist(), new_tokens), check
+            fastest, values = yield from baseline.select_fastest(
+                case, ways(prompts.tolist(), new_tokens), baseline.same_tokens(model, want)
             )
             variants |= fastest
             theirs = dict.fromkeys(fastest, values)
@@ -97,18 +89,15 @@ def measure(
         timings = take_turns(variants, options.calls, block=2)
         bytes_a_step = _bytes_a_step(config, rows, prompt_tokens + new_tokens)
         floor_s = new_tokens * bytes_a_step / roofline["copy_bytes_per_s"]
-        yield from compare(
-            case,
-            timings,
-            {
-                name: {
-                    "tokens_per_s": rows * new_tokens / timing.median_s,
-                    "of_bandwidth_floor": floor_s / timing.median_s,
-                    **theirs.get(name, {}),
-                }
-                for name, timing in timings.items()
-            },
-        )
+        measured = {
+            name: {
+                "tokens_per_s": rows * new_tokens / timing.median_s,
+                "of_bandwidth_floor": floor_s / timing.median_s,
+                **theirs.get(name, {}),
+            }
+            for name, timing in timings.items()
+        }
+        yield from compare(case, timings, measured)
     yield from roofline_rows(roofline)
 
 
@@ -145,18 +134,14 @@ def llama(model: ModelConfig, params: Any, rows: int, context: int) -> llama_cpp
         return llama_cpp.LlamaCpp(path, rows, context, len(os.sched_getaffinity(0)))
 
 
-def calls_of(
-    ways: Mapping[str, Callable[..., np.ndarray]], prompts: baseline.Prompts, new_tokens: int
-) -> Iterator[tuple[str, Callable[[], Callable[[], np.ndarray]]]]:
-    """The baseline's ways to generate, as `select_fastest` takes them."""
-    for name, way in ways.items():
-        yield name, partial(partial, way, prompts, new_tokens)
-
-
 def random_params(config: RunConfig) -> Any:
     """The model's initial values."""
-    graph = jax.jit(lambda: nnx.to_pure_dict(_state(config)))
-    return graph()
+
+    def init() -> Any:
+        state = nnx.state(Phi(config.model, nnx.Rngs(params=config.seed)), nnx.Param)
+        return nnx.to_pure_dict(state)
+
+    return jax.jit(init)()
 
 
 def generate(generator: Generator, prompts: np.ndarray, new_tokens: int) -> np.ndarray:
@@ -164,10 +149,6 @@ def generate(generator: Generator, prompts: np.ndarray, new_tokens: int) -> np.n
     texts = [" ".join(map(str, row)) for row in prompts.tolist()]
     found = generator.generate(texts, max_new_tokens=new_tokens, batch_size=len(texts))
     return np.array([completion.token_ids for (completion,) in found])
-
-
-def _state(config: RunConfig) -> Any:
-    return nnx.state(Phi(config.model, nnx.Rngs(params=config.seed)), nnx.Param)
 
 
 def _bytes_a_step(config: RunConfig, rows: int, context: int) -> float:

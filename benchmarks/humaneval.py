@@ -1,16 +1,15 @@
 """HumanEval's prompts completed as an evaluation completes them; nothing is executed."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import baseline
-from benchmarks.decode import Numbers, calls_of, random_params
+from benchmarks.decode import Numbers, random_params
 from benchmarks.report import OURS, Options, Row, compare, roofline_rows
-from benchmarks.select_fastest import same_tokens, select_fastest
 from benchmarks.timing import rooflines, take_turns
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
@@ -39,7 +38,7 @@ def measure(
       UserError: no prompt has room.
     """
     prompts = [task.prompt for task in read_benchmark("humaneval", problems).tasks]
-    ways: Mapping[str, Callable[..., np.ndarray]] = {}
+    ways = None
     rows: list[list[int]] = []
     if checkpoint is not None:
         generator = Generator.from_checkpoint(checkpoint)
@@ -70,8 +69,8 @@ def measure(
     n_tokens = {OURS: sum(map(len, variants[OURS]()))}
     values: dict[str, dict[str, Any]] = {OURS: {}}
     if ways:
-        check = same_tokens(config.model, np.array(variants[OURS]()))
-        fastest, found = yield from select_fastest(case, calls_of(ways, rows, new_tokens), check)
+        check = baseline.same_tokens(config.model, np.array(variants[OURS]()))
+        fastest, found = yield from baseline.select_fastest(case, ways(rows, new_tokens), check)
         variants |= fastest
         n_tokens |= {name: len(rows) * new_tokens for name in fastest}
         values |= {name: dict(found) for name in fastest}
@@ -84,10 +83,6 @@ def measure(
     start = time.perf_counter()
     done = sum(map(len, run(some, n_samples=n_samples, temperature=0.8, batch_size=256)))
     seconds = time.perf_counter() - start
-    yield Row(
-        f"{len(some)} prompts x {n_samples} samples",
-        OURS,
-        seconds,
-        values={"tokens_per_s": done / seconds, "with": "compilation"},
-    )
+    case = f"{len(some)} prompts x {n_samples} samples"
+    yield Row(case, OURS, seconds, values={"tokens_per_s": done / seconds, "with": "compilation"})
     yield from roofline_rows(rooflines(compute_dtype(generator.config)))

@@ -1,5 +1,6 @@
 """llama.cpp, its server as the wheel xllamacpp has it: what decoding on a CPU is compared with."""
 
+import importlib.util
 import json
 import urllib.request
 from collections.abc import Sequence
@@ -64,12 +65,7 @@ class LlamaCpp:
 
 def is_installed() -> bool:
     """Whether there is llama.cpp to compare with."""
-    try:
-        import gguf  # noqa: F401
-        import xllamacpp  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return all(importlib.util.find_spec(name) for name in ("gguf", "xllamacpp"))
 
 
 def write_model(path: Path, config: ModelConfig, params: Any) -> None:

@@ -4,8 +4,9 @@ import datetime
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +51,8 @@ def compare(
     rows = []
     for name, timing in timings.items():
         ratio = timing.median_s / min(others) if name == OURS and others else None
-        rows.append(
-            Row(
-                case,
-                name,
-                timing.median_s,
-                timing.spread_s,
-                len(timing.seconds),
-                timing.first_s,
-                ratio,
-                values.get(name, {}),
-            )
-        )
+        measured = (timing.median_s, timing.spread_s, len(timing.seconds), timing.first_s)
+        rows.append(Row(case, name, *measured, ratio, values.get(name, {})))
     return rows
 
 
@@ -75,14 +66,12 @@ def roofline_rows(found: Mapping[str, float]) -> list[Row]:
 
 def context(baseline: bool) -> dict[str, Any]:
     """What a result means nothing without: when, where, with what versions."""
-    import flax
     import jax
-    import jaxlib
 
-    from benchmarks import baseline as torch_baseline
     from phi1_jax import __version__
 
     device = jax.devices()[0]
+    libraries = ("jax", "jaxlib", "flax", *(("torch", "transformers") if baseline else ()))
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": f"{len(jax.devices())} x {device.device_kind}",
@@ -90,10 +79,7 @@ def context(baseline: bool) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "phi1_jax": __version__,
-            "jax": jax.__version__,
-            "jaxlib": jaxlib.__version__,
-            "flax": flax.__version__,
-            **(torch_baseline.versions() if baseline else {}),
+            **{name: metadata.version(name) for name in libraries},
         },
     }
 
@@ -111,13 +97,12 @@ def _processor() -> str:
     return f"{name} ({', '.join(family)})" if family else name
 
 
-def write_lines(output: Path, subject: str, rows: Iterable[Row], about: Mapping[str, Any]) -> None:
-    """Appends a JSON line for each row."""
+def write_line(output: Path, subject: str, row: Row, about: Mapping[str, Any]) -> None:
+    """Appends a JSON line."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with output.open("a", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps({"subject": subject, **vars(row), **about}) + "\n")
+            file.write(json.dumps({"subject": subject, **vars(row), **about}) + "\n")
     except OSError as error:
         raise UserError(f"--output={output}: {error.strerror}; name a file to append to") from error
 
@@ -136,10 +121,11 @@ def print_table(subject: str, rows: Sequence[Row]) -> None:
 
 def _cells(row: Row) -> tuple[str, ...]:
     spread = "..".join(_duration(s) for s in row.spread_s) if row.spread_s else ""
+    median = "does not run" if "why" in row.values else ""
     return (
         row.case,
         row.variant,
-        _median(row),
+        median if row.seconds is None else _duration(row.seconds),
         spread,
         str(row.calls),
         "" if row.first_s is None else _duration(row.first_s),
@@ -159,9 +145,3 @@ def _number(value: Any) -> str:
         if abs(value) >= size:
             return f"{short(value / size)}{name}"
     return short(value)
-
-
-def _median(row: Row) -> str:
-    if row.seconds is None:
-        return "does not run" if "why" in row.values else ""
-    return _duration(row.seconds)

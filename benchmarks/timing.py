@@ -1,6 +1,5 @@
 """Times of several variants, taken in turn, and the machine's rooflines beside them."""
 
-import json
 import os
 import statistics
 import subprocess
@@ -9,13 +8,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from phi1_jax.errors import UserError
+from phi1_jax.errors import REPOSITORY, UserError
 
 
 @dataclass(frozen=True)
@@ -133,12 +131,7 @@ def run_process(command: Sequence[str], env: Mapping[str, str] | None = None) ->
 
 def launch(script: str) -> str:
     """The path of one of the launch scripts, from wherever one stands."""
-    return str(Path(__file__).parents[1] / "launch" / script)
-
-
-def last_json(output: str) -> dict:
-    """The record in the last line of a process's output."""
-    return json.loads(output.strip().splitlines()[-1])
+    return str(REPOSITORY / "launch" / script)
 
 
 def _time(call: Callable[[], object]) -> float:

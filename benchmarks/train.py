@@ -11,7 +11,6 @@ from jax.sharding import NamedSharding
 
 from benchmarks import baseline
 from benchmarks.report import OURS, Options, Row, compare, roofline_rows
-from benchmarks.select_fastest import select_fastest
 from benchmarks.timing import rooflines, take_turns
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
@@ -60,7 +59,7 @@ def measure(config: RunConfig, options: Options) -> Iterator[Row]:
         ways = baseline.training_steps(model, config.optimizer, params, batches, options.attentions)
         for mode in options.modes:
             check = partial(_check_loss, config, loss)
-            variants |= (yield from select_fastest(case, ways(mode), check, calls=2))[0]
+            variants |= (yield from baseline.select_fastest(case, ways(mode), check, calls=2))[0]
     timings = take_turns(variants, options.calls, block=2)
     roofline = rooflines(compute_dtype(model))
     flops = roofline["matmul_flops"]

@@ -132,7 +132,7 @@ def check(subject: str) -> "Options":
 
 
 def report(subject: str, config: RunConfig, options: "Options") -> None:
-    from benchmarks.report import context, print_table, write_lines
+    from benchmarks.report import context, print_table, write_line
     from phi1_jax.config_dict import to_dict
 
     if subject in ("convert", "compile", "serve") or STARTS.value > 1:
@@ -151,7 +151,7 @@ def report(subject: str, config: RunConfig, options: "Options") -> None:
     for row in tqdm(measure(subject, config, options), desc=subject, unit="row"):
         rows.append(row)
         if OUTPUT.value:  # at once: what was measured is kept if a later one fails
-            write_lines(Path(OUTPUT.value), subject, [row], context(options.baseline) | about)
+            write_line(Path(OUTPUT.value), subject, row, context(options.baseline) | about)
     print_table(subject, rows)
     if subject == "smoke":
         from benchmarks import smoke

@@ -15,10 +15,10 @@ import pytest
 from conftest import REPOSITORY
 
 from benchmarks import smoke
+from benchmarks.baseline import same_tokens, select_fastest
 from benchmarks.convert import compare_bits
 from benchmarks.decode import random_params
 from benchmarks.report import OURS, Row, compare
-from benchmarks.select_fastest import same_tokens, select_fastest
 from benchmarks.starts import interval
 from benchmarks.timing import run_process, take_turns
 from benchmarks.train import our_step
