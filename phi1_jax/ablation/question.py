@@ -5,7 +5,7 @@ import math
 import re
 import runpy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,4 +157,4 @@ def load_question(path: Path, recipe: Recipe) -> Question:
     if not isinstance(question, Question):
         raise UserError(f"--question={path}: get_question() must return a Question")
     about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return question if question.about else Question(**{**vars(question), "about": about})
+    return question if question.about else replace(question, about=about)

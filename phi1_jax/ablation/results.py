@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from phi1_jax.ablation.runs import OWN, Ablation, Run
 from phi1_jax.config_dict import flatten
 from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
-from phi1_jax.evaluate.benchmarks import Benchmark, read_benchmark
+from phi1_jax.evaluate.benchmarks import read_benchmark
 from phi1_jax.evaluate.bits_per_byte import read_results
 from phi1_jax.evaluate.pass_at_k import alike_interval, pass_at_k
 from phi1_jax.evaluate.saved import read_rows
@@ -24,7 +25,7 @@ from phi1_jax.run.metrics import MetricsWriter
 from phi1_jax.sandbox import Verdict
 from phi1_jax.synthesis.diversity import ConstructCounter
 
-PASS, BITS, LOSS = "pass@1", "bits per byte", "validation loss"
+BITS, LOSS = "bits per byte", "validation loss"
 RESULT, FIGURE, TABLE, BOARD = "ablation.json", "figure.png", "ablation.md", "tensorboard"
 _RESAMPLES = 2000
 # One measure of one run: task -> (value, weight); the measure is sum(values) / sum(weights).
@@ -65,7 +66,6 @@ def gather(ablation: Ablation, name: str) -> dict[str, Any]:
             "data": {corpus: _size(folder) for corpus, folder in first.shards.items()},
             "measures": measures,
         }
-    names = {folder.name for run in ablation.runs for folder in run.last_stages}
     spent = ablation.pipeline.seconds
     return {
         "question": name,
@@ -73,7 +73,7 @@ def gather(ablation: Ablation, name: str) -> dict[str, Any]:
         "baseline": question.baseline,
         "seeds": seeds,
         "variants": variants,
-        "seconds": round(sum(spent[s.name] for s in ablation.pipeline.closure(names)), 1),
+        "seconds": round(sum(spent[stage.name] for stage in ablation.needed()), 1),
     }
 
 
@@ -133,21 +133,18 @@ def interval(values_sp: np.ndarray, weights_p: np.ndarray) -> tuple[float, float
 def _measure(run: Run) -> dict[str, _Values]:
     """Measure, such as own/pass@1 -> the values of each task."""
     found: dict[str, _Values] = {}
-    for benchmark, folder in run.scores.items():
-        rows = list(read_rows(folder / "model" / "results.jsonl"))
-        if rows:
-            passed = {r["task_id"]: (float(r["verdict"] == Verdict.PASS), 1.0) for r in rows}
-            found[f"{benchmark}/{PASS}"] = passed
-        bits = read_results(folder / "model" / "bits_per_byte.jsonl")
-        found[f"{benchmark}/{BITS}"] = {r.task_id: (r.bits, float(r.n_bytes)) for r in bits}
-    for benchmark, folder in run.samples.items():
-        verdicts: dict[str, list[bool]] = {}
+    for benchmark, folder in (*run.scores.items(), *run.samples.items()):
+        verdicts: defaultdict[str, list[bool]] = defaultdict(list)
         for row in read_rows(folder / "model" / "results.jsonl"):
-            verdicts.setdefault(row["task_id"], []).append(row["verdict"] == Verdict.PASS)
-        n = min(map(len, verdicts.values()))
-        found[f"{benchmark}/pass@{n}"] = {
-            task: (pass_at_k(len(each), sum(each), n), 1.0) for task, each in verdicts.items()
-        }
+            verdicts[row["task_id"]].append(row["verdict"] == Verdict.PASS)
+        if verdicts:  # what was not executed has none
+            n = min(map(len, verdicts.values()))
+            found[f"{benchmark}/pass@{n}"] = {
+                task: (pass_at_k(len(each), sum(each), n), 1.0) for task, each in verdicts.items()
+            }
+        if folder in run.scores.values():
+            bits = read_results(folder / "model" / "bits_per_byte.jsonl")
+            found[f"{benchmark}/{BITS}"] = {r.task_id: (r.bits, float(r.n_bytes)) for r in bits}
     if losses := scores(run.folder, "validation/loss"):
         found[LOSS] = {"": (losses[max(losses)], 1.0)}
     return found
@@ -160,26 +157,20 @@ def _groups(ablation: Ablation) -> dict[str, dict[str, set[str]]]:
         path = question.recipe.public.get(name)
         benchmark = read_benchmark(str(ablation.data.own) if path is None else name, path)
         groups: dict[str, set[str]] = {}
-        if question.construct:
-            users = _using(benchmark, question.construct)
-            others = {task.task_id for task in benchmark.tasks} - users
-            groups = {f"with {question.construct}": users, f"without {question.construct}": others}
+        if construct := question.construct:
+            solutions = {
+                task.task_id: Document("", task.prompt + task.solution, "")
+                for task in benchmark.tasks
+            }
+            counter = ConstructCounter()
+            users = {i for i, s in solutions.items() if counter.of_document(s).counts[construct]}
+            groups = {f"with {construct}": users, f"without {construct}": solutions.keys() - users}
         if ablation.splits:
             for split in json.loads(ablation.splits.read_text("utf-8"))["splits"]:
                 for part in ("similar", "non_similar"):
                     groups[f"{part.replace('_', '-')} at {split['tau']:g}"] = set(split[part])
         found[name] = groups
     return found
-
-
-def _using(benchmark: Benchmark, construct: str) -> set[str]:
-    """The tasks whose solution uses a construct."""
-    counter = ConstructCounter()
-    return {
-        task.task_id
-        for task in benchmark.tasks
-        if counter.of_document(Document("", task.prompt + task.solution, "")).counts[construct]
-    }
 
 
 def _size(shards: Path) -> dict[str, int]:
@@ -213,33 +204,27 @@ def table(result: Mapping[str, Any]) -> str:
     problems, which a reader unfolds.
     """
     variants, baseline = result["variants"], result["baseline"]
-    measures = list(variants[baseline]["measures"])
+    base = variants[baseline]["measures"]
     n_seeds = len(result["seeds"])
     over = f"{n_seeds} seeds and the problems" if n_seeds > 1 else "the problems, of one seed"
     lines = [f"95 % intervals over {over}; {result['seconds'] / 60:.0f} min in all."]
-    groups = list(dict.fromkeys(g for m in variants[baseline]["measures"].values() for g in m))
-    for group in groups:
-        shown = [m for m in measures if group in variants[baseline]["measures"][m]]
-        if group != "all":
-            title = f"<summary>Problems {group}</summary>"
-            lines += ["", f'<details markdown="1">{title}']
-        counts = [variants[baseline]["measures"][m][group]["n_problems"] for m in shown]
-        head = [f"{m} ({n})" if n > 1 else m for m, n in zip(shown, counts, strict=True)]
+    for group in dict.fromkeys(group for found in base.values() for group in found):
         if group == "all":
             lines += ["", "Distinct tokens in the last phase's mixture:", ""]
             lines += [f"- {name}: {_tokens(variant)}" for name, variant in variants.items()]
-        points = {
-            name: [(variant["measures"][m][group], "pass@" in m) for m in shown]
-            for name, variant in variants.items()
-        }
-        rows = [[name, *(_cell(p, percent) for p, percent in points[name])] for name in points]
-        lines += ["", markdown.table(["variant", *head], rows)]
-        rows = [
-            [name, *(_cell(p["difference"], percent, "+") for p, percent in points[name])]
-            for name in points
-            if name != baseline
-        ]
-        lines += ["", markdown.table([f"minus {baseline}", *head], rows)]
+        else:
+            lines += ["", f'<details markdown="1"><summary>Problems {group}</summary>']
+        counts = {m: found[group]["n_problems"] for m, found in base.items() if group in found}
+        head = [f"{m} ({n})" if n > 1 else m for m, n in counts.items()]
+        values, differences = [], []
+        for name, variant in variants.items():
+            points = {m: variant["measures"][m][group] for m in counts}
+            values.append([name, *(_cell(m, p) for m, p in points.items())])
+            if name != baseline:
+                cells = (_cell(m, p["difference"], "+") for m, p in points.items())
+                differences.append([name, *cells])
+        lines += ["", markdown.table(["variant", *head], values)]
+        lines += ["", markdown.table([f"minus {baseline}", *head], differences)]
         if group != "all":
             lines += ["", "</details>"]
     return "\n".join(lines) + "\n"
@@ -267,7 +252,8 @@ def fill(page: str, name: str, text: str) -> str:
     return f"{before}{begin}{text}{end}{after.partition(end)[2]}"
 
 
-def _cell(point: Mapping[str, Any], percent: bool, sign: str = "") -> str:
+def _cell(measure: str, point: Mapping[str, Any], sign: str = "") -> str:
+    percent = "pass@" in measure
     scale, form = (100, ".1f") if percent else (1, ".3f")
     value, low, high = (f"{scale * point[k]:{sign}{form}}" for k in ("value", "low", "high"))
     if low == high and not percent:  # one seed of a measure that no problems make up

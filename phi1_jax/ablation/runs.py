@@ -39,9 +39,9 @@ class Run:
     samples: Mapping[str, Path]
 
     @property
-    def last_stages(self) -> list[Path]:
-        """The folders without which it is not done."""
-        return [*self.scores.values(), *self.samples.values()]
+    def last_stages(self) -> list[str]:
+        """The names of the stages without which it is not done."""
+        return [folder.name for folder in (*self.scores.values(), *self.samples.values())]
 
 
 class Ablation:
@@ -79,21 +79,26 @@ class Ablation:
 
     def missing(self, runs: Sequence[Run] | None = None) -> list[Run]:
         """The runs that are not finished and scored."""
-        stages = {stage.folder: stage for stage in self.pipeline.stages.values()}
+        pipeline = self.pipeline
         return [
             run
             for run in (self.runs if runs is None else runs)
-            if not all(self.pipeline.is_finished(stages[folder]) for folder in run.last_stages)
+            if not all(pipeline.is_finished(pipeline.stages[name]) for name in run.last_stages)
         ]
 
     def run(self, runs: Sequence[Run] | None = None, workers: int = 1, quiet: bool = False) -> None:
         """Does what is missing; see `Pipeline.run`. A stage that fails stops only its own runs."""
-        names = self._names(self.runs if runs is None else runs)
+        names = [stage.name for stage in self.needed(runs)]
         self.pipeline.run(names, workers, quiet=quiet, keep_going=True)
+
+    def needed(self, runs: Sequence[Run] | None = None) -> list[Stage]:
+        """The stages that runs stand on, in order."""
+        runs = self.runs if runs is None else runs
+        return self.pipeline.closure(name for run in runs for name in run.last_stages)
 
     def plan(self, runs: Sequence[Run] | None = None, workers: int = 1) -> str:
         """What `run` would do, reuse, and about how long it would take; a line a kind of stage."""
-        stages = self.pipeline.closure(self._names(self.runs if runs is None else runs))
+        stages = self.needed(runs)
         lines = [f"{'stage':<28}{'to run':>7}{'reused':>8}{'seconds each':>14}"]
         total, measured, done = 0.0, True, self.pipeline.finished()
         for kind in dict.fromkeys(stage.kind for stage in stages):
@@ -123,9 +128,6 @@ class Ablation:
         seconds = [each["seconds"] for each in alike]
         return median(seconds) if seconds else STAGE_S, bool(seconds)
 
-    def _names(self, runs: Sequence[Run]) -> list[str]:
-        return [folder.name for run in runs for folder in run.last_stages]
-
     def _add_run(self, variant: str, seed: int) -> Run:
         recipe, model, shards = self.question.recipe, None, {}
         for phase in self.question.variants[variant]:
@@ -143,21 +145,17 @@ class Ablation:
                 model, {**settings, **phase.config},
             )  # fmt: skip
         assert model is not None
-        scores = {
-            benchmark: recipe.add_scores(
-                self.data, f"scores_{benchmark}", benchmark, {"model": str(model)},
-                execute=benchmark in self.execute,
-            )
-            for benchmark in (OWN, *recipe.public)
-        }  # fmt: skip
-        samples = {
-            benchmark: recipe.add_scores(
-                self.data, f"samples_{benchmark}", benchmark, {"model": str(model)},
-                execute=True, samples=True,
-            )
-            for benchmark in recipe.public
-            if recipe.n_samples and benchmark in self.execute
-        }  # fmt: skip
+        models = {"model": str(model)}
+
+        def add_scores(kind: str, benchmark: str, execute: bool) -> Path:
+            return recipe.add_scores(
+                self.data, f"{kind}_{benchmark}", benchmark, models, execute,
+                samples=kind == "samples",
+            )  # fmt: skip
+
+        scores = {b: add_scores("scores", b, b in self.execute) for b in (OWN, *recipe.public)}
+        sampled = [b for b in recipe.public if recipe.n_samples and b in self.execute]
+        samples = {b: add_scores("samples", b, True) for b in sampled}
         return Run(variant, seed, model, shards, scores, samples)
 
     def _add_corpus(self, name: str, corpus: Corpus, seed: int) -> Path:
@@ -170,21 +168,14 @@ class Ablation:
                 )
             given = dict(change.flags)
             if change.benchmarks:
-                public = self.question.recipe.public.values()
-                given["benchmark"] = [self.data.own, *public]
+                given["benchmark"] = [self.data.own, *self.question.recipe.public.values()]
             if change.seeded:
                 given["seed"] = seed
-            pairs = [
-                (flag, each)
-                for flag, value in given.items()
-                for each in (value if isinstance(value, list | tuple) else [value])
-            ]
-            folder = self.pipeline.add(
-                change.script.removesuffix(".py"),
-                change.script,
-                *(f"--corpus={path}" for path in files),
-                *(f"--{flag}={value}" for flag, value in pairs),
-            )
+            flags = [f"--corpus={path}" for path in files]
+            for flag, value in given.items():
+                values = value if isinstance(value, list | tuple) else [value]
+                flags += [f"--{flag}={each}" for each in values]
+            folder = self.pipeline.add(change.script.removesuffix(".py"), change.script, *flags)
             if name == self.question.similar:
                 self.splits = folder / "splits.json"
             files = [folder / change.part / path.name for path in files]
