@@ -11,7 +11,7 @@ from absl import logging
 from phi1_jax.config import ModelConfig
 from phi1_jax.config_dict import from_dict
 from phi1_jax.errors import UserError
-from phi1_jax.files import parse_json
+from phi1_jax.files import read_json
 
 # The names that the first releases gave to the fields.
 _OLDER = {
@@ -53,13 +53,10 @@ def read_config(folder: Path) -> ModelConfig:
         )
     if (folder / "adapter_config.json").exists():
         raise UserError(f"{folder} holds an adapter (LoRA); merge it into its model and save that")
-    try:
-        values = parse_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{folder} is not a Hugging Face folder: it has no config.json") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
-    if isinstance(values, dict) and isinstance(values.get("model"), dict):
+    if not path.exists():
+        raise UserError(f"{folder} is not a Hugging Face folder: it has no config.json")
+    values = read_json(path, fix="fetch it again")
+    if isinstance(values.get("model"), dict):
         raise UserError(
             f"{folder} is a run of this project, not a Hugging Face folder; to make one of it:"
             f" python launch/convert.py --from={folder} --to_hf=DIR"
@@ -89,11 +86,9 @@ def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
     heads, width = values["num_attention_heads"], values["hidden_size"]
     fixed = {**_FIXED, "num_key_value_heads": heads, "head_dim": width // heads}
     for name, only in fixed.items():
-        if values.get(name) not in (only, None):
-            name = spelled.get(name, name)
-            raise UserError(
-                f"config.json: {name}={values[_OLDER.get(name, name)]!r} is not phi-1's {only!r}"
-            )
+        if (value := values.get(name)) not in (only, None):
+            told = spelled.get(name, name)
+            raise UserError(f"config.json: {told}={value!r} is not phi-1's {only!r}")
     if values.get("embd_pdrop"):  # matters to training only, so the model is read all the same
         logging.warning(
             "config.json: embd_pdrop=%s is not kept: this model has no dropout on its embedding",

@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from phi1_jax.errors import UserError
-from phi1_jax.files import NOT_THERE, parse_json, write_json
+from phi1_jax.files import NOT_THERE, read_json, write_json
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -42,11 +42,8 @@ def find_tensors(folder: Path) -> dict[str, Stored]:
     if (folder / SINGLE).exists():  # as transformers does, even if an index lies beside it
         files = [SINGLE]
     elif (folder / INDEX).exists():
-        try:
-            names = parse_json((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
-            files = sorted(set(names.values()))
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise UserError(f"{folder / INDEX} is damaged; fetch it again") from error
+        index = read_json(folder / INDEX, ["weight_map"], "fetch it again")
+        files = sorted(set(index["weight_map"].values()))
     else:
         raise UserError(f"{folder} has neither {SINGLE} nor {INDEX}; other formats are not read")
     found = {}
