@@ -172,11 +172,8 @@ class Generator:
         """
         max_new_tokens = operator.index(max_new_tokens)  # NumPy's integers count no bits
         prompts, stop = (x if isinstance(x, str) else list(x) for x in (prompts, stop))
-        for name, number in (
-            ("max_new_tokens", max_new_tokens),
-            ("n_samples", n_samples),
-            ("batch_size", batch_size),
-        ):
+        sizes = {"max_new_tokens": max_new_tokens, "n_samples": n_samples, "batch_size": batch_size}
+        for name, number in sizes.items():
             if number < 1:
                 raise UserError(f"{name}={number} must be at least 1")
         if n_samples > 1 and sampling.temperature == 0:
@@ -189,11 +186,37 @@ class Generator:
         if on_overflow not in get_args(Overflow):
             raise UserError(f"on_overflow={on_overflow!r} must be error or left")
         check_texts(prompts, "prompt")
-        waiting = self._queue(prompts, sampling, max_new_tokens, n_samples, seed, stop, on_overflow)
+        context = self.config.max_seq_len
+        if on_overflow == "left" and max_new_tokens >= context:
+            raise UserError(
+                f"max_new_tokens={max_new_tokens} does not fit the model's context of {context}"
+                f" with a prompt before it: at most {context - 1} do"
+            )
+        rows = []
+        for index, ids in enumerate(self.tokenizer.encode_batch(prompts)):
+            # A document begins after an end of text, so that is what an empty prompt is.
+            ids = ids or [self.tokenizer.eot_id]
+            if on_overflow == "left":
+                ids = ids[max(0, len(ids) + max_new_tokens - context) :]
+            elif len(ids) >= context:
+                raise UserError(
+                    f"prompt {index} has {len(ids)} tokens, which leaves no room in the model's"
+                    f" context of {context}; shorten it, or cut it from the left:"
+                    f" --on_overflow=left, with --max_new_tokens below {context} (in Python,"
+                    " the arguments of these names)"
+                )
+            limit = min(max_new_tokens, context - len(ids))
+            for sample in range(n_samples):
+                key = stream_key(seed, ids, sample)
+                rows.append(Row(index, sample, ids, limit, key, sampling, stop))
+        rows.sort(key=lambda row: len(row.prompt_ids))
         # Chunks of one size, so that none is decoded in vain.
         steps = -(-max_new_tokens // -(-max_new_tokens // self.chunk_tokens))
-        batch = Batch(self._spec, self._weights, waiting, batch_size, steps)
-        return self._run(batch)
+        return self._run(Batch(self._spec, self._weights, deque(rows), batch_size, steps))
+
+    def _run(self, batch: Batch) -> Iterator[Progress]:
+        while found := self.advance(batch):
+            yield from (progress for _, progress in found)
 
     def open_batch(self, max_rows: int) -> Batch:
         """An empty batch, to whose `waiting` rows are added while others decode (see `advance`)."""
@@ -215,52 +238,12 @@ class Generator:
                 continue
             checked = max(0, len(row.ids) - batch.steps)
             end = find_end(self.tokenizer, row.ids, checked, row.limit, row.stop)
-            n_tokens = end.n_tokens if end else len(row.ids)
+            done = None
             if end is None:
-                text, done = printable(self.tokenizer.decode(row.ids), row.stop), None
+                text, n_tokens = printable(self.tokenizer.decode(row.ids), row.stop), len(row.ids)
             else:
                 batch.retire(index)
-                kept = row.ids[:n_tokens], row.logprobs[:n_tokens]
-                text, done = end.text, Completion(end.text, *kept, end.reason)
+                text, n_tokens, reason = end
+                done = Completion(text, row.ids[:n_tokens], row.logprobs[:n_tokens], reason)
             found.append((row, Progress(row.prompt, row.sample, text, n_tokens, done)))
         return found
-
-    def _run(self, batch: Batch) -> Iterator[Progress]:
-        while found := self.advance(batch):
-            yield from (progress for _, progress in found)
-
-    def _queue(
-        self,
-        prompts: Sequence[str],
-        sampling: Sampling,
-        max_new_tokens: int,
-        n_samples: int,
-        seed: int,
-        stop: Sequence[str],
-        on_overflow: Overflow,
-    ) -> deque[Row]:
-        """All samples, shortest prompts first."""
-        context = self.config.max_seq_len
-        if on_overflow == "left" and max_new_tokens >= context:
-            raise UserError(
-                f"max_new_tokens={max_new_tokens} does not fit the model's context of {context}"
-                f" with a prompt before it: at most {context - 1} do"
-            )
-        rows = []
-        for index, ids in enumerate(self.tokenizer.encode_batch(list(prompts))):
-            # A document begins after an end of text, so that is what an empty prompt is.
-            ids = ids or [self.tokenizer.eot_id]
-            if on_overflow == "left":
-                ids = ids[max(0, len(ids) + max_new_tokens - context) :]
-            elif len(ids) >= context:
-                raise UserError(
-                    f"prompt {index} has {len(ids)} tokens, which leaves no room in the model's"
-                    f" context of {context}; shorten it, or cut it from the left:"
-                    f" --on_overflow=left, with --max_new_tokens below {context} (in Python,"
-                    " the arguments of these names)"
-                )
-            limit = min(max_new_tokens, context - len(ids))
-            for sample in range(n_samples):
-                key = stream_key(seed, ids, sample)
-                rows.append(Row(index, sample, ids, limit, key, sampling, stop))
-        return deque(sorted(rows, key=lambda row: len(row.prompt_ids)))

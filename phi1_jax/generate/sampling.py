@@ -71,7 +71,9 @@ def choose(
     """
     numbers_7b1 = given.numbers_b7.T[..., None]
     temperature, top_k, top_p, penalty, frequency, presence, _ = numbers_7b1
-    history, scores_bv = given.history, _only_ids(logits_bv, n_ids)
+    history, scores_bv, ids = given.history, logits_bv, jnp.arange(logits_bv.shape[-1])
+    if n_ids is not None and n_ids < ids.size:
+        scores_bv = jnp.where(ids < n_ids, logits_bv, LOWEST)
     if rule.penalised:
         penalised = jnp.where(scores_bv > 0, scores_bv / penalty, scores_bv * penalty)
         scores_bv = jnp.where(history.seen_bv, jnp.maximum(penalised, LOWEST), scores_bv)
@@ -98,13 +100,6 @@ def choose(
         tokens_b = jnp.argmax(scores_bv, axis=-1)
     chosen_b = jnp.take_along_axis(logits_bv, tokens_b[:, None], axis=1)[:, 0]
     return tokens_b.astype(jnp.int32), chosen_b - jax.nn.logsumexp(logits_bv, axis=-1)
-
-
-def _only_ids(logits_bv: jax.Array, n_ids: int | None) -> jax.Array:
-    """The logits with those of ids from `n_ids` on at the lowest value."""
-    if n_ids is None or n_ids == logits_bv.shape[-1]:
-        return logits_bv
-    return jnp.where(jnp.arange(logits_bv.shape[-1]) < n_ids, logits_bv, LOWEST)
 
 
 def _repeats(n: int, tokens_bs: jax.Array, lengths_b: jax.Array, v: int) -> jax.Array:

@@ -65,13 +65,7 @@ def this_machine() -> tuple[str, int] | None:
 
 def missing_plugins() -> list[str]:
     """What the compiler for GPUs lacks here; empty if it can run."""
-    missing = []
-    for name in _PLUGINS:
-        try:
-            metadata.version(name)
-        except metadata.PackageNotFoundError:
-            missing.append(name)
-    return missing
+    return [name for name in _PLUGINS if not list(metadata.distributions(name=name))]
 
 
 def gpu_devices(gpu: Gpu, n: int) -> list[jax.Device]:
