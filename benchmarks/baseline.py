@@ -106,12 +106,11 @@ def training_steps(
         model = copy.deepcopy(initial) if initial else load_model(config, None)
         model = model.to(device).train()
         model.set_attn_implementation(implementation)
-        groups = [[p for p in model.parameters() if (p.ndim > 1) == matrix] for matrix in (1, 0)]
+        matrices = [p for p in model.parameters() if p.ndim > 1]
+        others = [p for p in model.parameters() if p.ndim < 2]
         adamw = torch.optim.AdamW(
-            [
-                {"params": group, "weight_decay": decay}
-                for group, decay in zip(groups, (optimizer.weight_decay, 0.0), strict=True)
-            ],
+            [{"params": matrices}, {"params": others, "weight_decay": 0.0}],
+            weight_decay=optimizer.weight_decay,
             lr=optimizer.peak_learning_rate / max(1, optimizer.warmup_steps),
             betas=(optimizer.b1, optimizer.b2),
             eps=optimizer.eps,
@@ -171,12 +170,11 @@ def decoders(
     forced = CompileConfig()
     forced._compile_all_devices = True
     static = {"cache_implementation": "static"}
-    caches: dict[str, dict[str, Any]] = {}
-    if "eager" in modes:
-        caches["eager, dynamic cache"] = {"disable_compile": True}
-        caches["eager, static cache"] = static | {"disable_compile": True}
-    if "compiled" in modes:
-        caches["compiled, static cache"] = static | {"compile_config": forced}
+    ways_to_cache: dict[tuple[str, str], dict[str, Any]] = {
+        ("eager", "dynamic"): {"disable_compile": True},
+        ("eager", "static"): {**static, "disable_compile": True},
+        ("compiled", "static"): {**static, "compile_config": forced},
+    }
 
     def generate(
         options: dict[str, Any],
@@ -205,11 +203,11 @@ def decoders(
         return whole[:, width:].cpu().numpy()
 
     def ways(prompts: Prompts, new_tokens: int) -> Iterator[Way]:
-        for cache, options in caches.items():
+        for (mode, cache), options in ways_to_cache.items():
             for name, (implementation, context) in attentions(wanted).items():
-                if "compiled" not in cache or context is nullcontext:
+                if mode in modes and (mode == "eager" or context is nullcontext):
                     call = partial(generate, options, implementation, context, prompts, new_tokens)
-                    yield f"torch {cache}, {name}", lambda call=call: call
+                    yield f"torch {mode}, {cache} cache, {name}", lambda call=call: call
 
     return ways
 
