@@ -81,9 +81,8 @@ def read_runs(run_dir: Path) -> list[TrainingRun]:
         file = place / "config.json"
         config = read_json(file) if file.is_file() else {}
         identity = read_json_if_whole(place / "identity.json")
-        corpora = [
-            _corpus(source, identity) for source in config.get("data", {}).get("sources", [])
-        ]
+        sources = config.get("data", {}).get("sources", [])
+        corpora = [_corpus(source, identity) for source in sources]
         result = read_json_if_whole(place / "result.json")
         before = _before(place, [corpus.name for corpus in corpora])
         runs.append(TrainingRun(place.resolve().name, config, result, corpora, before))
@@ -169,10 +168,8 @@ def read_scores(folders: Sequence[Path], identity: str) -> list[Mapping[str, Any
     """
     scores: list[Mapping[str, Any]] = []
     for folder in folders:
-        found = [
-            read_json(path)
-            for path in sorted([*folder.glob("summary.json"), *folder.glob("*/summary.json")])
-        ]
+        paths = sorted([*folder.glob("summary.json"), *folder.glob("*/summary.json")])
+        found = [read_json(path) for path in paths]
         of_model = [s for s in found if s.get("choices", {}).get("model") == identity]
         if not of_model:
             what = "holds scores of other weights" if found else "holds no summary.json"

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import uvicorn
@@ -73,18 +74,14 @@ class Metrics:
 
     def __init__(self, engine: Engine) -> None:
         self.registry = registry = CollectorRegistry()
-        self.requests = Counter(
-            "phi1_requests", "Completion requests", ["status"], registry=registry
-        )
-        self.prompt = Counter("phi1_prompt_tokens", "Tokens of prompts", registry=registry)
-        self.generated = Counter("phi1_completion_tokens", "Tokens generated", registry=registry)
+        counter = partial(Counter, registry=registry)
         buckets = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
-        self.first_s = Histogram(
-            "phi1_first_part_seconds", "To a reply's first part", buckets=buckets, registry=registry
-        )
-        self.whole_s = Histogram(
-            "phi1_request_seconds", "To a reply's end", buckets=buckets, registry=registry
-        )
+        histogram = partial(Histogram, buckets=buckets, registry=registry)
+        self.requests = counter("phi1_requests", "Completion requests", ["status"])
+        self.prompt = counter("phi1_prompt_tokens", "Tokens of prompts")
+        self.generated = counter("phi1_completion_tokens", "Tokens generated")
+        self.first_s = histogram("phi1_first_part_seconds", "To a reply's first part")
+        self.whole_s = histogram("phi1_request_seconds", "To a reply's end")
         running = Gauge("phi1_completions_running", "In the batch", registry=registry)
         running.set_function(lambda: engine.n_running)
         waiting = Gauge("phi1_completions_waiting", "In the queue", registry=registry)
@@ -249,20 +246,19 @@ class CompletionServer(uvicorn.Server):
                 http, RequestError(500, "internal error; the server's log has more")
             ),
         }
-        super().__init__(
-            uvicorn.Config(
-                Starlette(routes=routes, exception_handlers=handlers),
-                loop="asyncio",
-                http="h11",
-                ws="none",
-                lifespan="off",
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                limit_concurrency=MAX_CONNECTIONS,
-                timeout_graceful_shutdown=int(config.shutdown_timeout_s) + 5,
-            )
+        settings = uvicorn.Config(
+            Starlette(routes=routes, exception_handlers=handlers),
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=int(config.shutdown_timeout_s) + 5,
         )
+        super().__init__(settings)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
