@@ -202,12 +202,10 @@ class Batch:
 
     def _bucket(self, tokens: int) -> int:
         """Cache slots for so many tokens; fewer sizes in an open batch, whose slots also shrink."""
+        if not self._is_open:
+            return bucket(tokens)
         most = bucket(self._spec.config.max_seq_len + self.steps)
-        return (
-            min(128 << ((tokens - 1) // 128).bit_length(), most)
-            if self._is_open
-            else bucket(tokens)
-        )
+        return min(128 << ((tokens - 1) // 128).bit_length(), most)
 
 
 def named(ids_nk: np.ndarray, logprobs_nk: np.ndarray) -> list[list[tuple[int, float]]]:

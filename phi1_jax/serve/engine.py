@@ -4,6 +4,7 @@ import queue
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -126,10 +127,7 @@ class Engine:
         for index, held in enumerate(self._batch.rows):
             if held and held not in self._jobs:
                 self._batch.retire(index)
-        if any(row not in self._jobs for row in self._batch.waiting):
-            kept = [row for row in self._batch.waiting if row in self._jobs]
-            self._batch.waiting.clear()
-            self._batch.waiting.extend(kept)
+        self._batch.waiting = deque(row for row in self._batch.waiting if row in self._jobs)
         return True
 
     def _fail(self, error: RequestError) -> None:
