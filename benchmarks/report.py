@@ -10,7 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from benchmarks.timing import Timing
+from phi1_jax import __version__
 from phi1_jax.errors import UserError
 from phi1_jax.plan.report import short
 
@@ -66,10 +69,6 @@ def roofline_rows(found: Mapping[str, float]) -> list[Row]:
 
 def context(baseline: bool) -> dict[str, Any]:
     """What a result means nothing without: when, where, with what versions."""
-    import jax
-
-    from phi1_jax import __version__
-
     device = jax.devices()[0]
     libraries = ("jax", "jaxlib", "flax", *(("torch", "transformers") if baseline else ()))
     return {

@@ -26,7 +26,8 @@ from phi1_jax.generate.settings import Sampling
 from phi1_jax.generate.stopping import FinishReason, find_end, printable
 from phi1_jax.interop.opened import OpenModel
 from phi1_jax.model.decoding import decoding_weights
-from phi1_jax.model.sharding import mesh_of, platform_of
+from phi1_jax.model.phi import Phi
+from phi1_jax.model.sharding import mesh_of, param_shardings, platform_of
 from phi1_jax.tokens.tokenizer import Tokenizer, check_texts, check_vocabulary
 
 Overflow = Literal["error", "left"]
@@ -102,12 +103,7 @@ class Generator:
         """
         opened = OpenModel(place, step)
         config, tokenizer = opened.config, opened.tokenizer
-        shardings = None
-        if mesh is not None:
-            from phi1_jax.model.phi import Phi
-            from phi1_jax.model.sharding import param_shardings
-
-            shardings = param_shardings(mesh, Phi.skeleton(config)[1])
+        shardings = None if mesh is None else param_shardings(mesh, Phi.skeleton(config)[1])
         return cls(config, opened.params(shardings), tokenizer, chunk_tokens)
 
     def generate(
