@@ -305,8 +305,8 @@ def _unmarked(lines: list[str], mark: str) -> list[str]:
         elif not words.strip():
             shape += r"[ \t]*"
         elif at < len(parts):
-            # Dashes and quotes are signs too: in more words than a name and a date they could lie in
-            # many ways, and a row of dashes would be tried in all of them.
+            # Dashes and quotes are signs too: in more words than a name and a date they could lie
+            # in many ways, and a row of dashes would be tried in all of them.
             shape += r"[\w \t.,'+^-]+?" if n_loose < 2 else r"[\w \t.,+^]+?"
             n_loose += 1
         else:  # as many words
