@@ -47,7 +47,7 @@ class StreamOptions(BaseModel):
 class CompletionRequest(BaseModel):
     """The fields of OpenAI's completions, and `top_k` and `repetition_penalty` as in vLLM.
 
-    null is as good as a field that is missing.
+    null is as good as a field that is missing, and a `top_k` of -1 as 0: both mean all tokens.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -79,8 +79,11 @@ class CompletionRequest(BaseModel):
         RequestError: a number out of range.
         """
         names = Sampling.__dataclass_fields__.keys() & type(self).model_fields.keys()
+        values = {name: getattr(self, name) for name in names}
+        if values["top_k"] == -1:
+            values["top_k"] = 0
         try:
-            return Sampling(**{name: getattr(self, name) for name in names})
+            return Sampling(**values)
         except UserError as error:
             raise RequestError(400, str(error), str(error).partition("=")[0]) from error
 

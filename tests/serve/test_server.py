@@ -29,7 +29,7 @@ from phi1_jax.generate.score import TokenScores
 from phi1_jax.generate.settings import Sampling
 from phi1_jax.model.phi import Phi
 from phi1_jax.serve.replies import ChoiceWriter
-from phi1_jax.serve.requests import CompletionRequest
+from phi1_jax.serve.requests import CompletionRequest, RequestError
 from phi1_jax.serve.server import CompletionServer, ServeConfig, listen
 
 KEY = "secret-of-the-test"
@@ -53,6 +53,13 @@ def params(tiny_model):
 @pytest.fixture(scope="module")
 def generator(tiny_model, params, byte_tokenizer):
     return Generator(tiny_model, params, byte_tokenizer, chunk_tokens=8)
+
+
+def test_a_top_k_of_minus_one_is_all_tokens():
+    """As vLLM's clients say it."""
+    assert CompletionRequest(prompt="x", top_k=-1).sampling.top_k == 0
+    with pytest.raises(RequestError, match="top_k=-2"):
+        _ = CompletionRequest(prompt="x", top_k=-2).sampling
 
 
 def test_offsets_count_what_the_text_shows(byte_tokenizer):
