@@ -14,7 +14,7 @@ class Problem:
     """One problem, as in HumanEval's JSON lines.
 
     Attributes:
-      task_id: unique in the benchmark, e.g. "HumanEval/0".
+      task_id: unique in the benchmark, e.g. "HumanEval/0"; in a file it may be a number.
       prompt: what the model completes: imports, signature and docstring.
       entry_point: the function's name.
       canonical_solution: the body; `prompt + canonical_solution` is a program.
@@ -44,6 +44,8 @@ def parse_problems(records: Iterable[Mapping[str, Any]], path: Path) -> list[Pro
     problems: dict[str, Problem] = {}
     required = [f.name for f in fields(Problem) if f.name != "composition"]
     for row, record in enumerate(records, start=1):
+        if type(record.get("task_id")) is int:
+            record = {**record, "task_id": str(record["task_id"])}
         if bad := [key for key in required if not isinstance(record.get(key), str)]:
             what = (
                 f"no text under {bad[0]!r}; it has {', '.join(record)}, and needs "

@@ -293,7 +293,8 @@ def _called(tests: str, code: str) -> list[str]:
     nodes = list(ast.walk(parse_quietly(tests)))
     defined = {node.name for node in parse_quietly(code).body if isinstance(node, ast.FunctionDef)}
     own = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    own |= {a.asname or a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
+    imports = [n for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)]
+    own |= {a.asname or a.name.partition(".")[0] for n in imports for a in n.names}
     own |= {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
     own |= {n.arg for n in nodes if isinstance(n, ast.arg)}
     used = [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]

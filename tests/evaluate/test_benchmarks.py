@@ -10,7 +10,7 @@ import zstandard
 
 from phi1_jax.errors import UserError
 from phi1_jax.evaluate.benchmarks import Benchmark, read_benchmark
-from phi1_jax.evaluate.samples import Sample, program
+from phi1_jax.evaluate.samples import Sample, program, read_samples
 
 DATA = Path(os.environ.get("PHI1_JAX_DATA") or Path(__file__).parents[3] / "shared/data")
 
@@ -88,6 +88,14 @@ def test_sanitized_mbpp_is_a_list_with_other_names(tmp_path):
     task = mbpp(path).tasks[0]
     assert "Add 11." in task.prompt
     assert task.examiner.startswith("add = remote('add')\nimport math\n")
+
+
+def test_what_the_tests_import_is_not_asked_of_the_program(tmp_path):
+    setup = "from math import isclose\nimport os.path"
+    tests = ["assert isclose(add(1), 12) and os.path"]
+    path = write(tmp_path / "own.jsonl", [row(11, test_setup_code=setup, test_list=tests)])
+    task = read_benchmark(str(path)).tasks[0]
+    assert task.entry_point == "add" and task.examiner.count("remote(") == 1
 
 
 def test_a_file_of_ones_own_in_mbpps_format_keeps_every_row(tmp_path):
@@ -205,6 +213,20 @@ def test_a_composition_is_a_list_of_names(tmp_path, composition):
     path = write(tmp_path / "own.jsonl", [record])
     with pytest.raises(UserError, match=r"own.jsonl, problem 1: composition=.* a list of names"):
         read_benchmark(str(path), None)
+
+
+def test_a_task_id_may_be_a_number(tmp_path):
+    record = {"prompt": "def f(x):\n", "entry_point": "f",
+              "canonical_solution": "    return x", "test": "def check(f): pass"}  # fmt: skip
+    path = write(tmp_path / "own.jsonl", [{"task_id": i, **record} for i in (0, 1)])
+    benchmark = read_benchmark(str(path))
+    assert [task.task_id for task in benchmark.tasks] == ["0", "1"]
+    rows = [{"task_id": i, "completion": "    return x"} for i in (1, 0)]
+    samples = read_samples(write(tmp_path / "samples.jsonl", rows), benchmark)
+    assert [sample.task_id for sample in samples] == ["1", "0"]
+    again = write(tmp_path / "again.jsonl", [{"task_id": 0, **record}, {"task_id": "0", **record}])
+    with pytest.raises(UserError, match="problem 2: task_id '0' occurs twice"):
+        read_benchmark(str(again))
 
 
 def test_humaneval_format_needs_a_body_that_parses(tmp_path):
