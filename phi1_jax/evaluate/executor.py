@@ -57,7 +57,7 @@ class TestExecutor:
             part = outcomes[at * len(tasks) : (at + 1) * len(tasks)]
             right = at == 0
             bad = [
-                f"{task.task_id} ({f'{outcome.verdict} {outcome.message}'.strip()})".replace("\n", " ")
+                " ".join(f"{task.task_id} ({outcome.verdict} {outcome.message}".split()) + ")"
                 for task, outcome in zip(tasks, part, strict=True)
                 if (outcome.verdict is Verdict.PASS) is not right
                 or outcome.verdict is Verdict.INFRA
