@@ -278,8 +278,9 @@ def _listings(text: str, in_program: bool = False) -> Iterator[tuple[str, ast.Mo
         if parsed is None and mark.strip() and not in_program:
             parsed = _parse_leniently([_below([line[len(mark) :], *some[1:]])])
         if parsed:
-            yield parsed
-            end = start + parsed[0].count("\n")
+            n_lines, code, tree = parsed
+            yield code, tree
+            end = start + n_lines
 
 
 def _unmarked(lines: list[str], mark: str) -> list[str]:
@@ -294,7 +295,7 @@ def _unmarked(lines: list[str], mark: str) -> list[str]:
     lead, n_blanks = mark[: -len(mark.lstrip())], len(mark) - len(mark.rstrip())
     parts = _MARK_PART.findall(own)
     # Numbers that begin it, such as 9 and 10, need not begin in the same column.
-    shape = "" if own[0].isdigit() else re.escape(lead) + r"(?=\S)"
+    shape = r"[ \t]*+" if own[0].isdigit() else re.escape(lead) + r"(?=\S)"
     n_loose = 0
     for at, (words, sign) in enumerate(parts, start=1):
         if sign:
@@ -355,9 +356,10 @@ def _halve(template: str) -> str:
     return _DOUBLED.sub(lambda match: match[0][0], template)
 
 
-def _parse_leniently(readings: list[list[str]]) -> tuple[str, ast.Module] | None:
+def _parse_leniently(readings: list[list[str]]) -> tuple[int, str, ast.Module] | None:
     """The first reading of a function that is Python, with quotes halved or lines left out.
 
+    And of how many lines it is; each may be a string of several.
     In CSV and SQL quotes are doubled; a few lines that Python cannot read count as `pass`.
     """
     halved = [
@@ -368,7 +370,8 @@ def _parse_leniently(readings: list[list[str]]) -> tuple[str, ast.Module] | None
     ]
     attempts = [(lines, 1) for lines in [*readings, *halved]]
     attempts += [(lines, _MAX_REPAIRS) for lines in readings]
-    return next(filter(None, (_repair([*lines], tries) for lines, tries in attempts)), None)
+    found = ((lines, _repair([*lines], tries)) for lines, tries in attempts)
+    return next(((len(lines), *parsed) for lines, parsed in found if parsed), None)
 
 
 def _repair(lines: list[str], tries: int) -> tuple[str, ast.Module] | None:

@@ -251,6 +251,7 @@ HIDDEN_CODE = {
     + "".join(f"| {line:60} |\n" for line in RENAMED.splitlines()),
     "line numbers": numbered(RENAMED, "{:3} ", 0),
     "line numbers of other widths": numbered(RENAMED, "{}: ", 98),
+    "such numbers in a list": numbered(RENAMED, "  {}. ", 8),
     "line numbers aligned to the left": numbered(RENAMED, "{:<4}", 98),
     "diff that holds the old lines": "@@ -1 +1 @@\n"
     + lines(RENAMED.replace("    return", "    a = 1\n" * 8 + "    return"), " ")
@@ -266,6 +267,8 @@ HIDDEN_CODE = {
     "CDATA": f"<a><![CDATA[{RENAMED.rstrip()}]]></a>\n",
     "template of JavaScript": f"const a = `{RENAMED}`;\n",
     "reply on the same line": f"It's easy.\nAssistant: {RENAMED}\nThat's it.\n",
+    "below a function on one line": "So:\n>>> a = 'def f(x):\\n    y = x\\n    return y'\n"
+    + lines(RENAMED, "... ").replace("...", ">>>", 1),
     "built line by line": "a = ''\n" + "".join(
         f"a += {line!r}\n" for line in RENAMED.splitlines(keepends=True)),
     "printed": "def f():\n" + "".join(
