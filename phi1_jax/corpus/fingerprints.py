@@ -77,7 +77,7 @@ _BEHIND = re.compile(r"(.{1,200}?)(?<![\w.])(?:async[ \t]+)?def[ \t]+\w+[ \t]*[(
 # Of what stands before a line, a run of words and blanks, or one sign.
 _MARK_PART = re.compile(r"([\w \t.,+^]+)|(.)")
 # `def f[T](x: T)`, which Python reads from 3.12 on.
-_TYPE_PARAMETERS = re.compile(r"(?<=\w)\[.*?\]\(")
+_TYPE_PARAMETERS = re.compile(r"((?:async +)?def +\w+ *)\[.*?\]\(")
 _CELL_END = re.compile(r"(?<!\s)\s*[|\u2502\u2503]\s*$")
 # Braces and percent signs of templates.
 _DOUBLED = re.compile(r"\{\{|\}\}|%%")
@@ -99,6 +99,7 @@ _OWNERS = ("self", "cls")
 _MAX_NESTING = 3
 _MAX_INT_BITS = 10_000  # Python writes no integer of more than 4300 digits, but reads its hex
 _MAX_LINES = 500
+_MAX_MARK = 200  # a longer one may lie in too many ways
 _MAX_REPAIRS = 5
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -268,7 +269,7 @@ def _listings(text: str, in_program: bool = False) -> Iterator[tuple[str, ast.Mo
             continue
         mark, some = head[1], lines[start : start + _MAX_LINES]
         readings = [_below(some, mark)] if head.re is _DEF else []
-        if mark.strip():
+        if mark.strip() and len(mark) <= _MAX_MARK:
             alike = _unmarked(some, mark)
             if in_program and head.re is _BEHIND and len(alike) == 1:
                 continue  # in a string or comment, which is looked at by itself
@@ -313,10 +314,10 @@ def _unmarked(lines: list[str], mark: str) -> list[str]:
         else:  # as many words
             shape += r"[ \t]+".join([r"\S+"] * len(words.split()))
     pattern = re.compile(shape + f" {{0,{n_blanks}}}")
-    found = []
+    found: list[str] = []
     for line in lines:
         match = pattern.match(line, 0, len(mark) + 100)
-        if match is None:
+        if match is None or not (found or match.end() == len(mark)):
             break
         rest = line[match.end() :]
         if own[-1] in "'\"":
@@ -381,8 +382,8 @@ def _repair(lines: list[str], tries: int) -> tuple[str, ast.Module] | None:
             return code, parse_quietly(code)
         except SyntaxError as error:
             at = (error.lineno or 0) - 1
-            if at == 0 and (head := _TYPE_PARAMETERS.sub("(", lines[0], count=1)) != lines[0]:
-                lines[0] = head
+            if at == 0 and (head := _TYPE_PARAMETERS.match(lines[0])):
+                lines[0] = f"{head[1]}({lines[0][head.end() :]}"
                 continue
             if 0 < at < len(lines) and not any(map(str.strip, lines[at + 1 :])):
                 whole = lines[at][: max((error.offset or 1) - 1, 0)]

@@ -58,6 +58,8 @@ def test_no_text_takes_much_longer_than_others():
         "| def f(): pass" + " " * 60_000 + "x",  # a row of a table
         "a-b-c-d-e-f-g| def f(x):\n" + "-" * 120 + "!\n",  # took minutes
         "a'b'c: d:e:f| def f(x):\n" + "-'" * 60_000 + "!\n",
+        "x def f(a): " + "a[1] = 2; " * 8000,
+        f"1.1{'-' * 3000}1.1{'-' * 3000}2 def f(x):\n" + "-" * 9000 + "!\n",
     ):
         start = time.perf_counter()
         fingerprint_document(Document("x", line, "s"))
