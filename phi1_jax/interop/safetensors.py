@@ -40,14 +40,19 @@ def find_tensors(folder: Path) -> dict[str, Stored]:
       UserError: no such file, a damaged one, or the library is not installed.
     """
     if (folder / SINGLE).exists():  # as transformers does, even if an index lies beside it
-        files = [SINGLE]
+        files = [folder / SINGLE]
     elif (folder / INDEX).exists():
         index = read_json(folder / INDEX, ["weight_map"], "fetch it again")
-        files = sorted(set(index["weight_map"].values()))
+        try:
+            files = sorted({folder / name for name in index["weight_map"].values()})
+        except (AttributeError, TypeError) as error:
+            raise UserError(
+                f"{folder / INDEX} is damaged: 'weight_map' names no files; fetch it again"
+            ) from error
     else:
         raise UserError(f"{folder} has neither {SINGLE} nor {INDEX}; other formats are not read")
     found = {}
-    for path in (folder / file for file in files):
+    for path in files:
         with _open(path) as file:
             for name in file.keys():  # noqa: SIM118 (it is not a dict)
                 part = file.get_slice(name)

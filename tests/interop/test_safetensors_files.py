@@ -82,7 +82,9 @@ def test_damage_is_found(tmp_path, damage):
         find_tensors(tmp_path)
 
 
-def test_damaged_index(tmp_path):
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"x": 1}))
+@pytest.mark.parametrize("names", [None, [], {"a": 3}, {"a": ["b"]}])
+def test_damaged_index(names, tmp_path):
+    index = {"weight_map": names} if names is not None else {"x": 1}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(UserError, match=r"index\.json is damaged"):
         find_tensors(tmp_path)
