@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from phi1_jax.corpus.problems import Problem, write_problems
-from phi1_jax.corpus.syntax import parse_quietly
+from phi1_jax.corpus.syntax import UNPARSABLE, parse_quietly
 from phi1_jax.evaluate.benchmarks import Task, humaneval
 from phi1_jax.evaluate.executor import TestExecutor
 from phi1_jax.evaluate.pass_at_k import share_interval
@@ -121,6 +121,8 @@ def transform(
             new = TRANSFORMATIONS[name](problem, random.Random(f"{seed} {name} {problem.task_id}"))
         except DoesNotApply as reason:
             left_out[problem.task_id] = str(reason)
+        except UNPARSABLE as error:
+            left_out[problem.task_id] = f"it does not parse: {error}"
         else:
             changed.append(new)
     return changed, left_out

@@ -4,7 +4,7 @@ import ast
 import json
 import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -108,6 +108,15 @@ def test_numbered_list():
 def test_longer_prompt():
     new = changed("longer_prompt").prompt
     assert new.endswith(PROMPT) and len(new) > 2 * len(PROMPT)
+
+
+@pytest.mark.parametrize("part", ["canonical_solution", "test"])
+def test_a_problem_that_does_not_parse_is_left_out(part):
+    broken = replace(read_unconventional()[0], **{part: "    print 1\n"})
+    for name in TRANSFORMATIONS:
+        transform([broken], name)
+    _, left_out = transform([broken], "renamed_arguments")
+    assert "does not parse" in left_out[broken.task_id]
 
 
 @pytest.mark.slow
