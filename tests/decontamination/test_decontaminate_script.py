@@ -99,6 +99,6 @@ def test_a_name_is_a_file_or_the_package_s_own_problems(tmp_path):
     done = decontaminate(*arguments, "--benchmark=mbpp")
     assert done.returncode == 2
     assert done.stderr.strip() == "error: --benchmark=mbpp: no such file, nor unconventional"
-    (tmp_path / "b.jsonl").write_text('{"task_id": 3, "prompt": "p"}\n')
+    (tmp_path / "b.jsonl").write_text('{"task_id": 3, "prompt": 5}\n')
     done = decontaminate(*arguments, f"--benchmark={tmp_path / 'b.jsonl'}")
-    assert done.returncode == 2 and "problem 1: 'task_id' is int, not text" in done.stderr
+    assert done.returncode == 2 and "problem 1: 'prompt' is int, not text" in done.stderr
