@@ -63,7 +63,7 @@ def write_shards(
     parts = output / _PARTS
     if not resume:
         shutil.rmtree(parts, ignore_errors=True)
-    writer = _ShardWriter(output, shard_tokens, token_dtype(tokenizer))
+    writer = _ShardWriter(output, shard_tokens)
     limit = np.inf if max_tokens is None else max_tokens
     sources: dict[str, Counter[str]] = {}
 
@@ -209,11 +209,11 @@ def _loss_mask(part: Part) -> np.ndarray:
 class _ShardWriter:
     """Cuts a stream of tokens into files of equal length."""
 
-    def __init__(self, output: Path, shard_tokens: int, dtype: np.dtype) -> None:
+    def __init__(self, output: Path, shard_tokens: int) -> None:
         self.n_tokens = 0
-        self._output = output
-        self._tokens, self._mask = np.empty(shard_tokens, dtype), np.empty(shard_tokens, bool)
-        self._filled = 0
+        self._output, self._shard_tokens = output, shard_tokens
+        self._parts: list[tuple[np.ndarray, np.ndarray]] = []  # tokens and mask
+        self._filled = 0  # tokens of the parts
         self._masked = False
         self._shards: list[dict[str, Any]] = []
 
@@ -221,12 +221,11 @@ class _ShardWriter:
         self._masked |= not mask.all()
         self.n_tokens += len(tokens)
         while len(tokens):
-            free = slice(self._filled, self._filled + len(tokens))
-            n = len(self._tokens[free])
-            self._tokens[free], self._mask[free] = tokens[:n], mask[:n]
+            n = min(len(tokens), self._shard_tokens - self._filled)
+            self._parts.append((tokens[:n], mask[:n]))
             self._filled += n
             tokens, mask = tokens[n:], mask[n:]
-            if self._filled == len(self._tokens):
+            if self._filled == self._shard_tokens:
                 self._flush()
 
     def close(self) -> list[dict[str, Any]]:
@@ -240,10 +239,10 @@ class _ShardWriter:
 
     def _flush(self) -> None:
         shard = {}
-        for kind, array in (("tokens", self._tokens), ("loss", self._mask)):
+        for kind, arrays in zip(("tokens", "loss"), zip(*self._parts, strict=True), strict=True):
             file = self._output / f"{kind}-{len(self._shards):05d}.npy"
-            np.save(file, array[: self._filled])
+            np.save(file, np.concatenate(arrays))
             sha256 = file_sha256(file)
             shard[kind] = {"file": file.name, "sha256": sha256, "n_tokens": self._filled}
         self._shards.append(shard)
-        self._filled = 0
+        self._parts, self._filled = [], 0
