@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from phi1_jax.config import RunConfig
 from phi1_jax.config_dict import flatten, to_dict
 from phi1_jax.errors import AllProcessesError, UserError
@@ -38,7 +40,9 @@ def lock_run_dir(run_dir: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         nonce = distributed.decide(lambda: stack.enter_context(_lock(run_dir)))
-        for number, sees in enumerate(distributed.gather(_sees(run_dir, nonce))):
+        # The first wrote it, and on SMB nobody can read a locked file, nor can who locked it.
+        seen = jax.process_index() == 0 or _sees(run_dir, nonce)
+        for number, sees in enumerate(distributed.gather(seen)):
             if not sees:
                 raise AllProcessesError(
                     f"--output={run_dir} is not one folder for all processes: process {number} does"

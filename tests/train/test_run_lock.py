@@ -11,6 +11,7 @@ from conftest import REPOSITORY
 
 from phi1_jax import files
 from phi1_jax.errors import UserError
+from phi1_jax.train import run_lock
 from phi1_jax.train.run_lock import lock_run_dir
 
 HOLD = """
@@ -69,6 +70,13 @@ def test_a_file_system_without_locks_costs_a_warning(tmp_path, monkeypatch, caps
     monkeypatch.setattr(files.fcntl, "flock", no_locks)
     with lock_run_dir(tmp_path):
         assert "No locks available" in capsys.readouterr().err
+
+
+def test_a_lock_that_cannot_be_read_is_no_second_folder(tmp_path, monkeypatch):
+    """As on SMB, whose locks keep every other handle from reading, this process's too."""
+    monkeypatch.setattr(run_lock, "_sees", lambda *a: False)
+    with lock_run_dir(tmp_path):
+        assert (tmp_path / "lock").exists()
 
 
 @pytest.mark.parametrize("output", ["file", "file/run", "/proc/run"])
