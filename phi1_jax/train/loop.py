@@ -73,10 +73,10 @@ def train(
     began = time.perf_counter()
     run_dir = Path(run_dir)
     first = jax.process_index() == 0
-    refuse_unusable(metrics_writers)
     with ExitStack() as stack:  # what is entered last is left first
         enter = stack.enter_context
         enter(distributed.abort_all_on_failure())
+        refuse_unusable(metrics_writers)  # perhaps on one host alone
         enter(lock_run_dir(run_dir))
 
         # What cannot work is refused before a file is written.

@@ -50,6 +50,14 @@ def test_a_folder_that_another_run_holds_is_refused(run_config, tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
+def test_a_tracker_that_one_host_lacks_ends_all_processes(run_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(loop.distributed.os, "_exit", sys.exit)
+    with pytest.raises(SystemExit) as left:
+        train(run_config, tmp_path, metrics_writers=["wand"])
+    assert left.value.code == 2
+
+
 def test_a_run_trains_and_reports(run_config, finished):
     run, result = finished
     assert result["finished"] and result["step"] == 12
