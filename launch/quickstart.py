@@ -53,9 +53,6 @@ FORCE = flags.DEFINE_bool("force", False, "Start over.")
 def main() -> None:
     root = Path(OUTPUT.value).absolute()
     script.make_folder(root, "output")
-    if FORCE.value:
-        shutil.rmtree(root / "stages", ignore_errors=True)
-
     local = local_paths(SOURCE.value)  # refuses a wrong one now, before anything is fetched
     given = {"humaneval": HUMANEVAL.value, "mbpp": MBPP.value}
     public, missing = find_all(given, root / "public")
@@ -68,6 +65,8 @@ def main() -> None:
     )
     pipeline = Pipeline(root, LAUNCH)
     models, runs, own = add_stages(recipe, pipeline)
+    if FORCE.value:  # now, when no flag can be refused any more
+        shutil.rmtree(root / "stages", ignore_errors=True)
     gpu = Path("/dev/nvidia0").exists()
     pipeline.run(workers=WORKERS.value or (1 if gpu else 2))
     seconds = pipeline.seconds, pipeline.wall_seconds

@@ -103,6 +103,8 @@ def test_interrupted_resumed_and_reused(tmp_path):
     for command in ("tensorboard", "generate.py", "evaluate.py", "train.py"):
         assert command in printed.rpartition("Next:")[2]
 
+    with start(root, *problems, "--force", "--n_problems=1") as refused:
+        assert "--n_problems=1 must be at least 10" in refused.stdout.read()
     with start(root, *problems) as third:
         again = third.stdout.read()
     assert again.count(": reused") == len(summary["stage_seconds"]), again

@@ -41,9 +41,10 @@ class Recipe:
       source: raw code and prose; see launch/curate.py.
       local: files and folders that `source` names; when they change, all is done anew.
       public: public benchmarks: name -> file of problems.
-      n_problems: held out by the teacher.
-      pretrain_steps: on raw code, and on CodeTextbook.
-      finetune_steps: on the exercises, and of the control on CodeTextbook.
+      n_exercises: exercises to ask for, at least 100; finetuning reads each about once.
+      n_problems: problems that the teacher holds out, at least 10.
+      pretrain_steps: steps on raw code, and on CodeTextbook.
+      finetune_steps: steps on the exercises, and of the control on CodeTextbook.
       max_new_tokens: of a completion.
       filter_quality: False takes all curated code as `filtered`.
       validation_rows: of each source, for ablations' validation loss.
@@ -57,7 +58,7 @@ class Recipe:
     source: Sequence[str] = ("stdlib", "prose")
     local: Sequence[Path] = ()
     pool_mb: float = 8
-    n_exercises: int = bounded(8_000, ge=100)  # to ask for; finetuning reads each about once
+    n_exercises: int = bounded(8_000, ge=100)
     n_textbook_sections: int = 400  # a sixth of the filtered code, as in section 2 of the paper
     n_problems: int = bounded(200, ge=10)
     tau: float = 0.9  # syntax trees this near to a public problem's go
