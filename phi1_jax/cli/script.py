@@ -292,7 +292,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
         return rest
     except flags.UnrecognizedFlagError as error:
         fields = flatten(to_dict(RunConfig())) if "config" in flags.FLAGS else {}
-        meant = [field for field in fields if error.flagname in field.rpartition(".")[2]]
+        name = error.flagname
+        meant = [field for field in fields if name in field.rpartition(".")[2]]
+        meant.sort(key=lambda field: field.rpartition(".")[2] != name)  # that very name first
         hint = f"no such flag; did you mean --config.{meant[0]}?" if meant else ""
         if error.flagname.startswith("config."):
             hint = "is set only in a --config=FILE that returns an ml_collections.ConfigDict"

@@ -79,6 +79,7 @@ def test_a_url_is_refused_at_once(value, parse, tmp_path, monkeypatch):
         ("--config=nowhere/at/all.py", "--config=nowhere/at/all.py: no such file in"),
         ("--learning_rate=1", "did you mean --config.optimizer.peak_learning_rate?"),
         ("--batch_size=1", "did you mean --config.data.global_batch_size?"),
+        ("--steps=1", "did you mean --config.steps?"),
         ("--outptu=x", "Did you mean: output"),
         ("--config=phi1_tiny --config.stepz=1", "--config.stepz: no such field in the config; did"),
         ("--config=phi1_tiny --config.optimizer.lr=1", "; optimizer has name, peak_learning_rate,"),
