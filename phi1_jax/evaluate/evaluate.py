@@ -41,9 +41,9 @@ class EvaluationConfig:
         for name in self.metrics:
             if name not in METRICS:
                 near = did_you_mean(name, METRICS) or f"; give {' or '.join(METRICS)}"
-                raise UserError(f"--metrics={name}: unknown metric{near}")
+                raise UserError(f"metrics={name}: unknown metric{near}")
         if bad := [k for k in self.k if k < 1]:
-            raise UserError(f"--k={bad[0]}: must be a whole number above 0")
+            raise UserError(f"k={bad[0]}: must be a whole number above 0")
         if PASS_AT_K not in self.metrics and (self.robustness or self.report_sensitivity):
             raise UserError("--robustness and --report_sensitivity need --metrics=pass_at_k")
 

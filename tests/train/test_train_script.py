@@ -112,6 +112,7 @@ def test_pass_at_1_becomes_a_curve(folder):
         (("--eval_benchmark=own.jsonl",), "agree with --allow_code_execution"),
         (("--eval_benchmark=no.jsonl", "--allow_code_execution"), "no.jsonl"),
         (("--eval_benchmark=mbpp", "--allow_code_execution"), "needs --eval_problems"),
+        (("--eval_benchmark=own.jsonl", "--eval_metrics=pass"), "--eval_metrics=pass: unknown"),
         (("--eval_metrics=pass_at_k",), "is read with --eval_benchmark only"),
         (("--profile_start=900", "--profile_steps=2"), "the run ends at 200"),
         (("--profile_start=9",), "needs --profile_steps"),
