@@ -10,7 +10,9 @@ import jax
 
 from phi1_jax.config import RunConfig
 from phi1_jax.errors import UserError
+from phi1_jax.model.attention import causal
 from phi1_jax.model.phi import count_params
+from phi1_jax.model.sharding import platform_of
 from phi1_jax.run import distributed
 from phi1_jax.run.checkpoint import Checkpointer
 from phi1_jax.run.folder import known_steps
@@ -86,6 +88,7 @@ def train(
         identity = identity_of(config, loader)
         changed = refuse_changes(run_dir, identity, allow_change)
         refuse_differences(config, identity, changed)
+        causal(config.model.attention, 0, platform_of(mesh), keep=False)
         trainer = make_trainer(config, mesh)
         require_memory(trainer)
         evaluators = _all_evaluators(config, evaluators or {}, trainer, loader, micro_batches)

@@ -92,6 +92,13 @@ def test_what_cannot_fit_is_refused_before_anything_is_allocated(run_config, tmp
     assert not (tmp_path / "run/checkpoints").exists()
 
 
+def test_an_attention_that_no_device_has_is_refused_before_the_run_begins(run_config, tmp_path):
+    model = replace(run_config.model, attention="cudnn", compute_dtype="auto", attention_dropout=0)
+    with pytest.raises(UserError, match=r"model\.attention=cudnn needs a GPU"):
+        train(replace(run_config, model=model), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_kept_checkpoints_are_committed(finished):
     run, _ = finished
     steps = sorted(int(path.name) for path in (run / "checkpoints").iterdir())
