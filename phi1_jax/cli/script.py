@@ -306,7 +306,11 @@ def _parse(argv: Sequence[str]) -> list[str]:
         text = str(first if isinstance(error, KeyError) else error)  # not its repr
         if isinstance(first, KeyError):  # as ml_collections says it
             text = f"--config.FIELD names {first.args[0]}, which the config's file does not hold"
-        problem = " ".join(text.replace("\\n", " ").split()) or type(error).__name__
+        elif not (isinstance(error, flags.Error) or "config." in text):
+            text = f"--config: {type(error).__name__}: {text}"
+        # Of a traceback, as ml_collections puts it into its text, the last line.
+        text = re.sub(r"(?s)Error whilst parsing.*\n(?=\w)", "", text)
+        problem = " ".join(text.replace("\\n", " ").split())
         _fail(f"{problem} (see --help)")
 
 

@@ -102,6 +102,23 @@ def test_a_field_that_the_config_s_file_lacks_is_named(parse, tmp_path):
     assert "names 'seed', which the config's file does not hold" in said
 
 
+@pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("def get_config(): return confi", "--config: NameError: name 'confi' is not defined"),
+        ("def get_config(): retrn 1", "--config: SyntaxError: invalid syntax (mine.py, line 1)"),
+        ("def get_config(): return {}['x']", "--config: KeyError: x"),
+        ("def get_config(): return 1 + ''", "mine.py: TypeError: unsupported operand"),
+    ],
+)
+def test_what_is_wrong_in_a_config_s_file_is_one_line_that_names_the_flag(
+    line, words, parse, tmp_path
+):
+    (tmp_path / "mine.py").write_text(line)
+    assert words in parse(f"--config={tmp_path / 'mine.py'}")
+
+
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999"])
 def test_a_number_that_is_none_is_refused(number, parse):
     assert "give a finite number" in parse(f"--budget_mb={number}")
