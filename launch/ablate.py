@@ -123,6 +123,9 @@ def recipe(stages: Path) -> Recipe:
     """What the flags say."""
     from phi1_jax.evaluate.problem_files import find_all
 
+    if SMOKE.value:
+        unread = [SOURCE, HUMANEVAL, MBPP, *RECIPE.holders.values()]
+        script.refuse_unread(unread, "is not read with --smoke, which has sizes of its own")
     full = RECIPE.build(
         config=Path(CONFIG.value),
         overrides={},

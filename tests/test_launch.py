@@ -126,6 +126,10 @@ TRAIN = ("train.py", "--config=configs/phi1_tiny.py")
             ("ablate.py", "--question=figure21", "--output={tmp}/x", "--publish", "--smoke"),
             "--publish: the scores of --smoke mean nothing",
         ),
+        (
+            ("ablate.py", "--question=replay", "--output={tmp}/x", "--smoke", "--n_problems=20"),
+            "--n_problems: is not read with --smoke",
+        ),
         (  # at the start, not when all has run
             ("ablate.py", "--question=mine.py", "--output={tmp}/x", "--publish"),
             "docs/ablations.md has no lines '<!-- results of mine -->'",
