@@ -88,7 +88,7 @@ def train(
         identity = identity_of(config, loader)
         changed = refuse_changes(run_dir, identity, allow_change)
         refuse_differences(config, identity, changed)
-        causal(config.model.attention, 0, platform_of(mesh), keep=False)
+        causal(config.model.attention, 0, platform_of(mesh), keep=False)  # refuses what needs a GPU
         trainer = make_trainer(config, mesh)
         require_memory(trainer)
         evaluators = _all_evaluators(config, evaluators or {}, trainer, loader, micro_batches)
