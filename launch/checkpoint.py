@@ -43,10 +43,16 @@ LOSS = "train/loss"
 
 
 def main(*arguments: str) -> None:
-    commands = {"list": show, "verify": verify, "prune": prune, "export": export}
+    commands = {  # each with the flags that it does not read
+        "list": (show, [STEP, RESTORE, OUTPUT, DRY_RUN]),
+        "verify": (verify, [OUTPUT, DRY_RUN]),
+        "prune": (prune, [STEP, RESTORE, OUTPUT]),
+        "export": (export, [RESTORE, DRY_RUN]),
+    }
     if len(arguments) != 2 or arguments[0] not in commands:
         raise UserError(f"give one of {', '.join(commands)}, and a run's folder (see --help)")
-    command, run_dir = commands[arguments[0]], Path(arguments[1])
+    (command, unread), run_dir = commands[arguments[0]], Path(arguments[1])
+    script.refuse_unread(unread, f"is not for {arguments[0]} (see --help)")
     config = from_dict(
         CheckpointConfig, run_folder.read_config(run_dir).get("checkpoint", {}), "checkpoint."
     )
