@@ -77,7 +77,8 @@ def main() -> None:
         Path(CHECKPOINT.value), STEP.value, make_mesh(), chunk_tokens=8 if streaming else 32
     )
     if INTERACTIVE.value:
-        sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr] # refused later
+        # Any end of a line; what is not UTF-8 is refused later.
+        sys.stdin.reconfigure(errors="surrogateescape", newline=None)  # type: ignore[union-attr]
         while prompt := read_typed_prompt():
             try:
                 complete(generator, [{"prompt": prompt}], sampling)

@@ -150,6 +150,8 @@ def test_generate_from_it(converted, tmp_path):
     # A typed prompt keeps the end of its last line; one that cannot be read is not the end.
     typed = f"{'too long ' * 50}\n\nimport json\n\n\n"
     assert run("generate", *common, "--interactive", typed=typed) == greedy
+    typed = "import json\r\n\r\n\r\n"  # as Windows ends its lines
+    assert run("generate", *common, "--interactive", typed=typed) == greedy
     ascii_only = run("generate", *common, "--prompt=\u00e9", coding="ascii:strict")
     assert ascii_only.startswith(r"\xe9") and ascii_only.isascii()
 
