@@ -177,7 +177,7 @@ class Generator:
                 f"n_samples={n_samples} with temperature=0 gives the same text {n_samples} times;"
                 " set a temperature above 0"
             )
-        if isinstance(stop, str) or "" in stop:
+        if isinstance(stop, str) or not all(isinstance(text, str) and text for text in stop):
             raise UserError(f"stop={stop!r} must be a list of strings, none of them empty")
         if on_overflow not in get_args(Overflow):
             raise UserError(f"on_overflow={on_overflow!r} must be error or left")

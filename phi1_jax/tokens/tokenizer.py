@@ -61,11 +61,13 @@ def check_texts(texts: Sequence[str], name: str = "text") -> None:
     Args:
       name: of one of them, for the error.
     Raises:
-      UserError: one text in place of a list, or a text that no UTF-8 file can hold; names it.
+      UserError: one text in place of a list, no text, or one that no UTF-8 file can hold; names it.
     """
     if isinstance(texts, str):
         raise UserError(f"{name}s={texts[:20]!r} must be a list of texts")
     for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UserError(f"{name} {index} must be text, not {text!r:.40}")
         try:
             text.encode()
         except UnicodeEncodeError as error:

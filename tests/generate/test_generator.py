@@ -277,8 +277,10 @@ def test_dtypes_and_tokens_are_the_same_where_jax_counts_in_64_bits(generator, p
         ({"temperature": -1.0}, "temperature=-1.0"),
         ({"stop": "abc"}, "must be a list"),
         ({"stop": [""]}, "none of them empty"),
+        ({"stop": ["x", 3]}, "must be a list of strings"),
         ({"on_overflow": "truncate"}, "on_overflow='truncate' must be error or left"),
         ({"prompts": "abc"}, "prompts='abc' must be a list"),
+        ({"prompts": ["x", None]}, "prompt 1 must be text, not None"),
         ({"prompts": ["x", "a\ud800"]}, r"prompt 1 is not text in UTF-8: character 1 is '\\ud800'"),
     ],
 )
