@@ -1,6 +1,7 @@
 """Bounds of a dataclass's fields, said where the field is."""
 
 import math
+import numbers
 import operator
 from dataclasses import field, fields
 from typing import Any
@@ -16,16 +17,17 @@ def bounded(default: float, **bounds: float) -> Any:
 
 
 def check_bounds(settings: Any, prefix: str = "") -> None:
-    """Stops at a field outside its bounds; NaN is outside of any.
+    """Stops at a field outside its bounds; NaN and what is no number are outside of any.
 
     Args:
       prefix: stands before the field's name in the message.
     """
     for known in fields(settings):
         value, bounds = getattr(settings, known.name), known.metadata
-        if not all(getattr(operator, kind)(value, bound) for kind, bound in bounds.items()):
+        fits = not bounds or isinstance(value, numbers.Real)
+        if not fits or not all(getattr(operator, k)(value, bound) for k, bound in bounds.items()):
             allowed = " and ".join(_in_words(*item) for item in bounds.items())
-            raise UserError(f"{prefix}{known.name}={value} must be {allowed}")
+            raise UserError(f"{prefix}{known.name}={value!r} must be {allowed}")
 
 
 def _in_words(kind: str, bound: float) -> str:

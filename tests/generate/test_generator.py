@@ -275,6 +275,7 @@ def test_dtypes_and_tokens_are_the_same_where_jax_counts_in_64_bits(generator, p
         ({"batch_size": 0}, "batch_size=0"),
         ({"n_samples": 2}, "n_samples=2 with temperature=0"),
         ({"temperature": -1.0}, "temperature=-1.0"),
+        ({"temperature": "1"}, "temperature='1' must be at least 0"),
         ({"stop": "abc"}, "must be a list"),
         ({"stop": [""]}, "none of them empty"),
         ({"stop": ["x", 3]}, "must be a list of strings"),
