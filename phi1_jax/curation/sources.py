@@ -54,7 +54,7 @@ class Source:
     """
 
     name: str
-    path: Path | None = None
+    path: Path | None = field(default=None, repr=False)  # a stage counts what is in it instead
     prose: bool = False
     kind: str = ""
     columns: Mapping[str, str] | None = None

@@ -289,6 +289,8 @@ def test_the_script_runs_from_anywhere_and_reuses_its_result(pool, curated, tmp_
     filtered = (tmp_path / "out/filtered.jsonl.zst").read_bytes()
     assert filtered == (curated[0] / "filtered.jsonl.zst").read_bytes()
     assert "unchanged, reused" in run_script(*flags, cwd=tmp_path).stdout
+    elsewhere = [f"--source=mine={pool.name}", f"--output={tmp_path / 'out'}", *flags[2:]]
+    assert "unchanged, reused" in run_script(*elsewhere, cwd=pool.parent).stdout
     wrong = run_script("--source=nowhere", "--output=x", cwd=tmp_path)
     assert wrong.returncode == 2
     assert wrong.stderr.count("\n") == 1 and "nowhere is not a file or folder" in wrong.stderr
