@@ -191,7 +191,7 @@ def _differing(old: Any, new: dict[str, Any], besides: Collection[str] = ()) -> 
     old = old if isinstance(old, dict) else {}
     for name in sorted((old.keys() | new.keys()).difference(besides)):
         if old.get(name) != new.get(name):
-            return f"{name} was {json.dumps(old.get(name))[:60]}"
+            return f"{name} was {json.dumps(old.get(name), ensure_ascii=False)[:60]}"
     return ""
 
 

@@ -331,7 +331,9 @@ def test_another_command_does_not_replace_a_result_unless_forced(tmp_path):
         run_stage("demo", output, {"n": 2, "source": source}, work)
     source.write_text("two")  # the same command goes on
     run_stage("demo", output, {"n": 1, "source": source}, work)
-    run_stage("demo", output, {"n": 2, "source": source}, work, force=True)
+    run_stage("demo", output, {"n": "für", "source": source}, work, force=True)
+    with pytest.raises(UserError, match=r'\(n was "für"\)'):
+        run_stage("demo", output, {"n": 2, "source": source}, work)
     assert work.calls == 3
 
 
