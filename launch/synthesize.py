@@ -99,7 +99,8 @@ def run_offline() -> None:
 
 def run_api() -> None:
     script.refuse_unread([N_BENCHMARK], "is read with --teacher=offline only")
-    tree = topics.read_topics(Path(TOPICS.value or topics.COURSE))
+    course = Path(TOPICS.value or topics.COURSE)
+    tree = topics.read_topics(course)
     textbooks = list(topics.plan_textbooks(tree, N_TEXTBOOKS.value, SEED.value))
     exercises = list(topics.plan_exercises(tree, N_EXERCISES.value, SEED.value))
 
@@ -120,7 +121,7 @@ def run_api() -> None:
         for name, plan in (("textbook sections", textbooks), ("exercises", exercises)):
             print(f"{name}: {model.estimate(map(teacher.completion, plan))}", flush=True)
         if not language_model.DRY_RUN.value:
-            asked = {**model.settings.identity, "temperature": teacher.temperature, "topics": tree}
+            asked = model.settings.identity | {"temperature": teacher.temperature, "topics": course}
             run(asked, work)
 
 

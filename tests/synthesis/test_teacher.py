@@ -150,6 +150,8 @@ def test_the_budget_ends_the_run_in_one_line_and_a_larger_one_goes_on(tmp_path):
         _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
         assert len(server.bodies) == 20
+    report = json.loads((tmp_path / "synth" / "report.json").read_text())
+    assert report["inputs"]["topics"] == str(COURSE)
 
 
 @pytest.mark.slow
