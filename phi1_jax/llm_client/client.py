@@ -36,8 +36,8 @@ class UnusableReplies:
             thinks = "; a model that thinks first needs --thinking_tokens=8192, say"
             raise UserError(
                 f"stopped: the first {MAX_FAILURES_IN_A_ROW} replies were all set aside as "
-                f"{reason!r}; the last begins: {start!r}. They stay in the reply cache"
-                f"{thinks if reason == 'truncated' else ''}"
+                f"{reason!r}; the last begins: {start!r}. They stay in the reply cache; another "
+                f"--reply_cache asks anew{thinks if reason == 'truncated' else ''}"
             )
 
 
