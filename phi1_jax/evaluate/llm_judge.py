@@ -74,7 +74,8 @@ def read_solved(results: Path, problems: Sequence[Problem]) -> list[Solved]:
         problem = by_id.get(str(row.get("task_id")))
         if problem is None:
             raise UserError(
-                f"{results}, line {number}: {row.get('task_id')!r} is not in the benchmark"
+                f"{results}, line {number}: {row.get('task_id')!r} is not in the benchmark; name "
+                "its problems with --benchmark"
             )
         prompts = (problem.prompt, problem.prompt.rstrip()) if "completion" in row else ("",)
         programs = {sha256(prompt + text): prompt + text for prompt in prompts}
