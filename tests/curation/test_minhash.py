@@ -6,6 +6,7 @@ import difflib
 import random
 import time
 from collections import defaultdict
+from functools import cache
 
 import black
 import numpy as np
@@ -16,20 +17,23 @@ from phi1_jax.curation.heuristics import rejection
 from phi1_jax.curation.minhash import MINHASH, CodeSignatures, shingles
 from phi1_jax.curation.sources import Source, read_source
 
+shingles_once = cache(shingles)
+
 
 @pytest.fixture(scope="module")
 def library():
     """Every file of the standard library that passes the heuristics and says anything."""
     documents = read_source(Source("stdlib"), lambda name, reason: None)
-    return [d for d in documents if not rejection(d.text) and len(shingles(d.text))]
+    return [d for d in documents if not rejection(d.text) and len(shingles_once(d.text))]
 
 
 @pytest.fixture(scope="module")
 def buckets(tmp_path_factory):
     signer = CodeSignatures(str(tmp_path_factory.mktemp("signatures")))
 
+    @cache
     def of(text):
-        return list(map(tuple, signer.get_signature(shingles(text).reshape(-1, 1))))
+        return list(map(tuple, signer.get_signature(shingles_once(text).reshape(-1, 1))))
 
     return of
 
