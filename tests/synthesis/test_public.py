@@ -14,7 +14,7 @@ from phi1_jax.corpus.documents import read_documents
 from phi1_jax.corpus.records import write_records
 from phi1_jax.curation.sources import declared_sources, parse_source, read_source
 from phi1_jax.errors import UserError
-from phi1_jax.sandbox import open_sandbox
+from phi1_jax.sandbox import Limits, open_sandbox
 from phi1_jax.synthesis.public import keep_passing
 
 ADD = "def add(a, b):\n    return a + b"
@@ -46,7 +46,7 @@ KODCODE = {
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with open_sandbox(workers=2) as opened:
+    with open_sandbox(Limits(cpu_s=1), workers=2) as opened:
         yield opened
 
 

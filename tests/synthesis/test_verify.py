@@ -24,7 +24,7 @@ def reply(source, name="f", seed=0):
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with open_sandbox(Limits(cpu_s=1, wall_s=10), workers=2) as opened:
+    with open_sandbox(Limits(cpu_s=0.4, wall_s=10), workers=2) as opened:
         yield opened
 
 
