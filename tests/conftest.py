@@ -1,8 +1,16 @@
 """Eight CPU devices for every test, a shared compile cache, no network."""
 
+import atexit
+import json
 import os
 import signal
+import socket
+import subprocess
+import sys
+import tempfile
 from collections import Counter
+from contextlib import ExitStack
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -51,6 +59,47 @@ for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda *_: None)
 
 REPOSITORY = Path(__file__).parent.parent
+
+
+@cache
+def _script_server() -> socket.socket:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        server = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("script_server.py"), str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+    ours.settimeout(300)
+    atexit.register(server.wait)
+    atexit.register(ours.close)
+    return ours
+
+
+def run_script(
+    name: str, *arguments: object, cwd: Path | None = None, typed: str = "", **environment: str
+) -> subprocess.CompletedProcess:
+    """Runs launch/`name` as a user does, but in a fork of a process that has imported JAX.
+
+    A test of what a process imports, of signals, or of variables that Python or JAX reads when it
+    starts has to start one of its own.
+    """
+    command = [str(REPOSITORY / "launch" / name), *map(str, arguments)]
+    request: dict = {"command": command, "cwd": str(cwd or Path.cwd())}
+    request["environment"] = {**os.environ, **environment}
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8")) for _ in range(3)
+        ]
+        files[0].write(typed)
+        files[0].seek(0)
+        message = json.dumps(request).encode()
+        socket.send_fds(_script_server(), [message], [file.fileno() for file in files])
+        code = json.loads(_script_server().recv(100))
+        for file in files:
+            file.seek(0)
+        return subprocess.CompletedProcess(command, code, files[1].read(), files[2].read())
 
 
 def pytest_collection_modifyitems(items):

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, run_script
 
 SCRIPTS = sorted(path.name for path in (REPOSITORY / "launch").glob("[a-z]*.py"))
 
@@ -49,6 +49,18 @@ def test_an_interpreter_without_the_packages_gets_one_line(script):
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: absl-py is not installed for {sys.executable}: ")
     assert line.endswith(f"pip install -e {REPOSITORY}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flag", ["--helpfull", "--checkpoint=tests"])
+def test_a_fork_does_what_a_new_process_does(flag):
+    """What other tests run by `run_script`."""
+    real, fork = run("generate.py", flag), run_script("generate.py", flag, COLUMNS="100")
+    assert (fork.returncode, fork.stdout, fork.stderr) == (
+        real.returncode,
+        real.stdout,
+        real.stderr,
+    )
 
 
 TRAIN = ("train.py", "--config=configs/phi1_tiny.py")

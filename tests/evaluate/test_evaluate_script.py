@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import run_script
 
 from phi1_jax.config import ModelConfig
 from phi1_jax.corpus.problems import Problem, write_problems
@@ -22,8 +23,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "launch/evaluate.py"
 
 
 def evaluate(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(SCRIPT), *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240)
+    return run_script("evaluate.py", *arguments, cwd=cwd)
 
 
 @pytest.fixture

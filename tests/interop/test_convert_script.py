@@ -9,23 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import REPOSITORY, run_script
 from safetensors.numpy import load_file, save_file
 
 from phi1_jax.tokens.sentencepiece_bpe import train_tokenizer
 
-REPOSITORY = Path(__file__).parents[2]
 MODEL = REPOSITORY / "tests" / "fixtures" / "phi" / "model"
 
 
-def run(script, *flags, typed="", fails=False, coding="utf-8"):
-    done = subprocess.run(
-        [sys.executable, REPOSITORY / "launch" / f"{script}.py", *flags],
-        input=typed,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        env={**os.environ, "PYTHONIOENCODING": coding},
-    )
+def run(script, *flags, typed="", fails=False):
+    done = run_script(f"{script}.py", *flags, typed=typed)
     assert (done.returncode != 0) == fails, done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr if fails else done.stdout
@@ -152,7 +145,11 @@ def test_generate_from_it(converted, tmp_path):
     assert run("generate", *common, "--interactive", typed=typed) == greedy
     typed = "import json\r\n\r\n\r\n"  # as Windows ends its lines
     assert run("generate", *common, "--interactive", typed=typed) == greedy
-    ascii_only = run("generate", *common, "--prompt=\u00e9", coding="ascii:strict")
+    command = [sys.executable, REPOSITORY / "launch/generate.py", *common, "--prompt=\u00e9"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    done = subprocess.run(command, capture_output=True, env=environment, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    ascii_only = done.stdout
     assert ascii_only.startswith(r"\xe9") and ascii_only.isascii()
 
 

@@ -3,16 +3,13 @@
 import base64
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from conftest import run_script
 from flax import nnx
 
 from phi1_jax.config import ModelConfig
@@ -156,13 +153,13 @@ def run_dir(tmp_path_factory):
 
 def publish(run_dir, *flags, hub=None, token=""):
     url = f"http://127.0.0.1:{hub.server_port}" if hub else "http://127.0.0.1:9"
-    done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "launch" / "publish.py"), f"--checkpoint={run_dir}",
-         "--repo=me/phi", *map(str, flags)],
-        capture_output=True, text=True, timeout=300,
-        env={**os.environ, "HF_ENDPOINT": url, "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1",
-             "HF_HOME": str(run_dir.parent / "hf")},
-    )  # fmt: skip
+    done = run_script(
+        *("publish.py", f"--checkpoint={run_dir}", "--repo=me/phi", *flags),
+        HF_ENDPOINT=url,
+        HF_TOKEN=token,
+        HF_HUB_DISABLE_XET="1",
+        HF_HOME=str(run_dir.parent / "hf"),
+    )
     assert "Traceback" not in done.stderr, done.stderr
     return done
 

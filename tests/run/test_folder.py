@@ -5,8 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import REPOSITORY
+from conftest import run_script
 
 from phi1_jax import load_model
 from phi1_jax.config import CheckpointConfig
@@ -396,12 +394,7 @@ def test_a_disk_whose_free_space_cannot_be_read_gets_no_save(tmp_path, monkeypat
 
 
 def script(*arguments: object, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "launch" / "checkpoint.py"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run_script("checkpoint.py", *arguments)
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
 

@@ -2,11 +2,10 @@
 
 import json
 import random
-import subprocess
-import sys
+from subprocess import CompletedProcess
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, run_script
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from phi1_jax.corpus.documents import Document
@@ -34,14 +33,8 @@ TRAIN = (
 )  # fmt: skip
 
 
-def train(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, str(REPOSITORY / "launch/train.py"), *TRAIN, *arguments],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+def train(*arguments: str) -> CompletedProcess:
+    return run_script("train.py", *TRAIN, *arguments, cwd=REPOSITORY)
 
 
 @pytest.fixture(scope="module")
