@@ -109,7 +109,7 @@ def run_stage(
                         f"--{flag}={output} holds the unfinished work of other settings ({differ});"
                         " give these to go on with it, name another folder, or drop it with --force"
                     )
-                print(f"[{name}] drops the unfinished work in {folder} of other inputs", flush=True)
+                print(f"[{name}] inputs changed: drops the unfinished work in {folder}", flush=True)
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(exist_ok=True)
         write_json(folder / MARKER, {"stage": name, "fingerprint": begun_as, "inputs": settings})
