@@ -89,11 +89,12 @@ def score_samples(
 ) -> dict[str, Any]:
     """Executes given samples into `output/results.jsonl`, and returns what `summary.json` holds.
 
+    What is not named here is as in `evaluate_model`.
+
     Args:
       output: programs that were executed there are not executed again, unless the sandbox failed.
       truncation: where a completion ends, one of `samples.TRUNCATIONS`.
       choices: further choices that moved the score, reported with it.
-      ks, sensitivity, splits: as in `evaluate_model`.
     """
     if truncation not in TRUNCATIONS:
         raise UserError(f"--truncation={truncation!r}: must be one of {', '.join(TRUNCATIONS)}")
