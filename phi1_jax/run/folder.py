@@ -150,6 +150,11 @@ def committed_step(run_dir: Path, step: int | None) -> int:
       UserError: no such step.
     """
     steps = committed_steps(run_dir)  # a run that is saving has a newer folder, not yet whole
+    if not steps and (known := known_steps(run_dir)):
+        raise UserError(
+            f"{run_dir} has no whole checkpoint; launch/checkpoint.py verify says what is wrong"
+            f" with {known}"
+        )
     if not steps or step not in (*steps, None):
         which = "" if step is None else f" {step}"
         raise UserError(f"{run_dir} has no checkpoint{which}; its steps are {steps}")

@@ -427,6 +427,8 @@ def test_a_run_without_steps_says_so(three, tmp_path):
     assert "no checkpoint yet" in script("verify", tmp_path, code=1)
     asked = ("export", tmp_path, f"--output={tmp_path / 'weights'}")
     assert f"{tmp_path} has no checkpoint; its steps are []" in script(*asked, code=2)
+    shutil.copytree(three / "checkpoints" / "2", tmp_path / "checkpoints" / "2")
+    assert "verify says what is wrong with [2]" in script(*asked, code=2)
 
 
 def test_prune_never_deletes_the_last_good_step(three, tmp_path):
