@@ -83,8 +83,8 @@ class Rows:
         if not counts.any():
             raise UserError(
                 f"config field data.validation_rows={len(self.validation)}: no document of"
-                f" {self.shards.folder} with a target lies whole in these rows; give it more, set"
-                " it to 0, or take a larger corpus or a shorter data.seq_len"
+                f" {self.shards.folder} with a target lies whole in these rows; raise it, set it"
+                " to 0, or take a larger corpus or a shorter data.seq_len"
             )
         return tokens, counts
 

@@ -114,7 +114,7 @@ def test_validation_rows_are_never_trained_on(data, shards, packing):
         ]
         assert all(whole) and len(whole) >= 8
     small = replace(config, validation_rows=1, seq_len=8)
-    with pytest.raises(UserError, match=r"=1: no document of .*; give it more, set it to 0, or"):
+    with pytest.raises(UserError, match=r"=1: no document of .*; raise it, set it to 0, or"):
         Loader(small, 0).sources[1].read_validation()
 
 
