@@ -30,6 +30,7 @@ DEVICES = flags.DEFINE_integer("devices", None, "How many GPUs.", lower_bound=1)
 USD = flags.DEFINE_float("usd_per_gpu_hour", 0.0, "Price of one; without it no cost.", 0)
 COMPILE = flags.DEFINE_bool("compile", None, "Compile the step for the GPU (default: if possible).")
 JSON = flags.DEFINE_bool("json", False, "Print JSON instead of tables.")
+MAX_DEVICES = 4096  # each is threads of the stand-in: 15 s to start so many, and 100 s for 16,384
 
 
 def main() -> None:
@@ -37,6 +38,11 @@ def main() -> None:
     # Nothing runs: by shapes, fake CPU devices stand in for the GPUs; no machine has more than 16.
     os.environ["JAX_PLATFORMS"] = "cpu"
     wanted = DEVICES.value or math.prod(n for n in dataclasses.astuple(config.mesh) if n > 0)
+    if wanted > MAX_DEVICES:
+        raise UserError(
+            f"{wanted:,} devices: a plan is for at most {MAX_DEVICES:,}; lower --devices or the"
+            " config's mesh"
+        )
     fakes = f"--xla_force_host_platform_device_count={max(wanted, 16)}"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {fakes}"
     # A program for another machine can be stored in the cache, and not be read from it.

@@ -311,6 +311,8 @@ def test_the_script_prints_a_plan_and_json(tmp_path):
     assert "| to the kept step 24,000 | 50.3e9 |" in text and "1,418,270,720 parameters" in text
     done = run("--machine=a101")
     assert done.returncode == 2 and "must be one of a100_40gb, a100, h100" in done.stderr
+    done = run("--machine=a100", "--devices=1000000")
+    assert done.returncode == 2 and "1,000,000 devices: a plan is for at most 4,096" in done.stderr
 
 
 def test_a_mesh_for_other_devices_is_refused():
