@@ -86,7 +86,7 @@ class Engine:
         self._inbox.put(job)
 
     def end_jobs(self, why: str) -> None:
-        """Tells every job that is not done by the end of the running chunk; refuses new ones."""
+        """Ends every job that is not done by the end of the running chunk; refuses new ones."""
         self._end = why
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 import uuid
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -108,10 +109,11 @@ class Reply:
         }
         self._updates: asyncio.Queue[Update | RequestError] = asyncio.Queue()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.job = Job(rows, self._report, asked.stream)
+        self.job = Job(rows, self.report, asked.stream)
         self._n_generated = 0
 
-    def _report(self, what: Update | RequestError) -> None:
+    def report(self, what: Update | RequestError) -> None:
+        """Takes a part, or the reason why no more will come; from any thread."""
         assert self._loop
         self._loop.call_soon_threadsafe(self._updates.put_nowait, what)
 
@@ -230,6 +232,7 @@ class CompletionServer(uvicorn.Server):
         self.engine = Engine(generator, config.batch_size, config.max_waiting)
         self._generator, self._serving, self._api_key = generator, config, api_key
         self._metrics, self._created = Metrics(self.engine), int(time.time())
+        self._replies: weakref.WeakSet[Reply] = weakref.WeakSet()  # those on their way
         routes = [
             Route("/v1/completions", self._completions, methods=["POST"]),
             Route("/v1/models", self._models),
@@ -268,10 +271,13 @@ class CompletionServer(uvicorn.Server):
         print(f"serving {name} at http://{at}/v1", file=sys.stderr, flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        timeout_s = self._serving.shutdown_timeout_s
-        asyncio.get_running_loop().call_later(
-            timeout_s, self.engine.end_jobs, "the server is shutting down"
-        )
+        def end() -> None:
+            why = "the server is shutting down"
+            self.engine.end_jobs(why)
+            for reply in self._replies:  # not by the engine, which may compile for minutes
+                reply.report(RequestError(503, why))
+
+        asyncio.get_running_loop().call_later(self._serving.shutdown_timeout_s, end)
         await super().shutdown(sockets)
         await asyncio.to_thread(self.engine.close)
 
@@ -291,6 +297,7 @@ class CompletionServer(uvicorn.Server):
         name, metrics = self._serving.model_name, self._metrics
         reply = await asyncio.to_thread(Reply, asked, self._generator, name, metrics)
         reply.start(self.engine)
+        self._replies.add(reply)
         if asked.stream:
             return EventStream(reply)
         try:

@@ -7,6 +7,7 @@ import math
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import jax
@@ -512,6 +513,25 @@ def test_at_the_end_running_requests_end_or_are_told(generator, timeout_s):
                 with pytest.raises(openai.APIError, match="shutting down"):
                     list(stream)
             until(lambda: not server.started or not server.engine.is_alive)
+
+
+@pytest.mark.slow
+def test_at_the_end_a_request_that_waits_for_the_compiler_is_told(generator, monkeypatch):
+    begun, go_on, advance = threading.Event(), threading.Event(), generator.advance
+
+    def compile_first(batch):
+        begun.set()
+        go_on.wait(60)
+        return advance(batch)
+
+    monkeypatch.setattr(generator, "advance", compile_first)
+    with serving(generator, shutdown_timeout_s=0) as (server, port), ThreadPoolExecutor() as pool:
+        answer = pool.submit(post, port, json.dumps({"prompt": "x"}))
+        assert begun.wait(60)
+        server.should_exit = True
+        status, _, body = answer.result(60)
+        go_on.set()
+    assert (status, body["error"]["message"]) == (503, "the server is shutting down")
 
 
 def test_a_port_that_is_taken_is_named(running):
