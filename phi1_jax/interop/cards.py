@@ -82,13 +82,19 @@ def read_runs(run_dir: Path) -> list[TrainingRun]:
         config = read_json(file) if file.is_file() else {}
         identity = read_json_if_whole(place / "identity.json")
         sources = config.get("data", {}).get("sources", [])
-        corpora = [_corpus(source, identity) for source in sources]
+        corpora = [_corpus(source, identity, place) for source in sources]
         result = read_json_if_whole(place / "result.json")
         before = _before(place, [corpus.name for corpus in corpora])
         runs.append(TrainingRun(place.resolve().name, config, result, corpora, before))
         start = config.get("init_from")
-        place = split_step(start)[0] if start else None
+        place = _recorded(split_step(start)[0], place) if start else None
     return runs[::-1]
+
+
+def _recorded(path: Path, folder: Path) -> Path:
+    """Where a path lies that `folder` records: from here, or from one of the folders above it."""
+    places = [above / path for above in (Path(), *folder.absolute().parents)]
+    return next(filter(Path.exists, places), path)
 
 
 def _before(run_dir: Path, names: Sequence[str]) -> str:
@@ -112,8 +118,8 @@ def _before(run_dir: Path, names: Sequence[str]) -> str:
     return f"; until step {max(row['step'] for row in changes)} another{others}"
 
 
-def _corpus(source: Mapping[str, Any], identity: Mapping[str, Any]) -> Corpus:
-    folder = Path(source["path"])
+def _corpus(source: Mapping[str, Any], identity: Mapping[str, Any], run_dir: Path) -> Corpus:
+    folder = _recorded(Path(source["path"]), run_dir)
     manifest = read_json_if_whole(folder / "manifest.json")
     licences: Counter[str] = Counter()
     if manifest:
@@ -147,8 +153,9 @@ def _stages(folder: Path, seen: set[Path]) -> Iterator[Mapping[str, Any]]:
     seen.add(folder)
     report = read_json_if_whole(folder / "report.json")
     inputs = report.get("inputs", {})
-    for path in map(Path, inputs.get("corpus") or []):
-        before = path if path.is_dir() else path.parent
+    for path in inputs.get("corpus") or []:
+        path = _recorded(Path(path), folder)
+        before = path if path.is_dir() else _recorded(path.parent, folder)
         if path.exists() or (before / "report.json").exists():
             yield from _stages(before, seen)
         else:

@@ -216,6 +216,21 @@ def test_a_file_that_is_gone_hides_no_stage(tmp_path):
     assert "own.jsonl" not in card
 
 
+def test_paths_are_those_of_the_folder_where_the_run_was_started(tmp_path):
+    for name in ("phi", "base", "shards", "clean"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    sources = [{"name": "code", "path": "runs/shards"}]
+    for name, start in (("base", ""), ("phi", "runs/base@3")):
+        config = {"init_from": start, "data": {"sources": sources}}
+        (tmp_path / "runs" / name / "config.json").write_text(json.dumps(config))
+    for name, before in (("clean", []), ("shards", ["runs/clean/code.jsonl.zst"])):
+        report = {"stage": name, "fingerprint": "f", "inputs": {"corpus": before}}
+        (tmp_path / "runs" / name / "report.json").write_text(json.dumps(report))
+    (tmp_path / "runs" / "clean" / "code.jsonl.zst").touch()
+    for run in read_runs(tmp_path / "runs" / "phi"):
+        assert [stage["stage"] for stage in run.corpora[0].stages] == ["clean", "shards"]
+
+
 @pytest.mark.slow
 def test_a_dry_run_writes_a_folder_with_cards_and_then_it_is_uploaded(run_dir, hub, tmp_path):
     folder = tmp_path / "hub"
