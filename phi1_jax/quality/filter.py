@@ -119,9 +119,18 @@ def filter_corpus(
 
 
 def score_parts(embeddings: Sequence[Path], forest: Forest) -> Scores:
-    """The forest's score of every vector; about 30 bytes of memory a document."""
+    """The forest's score of every vector; about 30 bytes of memory a document.
+
+    Raises:
+      UserError: there is no vector.
+    """
     with tqdm(read_parts(embeddings), desc="score", unit="part") as bar:
         parts = [Scores(p.key, forest.score(p.vector), p.tokens, p.bytes) for p in bar]
+    if not parts:  # of many --shard those alone that had no part
+        raise UserError(
+            f"--embeddings={', '.join(map(str, embeddings))}: hold no vector; name also the folders"
+            " of the other --shard"
+        )
     scores = Scores(*map(np.concatenate, zip(*parts, strict=True)))
     _, first = np.unique(scores.key, return_index=True)
     return Scores(*(column[first] for column in scores))

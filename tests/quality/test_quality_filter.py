@@ -151,6 +151,10 @@ def test_the_best_are_kept_under_a_budget_of_tokens(pool, fitted, tmp_path):
         )
     with pytest.raises(UserError, match="document 'd250' of 'code' has no vector"):
         filter_corpus(lambda: documents, [root / "a"], fitted[0], tmp_path)
+    (tmp_path / "shard_without_part").mkdir()
+    write_info(tmp_path / "shard_without_part", "the-embedder")
+    with pytest.raises(UserError, match=r"shard_without_part: hold no vector; name also"):
+        filter_corpus(lambda: documents, [tmp_path / "shard_without_part"], fitted[0], tmp_path)
 
 
 @pytest.mark.slow
