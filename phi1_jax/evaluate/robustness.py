@@ -226,7 +226,12 @@ def numbered_list(problem: Problem, _rng: random.Random) -> Problem:
 
 def longer_prompt(problem: Problem, _rng: random.Random) -> Problem:
     """A module's docstring and three unrelated functions before the one that is asked for."""
-    return replace(problem, prompt=_HELPERS + problem.prompt.lstrip("\n"))
+    # An import from __future__ must stay first.
+    first = re.match(r"(?:\n*from __future__ .*\n)*", problem.prompt)
+    end = first.end() if first else 0
+    return replace(
+        problem, prompt=problem.prompt[:end] + _HELPERS + problem.prompt[end:].lstrip("\n")
+    )
 
 
 TRANSFORMATIONS: dict[str, Callable[[Problem, random.Random], Problem]] = {

@@ -108,6 +108,9 @@ def test_numbered_list():
 def test_longer_prompt():
     new = changed("longer_prompt").prompt
     assert new.endswith(PROMPT) and len(new) > 2 * len(PROMPT)
+    future = "from __future__ import annotations\n"
+    problem = replace(PICK, prompt=f"{future}\n\n{PROMPT}")
+    assert changed("longer_prompt", problem).prompt == future + new
 
 
 @pytest.mark.parametrize("part", ["canonical_solution", "test"])
