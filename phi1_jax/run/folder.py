@@ -18,7 +18,7 @@ be a link to, or the mount of, another file system, and a step in it a link.
 import errno
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -322,6 +322,22 @@ def _delete(path: Path) -> None:
         logging.warning("not deleted: %s", error)
 
 
+def read_metrics(run_dir: Path) -> Iterator[dict[str, Any]]:
+    """The lines of metrics.jsonl, without one that a kill tore.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    try:
+        lines = retry_io((run_dir / METRICS).read_bytes).split(b"\n")
+    except NOT_THERE:
+        return
+    for line in lines:
+        with suppress(ValueError):
+            if isinstance(record := parse_json(line), dict):
+                yield record
+
+
 def scores(run_dir: Path, curve: str) -> dict[int, float]:
     """The points of a curve in metrics.jsonl; of a step that was taken twice, the last.
 
@@ -329,16 +345,9 @@ def scores(run_dir: Path, curve: str) -> dict[int, float]:
       OSError: the file cannot be read: without it the best steps would count as any others.
     """
     points = {}
-    try:
-        lines = retry_io((run_dir / METRICS).read_bytes).split(b"\n")
-    except NOT_THERE:
-        return {}
-    for line in lines:
-        try:
-            record = parse_json(line)
+    for record in read_metrics(run_dir):
+        with suppress(ValueError, KeyError, TypeError):  # another curve's line
             points[int(record["step"])] = float(record[curve])
-        except (ValueError, KeyError, TypeError):  # another curve's line, or one that a kill tore
-            continue
     return points
 
 

@@ -2,7 +2,8 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from tqdm import tqdm
 
 from phi1_jax.config import RunConfig
 from phi1_jax.run.checkpoint import Checkpointer
-from phi1_jax.run.folder import scores
+from phi1_jax.run.distributed import gather
+from phi1_jax.run.folder import read_metrics, scores
 from phi1_jax.run.metrics import MetricsWriter
 from phi1_jax.tokens.loader import Loader
 from phi1_jax.train.resume import position_of
@@ -133,23 +135,45 @@ class Profile(Hook):
 
 @dataclass
 class Evaluation(Hook):
-    """Every `eval_every_steps` steps and after the last one; a signal leaves out what is left."""
+    """Every `eval_every_steps` steps and after the last one.
+
+    A signal leaves out what is left, and the run makes up for it when it is started again.
+    """
 
     config: RunConfig
     evaluators: Mapping[str, Evaluator]
     writer: MetricsWriter
     metrics: TrainMetrics
     stopping: Callable[[], bool]
+    run_dir: Path
+
+    def begin(self, step: int, state: State) -> None:
+        """Evaluates what has no point yet at the step that the run goes on from."""
+        if not (step and evaluation_due(self.config, step)):
+            return
+        curves: list[str] = []
+        with suppress(OSError):
+            rows = read_metrics(self.run_dir)
+            curves = [curve for row in rows if row.get("step") == step for curve in row]
+        known = gather(curves)[0]  # the first process writes them
+        left = [n for n in self.evaluators if not any(c.startswith(f"{n}/") for c in known)]
+        self._evaluate_all(left, step, state.params)
 
     def after_step(self, done: StepDone) -> None:
-        if not evaluation_due(self.config, done.step):
-            return
+        if evaluation_due(self.config, done.step):
+            self._evaluate_all(self.evaluators, done.step, done.state.params)
+
+    def _evaluate_all(self, names: Iterable[str], step: int, params: Any) -> None:
         with self.metrics.timed("evaluation"):
-            for name, evaluate in self.evaluators.items():
+            for name in names:
                 if self.stopping():
-                    logging.warning("evaluation %s left out at step %d", name, done.step)
+                    logging.warning(
+                        "evaluation %s left out at step %d; it comes when the run is started again",
+                        name,
+                        step,
+                    )
                     continue
-                self._evaluate(name, evaluate, done.step, done.state.params)
+                self._evaluate(name, self.evaluators[name], step, params)
 
     def _evaluate(self, name: str, evaluate: Evaluator, step: int, params: Any) -> None:
         try:

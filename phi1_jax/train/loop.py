@@ -115,7 +115,7 @@ def train(
             *hooks,
             console,
             Log(config, metrics, console, loader, run_dir),
-            Evaluation(config, evaluators, writer, metrics, stopping),
+            Evaluation(config, evaluators, writer, metrics, stopping, run_dir),
             Saving(config, checkpointer, metrics, loader, identity),
         )
         for hook in hooks:

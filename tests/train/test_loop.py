@@ -16,7 +16,7 @@ from phi1_jax import load_model
 from phi1_jax.config import MeshConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model.sharding import make_mesh
-from phi1_jax.run.folder import damage
+from phi1_jax.run.folder import damage, scores
 from phi1_jax.train import loop, state_size
 from phi1_jax.train.flops import flops_per_token
 from phi1_jax.train.hooks import Profile
@@ -308,18 +308,30 @@ def test_a_best_metric_without_a_point_is_a_warning(run_config, tmp_path, caplog
     assert said == [False, True, False, True]
 
 
-def test_a_signal_waits_for_one_evaluation_only(run_config, tmp_path, caplog):
+@pytest.mark.parametrize("at", [4, 12])
+def test_a_signal_waits_for_one_evaluation_only(at, run_config, tmp_path, caplog):
     def slow(step, params):
-        os.kill(os.getpid(), signal.SIGTERM)
+        if step == at:
+            os.kill(os.getpid(), signal.SIGTERM)
         return {"x": 1.0}
 
     def next_one(step, params):
-        raise AssertionError("not after the signal")
+        assert step < at, "not after the signal"
+        return {"x": 2.0}
 
-    config = replace(run_config, eval_every_steps=4)
-    result = train(config, tmp_path / "run", {"slow": slow, "next": next_one})
-    assert result["step"] == 4 and not result["finished"]
-    assert "evaluation next left out at step 4" in caplog.text
+    config, run = replace(run_config, eval_every_steps=4), tmp_path / "run"
+    result = train(config, run, {"slow": slow, "next": next_one})
+    assert result["step"] == at and result["finished"] == (at == 12)
+    assert f"evaluation next left out at step {at}" in caplog.text
+    assert "failed" not in caplog.text
+
+    def again(step, params):
+        assert step > at, "it has its point"
+        return {"x": 3.0}
+
+    train(config, run, {"slow": again, "next": lambda step, params: {"x": 4.0}})
+    assert scores(run, "next/x") == {step: 2.0 if step < at else 4.0 for step in (4, 8, 12)}
+    assert scores(run, "slow/x") == {step: 1.0 if step <= at else 3.0 for step in (4, 8, 12)}
     assert "failed" not in caplog.text
 
 
