@@ -161,7 +161,8 @@ class Ablation:
     def _add_corpus(self, name: str, corpus: Corpus, seed: int) -> Path:
         files = [self.data.corpora[made] for made in corpus.of]
         for change in corpus.changes:
-            if not (self.pipeline.scripts / change.script).is_file():
+            script = self.pipeline.scripts / change.script
+            if not script.is_file():
                 raise UserError(
                     f"question: corpus {name!r}: a change names script {change.script!r}, which is"
                     f" not in {self.pipeline.scripts}; give its full path if it lies elsewhere"
@@ -175,7 +176,10 @@ class Ablation:
             for flag, value in given.items():
                 values = value if isinstance(value, list | tuple) else [value]
                 flags += [f"--{flag}={each}" for each in values]
-            folder = self.pipeline.add(change.script.removesuffix(".py"), change.script, *flags)
+            own = script.parent != self.pipeline.scripts  # it may change from day to day
+            folder = self.pipeline.add(
+                script.stem, change.script, *flags, content={"script": script} if own else None
+            )
             if name == self.question.similar:
                 self.splits = folder / "splits.json"
             files = [folder / change.part / path.name for path in files]

@@ -382,6 +382,20 @@ def test_a_change_by_a_script_that_is_not_there_is_refused_before_any_stage(tmp_
         Ablation(replace(question(), corpora=corpora), tmp_path, (0,))
 
 
+def test_a_script_of_ones_own_runs_anew_once_it_is_edited(tmp_path, scripts):
+    mine = tmp_path / "mine.py"
+
+    def folder_of() -> Path:
+        corpora = {**question().corpora, "some": Corpus(("exercises",), (Change(str(mine)),))}
+        return ablation(tmp_path, corpora=corpora).files["some"][0].parent
+
+    mine.write_text("print(1)")
+    before = folder_of()
+    assert before.parent == tmp_path / "stages" and folder_of() == before
+    mine.write_text("print(2)")
+    assert folder_of() != before
+
+
 @pytest.mark.parametrize(
     "fields", [{"n_exercises": -3}, {"finetune_steps": 0}, {"validation_rows": -1}]
 )
