@@ -12,9 +12,10 @@ import re
 import unicodedata
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, islice
 from typing import Any
 
 from phi1_jax.corpus.documents import Document
@@ -271,8 +272,11 @@ def _listings(text: str, in_program: bool = False) -> Iterator[tuple[str, ast.Mo
         readings = [_below(some, mark)] if head.re is _DEF else []
         if mark.strip() and len(mark) <= _MAX_MARK:
             alike = _unmarked(some, mark)
-            if in_program and head.re is _BEHIND and len(alike) == 1:
-                continue  # in a string or comment, which is looked at by itself
+            if in_program and head.re is _BEHIND:
+                two = list(islice(alike, 2))
+                if len(two) == 1:
+                    continue  # in a string or comment, which is looked at by itself
+                alike = chain(two, alike)
             readings.insert(0, _below(alike))
         readings.sort(key=len, reverse=True)
         parsed = _parse_leniently(readings)
@@ -284,8 +288,8 @@ def _listings(text: str, in_program: bool = False) -> Iterator[tuple[str, ast.Mo
             end = start + n_lines
 
 
-def _unmarked(lines: list[str], mark: str) -> list[str]:
-    """Lines without what stands before each, up to the first where it is not like `mark`.
+def _unmarked(lines: list[str], mark: str) -> Iterator[str]:
+    """Yields lines without what stands before each, up to the first where it is not like `mark`.
 
     Numbers and words of it may differ. If it ends in a quote, each line is a string.
 
@@ -314,10 +318,10 @@ def _unmarked(lines: list[str], mark: str) -> list[str]:
         else:  # as many words
             shape += r"[ \t]+".join([r"\S+"] * len(words.split()))
     pattern = re.compile(shape + f" {{0,{n_blanks}}}")
-    found: list[str] = []
+    is_first = True
     for line in lines:
         match = pattern.match(line, 0, len(mark) + 100)
-        if match is None or not (found or match.end() == len(mark)):
+        if match is None or (is_first and match.end() != len(mark)):
             break
         rest = line[match.end() :]
         if own[-1] in "'\"":
@@ -327,17 +331,20 @@ def _unmarked(lines: list[str], mark: str) -> list[str]:
             rest = _ESCAPE.sub(_unescape, string[string.lastindex or 0]).rstrip("\n")
             if own[-2:-1] in ("f", "F"):
                 rest = _halve(rest)
-        found.append(rest)
-    return found or [lines[0][len(mark) :]]
+        yield rest
+        is_first = False
+    if is_first:
+        yield lines[0][len(mark) :]
 
 
-def _below(lines: list[str], mark: str = "") -> list[str]:
+def _below(lines: Iterable[str], mark: str = "") -> list[str]:
     """The lines of the function that begins in the first, without the columns that `mark` has."""
     width = len(mark)
     other_side = {"": "-", "+": "-", "-": "+"}.get(mark.strip())  # of a diff
-    found = [lines[0][width:]]
+    lines = iter(lines)
+    found = [next(lines)[width:]]
     n_quotes = len(_TRIPLE.findall(found[0]))
-    for line in lines[1:]:
+    for line in lines:
         before, rest = line[:width], line[width:]
         ends = re.search("[A-Za-z_\"']", before) or (rest.strip() and rest[0] not in " )]}#")
         if before.strip() and before.strip() == other_side:
