@@ -279,6 +279,7 @@ class CompletionServer(uvicorn.Server):
 
         asyncio.get_running_loop().call_later(self._serving.shutdown_timeout_s, end)
         await super().shutdown(sockets)
+        end()  # after a second Ctrl-C some are still on their way
         await asyncio.to_thread(self.engine.close)
 
     async def _completions(self, http: Request) -> Response:

@@ -516,7 +516,10 @@ def test_at_the_end_running_requests_end_or_are_told(generator, timeout_s):
 
 
 @pytest.mark.slow
-def test_at_the_end_a_request_that_waits_for_the_compiler_is_told(generator, monkeypatch):
+@pytest.mark.parametrize("timeout_s", [0, 60])
+def test_at_the_end_a_request_that_waits_for_the_compiler_is_told(
+    timeout_s, generator, monkeypatch
+):
     begun, go_on, advance = threading.Event(), threading.Event(), generator.advance
 
     def compile_first(batch):
@@ -525,9 +528,11 @@ def test_at_the_end_a_request_that_waits_for_the_compiler_is_told(generator, mon
         return advance(batch)
 
     monkeypatch.setattr(generator, "advance", compile_first)
-    with serving(generator, shutdown_timeout_s=0) as (server, port), ThreadPoolExecutor() as pool:
+    served = serving(generator, shutdown_timeout_s=timeout_s)
+    with served as (server, port), ThreadPoolExecutor() as pool:
         answer = pool.submit(post, port, json.dumps({"prompt": "x"}))
         assert begun.wait(60)
+        server.force_exit = timeout_s > 0  # as a second Ctrl-C does
         server.should_exit = True
         status, _, body = answer.result(60)
         go_on.set()
