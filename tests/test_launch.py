@@ -11,14 +11,7 @@ SCRIPTS = sorted(path.name for path in (REPOSITORY / "launch").glob("[a-z]*.py")
 
 
 def run(script, *arguments, cwd=REPOSITORY):
-    return subprocess.run(
-        [sys.executable, str(REPOSITORY / "launch" / script), *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "COLUMNS": "100"},
-    )
+    return run_script(script, *arguments, cwd=cwd, COLUMNS="100")
 
 
 @pytest.mark.slow
@@ -55,7 +48,10 @@ def test_an_interpreter_without_the_packages_gets_one_line(script):
 @pytest.mark.parametrize("flag", ["--helpfull", "--checkpoint=tests"])
 def test_a_fork_does_what_a_new_process_does(flag):
     """What other tests run by `run_script`."""
-    real, fork = run("generate.py", flag), run_script("generate.py", flag, COLUMNS="100")
+    command = [sys.executable, str(REPOSITORY / "launch/generate.py"), flag]
+    environment = {**os.environ, "COLUMNS": "100"}
+    real = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment)
+    fork = run("generate.py", flag)
     assert (fork.returncode, fork.stdout, fork.stderr) == (
         real.returncode,
         real.stdout,
