@@ -12,6 +12,10 @@ _OPEN = _TAG + _OF_THOUGHT
 _THOUGHT = re.compile(rf"\s*(?:{_OPEN})?(?:(?!{_OPEN}).)*?{_TAG}/{_OF_THOUGHT}", re.I | re.S)
 _OPEN_THOUGHT = re.compile(rf"\s*{_OPEN}", re.I)
 _FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^\n]*)")
+# It may begin an item of a list, and with a label follow a few words: "The code: ```python".
+_OPENING = re.compile(
+    r"([ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?)(?:[^\s`][^`]*[ \t](?=`+\w+\s*$))?(`{3,}|~{3,})(.*)"
+)
 _PYTHON = re.compile(r"(?:lang(?:uage)?-)?(?:[ci]?python|py)-?[\d.]*|pycon|python-?repl", re.I)
 # "7", "7.0", "7/10", "7 out of 10"
 _NUMBER = r"(\d{1,9})(?:\.0*)?(?:[\s*_]*(?:/|out\s+of|of)[\s*_]*(\d{1,9})(?:\.0*)?)?"
@@ -55,12 +59,13 @@ def code_blocks(text: str) -> list[CodeBlock]:
 
     A block ends at a fence of the same character, at least as long and with nothing behind it, that
     is indented by at most 3 spaces more than the opening one: a fence within a docstring is code.
+    Of a last block without such an end, one with something behind it is the end.
     """
     blocks: list[CodeBlock] = []
     fence, indent, label = "", "", ""
     lines: list[str] = []
     for line in re.split(r"\r\n|\r|\n", text):
-        found = _FENCE.fullmatch(line)
+        found = (_FENCE if fence else _OPENING).fullmatch(line)
         if not fence:
             if found and not (found[2][0] == "`" and "`" in found[3]):
                 indent, fence = found[1].expandtabs(4), found[2]
@@ -77,8 +82,9 @@ def code_blocks(text: str) -> list[CodeBlock]:
         else:
             cut = min(len(line) - len(line.lstrip(" \t")), len(indent))
             lines.append(line[cut:] + "\n")
-    if fence:
-        blocks.append(CodeBlock(label, "".join(lines), closed=False))
+    if fence:  # perhaps <|im_end|> stands behind its end
+        end = next((at for at, line in enumerate(lines) if line.startswith(fence)), None)
+        blocks.append(CodeBlock(label, "".join(lines[:end]), end is not None))
     return blocks
 
 
@@ -90,9 +96,9 @@ def fenced(code: str) -> str:
 
 
 def python_blocks(text: str) -> list[CodeBlock]:
-    """The blocks labelled as Python; if there are none, those without a label."""
+    """The blocks labelled as Python; if there are none, those without a label; else all."""
     blocks = code_blocks(text)
-    return [b for b in blocks if b.is_python] or [b for b in blocks if not b.label]
+    return [b for b in blocks if b.is_python] or [b for b in blocks if not b.label] or blocks
 
 
 def json_objects(text: str) -> Iterator[dict[str, Any]]:

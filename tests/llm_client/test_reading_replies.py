@@ -25,6 +25,10 @@ CODE = "def f(x):\n    return x\n"
         f"```python\n{CODE}```".replace("\n", "\r\n"),
         f"```text\nf\n```\n```python\n{CODE}```\n```\n3\n```",
         f"A `word` and ```inline``` code.\n```python\n{CODE}```",
+        "10. ```python\n    def f(x):\n        return x\n    ```",
+        f"**The code:** ```python\n{CODE}```\nNot so: ```inline```",
+        f"```python\n{CODE}```<|im_end|>",
+        f"```solution.py\n{CODE}``` Hope that helps!",
     ],
 )
 def test_python_is_found_in_every_fence(text):
