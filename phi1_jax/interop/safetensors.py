@@ -70,7 +70,9 @@ def find_tensors(folder: Path) -> dict[str, Stored]:
 def _open(path: Path) -> Iterator[Any]:
     library = _library()
     try:
-        path.open("rb").close()  # the library says of any file that it cannot open: not there
+        with path.open("rb") as raw:  # the library says of any file that it cannot open: not there
+            if raw.read(24) == b"version https://git-lfs.":
+                raise UserError(f"{path} is Git LFS's pointer to a file: get it, git lfs pull")
         with library.safe_open(path, "np") as file:
             yield file
     except NOT_THERE as error:

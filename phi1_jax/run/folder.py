@@ -79,7 +79,8 @@ def read_config(run_dir: Path) -> dict[str, Any]:
       UserError: there is none, or it is damaged.
     """
     if not (run_dir / CONFIG).is_file():
-        held = sorted(file.parent.name for file in run_dir.glob(f"*/{CONFIG}"))
+        found = [*run_dir.glob(f"*/{CONFIG}"), *run_dir.glob(f"snapshots/*/{CONFIG}")]  # of the Hub
+        held = sorted(str(file.parent.relative_to(run_dir)) for file in found)
         hint = f"; it holds {', '.join(held)}: name {run_dir / held[0]}, say" if held else ""
         folder, step = split_step(str(run_dir))  # as evaluate.py and init_from take it
         if step is not None and (folder / CONFIG).is_file():

@@ -101,6 +101,13 @@ def test_what_lacks_a_part_is_refused(phi):
         Embedder.from_checkpoint(phi)
 
 
+def test_a_snapshot_of_the_hubs_cache_is_named(phi, tmp_path):
+    (tmp_path / "hub/snapshots").mkdir(parents=True)
+    phi.rename(tmp_path / "hub/snapshots/abc")
+    with pytest.raises(UserError, match=r"it holds snapshots/abc: name .*/hub/snapshots/abc, say"):
+        Generator.from_checkpoint(tmp_path / "hub")
+
+
 def test_a_tokenizer_is_found_in_its_model(phi, converted):  # noqa: F811
     ours = converted / "run"
     assert find_tokenizer(ours) == ours / "tokenizer"

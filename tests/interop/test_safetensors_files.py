@@ -82,6 +82,12 @@ def test_damage_is_found(tmp_path, damage):
         find_tensors(tmp_path)
 
 
+def test_a_clone_without_its_large_files_is_told(tmp_path):
+    (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(UserError, match="pointer to a file: get it, git lfs pull"):
+        find_tensors(tmp_path)
+
+
 @pytest.mark.parametrize("names", [None, [], {"a": 3}, {"a": ["b"]}])
 def test_damaged_index(names, tmp_path):
     index = {"weight_map": names} if names is not None else {"x": 1}
