@@ -127,8 +127,8 @@ def complete(generator: Any, records: Sequence[dict[str, Any]], sampling: Any) -
         print(
             f"[{n_short} of {len(records) * N_SAMPLES.value} completions ended before"
             f" --max_new_tokens={MAX_NEW_TOKENS.value}, where the model's context of"
-            f" {generator.config.max_seq_len} tokens does; --on_overflow=left cuts the prompt"
-            " instead]",
+            f" {generator.config.max_seq_len} tokens does; --on_overflow=left, with"
+            " --max_new_tokens below that, cuts the prompt instead]",
             file=sys.stderr,
         )
 

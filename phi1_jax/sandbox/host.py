@@ -292,6 +292,8 @@ def open_sandbox(
     """
     if isolation not in ("auto", "bubblewrap", "landlock"):
         raise UserError(f"isolation={isolation!r}: must be auto, bubblewrap or landlock")
+    if workers < 1:
+        raise UserError(f"workers={workers}: must be at least 1")
     if not sys.platform.startswith("linux"):
         raise UserError(
             f"untrusted code cannot be isolated on {sys.platform}: run this on Linux, "

@@ -104,9 +104,10 @@ def test_refuses_other_systems(monkeypatch, platform):
         open_sandbox()
 
 
-def test_refuses_an_unknown_isolation():
-    with pytest.raises(UserError, match="isolation='docker'"):
-        open_sandbox(isolation="docker")
+@pytest.mark.parametrize("wrong", [{"isolation": "docker"}, {"workers": 0}])
+def test_refuses_what_cannot_be_opened(wrong):
+    with pytest.raises(UserError, match=r"isolation='docker'|workers=0: must be at least 1"):
+        open_sandbox(**wrong)
 
 
 @pytest.mark.parametrize(
