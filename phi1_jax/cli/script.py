@@ -9,6 +9,7 @@ import os
 import re
 import select
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -101,6 +102,13 @@ def _users_to_mend(error: Exception) -> str:
         name = (error.name or "").partition(".")[0]
         extra = _EXTRAS.get(name)
         return f"{name} is not installed: pip install 'phi1_jax[{extra}]'" if extra else ""
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames and frames[-1].filename.endswith("xla_bridge.py"):  # with or without a text
+        why = re.sub(r"\s*\(set JAX_PLATFORMS.*", "", text) or "its plugin does not start"
+        return (
+            f"JAX cannot use JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {why}; unset the"
+            " variable, or install what it names (docs/install.md)"
+        )
     if full := re.search(f"RESOURCE_EXHAUSTED: ({_NO_MEMORY}.*)", text):
         return (
             f"a device's memory is full: {full[1].rstrip('.')}; give a smaller --batch_size, or to"

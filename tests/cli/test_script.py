@@ -43,6 +43,18 @@ def test_a_reader_that_has_enough_is_no_error(lines, code):
     assert script.returncode == code
 
 
+@pytest.mark.parametrize("platform", ["rocm", "gpux"])
+def test_a_platform_that_jax_lacks_is_told_in_one_line(platform):
+    code = "from phi1_jax.cli import script; import jax; script.run(lambda: jax.devices() and None)"
+    script = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": platform},
+    )  # fmt: skip
+    assert script.returncode == 2
+    (line,) = script.stderr.splitlines()
+    assert f"JAX cannot use JAX_PLATFORMS={platform}: " in line and "unset the variable" in line
+
+
 def test_another_broken_pipe_is_a_fault():
     work = "(_ for _ in ()).throw(BrokenPipeError)"
     text = f"from phi1_jax.cli import script; script.run(lambda: {work})"
