@@ -116,6 +116,11 @@ def _choose(
         (-row["quality"], row["order"], row["place"], row["bytes"])
         for row in read_parts(work / SCORED_INDEX)
     )
+    if not ranked:
+        raise UserError(
+            "nothing is kept: none of the code that is left can be parsed (syntax_error); give"
+            " text for readers as --source=prose:PATH"
+        )
     worthy = [row for row in ranked if -row[0] >= min_quality]
     kept = _take(worthy, budget_bytes)
     if not kept:

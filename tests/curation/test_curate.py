@@ -181,7 +181,7 @@ def test_a_source_or_a_budget_that_leaves_nothing_stops_the_run(pool, tmp_path):
     hollow = tmp_path / "hollow"
     hollow.mkdir()
     (hollow / "tiny.py").write_text("x = 1\n")
-    for name in ("a", "b"):
+    for name in ("a", "b", "c"):
         (tmp_path / name).mkdir()
     with pytest.raises(UserError, match=r"hollow: the heuristics drop every document \(too_short"):
         curate([Source("hollow", hollow)], tmp_path / "a", tasks=1, execution=ALONE)
@@ -189,6 +189,9 @@ def test_a_source_or_a_budget_that_leaves_nothing_stops_the_run(pool, tmp_path):
     (hollow / "tiny.py").write_bytes(b"\0")
     with pytest.raises(UserError, match=r"hollow: yields no document"):
         curate([Source("hollow", hollow)], tmp_path / "a", tasks=1, execution=ALONE)
+    (tmp_path / "notes.md").write_text("A story of numbers, and of what we do with them.\n" * 9)
+    with pytest.raises(UserError, match=r"can be parsed.*text for readers as --source=prose:PATH"):
+        curate([Source("x", tmp_path / "notes.md")], tmp_path / "c", tasks=1, execution=ALONE)
     with pytest.raises(UserError, match="two are called 'x'"):
         curate([Source("x", pool), Source("x", hollow)], tmp_path / "a")
     with pytest.raises(UserError, match="nothing is kept"):
