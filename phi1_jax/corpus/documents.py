@@ -384,6 +384,11 @@ def _check_columns(rows: Iterable[Row], origin: str, columns: Mapping[str, str])
 
     Null says nothing of a column inside it: some rows have no metadata.
     """
+    if {"text", "solution"} <= columns.keys():
+        raise UserError(
+            "--columns: text and solution are both the text, so that one would not be read; name"
+            " what comes before the solution as prompt=NAME"
+        )
     rows = iter(rows)
     ahead: list[Row] = []
     unseen, missing = {"text", *columns} - {"solution"}, set()

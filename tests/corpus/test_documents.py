@@ -232,6 +232,8 @@ def test_exercises_are_prompt_and_solution_in_every_corpus(tmp_path):
     columns = {"prompt": "text", "solution": "prompt", "level": "task_id"}
     second = list(read_documents(path, None, columns, lambda *what: None))[1]
     assert second.id == "mine/2" and second.text == rows[1]["text"] + prompt
+    with pytest.raises(UserError, match="name what comes before the solution as prompt=NAME"):
+        list(read_documents(path, None, {"text": "prompt", "solution": "solution"}))
 
 
 @pytest.mark.parametrize("kind", ["stream", "file"])
