@@ -9,7 +9,7 @@ from typing import Any
 # <think>, [THINK], <seed:think>, ...; and the same with a slash
 _TAG, _OF_THOUGHT = r"[<\[\u25c1]", r"(?:\w+:)?(?:think|thinking|thought|reasoning)[>\]\u25b7]"
 _OPEN = _TAG + _OF_THOUGHT
-_THOUGHT = re.compile(rf"\s*(?:{_OPEN})?(?:(?!{_OPEN}).)*?{_TAG}/{_OF_THOUGHT}", re.I | re.S)
+_THOUGHT = re.compile(rf"\s*+(?:{_OPEN})?(?:(?!{_OPEN}).)*?{_TAG}/{_OF_THOUGHT}", re.I | re.S)
 _OPEN_THOUGHT = re.compile(rf"\s*{_OPEN}", re.I)
 _FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^\n]*)")
 # It may begin an item of a list, and with a label follow a few words: "The code: ```python".

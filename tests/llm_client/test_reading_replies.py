@@ -58,6 +58,7 @@ def test_a_block_that_does_not_end_says_so():
         ("<think>never ends", ""),
         ("no thought", "no thought"),
         ("The tag <think> and </think> in prose", "The tag <think> and </think> in prose"),
+        pytest.param(" " * 200_000, " " * 200_000, id="blanks alone take no hours"),
     ],
 )
 def test_thoughts_are_left_out(text, rest):
