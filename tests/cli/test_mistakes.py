@@ -84,6 +84,10 @@ def test_a_url_is_refused_at_once(value, parse, tmp_path, monkeypatch):
         ("--config=phi1_tiny --config.stepz=1", "--config.stepz: no such field in the config; did"),
         ("--config=phi1_tiny --config.optimizer.lr=1", "; optimizer has name, peak_learning_rate,"),
         ("--config=phi1_tiny --config.opt.x=1", "--config.opt.x: no such field in the config; it"),
+        ("--config=phi1_tiny --config.mesh=8", "--config.mesh: is a group; set one of its fields"),
+        ("--config=phi1_tiny --config.data.sources=x", "or by --source=NAME=SHARDS"),
+        ("--config=phi1_tiny --config.steps=1e3", "--config.steps=1e3: give a whole number"),
+        ("--budget_mb=9MB", "--budget_mb=9MB: give a number"),
     ],
 )
 def test_a_near_miss_is_answered(argument, words, parse):
