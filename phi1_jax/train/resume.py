@@ -19,7 +19,7 @@ from absl import logging
 
 from phi1_jax.config import OptimizerConfig, RunConfig
 from phi1_jax.config_dict import flatten, from_dict, to_dict
-from phi1_jax.errors import AllProcessesError, UserError
+from phi1_jax.errors import AllProcessesError, UserError, did_you_mean
 from phi1_jax.files import (
     NOT_THERE,
     is_hugging_face,
@@ -115,7 +115,8 @@ def refuse_changes(
     for name in allow_change:
         if not any(_within(field, [name]) for field in identity | (old or {})):
             raise UserError(
-                f"--allow_change={name}: no such field; {run_dir / IDENTITY} lists them"
+                f"--allow_change={name}: no such field; {run_dir / IDENTITY} lists them; repeat the"
+                f" flag for several{did_you_mean(name, identity)}"
             )
     if old is None:
         return {}
