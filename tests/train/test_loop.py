@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from phi1_jax import load_model
@@ -286,6 +288,14 @@ def test_time_is_accounted_for(finished):
         assert 0 < row["speed/data_wait_ms"] < row["speed/step_ms"]
         per_step = 16 * 32 * 1e3 / row["speed/step_ms"]
         assert row["speed/tokens_per_s"] == pytest.approx(per_step)
+
+
+def test_the_documentation_names_every_curve(finished):
+    page = (REPOSITORY / "docs/scale.md").read_text("utf-8")
+    for line in (finished[0] / "metrics.jsonl").read_text().splitlines():
+        for curve in json.loads(line).keys() - {"step", "time"}:
+            group, name, *_ = curve.split("/")
+            assert re.search(rf"^\| `{group}/`.*`{name}\b", page, re.M), curve
 
 
 @pytest.mark.parametrize(
