@@ -318,6 +318,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
             text = f"--config: {type(error).__name__}: {text}"
         # Of a traceback, as ml_collections puts it into its text, the last line.
         text = re.sub(r"(?s)Error whilst parsing.*\n(?=\w)", "", text)
+        text = re.sub(r"\w+: module .* 'get_config'", "give a file that has get_config()", text)
         text = re.sub(r"invalid literal for int\(\).*", "give a whole number", text)
         text = re.sub(r"could not convert string to float.*", "give a number", text)
         problem = " ".join(text.replace("\\n", " ").split())

@@ -113,12 +113,14 @@ def test_a_field_that_the_config_s_file_lacks_is_named(parse, tmp_path):
         ("def get_config(): return confi", "--config: NameError: name 'confi' is not defined"),
         ("def get_config(): retrn 1", "--config: SyntaxError: invalid syntax (mine.py, line 1)"),
         ("def get_config(): return {}['x']", "--config: KeyError: x"),
+        ('{"steps": 20}', "--config: give a file that has get_config()"),  # RUN/config.json
         ("def get_config(): return 1 + ''", "mine.py: TypeError: unsupported operand"),
     ],
 )
 def test_what_is_wrong_in_a_config_s_file_is_one_line_that_names_the_flag(
-    line, words, parse, tmp_path
+    line, words, parse, tmp_path, monkeypatch
 ):
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)  # an earlier file
     (tmp_path / "mine.py").write_text(line)
     assert words in parse(f"--config={tmp_path / 'mine.py'}")
 
