@@ -89,7 +89,7 @@ def read_benchmark(name: str, path: Path | str | None = None, form: str = "docst
         if not Path(name).is_file():
             near = did_you_mean(name.lower(), NAMES)
             raise UserError(
-                f"--benchmark={name}: no such file, and not one of {', '.join(NAMES)}{near}"
+                f"benchmark {name}: no such file, and not one of {', '.join(NAMES)}{near}"
             )
         name, path = Path(name).name, Path(name)
     if path is None:

@@ -169,6 +169,9 @@ def test_missing_files_are_named(tmp_path):
         mbpp(tmp_path / "mbpp.json")
     with pytest.raises(UserError, match="needs --problems=FILE"):
         read_benchmark("humaneval", None)
+    # train.py's flag has another name than evaluate.py's.
+    with pytest.raises(UserError, match=r"^benchmark mine\.jsonl: no such file"):
+        read_benchmark("mine.jsonl")
 
 
 def test_where_the_problems_are_is_asked_for():
