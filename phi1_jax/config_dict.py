@@ -40,7 +40,8 @@ def load_config(path: Path | str, changes: Mapping[str, Any] | None = None) -> R
     Args:
       path: a Python file with `get_config()`, also without its .py, or a config of this project by
         name: phi1_tiny.
-      changes: dotted field -> value, such as {"optimizer.peak_learning_rate": 1e-3}.
+      changes: dotted field -> value, such as {"optimizer.peak_learning_rate": 1e-3}, or groups of
+        them, {"optimizer": {"peak_learning_rate": 1e-3}}; other fields stay.
     Raises:
       UserError: no such file or function, or a field that does not exist or cannot have its value.
     """
@@ -56,7 +57,7 @@ def load_config(path: Path | str, changes: Mapping[str, Any] | None = None) -> R
         raise UserError(f"{path} has no get_config()")
     config = found["get_config"]()
     values = config if isinstance(config, dict) else config.to_dict()
-    for name, value in (changes or {}).items():
+    for name, value in flatten(changes or {}).items():
         *groups, field = name.split(".")
         group = values
         for part in groups:

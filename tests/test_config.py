@@ -141,6 +141,11 @@ def test_a_bad_field_is_named(change, words):
     assert "\n" not in str(error.value)
 
 
+def test_a_group_of_changes_leaves_the_other_fields():
+    nested = load_config("phi1_tiny", {"optimizer": {"name": "adamw"}, "steps": 30})
+    assert nested == load_config("phi1_tiny", {"optimizer.name": "adamw", "steps": 30})
+
+
 def test_a_change_below_a_value_is_named():
     with pytest.raises(UserError, match=r"config field steps\.x: steps is a value"):
         load_config("phi1_tiny", {"steps.x": 20})
