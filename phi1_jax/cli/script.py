@@ -103,11 +103,12 @@ def _users_to_mend(error: Exception) -> str:
         extra = _EXTRAS.get(name)
         return f"{name} is not installed: pip install 'phi1_jax[{extra}]'" if extra else ""
     frames = traceback.extract_tb(error.__traceback__)
-    if frames and frames[-1].filename.endswith("xla_bridge.py"):  # with or without a text
+    platforms = os.environ.get("JAX_PLATFORMS")
+    if platforms and frames and frames[-1].filename.endswith("xla_bridge.py"):
         why = re.sub(r"\s*\(set JAX_PLATFORMS.*", "", text) or "its plugin does not start"
         return (
-            f"JAX cannot use JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {why}; unset the"
-            " variable, or install what it names (docs/install.md)"
+            f"JAX cannot use JAX_PLATFORMS={platforms}: {why}; unset the variable, or install what"
+            " it names (docs/install.md)"
         )
     if full := re.search(f"RESOURCE_EXHAUSTED: ({_NO_MEMORY}.*)", text):
         return (
