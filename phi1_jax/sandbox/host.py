@@ -250,6 +250,9 @@ class Sandbox:
             probes = [_PROBE.format(path=secret.name, hidden=hidden), "raise ValueError"]
             outcomes = list(self.run(itertools.chain(probes, *[["pass"]] * len(layers))))
         verdicts = [outcome.verdict for outcome in outcomes]
+        if Verdict.TIMEOUT in verdicts:
+            why = outcomes[verdicts.index(Verdict.TIMEOUT)].message
+            raise UserError(f"a program of one line {why}: raise that limit")
         if verdicts[1] is not Verdict.FAIL or {verdicts[0], *verdicts[2:]} != {Verdict.PASS}:
             raise WorkerFailed(f"the isolation leaks: {outcomes[0].message or outcomes}")
 

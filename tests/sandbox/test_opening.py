@@ -138,3 +138,11 @@ def test_closing_ends_every_process():
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "words"), [("cpu_s", r"0\.001 s of CPU time"), ("wall_s", r"0\.001 s")]
+)
+def test_a_limit_that_nothing_fits_is_named(field, words):
+    with pytest.raises(UserError, match=f"program of one line took more than {words}: raise"):
+        open_sandbox(Limits(**{field: 0.001}), workers=1)
