@@ -54,6 +54,8 @@ class BytePairTokenizer:
             # all special tokens, so the others, such as <|im_start|>, become ordinary ones here.
             for token in added:
                 token["special"] = token["content"] == end_of_text
+            # BPE-dropout, a means of training, would give a text other ids each time.
+            values["model"].pop("dropout", None)
             self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(values))
         except Exception as error:  # the library's errors have no common type
             raise UserError(f"{TOKENIZER_JSON} is not a tokenizer: {error}") from error

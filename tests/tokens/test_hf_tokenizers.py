@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
 from phi1_jax.generate.stopping import find_end, printable
+from phi1_jax.tokens.byte_pair import BytePairTokenizer
 from phi1_jax.tokens.huggingface import (
     WHITE_SPACE,
     codegen,
@@ -192,6 +193,14 @@ def test_a_tokenizer_of_ones_own_needs_no_model_beside_it(gpt2_like, tmp_path):
     assert (in_run.fingerprint, in_run.eot_id) == (tokenizer.fingerprint, tokenizer.eot_id)
     with pytest.raises(UserError, match=r"no tokenizer here; name a folder with .*tokenizer\.json"):
         load_tokenizer(tmp_path / "tokenizer.json")
+
+
+def test_dropout_of_merges_is_for_training_only(gpt2_like, texts):
+    plain = codegen(*gpt2_like)
+    values = json.loads(plain.tokenizer_json)
+    values["model"]["dropout"] = 0.5
+    tokenizer = BytePairTokenizer(json.dumps(values).encode(), end_of_text=plain.end_of_text)
+    assert tokenizer.encode_batch(texts[:9]) == plain.encode_batch(texts[:9])
 
 
 @pytest.mark.parametrize(
