@@ -295,7 +295,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
         sys.exit(0)  # absl's own flag ends with 1
     try:
         for argument in argv[1:]:
-            _refuse_wrong_field(argument)
+            _refuse_unknown_field(argument)
         rest = flags.FLAGS([argv[0], *map(_resolve, argv[1:], argv)])
         _refuse_nan_and_empty()
         return rest
@@ -319,15 +319,20 @@ def _parse(argv: Sequence[str]) -> list[str]:
             text = f"--config: {type(error).__name__}: {text}"
         # Of a traceback, as ml_collections puts it into its text, the last line.
         text = re.sub(r"(?s)Error whilst parsing.*\n(?=\w)", "", text)
-        text = re.sub(r"\w+: module .* 'get_config'", "give a file that has get_config()", text)
-        text = re.sub(r"invalid literal for int\(\).*", "give a whole number", text)
-        text = re.sub(r"could not convert string to float.*", "give a number", text)
+        lacks = r"\w+: module 'config_config' .* 'get_config'"
+        text = re.sub(lacks, "give a file that has get_config()", text)
+        one = "is a group; set one of its fields, as in --config.optimizer.name=adamw"
+        text = re.sub(r"Failed to parse .* as a ConfigDict.*", one, text)
+        in_file = r"--\1: is set in the config's file only, or by --source=NAME=SHARDS"
+        text = re.sub(r"(?s)Type <class 'list'> of field (\S+) is not.*", in_file, text)
+        text = re.sub(r"(?<!Error: )invalid literal for int\(\).*", "give a whole number", text)
+        text = re.sub(r"(?<!Error: )could not convert string to float.*", "give a number", text)
         problem = " ".join(text.replace("\\n", " ").split())
         _fail(f"{problem} (see --help)")
 
 
-def _refuse_wrong_field(argument: str) -> None:
-    """Stops at --config.FIELD where no config has a value, for which ml_collections lacks words."""
+def _refuse_unknown_field(argument: str) -> None:
+    """Stops at --config.FIELD that no config has; ml_collections names only its last part."""
     override = re.match(r"--?config\.([\w.]+)", argument)
     group, values = "it", to_dict(RunConfig())
     for part in override[1].split(".") if override else ():
@@ -339,11 +344,6 @@ def _refuse_wrong_field(argument: str) -> None:
                 f"{did_you_mean(part, fields) or has}"
             )
         group, values = part, fields[part]
-    name, _, value = argument.partition("=")
-    if override and isinstance(values, dict) and not value.startswith("{"):
-        raise UserError(f"{name}: is a group; set one of its fields: {', '.join(values)}")
-    if group == "sources":
-        raise UserError(f"{name}: is set in the config's file only, or by --source=NAME=SHARDS")
 
 
 def _refuse_nan_and_empty() -> None:

@@ -84,7 +84,7 @@ def test_a_url_is_refused_at_once(value, parse, tmp_path, monkeypatch):
         ("--config=phi1_tiny --config.stepz=1", "--config.stepz: no such field in the config; did"),
         ("--config=phi1_tiny --config.optimizer.lr=1", "; optimizer has name, peak_learning_rate,"),
         ("--config=phi1_tiny --config.opt.x=1", "--config.opt.x: no such field in the config; it"),
-        ("--config=phi1_tiny --config.mesh=8", "--config.mesh: is a group; set one of its fields"),
+        ("--config=phi1_tiny --config.mesh=8", "--config.mesh=8: is a group; set one of its"),
         ("--config=phi1_tiny --config.data.sources=x", "or by --source=NAME=SHARDS"),
         ("--config=phi1_tiny --config.steps=1e3", "--config.steps=1e3: give a whole number"),
         ("--budget_mb=9MB", "--budget_mb=9MB: give a number"),
@@ -92,6 +92,18 @@ def test_a_url_is_refused_at_once(value, parse, tmp_path, monkeypatch):
 )
 def test_a_near_miss_is_answered(argument, words, parse):
     assert words in parse(*argument.split())
+
+
+@pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
+def test_a_source_of_the_config_s_file_and_a_whole_group_can_be_set(parse, tmp_path):
+    file = tmp_path / "mine.py"
+    values = {"data": {"sources": [{"weight": 1.0}]}, "mesh": {"data": 8}}
+    file.write_text(
+        f"from ml_collections import ConfigDict\ndef get_config(): return ConfigDict({values})"
+    )
+    given = ("--config.data.sources[0].weight=2.0", "--config.mesh", "{'data': 4}")
+    config = parse(f"--config={file}", *given).config
+    assert config.data.sources[0]["weight"] == 2.0 and config.mesh.data == 4
 
 
 @pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
@@ -113,6 +125,8 @@ def test_a_field_that_the_config_s_file_lacks_is_named(parse, tmp_path):
         ("def get_config(): return confi", "--config: NameError: name 'confi' is not defined"),
         ("def get_config(): retrn 1", "--config: SyntaxError: invalid syntax (mine.py, line 1)"),
         ("def get_config(): return {}['x']", "--config: KeyError: x"),
+        ("def get_config(): return int('few')", "mine.py: ValueError: invalid literal for"),
+        ("import re\ndef get_config(): return re.get_config()", "module 're' has no attribute"),
         ('{"steps": 20}', "--config: give a file that has get_config()"),  # RUN/config.json
         ("def get_config(): return 1 + ''", "mine.py: TypeError: unsupported operand"),
     ],
