@@ -117,14 +117,14 @@ def read_samples(path: Path, benchmark: Benchmark, answer_format: str = "raw") -
 
 
 def extract_code(sample: Sample, task: Task) -> Sample:
-    """The Python blocks of a chat model's answer; what has none is kept as it is.
+    """The Python blocks of a chat model's answer; what has none, or is a program, stays as it is.
 
     Code that defines the task's function is a whole program, once it has the imports and helpers
     that the prompt gives, and beside it what is no Python counts as shown, not as code: a session
     (`>>> f(1)`), its output. Other code goes on from the prompt.
     """
     blocks = [block.code for block in python_blocks(without_thinking(sample.text))]
-    if not blocks:
+    if not blocks or parse_python(sample.text):  # a program's blocks stand in its docstrings
         return sample
     head = re.compile(rf"^(?:async )?def {re.escape(task.entry_point)}\b", re.M)
     if any(map(head.search, blocks)):

@@ -379,6 +379,9 @@ def test_an_answer_in_markdown_has_what_its_prompt_gives():
     mbpp = replace(task, prefix="", solution=f"import math\n{given}{function}{body}")
     assert extract_code(Sample("own/1", "```\ndef f(): 0\n```"), mbpp).text == "def f(): 0\n"
 
+    bare = 'def f(x):\n    """Doc.\n\n    ```json\n    [3]\n    ```\n    """\n    return 6\n'
+    assert extract_code(Sample("own/1", bare), mbpp).text == bare
+
 
 @pytest.mark.parametrize("shown", ["python\n>>> f(3)\n6\n", "pycon\n>>> f(3)\n6\n", "\n= 6\n"])
 def test_a_session_or_output_beside_the_answer_is_not_code(shown):
