@@ -160,7 +160,7 @@ def read_exercise(document: Document) -> tuple[Document, str, str]:
     task, text = document.text[:cut].strip(), document.text[cut:]
     if not task:
         raise ReplyError("no_prompt")
-    if "```" in text:
+    if "```" in text and parse_python(text) is None:  # else in a docstring
         blocks = [block for block in python_blocks(text) if block.closed]
         if len(blocks) != 1:
             raise ReplyError("several_code_blocks" if blocks else "no_code_block")

@@ -76,6 +76,10 @@ def test_an_opencodeinstruct_row_that_passes_is_a_program_with_its_task(keep):
     assert exercise.metadata["verdict"] == "tests_pass" and exercise.source == "opencodeinstruct"
     assert report == {"in": {"exercises": 1}, "out": {"exercises": 1}, "dropped": {}}
 
+    shown = ADD.replace("\n", '\n    """\n    ```json\n    3\n    ```\n    """\n')
+    (exercise,), _ = keep("opencodeinstruct", {**OPENCODEINSTRUCT, "output": shown})
+    assert exercise.text.endswith(shown + "\n")
+
 
 def test_a_kodcode_row_is_tested_as_pytest_would(keep):
     wrong = [
