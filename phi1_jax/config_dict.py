@@ -100,6 +100,8 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if hasattr(value, "to_dict"):  # a ConfigDict in a list, which its own to_dict leaves
+            value = value.to_dict()
         if not isinstance(value, Mapping):
             raise UserError(f"config field {name}={value!r} must be a group of fields")
         return from_dict(hint, value, f"{name}.")

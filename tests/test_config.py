@@ -3,6 +3,7 @@ import importlib
 
 import pytest
 from conftest import REPOSITORY
+from ml_collections import ConfigDict
 
 from phi1_jax.config import ModelConfig, RunConfig
 from phi1_jax.config_dict import from_dict, load_config, to_dict
@@ -144,6 +145,12 @@ def test_a_bad_field_is_named(change, words):
 def test_a_group_of_changes_leaves_the_other_fields():
     nested = load_config("phi1_tiny", {"optimizer": {"name": "adamw"}, "steps": 30})
     assert nested == load_config("phi1_tiny", {"optimizer.name": "adamw", "steps": 30})
+
+
+def test_groups_may_be_config_dicts():
+    source = {"name": "a", "path": "x"}
+    config = from_dict(RunConfig, {"data": {"sources": [ConfigDict(source)]}})
+    assert config == from_dict(RunConfig, {"data": {"sources": [source]}})
 
 
 def test_a_change_below_a_value_is_named():

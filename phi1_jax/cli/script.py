@@ -166,7 +166,7 @@ def load_config(holder: flags.FlagHolder) -> dict[str, Any]:
 
 def _with_local_paths(value: Any, field: str = "") -> Any:
     """Nested values of a config in which every path is as `_local_path` makes it."""
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) or hasattr(value, "to_dict"):  # a ConfigDict, in a list
         return {k: _with_local_paths(v, f"{field}.{k}" if field else k) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_with_local_paths(item, f"{field}[{i}]") for i, item in enumerate(value)]

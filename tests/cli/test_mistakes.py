@@ -210,8 +210,9 @@ def test_a_config_may_be_a_plain_dict(monkeypatch):
 def test_paths_in_a_config_are_local(monkeypatch):
     monkeypatch.setattr(flags, "FLAGS", {"config": Holder("set")})
     monkeypatch.setenv("HOME", "/home/me")
+    source = ConfigDict({"name": "~", "path": "~/shards"})
     values = {
-        "data": {"tokenizer": "~/tokenizer", "sources": ({"name": "~", "path": "~/shards"},)},
+        "data": {"tokenizer": "~/tokenizer", "sources": (source,)},
         "init_from": "~/base@12",
     }
     assert script.load_config(Holder(ConfigDict(values))) == {
