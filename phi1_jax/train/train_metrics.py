@@ -77,7 +77,7 @@ class TrainMetrics(Hook):
             self.tokens[name] += int(count) * self._config.data.seq_len
         if self._compile_s is None:
             jax.block_until_ready(done.metrics)
-            self._compile_s, self._untimed = time.perf_counter() - self._last, 1
+            self._compile_s, self._untimed = time.perf_counter() - self._last - self._paused_s(), 1
             self._spent_s.clear()
             self._last = time.perf_counter()
 
@@ -94,6 +94,9 @@ class TrainMetrics(Hook):
         yield
         self._spent_s[what] += time.perf_counter() - begin
 
+    def _paused_s(self) -> float:
+        return sum(v for k, v in self._spent_s.items() if k != "data_wait")
+
     @property
     def has_news(self) -> bool:
         """Whether steps were taken since the last line."""
@@ -107,8 +110,7 @@ class TrainMetrics(Hook):
         """
         values = jax.device_get(self._pending)
         now = time.perf_counter()
-        paused_s = sum(v for k, v in self._spent_s.items() if k != "data_wait")
-        seconds, n_steps = now - self._last - paused_s, len(values) - self._untimed
+        seconds, n_steps = now - self._last - self._paused_s(), len(values) - self._untimed
         data = self._config.data
         rate = float(self._rate(max(0, int(values[-1]["updates"]) - 1)))
         skipped, rows = int(values[-1]["skipped_steps"]), values[-1]["skipped_rows"].tolist()

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -19,7 +20,7 @@ from phi1_jax.config import MeshConfig
 from phi1_jax.errors import UserError
 from phi1_jax.model.sharding import make_mesh
 from phi1_jax.run.folder import damage, scores
-from phi1_jax.train import loop, state_size
+from phi1_jax.train import loop, state_size, train_metrics
 from phi1_jax.train.flops import flops_per_token
 from phi1_jax.train.hooks import Profile
 from phi1_jax.train.loop import train
@@ -319,7 +320,7 @@ def test_a_best_metric_without_a_point_is_a_warning(run_config, tmp_path, caplog
 
 
 @pytest.mark.parametrize("at", [4, 12])
-def test_a_signal_waits_for_one_evaluation_only(at, run_config, tmp_path, caplog):
+def test_a_signal_waits_for_one_evaluation_only(at, run_config, tmp_path, caplog, monkeypatch):
     def slow(step, params):
         if step == at:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -339,9 +340,17 @@ def test_a_signal_waits_for_one_evaluation_only(at, run_config, tmp_path, caplog
         assert step > at, "it has its point"
         return {"x": 3.0}
 
-    train(config, run, {"slow": again, "next": lambda step, params: {"x": 4.0}})
+    def made_up_for(step, params):
+        clock[0] += 1e6 * (step == at)
+        return {"x": 4.0}
+
+    clock = [0.0]
+    later = SimpleNamespace(perf_counter=lambda: time.perf_counter() + clock[0])
+    monkeypatch.setattr(train_metrics, "time", later)
+    train(config, run, {"slow": again, "next": made_up_for})
     assert scores(run, "next/x") == {step: 2.0 if step < at else 4.0 for step in (4, 8, 12)}
     assert scores(run, "slow/x") == {step: 1.0 if step <= at else 3.0 for step in (4, 8, 12)}
+    assert all(seconds < 1e6 for seconds in scores(run, "speed/first_step_s").values())
     assert "failed" not in caplog.text
 
 
