@@ -84,7 +84,8 @@ def code_blocks(text: str) -> list[CodeBlock]:
             lines.append(line[cut:] + "\n")
     if fence:  # perhaps <|im_end|> stands behind its end
         end = next((at for at, line in enumerate(lines) if line.startswith(fence)), None)
-        blocks.append(CodeBlock(label, "".join(lines[:end]), end is not None))
+        closed = end is not None and not lines[end][len(fence)].isalnum()  # a label opens another
+        blocks.append(CodeBlock(label, "".join(lines[:end]), closed))
     return blocks
 
 

@@ -44,8 +44,9 @@ def test_a_fence_inside_a_docstring_is_code():
 
 
 def test_a_block_that_does_not_end_says_so():
-    (block,) = code_blocks(f"```python\n{CODE}~~~\n")
-    assert not block.closed
+    for rest in ("~~~\n", "```python\nthe next"):
+        (block,) = code_blocks(f"```python\n{CODE}{rest}")
+        assert not block.closed
 
 
 @pytest.mark.parametrize(
