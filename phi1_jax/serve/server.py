@@ -271,16 +271,22 @@ class CompletionServer(uvicorn.Server):
         print(f"serving {name} at http://{at}/v1", file=sys.stderr, flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        def end() -> None:
-            why = "the server is shutting down"
-            self.engine.end_jobs(why)
-            for reply in self._replies:  # not by the engine, which may compile for minutes
-                reply.report(RequestError(503, why))
-
-        asyncio.get_running_loop().call_later(self._serving.shutdown_timeout_s, end)
-        await super().shutdown(sockets)
-        end()  # after a second Ctrl-C some are still on their way
+        ending = asyncio.create_task(self._end_replies())
+        await super().shutdown(sockets)  # from Python 3.12 on only once all are answered
+        if not self.force_exit:  # none is left
+            ending.cancel()
+        await asyncio.gather(ending, return_exceptions=True)
         await asyncio.to_thread(self.engine.close)
+
+    async def _end_replies(self) -> None:
+        """Tells all that are on their way, in time or after a second Ctrl-C."""
+        end_at = time.monotonic() + self._serving.shutdown_timeout_s
+        while time.monotonic() < end_at and not self.force_exit:
+            await asyncio.sleep(0.1)
+        why = "the server is shutting down"
+        self.engine.end_jobs(why)
+        for reply in self._replies:  # not by the engine, which may compile for minutes
+            reply.report(RequestError(503, why))
 
     async def _completions(self, http: Request) -> Response:
         try:
