@@ -119,6 +119,7 @@ def export(run_dir: Path, config: CheckpointConfig) -> None:
     if output.exists():
         raise UserError(f"--output={output} exists already; name a new folder")
     step = run_folder.find_step(run_dir, STEP.value, config)
+    script.make_folder(output.parent, "output")
     from phi1_jax.run.checkpoint import load_params, write_model
 
     model, params = run_folder.read_model_config(run_dir), load_params(run_dir, step)

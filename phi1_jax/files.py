@@ -21,9 +21,10 @@ from phi1_jax.errors import REPOSITORY, UserError
 STAGE_MARKER = "stage.json"
 NOT_THERE = (FileNotFoundError, NotADirectoryError)
 # Numbers of errors that say nothing of what is in a file, so that none is told as damage: the disk
-# is full, over a quota or a limit, read-only or broken; no permission; too many open files.
+# is full, over a quota or a limit, read-only or broken; no permission; too many open files; a name
+# that is too long.
 OF_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE}
-OF_THE_SYSTEM |= {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE}
+OF_THE_SYSTEM |= {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG}
 # Folders beside what is read, which change while that does not.
 BOOKKEEPING = (".git", "__pycache__")
 

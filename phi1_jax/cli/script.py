@@ -9,6 +9,7 @@ import os
 import re
 import select
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -138,8 +139,10 @@ def make_folder(path: Path, flag: str) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
-        raise UserError(f"--{flag}={path}: no folder can be made there: {error.strerror}") from None
+        message = f"--{flag}={path}: nothing can be written there: {error.strerror}"
+        raise UserError(message) from None
 
 
 def load_config(holder: flags.FlagHolder) -> dict[str, Any]:

@@ -85,6 +85,7 @@ def test_help_that_nobody_reads_is_no_error():
         ("OSError(30, 'x', 'a')", "a cannot be read or written: Read-only file system"),
         ("OSError(13, 'x', 'a')", "a cannot be read or written: Permission denied"),
         ("OSError(116, 'x', 'a')", "a cannot be read or written: Stale file handle"),
+        ("OSError(36, 'x', 'a')", "a cannot be read or written: File name too long"),
         ("OSError(24, 'x')", "a file cannot be read or written: Too many open files (`ulimit"),
     ],
 )

@@ -100,9 +100,9 @@ GIVEN = ("--benchmark=own.jsonl", "--samples=samples.jsonl")
         (("--no_such_flag",), "no_such_flag"),
         (
             (*GIVEN, "--output=own.jsonl"),
-            "--output=own.jsonl: no folder can be made there: File ex",
+            "--output=own.jsonl: nothing can be written there: File ex",
         ),
-        ((*GIVEN, "--output=own.jsonl/x"), "--output=own.jsonl/x: no folder can be made there"),
+        ((*GIVEN, "--output=own.jsonl/x"), "--output=own.jsonl/x: nothing can be written there"),
         ((*GIVEN, "--output=o", "--strip_prompt"), "--strip_prompt: asks a model: it needs --chec"),
         ((*GIVEN, "--output=o", "--problems=x"), "--problems: is for --benchmark=humaneval and"),
         (("--benchmark=own.jsonl", "--output=o", "--checkpoint=.", "--truncation=stop"), "--trunc"),

@@ -234,7 +234,7 @@ def test_the_script(tmp_path):
     for arguments, message in (
         (("--n_grades=2",), "--n_grades: is for grades: name their --model too"),
         (("--budget_usd=2",), "--budget_usd: is for grades: name their --model too"),
-        ((f"--output={path}/x",), "no folder can be made there: Not a directory"),
+        ((f"--output={path}/x",), "nothing can be written there: Not a directory"),
     ):
         done = run(*arguments)
         assert done.returncode == 2 and message in done.stderr, done.stderr

@@ -107,9 +107,10 @@ def test_convert_refuses_in_one_line(converted, tmp_path):
         ([hf, f"--to={tmp_path / 'a'}", "--step=0"], "--step: is for --from"),
         (
             [hf, "--to=/etc/passwd/x"],
-            "--to=/etc/passwd/x: no folder can be made there: Not a directory",
+            "--to=/etc/passwd/x: nothing can be written there: Not a directory",
         ),
-        ([hf, "--to=/proc/x"], "--to=/proc/x: no folder"),
+        ([hf, "--to=/proc/x"], "--to=/proc/x: nothing can be"),
+        ([of_run, "--to_gguf=/proc/x"], "--to_gguf=/proc: nothing can be"),
         (["--from_hf=microsoft/phi-1", f"--to={tmp_path / 'a'}"], "no such folder"),
         (
             [of_run, f"--to_hf={tmp_path / 'a'}", f"--tokenizer={tmp_path / 'larger'}"],

@@ -478,6 +478,7 @@ def test_export(three, tmp_path, tiny_model):
         (("list", "tests"), "not a run's folder"),
         (("verify", "RUN", "--step=5"), "has the steps [2, 4, 6]"),
         (("export", "RUN"), "--output is missing"),
+        (("export", "RUN", "--output=/etc/passwd/x"), "nothing can be written there: File exists"),
         (("prune", "RUN", "--step=2"), "--step: is not for prune"),
         (("verify", "RUN", "--dry_run"), "--dry_run: is not for verify"),
     ],
