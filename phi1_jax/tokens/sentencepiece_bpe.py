@@ -13,7 +13,7 @@ import sentencepiece
 
 from phi1_jax.corpus.documents import Document
 from phi1_jax.errors import UserError
-from phi1_jax.tokens.tokenizer import END_OF_TEXT, MODEL, write_files
+from phi1_jax.tokens.tokenizer import END_OF_TEXT, MODEL, check_texts, write_files
 
 # SentencePiece writes a space as this character, so it cannot tell a real one from a space.
 _SPACE_MARK = "\u2581"
@@ -92,14 +92,19 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> SentencePieceToken
     match inside a source file.
 
     Raises:
-      UserError: a vocabulary that is too small for the alphabet or too large for the texts.
+      UserError: no list of texts, none but empty ones, or a vocabulary that is too small for the
+        alphabet or too large for the texts.
     """
+    texts = texts if isinstance(texts, str) else list(texts)
+    check_texts(texts)
     # The trainer drops a text with a NUL whole; bytes pieces encode it later all the same.
-    sentences = (text.replace("\0", "") for text in texts)
+    sentences = [text.replace("\0", "") for text in texts]
+    if not any(text.strip("\r\n") for text in sentences):
+        raise UserError("a tokenizer cannot be trained on no text: give texts that are not empty")
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=sentences,
+            sentence_iterator=iter(sentences),
             model_writer=model,
             model_type="bpe",
             vocab_size=vocab_size,

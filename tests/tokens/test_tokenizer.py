@@ -93,6 +93,17 @@ def test_another_model_under_the_same_name_is_refused(tokenizer, files, tmp_path
         load_tokenizer(tmp_path / "nothing")
 
 
+def test_no_text_to_train_on_is_one_clear_line():
+    for texts, words in (
+        ([], "on no text"),
+        (iter(["", "\0\n"]), "on no text"),
+        ("a text", "must be a list"),
+        (["a", None], "text 1 must be text"),
+    ):
+        with pytest.raises(UserError, match=words):
+            train_tokenizer(texts, 300)
+
+
 @pytest.mark.parametrize("vocab_size", [260, 100_000])
 def test_vocabulary_that_does_not_fit_is_one_clear_line(files, vocab_size):
     with pytest.raises(UserError, match=f"vocab_size={vocab_size}.*[Vv]ocabulary") as error:
