@@ -39,31 +39,34 @@ def token_logprobs(
     Returns:
       float32[len(row) - 1] for each row: entry i is that of token i + 1.
     Raises:
-      ValueError: a row is empty or longer than the model's context, or has an id that is none.
+      ValueError: a row is none of ids, empty or longer than the model's context, or has an id that
+        is none.
     """
-    context = config.max_seq_len
-    if bad := [len(row) for row in rows if not 1 <= len(row) <= context]:
+    context, ids = config.max_seq_len, [np.asarray(row) for row in rows]
+    if any(row.ndim != 1 or (row.size and row.dtype.kind not in "iu") for row in ids):
+        raise ValueError("each row must be a list of token ids: tokenizer.encode(text) gives one")
+    if bad := [len(row) for row in ids if not 1 <= len(row) <= context]:
         raise ValueError(f"a row of {bad[0]} tokens: must be from 1 to {context}")
     # JAX would take another id in place of one that there is not.
-    if any(min(row) < 0 or max(row) >= config.vocab_size for row in rows):
+    if any(row.min() < 0 or row.max() >= config.vocab_size for row in ids):
         raise ValueError(f"token ids must be from 0 to {config.vocab_size - 1}")
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1")
     mesh = mesh_of(params)
-    score, found = _compiled(config, mesh), [np.zeros(0, np.float32)] * len(rows)
+    score, found = _compiled(config, mesh), [np.zeros(0, np.float32)] * len(ids)
     devices = mesh.size if mesh else 1
-    batch_size = -(-min(batch_size, len(rows)) // devices) * devices
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # little padding
+    batch_size = -(-min(batch_size, len(ids)) // devices) * devices
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))  # little padding
     for at in range(0, len(order), batch_size or 1):
         some = order[at : at + batch_size]
-        longest = len(rows[some[-1]])
+        longest = len(ids[some[-1]])
         length = min(context, -(-longest // _LENGTH_STEP) * _LENGTH_STEP)
         tokens_bt = np.zeros((batch_size, length), np.int32)
         for row, i in enumerate(some):
-            tokens_bt[row, : len(rows[i])] = rows[i]
+            tokens_bt[row, : len(ids[i])] = ids[i]
         logprobs_bt = np.asarray(score(params, tokens_bt))
         for row, i in enumerate(some):
-            found[i] = logprobs_bt[row, : len(rows[i]) - 1]
+            found[i] = logprobs_bt[row, : len(ids[i]) - 1]
     return found
 
 

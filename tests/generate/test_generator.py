@@ -304,6 +304,9 @@ def test_scores_are_of_ids_that_there_are(tiny_model, params):
         ([[1, -1]], {}, "ids must be from 0 to 263"),
         ([[1], [264, 2]], {}, "ids must be from 0 to 263"),
         ([[1, 2]], {"batch_size": 0}, "batch_size=0 must be at least 1"),
+        ([[1], []], {}, "a row of 0 tokens"),
+        (["a text"], {}, "each row must be a list of token ids"),
+        ([1, 2], {}, "each row must be a list of token ids"),
     ):
         with pytest.raises(ValueError, match=words):
             token_logprobs(tiny_model, params, rows, **options)
