@@ -112,7 +112,7 @@ class SourceConfig:
 
     name: str
     path: str
-    weight: float = bounded(1.0, gt=0, lt=math.inf)  # share of the rows, relative to the others
+    weight: float = bounded(1.0, gt=0, le=1e100)  # share of the rows, relative to the others
     epochs: float = bounded(0.0, ge=0, lt=math.inf)  # above 0, in place of weight: passes over it
 
     def __post_init__(self) -> None:

@@ -104,6 +104,10 @@ def test_round_trip_through_plain_values():
             {"data": {"sources": [{"name": "a", "path": "p", "epochs": -1.0}]}},
             "config field data.sources 'a' epochs=-1.0 must be at least 0 and finite",
         ),
+        (  # two of them would have no sum
+            {"data": {"sources": [{"name": "a", "path": "p", "weight": 1e308}]}},
+            "config field data.sources 'a' weight=1e+308 must be above 0 and at most 1e+100",
+        ),
         ({"skip_step": {"window": 0}}, "config field skip_step.window=0 must be at least 1"),
         ({"checkpoint": {"keep_last": 0}}, "config field checkpoint.keep_last=0 must be at least"),
         ({"seed": 1 << 32}, "config field seed=4294967296 must be at least 0 and below 4,294,967"),
