@@ -56,7 +56,8 @@ from pathlib import Path
 if importlib.util.find_spec("phi1_jax") is None:
     if not REPOSITORY:
         raise SystemExit("REPOSITORY is empty: give what `git clone` takes, then run this again")
-    subprocess.run(["git", "clone", "--depth=1", REPOSITORY, "phi1_jax_repository"], check=True)
+    if not Path("phi1_jax_repository").exists():  # it does where pip failed the last time
+        subprocess.run(["git", "clone", "--depth=1", REPOSITORY, "phi1_jax_repository"], check=True)
     kept = Path("kept.txt")
     kept.write_text(f"jax=={version('jax')}\njaxlib=={version('jaxlib')}\n")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(kept)]
