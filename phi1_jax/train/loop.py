@@ -49,8 +49,8 @@ def train(
     run_dir: Path | str,
     evaluators: Mapping[str, Evaluator] | None = None,
     *,
-    allow_change: Sequence[str] = (),
-    metrics_writers: Sequence[str] = (),
+    allow_change: Sequence[str] | str = (),
+    metrics_writers: Sequence[str] | str = (),
     hooks: Sequence[Hook] = (),
 ) -> dict[str, Any]:
     """Trains to `config.steps`, or goes on from the newest undamaged checkpoint in `run_dir`.
@@ -75,6 +75,9 @@ def train(
     began = time.perf_counter()
     run_dir = Path(run_dir)
     first = jax.process_index() == 0
+    allow_change, metrics_writers = (
+        [names] if isinstance(names, str) else names for names in (allow_change, metrics_writers)
+    )
     with ExitStack() as stack:  # what is entered last is left first
         enter = stack.enter_context
         enter(distributed.abort_all_on_failure())

@@ -101,7 +101,7 @@ def test_paths_and_speed_may_change(config, run, shards, tmp_path):
 
 def test_steps_are_extended_and_the_change_is_recorded(config, run):
     longer = replace(config, steps=6)
-    result = traced(longer, run, allow_change=["steps"])
+    result = traced(longer, run, allow_change="steps")
     assert (result["start_step"], result["step"], result["finished"]) == (4, 6, True)
     (change,) = map(json.loads, (run / "changes.jsonl").read_text().splitlines())
     assert (change["step"], change["field"], change["old"], change["new"]) == (4, "steps", 4, 6)
