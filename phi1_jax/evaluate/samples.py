@@ -117,7 +117,7 @@ def read_samples(path: Path, benchmark: Benchmark, answer_format: str = "raw") -
 
 
 def extract_code(sample: Sample, task: Task) -> Sample:
-    """The Python blocks of a chat model's answer; what has none, or is a program, stays as it is.
+    """The Python blocks of a chat model's answer; one without, or a whole program, stays.
 
     Code that defines the task's function is a whole program, once it has the imports and helpers
     that the prompt gives, and beside it what is no Python counts as shown, not as code: a session

@@ -39,8 +39,8 @@ def token_logprobs(
     Returns:
       float32[len(row) - 1] for each row: entry i is that of token i + 1.
     Raises:
-      ValueError: a row is none of ids, empty or longer than the model's context, or has an id that
-        is none.
+      ValueError: a row is not a list of ids, is empty or longer than the model's context, or has
+        an id that the vocabulary lacks.
     """
     context, ids = config.max_seq_len, [np.asarray(row) for row in rows]
     if any(row.ndim != 1 or (row.size and row.dtype.kind not in "iu") for row in ids):

@@ -92,8 +92,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> SentencePieceToken
     match inside a source file.
 
     Raises:
-      UserError: no list of texts, none but empty ones, or a vocabulary that is too small for the
-        alphabet or too large for the texts.
+      UserError: `texts` is not a list of texts, or all are empty; or a vocabulary that is too small
+        for the alphabet or too large for the texts.
     """
     texts = texts if isinstance(texts, str) else list(texts)
     check_texts(texts)
